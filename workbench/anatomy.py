@@ -1,0 +1,139 @@
+"""A model's MoE map as plain data: which layers route, among how many experts, by which rule, and what is supported."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from workbench.errors import WorkbenchError
+from workbench.experts import ExpertRef
+
+CAPABILITIES = ("routing", "logits", "norms", "outputs", "off", "drop", "mute", "force", "scale", "bias", "replace")
+
+
+@dataclass(frozen=True)
+class RoutingRule:
+    """How router logits become a selection and weights. Fitted numerically at load, never guessed from names.
+
+    scores    = softmax or sigmoid of the router logits
+    choice    = scores (+ the correction bias)
+    groups    = the `topk_group` best of `n_group` groups survive; a group scores its maximum or the sum of its best two
+    selection = top-k of choice
+    weights   = scores of the selected (divided by their sum when `renormalise`), times `scaling`
+    """
+
+    score: Literal["softmax", "sigmoid"]
+    renormalise: bool
+    correction_bias: bool = False
+    n_group: int = 1
+    topk_group: int = 1
+    group_score: Literal["max", "top2"] = "max"
+    scaling: float = 1.0
+
+    def __str__(self) -> str:
+        parts = [self.score, "+ correction bias" if self.correction_bias else ""]
+        if self.n_group > 1:
+            parts.append(f"in {self.topk_group} of {self.n_group} groups (by {self.group_score})")
+        parts += ["top-k", "renormalised" if self.renormalise else "not renormalised"]
+        parts.append(f"x {self.scaling:g}" if self.scaling != 1 else "")
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class LayerAnatomy:
+    """One decoder layer. Dense layers have `n_experts` 0. `refused` maps a capability to the reason it is not supported."""
+
+    layer: int
+    n_experts: int = 0
+    top_k: int = 0
+    n_shared: int = 0
+    router: str = ""
+    experts: str = ""
+    shared: tuple[str, ...] = ()
+    rule: RoutingRule | None = None
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def is_moe(self) -> bool:
+        """Whether this layer routes tokens among experts."""
+        return self.n_experts > 0
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The MoE map of one model: its name, family, sizes, weights fingerprint and layers."""
+
+    model: str
+    family: str
+    hidden_size: int
+    vocab_size: int
+    weights: str
+    layers: tuple[LayerAnatomy, ...]
+    revision: str | None = None
+    context_length: int | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of structure and weights: scores, plans and stores of another model do not carry it."""
+        shape = [(x.layer, x.n_experts, x.top_k, x.n_shared) for x in self.layers]
+        text = json.dumps([self.family, self.hidden_size, self.vocab_size, self.weights, shape])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def moe_layers(self) -> tuple[int, ...]:
+        """Decoder-layer indices that route."""
+        return tuple(x.layer for x in self.layers if x.is_moe)
+
+    @property
+    def n_experts(self) -> int:
+        """Routed experts over all layers."""
+        return sum(x.n_experts for x in self.layers)
+
+    def layer(self, layer: int) -> LayerAnatomy:
+        """The layer's anatomy; raises `WorkbenchError` when there is no such layer."""
+        if not 0 <= layer < len(self.layers):
+            raise WorkbenchError(f"Layer {layer} does not exist: {self.model} has layers 0-{len(self.layers) - 1}.")
+        return self.layers[layer]
+
+    def refs(self, *, shared: bool = False) -> tuple[ExpertRef, ...]:
+        """Every routed expert in order of layer and number, followed by the shared ones when `shared`."""
+        routed = [ExpertRef(x.layer, e) for x in self.layers for e in range(x.n_experts)]
+        always = [ExpertRef(x.layer, s, True) for x in self.layers for s in range(x.n_shared)] if shared else []
+        return tuple(routed + always)
+
+    def check_ref(self, ref: ExpertRef) -> None:
+        """Raises `WorkbenchError` when this model has no such expert."""
+        found = self.layer(ref.layer)
+        n = found.n_shared if ref.is_shared else found.n_experts
+        if ref.expert < n:
+            return
+        kind = "shared experts" if ref.is_shared else "experts"
+        has = f"has {kind} 0-{n - 1}" if n else f"has no {kind}" + ("" if found.is_moe else " (it is dense)")
+        raise WorkbenchError(f"{ref}: layer {ref.layer} of {self.model} {has}; name one of those.")
+
+    def check_same(self, fingerprint: str | None, what: str) -> None:
+        """Raises `WorkbenchError` when `fingerprint` is another model's. `what` names the thing that carries it."""
+        if fingerprint is not None and fingerprint != self.fingerprint:
+            raise WorkbenchError(
+                f"{what} was made on another model (fingerprint {fingerprint}; {self.model} is {self.fingerprint}); "
+                f"expert numbers mean nothing across models, so make it again on this one."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self) | {"fingerprint": self.fingerprint}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Anatomy":
+        """The inverse of `to_dict`; a stored fingerprint that does not match is refused."""
+        fields = {k: v for k, v in data.items() if k != "fingerprint"}
+        fields["layers"] = tuple(_layer_from_dict(x) for x in data["layers"])
+        anatomy = cls(**fields)
+        anatomy.check_same(data.get("fingerprint"), "This anatomy")
+        return anatomy
+
+
+def _layer_from_dict(data: dict[str, Any]) -> LayerAnatomy:
+    rule = RoutingRule(**data["rule"]) if data.get("rule") else None
+    return LayerAnatomy(**{**data, "rule": rule, "shared": tuple(data.get("shared", ()))})

@@ -1,0 +1,13 @@
+"""The one error a user sees: a sentence that says what was found, where, what was expected and what to do."""
+
+
+class WorkbenchError(ValueError):
+    """A request that cannot be done. The command line prints it and exits with code 2."""
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """`; did you mean 'x'?` when a known word is close to `word`, else the empty string."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
