@@ -1,18 +1,22 @@
-"""MoE Workbench: load, capture, rank, steer, compare. Names are imported when first used, so a store opens without torch."""
+"""MoE Workbench: load, capture, rank, steer, compare.
+
+Names are imported when first used, so that a store opens without torch. A module never shares its function's name:
+`from workbench import load` must mean the function whatever was imported before.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench.anatomy import Anatomy as Anatomy
-    from workbench.capture import capture as capture
-    from workbench.compare import Comparison as Comparison
-    from workbench.compare import compare as compare
+    from workbench.capturing import capture as capture
+    from workbench.comparison import Comparison as Comparison
+    from workbench.comparison import compare as compare
     from workbench.errors import WorkbenchError as WorkbenchError
     from workbench.experts import ExpertRef as ExpertRef
     from workbench.experts import parse_experts as parse_experts
-    from workbench.load import MoEModel as MoEModel
-    from workbench.load import load as load
+    from workbench.model import MoEModel as MoEModel
+    from workbench.model import load as load
     from workbench.plan import Edit as Edit
     from workbench.plan import Plan as Plan
     from workbench.prompts import PromptSet as PromptSet
@@ -25,17 +29,17 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Anatomy": "anatomy",
-    "Comparison": "compare",
+    "Comparison": "comparison",
     "Edit": "plan",
     "ExpertRef": "experts",
-    "MoEModel": "load",
+    "MoEModel": "model",
     "Plan": "plan",
     "PromptSet": "prompts",
     "Store": "store",
     "WorkbenchError": "errors",
-    "capture": "capture",
-    "compare": "compare",
-    "load": "load",
+    "capture": "capturing",
+    "compare": "comparison",
+    "load": "model",
     "open_store": "store",
     "parse_experts": "experts",
     "read_prompts": "prompts",
@@ -47,7 +51,4 @@ __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"workbench has no '{name}'; it has {', '.join(sorted(_HOME))}.")
-    # the submodules load, capture and compare share their function's name: bind the function, for good
-    value = getattr(import_module(f"workbench.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    return getattr(import_module(f"workbench.{_HOME[name]}"), name)

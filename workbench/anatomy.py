@@ -42,7 +42,7 @@ class RoutingRule:
 
 @dataclass(frozen=True)
 class LayerAnatomy:
-    """One decoder layer. Dense layers have `n_experts` 0. `refused` maps a capability to the reason it is not supported."""
+    """One decoder layer. Dense layers have `n_experts` 0. `refused` maps a capability to the reason why not."""
 
     layer: int
     n_experts: int = 0

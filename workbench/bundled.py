@@ -1,4 +1,4 @@
-"""Where the files that come with the workbench lie: beside the packages in a clone, in `workbench_data` when installed."""
+"""Where the bundled files lie: in `data/` beside the packages in a clone, in `workbench_data` when installed."""
 
 from importlib.util import find_spec
 from pathlib import Path

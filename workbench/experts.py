@@ -20,8 +20,8 @@ _RANGE = re.compile(r"L(\*|\d+)([ES])(\*|\d+)(?:-(\d+))?")
 class ExpertRef:
     """One expert of one decoder layer.
 
-    `layer` is the decoder-layer index in the transformers model (dense layers keep their numbers); `expert` is the index
-    on the router-logits axis, or the index among the layer's shared experts when `is_shared`.
+    `layer` is the decoder-layer index in the transformers model (dense layers keep their numbers); `expert` is the
+    index on the router-logits axis, or the index among the layer's shared experts when `is_shared`.
     """
 
     layer: int
@@ -56,10 +56,10 @@ def as_ref(value: "ExpertRef | str | tuple[int, int]") -> ExpertRef:
 
 
 def parse_experts(text: str, anatomy: "Anatomy | None" = None) -> tuple[ExpertRef, ...]:
-    """Experts from `L12E3`, `L12E3-7`, `L*E3`, `L2E*`, `@plan.json`, or several of these joined by commas; sorted, unique.
+    """Experts from `L12E3`, `L12E3-7`, `L*E3`, `L2E*`, `@plan.json`, or several joined by commas; sorted, unique.
 
-    `*` needs `anatomy`: it stands for every MoE layer, or every expert of the layer. With `anatomy` each expert is checked
-    to exist. Raises `WorkbenchError` naming the part that does not parse.
+    `*` needs `anatomy`: it stands for every MoE layer, or every expert of the layer. With `anatomy` each expert is
+    checked to exist. Raises `WorkbenchError` naming the part that does not parse.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:

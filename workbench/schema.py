@@ -1,4 +1,4 @@
-"""The store's tables as Arrow schemas: the contract between capture, which writes them, and every probe, which reads them.
+"""The store's tables as Arrow schemas: the contract between capture (writes) and every probe (reads).
 
 Shared experts are slots of their own kind: `slot = expert = -1 - s` for shared expert s. Columns that a capture did not
 keep are null, never absent and never NaN.
