@@ -109,3 +109,14 @@ def _experts_of_plan_file(path: Path) -> list[ExpertRef]:
         raise WorkbenchError(
             f"'{path}' is not a plan file ({error}); it should be JSON with a list 'edits'."
         ) from error
+
+
+class ExpertRefs(tuple[ExpertRef, ...]):
+    """A tuple of experts that remembers the fingerprint of the model they were ranked on."""
+
+    fingerprint: str | None
+
+    def __new__(cls, refs: Iterable[ExpertRef], fingerprint: str | None = None) -> "ExpertRefs":
+        made = super().__new__(cls, refs)
+        made.fingerprint = fingerprint
+        return made

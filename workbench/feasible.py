@@ -1,0 +1,66 @@
+"""Can this model do this plan? An impossible plan is refused with layer and numbers; it is never trimmed (contract 6)."""
+
+from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.edits import Edit, Phase
+from workbench.errors import WorkbenchError
+from workbench.plan import Plan
+
+
+def check_plan(plan: Plan, anatomy: Anatomy) -> None:
+    """Raises `WorkbenchError` for an expert that does not exist, an unsupported edit, or numbers that cannot work.
+
+    Scopes are taken at their widest: two edits meet unless their phases differ.
+    """
+    anatomy.check_same(plan.fingerprint, "This plan")
+    for edit in plan.edits:
+        anatomy.check_ref(edit.expert)
+        _check_edit(edit, anatomy)
+    phases: tuple[Phase, ...] = ("prompt", "generated")
+    for layer in plan.layers:
+        for phase in phases:
+            edits = [e for e in plan.edits if e.expert.layer == layer and e.scope.phase in (None, phase)]
+            _check_layer(anatomy.layer(layer), edits)
+
+
+def _check_edit(edit: Edit, anatomy: Anatomy) -> None:
+    reason = anatomy.layer(edit.expert.layer).refused.get(edit.kind)
+    if reason:
+        raise WorkbenchError(f"{edit.kind} {edit.expert} is not supported on {anatomy.model}: {reason}")
+    if isinstance(edit.value, tuple) and len(edit.value) != anatomy.hidden_size:
+        raise WorkbenchError(
+            f"replace {edit.expert}: the vector has {len(edit.value)} numbers, and {anatomy.model} is {anatomy.hidden_size} wide."
+        )
+
+
+def _check_layer(layer: LayerAnatomy, edits: list[Edit]) -> None:
+    forced = {e.expert.expert for e in edits if e.kind == "force"}
+    off = {e.expert.expert for e in edits if e.kind == "off"}
+    if len(forced) > layer.top_k:
+        raise WorkbenchError(
+            f"Layer {layer.layer} selects {layer.top_k} experts per token, and the plan forces {len(forced)}; "
+            f"force at most {layer.top_k}."
+        )
+    live = layer.n_experts - len(off)
+    if off and live < layer.top_k:
+        raise WorkbenchError(
+            f"Layer {layer.layer} selects {layer.top_k} of {layer.n_experts} experts, and the plan leaves {live} on; "
+            f"switch off at most {layer.n_experts - layer.top_k}."
+        )
+    if off and layer.rule and layer.rule.n_group > 1:
+        _check_groups(layer, off)
+
+
+def _check_groups(layer: LayerAnatomy, off: set[int]) -> None:
+    """Every admissible choice of groups must hold top-k live experts, else dead ones are selected without an error."""
+    rule = layer.rule
+    assert rule is not None
+    size = layer.n_experts // rule.n_group
+    needed = 2 if rule.group_score == "top2" else 1
+    live = sorted(size - sum(e // size == g for e in off) for g in range(rule.n_group))
+    usable = [n for n in live if n >= needed]
+    if len(usable) < rule.topk_group or sum(usable[: rule.topk_group]) < layer.top_k:
+        raise WorkbenchError(
+            f"Layer {layer.layer} selects {layer.top_k} experts from {rule.topk_group} of {rule.n_group} groups, and the plan "
+            f"leaves {live} experts on in the groups; leave at least {rule.topk_group} groups with {needed} or more experts "
+            f"each, {layer.top_k} in the smallest {rule.topk_group} of them."
+        )
