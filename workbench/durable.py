@@ -1,0 +1,127 @@
+"""Files that are either whole or not there: written under a temporary name, flushed to disk, renamed.
+
+The temporary name lies in the hidden folder `.writing` of the store, on the same filesystem, and never ends in
+`.parquet`: DuckDB's and Polars' globs read files that start with a dot or an underscore.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from workbench.errors import WorkbenchError
+
+WRITING = ".writing"
+
+
+class Written(NamedTuple):
+    """A file of a store: its path inside the store, size in bytes and SHA-256."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+def temporary(store: Path, path: str) -> Path:
+    """Where `path` of the store is written before it is renamed; one name per process."""
+    folder = store / WRITING
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{path.replace('/', '+')}.{os.getpid()}.part"
+
+
+def publish(store: Path, part: Path, path: str) -> Written:
+    """Flushes `part` to disk and renames it to `path` in the store; returns its size and checksum."""
+    final = store / path
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
+    os.replace(part, final)
+    flush_folder(final.parent)
+    return Written(path, size, sha256)
+
+
+def write_bytes(store: Path, path: str, content: bytes) -> Written:
+    """Writes a whole small file to the store."""
+    part = temporary(store, path)
+    part.write_bytes(content)
+    return publish(store, part, path)
+
+
+def write_json(store: Path, path: str, value: Any) -> Written:
+    """Writes a JSON file to the store."""
+    return write_bytes(store, path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def create_json(store: Path, path: str, value: Any) -> bool:
+    """Writes a JSON file unless it is there already, atomically among processes; returns whether it was written."""
+    part = temporary(store, path)
+    part.write_bytes((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    try:
+        os.link(part, store / path)  # fails when the name exists, where a rename would replace it
+    except FileExistsError:
+        return False
+    finally:
+        part.unlink()
+    flush_folder(store)
+    return True
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; `WorkbenchError` when it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise WorkbenchError(f"'{path}' is damaged ({error}); it should be JSON that workbench wrote.") from error
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush_folder(folder: Path) -> None:
+    """Makes a rename in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def disk_errors(store: Path) -> Iterator[None]:
+    """Turns a full disk, a read-only folder or a missing permission into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = _DISK.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise WorkbenchError(reason(store)) from error
+
+
+_DISK: dict[int, Callable[[Path], str]] = {
+    errno.ENOSPC: lambda store: (
+        f"The disk is full while writing '{store}'; what is complete stays: free some space and run the same capture "
+        f"again, it goes on from there."
+    ),
+    errno.EDQUOT: lambda store: (
+        f"Your disk quota is used up while writing '{store}'; what is complete stays: free some space and run the same "
+        f"capture again, it goes on from there."
+    ),
+    errno.EACCES: lambda store: f"'{store}' cannot be written (permission denied); choose a folder that you own.",
+    errno.EROFS: lambda store: f"'{store}' is on a read-only disk; choose a folder elsewhere.",
+    errno.ENOTDIR: lambda store: (
+        f"'{store}' cannot be a store because a file of its path is no folder; choose another."
+    ),
+    errno.EEXIST: lambda store: f"'{store}' cannot be a store because a file has that name; choose another.",
+}

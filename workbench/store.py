@@ -1,0 +1,263 @@
+"""A captured store on disk: its tables, its plan and its manifest. No torch: a store opens on a laptop in a second.
+
+    store = open_store("stores/refusal")
+    store.table("slots", columns=["prompt_id", "expert", "weight"], layers=[3])     # a DataFrame
+    store.counts().n                                                                # [prompts, layers, experts]
+    store.query("select layer, expert, count(*) from slots group by all")           # DuckDB, read-only
+
+Tokens have a canonical order (prompt as in `prompts.parquet`, then sample, then position): the order of
+`store.tokens`, of every mask and group array that `counts` takes and of `routing`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workbench import durable
+from workbench.anatomy import Anatomy
+from workbench.errors import WorkbenchError, suggestion
+from workbench.parquet import Part, parts, stored_schema
+from workbench.schema import SCHEMA_VERSION, TABLES
+
+if TYPE_CHECKING:
+    from workbench.counts import Counts, Routing
+    from workbench.plan import Plan
+
+FOLDERS = ("labels", "tokens", "slots", "residual", "logits", "outputs")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Store:
+    """The captured tables of one model over one prompt set. Made by `capture` and `open_store`.
+
+    `plan_json` is what was asked (model, options, batches); `manifest` what was written (shards, rows, checksums).
+    """
+
+    path: Path
+    plan_json: dict[str, Any]
+    manifest: dict[str, Any]
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """The MoE map of the model that was captured."""
+        return Anatomy.from_dict(self.plan_json["anatomy"])
+
+    @cached_property
+    def steering(self) -> "Plan | None":
+        """The steering plan that was in force, or None for the base model."""
+        from workbench.plan import Plan
+
+        steering = self.plan_json.get("steering")
+        return None if steering is None else Plan.from_json(steering)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples (generations or given responses) per prompt."""
+        return int(self.plan_json["options"]["samples"])
+
+    @cached_property
+    def prompts(self) -> pd.DataFrame:
+        """One row per prompt: prompt_id, text, pair, split, cluster, n_tokens (of the prompt alone)."""
+        return self.table("prompts")
+
+    @cached_property
+    def tokens(self) -> pd.DataFrame:
+        """One row per token in canonical order; prompt_id and role are categorical. Token strings may be null."""
+        return self.table("tokens")
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """prompt_id, sample (null: every sample), name, value, source; the given labels and those added later."""
+        return self.table("labels")
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Decoder layers whose slots were captured."""
+        return tuple(self.plan_json["layers"])
+
+    def has(self, name: str) -> bool:
+        """Whether the table was kept."""
+        return bool(self.files(_known_table(name)))
+
+    def table(
+        self, name: str, columns: Sequence[str] | None = None, layers: Iterable[int] | None = None
+    ) -> pd.DataFrame:
+        """A table, or some of its columns and layers, as a DataFrame; prompt_id is categorical but for prompts, labels.
+
+        `tokens` comes in canonical order, the others in the order they were written. Raises `WorkbenchError` for an
+        unknown table or column, a layer that was not captured, and a table that was not kept.
+        """
+        wanted = list(columns) if columns is not None else TABLES[_known_table(name)].names
+        read = _with_order(name, wanted)
+        tables = [part.read(read) for part in self.parts(name, read, layers)]
+        table = pa.concat_tables(tables) if tables else stored_schema(name).empty_table().select(read)
+        frame = table.unify_dictionaries().to_pandas()
+        if "prompt_id" in frame and name not in ("prompts", "labels"):
+            # astype would take the same ids in another order for the same type
+            frame["prompt_id"] = frame["prompt_id"].cat.set_categories(self.prompt_ids)
+        if name == "labels" and "sample" in frame:
+            frame["sample"] = frame["sample"].astype("Int32")
+        if name == "tokens":
+            frame = frame.sort_values(["prompt_id", "sample", "position"], ignore_index=True)
+        return frame[wanted]
+
+    def scan(
+        self, name: str, columns: Sequence[str] | None = None, layers: Iterable[int] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The table as Arrow batches, without holding it all; no batch spans layers. prompt_id is dictionary-encoded."""
+        for part in self.parts(name, columns, layers):
+            yield from part.read(columns).to_batches()
+
+    def parts(self, name: str, columns: Sequence[str] | None = None, layers: Iterable[int] | None = None) -> list[Part]:
+        """The files of a table as row groups of one layer each, in order of shard and layer."""
+        _check_columns(_known_table(name), columns)
+        if layers is not None:
+            layers = self._check_layers(name, layers)
+        files = self.files(name)
+        if not files and name != "labels":
+            raise WorkbenchError(
+                f"The store '{self.path}' kept no {name}; capture it again with keep including '{name}'."
+            )
+        return parts([self.path / file for file in files], layers)
+
+    def counts(
+        self,
+        tokens: np.ndarray | None = None,
+        by: Literal["prompt"] | np.ndarray = "prompt",
+        value: Literal["count", "weight"] = "count",
+        layers: Iterable[int] | None = None,
+    ) -> "Counts":
+        """How often each expert was selected (or its summed weight), per group of tokens. See `workbench.counts`."""
+        from workbench.counts import counts
+
+        return counts(self, tokens, by, value, layers)
+
+    def routing(self, layer: int) -> "Routing":
+        """Who went where in one layer, aligned with `store.tokens`. See `workbench.counts.routing`."""
+        from workbench.counts import routing
+
+        return routing(self, layer)
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """A read-only DuckDB query over the tables as views. See `workbench.sql`."""
+        from workbench.sql import query
+
+        return query(self, sql)
+
+    def add_labels(
+        self, name: str, values: Mapping[str, Any] | pd.Series | pd.DataFrame, source: str, *, replace: bool = False
+    ) -> None:
+        """Adds a label, such as a classifier's verdict on each response, as `labels/NAME.parquet`.
+
+        `values` maps prompt_id to a value (it holds for all samples), or is a DataFrame with prompt_id, sample and
+        value. `source` says who gave it. See `workbench.labelling`.
+        """
+        from workbench.labelling import add_labels
+
+        add_labels(self, name, values, source, replace=replace)
+
+    def check(self) -> list[str]:
+        """What is wrong with the store's files, one sentence each; empty when checksums and row counts all hold."""
+        from workbench.storecheck import problems
+
+        return problems(self)
+
+    @cached_property
+    def prompt_ids(self) -> list[str]:
+        """The prompts in canonical order."""
+        return pq.read_table(self.path / "prompts.parquet", columns=["prompt_id"])["prompt_id"].to_pylist()
+
+    @property
+    def n_prompts(self) -> int:
+        """How many prompts the store holds."""
+        return len(self.prompt_ids)
+
+    def files(self, name: str) -> list[str]:
+        if name == "prompts":
+            return ["prompts.parquet"]
+        if name == "labels":
+            return sorted(f"labels/{file.name}" for file in (self.path / "labels").glob("*.parquet"))
+        return [file["path"] for shard in self.manifest["shards"] for file in shard["files"] if file["table"] == name]
+
+    def _check_layers(self, name: str, layers: Iterable[int]) -> list[int]:
+        known = {*self.layers} if name != "residual" else {-1, *range(len(self.anatomy.layers))}
+        chosen = list(layers)
+        for layer in chosen:
+            if layer not in known:
+                raise WorkbenchError(
+                    f"The table {name} of '{self.path}' has no layer {layer}; it has {_listed(sorted(known))}."
+                )
+        return chosen
+
+    def __repr__(self) -> str:
+        steered = f", steered with {self.steering}" if self.plan_json.get("steering") is not None else ""
+        rows = self.manifest["rows"]
+        return (
+            f"Store({str(self.path)!r}: {self.plan_json['model']['name']}, {self.n_prompts} prompts, "
+            f"{rows.get('tokens', 0)} tokens, {rows.get('slots', 0)} slots{steered})"
+        )
+
+
+def open_store(path: str | Path) -> Store:
+    """Opens a store. Raises `WorkbenchError` when it is missing, half written or of another schema version."""
+    path = Path(path)
+    if not (path / "plan.json").is_file():
+        what = "There is no folder" if not path.is_dir() else "No plan.json lies in"
+        raise WorkbenchError(f"{what} '{path}', so it is not a store; make one with capture().")
+    plan = durable.read_json(path / "plan.json")
+    _check_version(path, plan)
+    if not (path / "manifest.json").is_file():
+        raise WorkbenchError(
+            f"The store '{path}' is half written ({_progress(path, plan)}); run the same capture into it again and it "
+            f"goes on from there."
+        )
+    return Store(path, plan, durable.read_json(path / "manifest.json"))
+
+
+def _check_version(path: Path, plan: dict[str, Any]) -> None:
+    found = plan.get("schema_version")
+    if found != SCHEMA_VERSION:
+        raise WorkbenchError(
+            f"The store '{path}' has schema version {found}, this workbench reads {SCHEMA_VERSION}; open it with the "
+            f"workbench that wrote it ({plan.get('versions', {}).get('workbench', 'unknown version')}) or capture again."
+        )
+
+
+def _progress(path: Path, plan: dict[str, Any]) -> str:
+    done = len(list((path / "shards").glob("*.json")))
+    return f"{done} of {len(plan['shards'])} shards"
+
+
+def _known_table(name: str) -> str:
+    if name not in TABLES:
+        raise WorkbenchError(
+            f"A store has no table '{name}'; it has {_listed(list(TABLES))}{suggestion(name, list(TABLES))}"
+            + ("" if suggestion(name, list(TABLES)) else ".")
+        )
+    return name
+
+
+def _check_columns(name: str, columns: Sequence[str] | None) -> None:
+    known = TABLES[name].names
+    for column in columns or ():
+        if column not in known:
+            raise WorkbenchError(
+                f"The table {name} has no column '{column}'; it has {_listed(known)}{suggestion(column, known)}"
+                + ("" if suggestion(column, known) else ".")
+            )
+
+
+def _with_order(name: str, columns: list[str]) -> list[str]:
+    order = ["prompt_id", "sample", "position"] if name == "tokens" else []
+    return columns + [column for column in order if column not in columns]
+
+
+def _listed(words: Sequence[object]) -> str:
+    return ", ".join(str(word) for word in words)

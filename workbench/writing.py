@@ -1,0 +1,123 @@
+"""A store from tables you already have: for tests, golden tables, and data captured by something else."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workbench import __version__, durable
+from workbench.anatomy import Anatomy
+from workbench.errors import WorkbenchError
+from workbench.parquet import stored_schema, writer
+from workbench.schema import SCHEMA_VERSION, TABLES
+from workbench.shards import ShardWriter, conform
+from workbench.store import Store, open_store
+
+STREAMED = ("tokens", "slots", "residual", "logits", "outputs")
+
+
+def write_store(path: str | Path, anatomy: Anatomy, tables: Mapping[str, pd.DataFrame], *, n_shards: int = 1) -> Store:
+    """Writes `tables` (names and columns of the store's schema) as a complete store and opens it.
+
+    `prompts` and `tokens` are needed; columns left out become null. With several shards the prompts are dealt out in
+    turn. Positions count from 0 within each (prompt_id, sample). Raises `WorkbenchError` when `path` holds a store.
+    """
+    path, prompts = Path(path), tables["prompts"]
+    for name in tables:
+        _check_columns(name, tables[name])
+    plan = _plan(anatomy, tables, n_shards)
+    path.mkdir(parents=True, exist_ok=True)
+    if not durable.create_json(path, "plan.json", plan):
+        raise WorkbenchError(f"'{path}' already holds a store; choose a folder that does not exist.")
+    files = [write_table(path, "prompts.parquet", "prompts", prompts)]
+    if "labels" in tables:
+        files.append(write_table(path, "labels/given.parquet", "labels", tables["labels"]))
+    streamed = {name: tables[name] for name in STREAMED if name in tables}
+    receipts: list[dict[str, Any]] = []
+    for shard in range(n_shards):
+        chosen = prompts["prompt_id"].iloc[shard::n_shards].tolist()
+        receipts.append(_write_shard(path, shard, chosen, streamed))
+    finish(path, receipts, files)
+    return open_store(path)
+
+
+def write_table(store: Path, path: str, name: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """Writes one small table of the store as one file; returns its line of the manifest."""
+    batch = _conform_frame(name, frame)
+    part = durable.temporary(store, path)
+    with writer(part, name) as file:
+        file.write_batch(batch)
+    found = pq.read_metadata(part).num_rows
+    assert found == batch.num_rows, f"{part}: wrote {batch.num_rows} rows, read {found}"
+    return {"table": name, **durable.publish(store, part, path)._asdict(), "rows": batch.num_rows}
+
+
+def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, Any]], **about: Any) -> dict[str, Any]:
+    """Writes the manifest, which completes the store."""
+    lines = [*files, *(file for receipt in receipts for file in receipt["files"])]
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "rows": {name: sum(x["rows"] for x in lines if x["table"] == name) for name in TABLES if name != "labels"},
+        **about,
+        "files": files,
+        "shards": sorted(receipts, key=lambda receipt: receipt["shard"]),
+    }
+    durable.write_json(store, "manifest.json", manifest)
+    return manifest
+
+
+def _check_columns(name: str, frame: pd.DataFrame) -> None:
+    if name not in TABLES or not set(frame.columns) <= set(TABLES[name].names):
+        raise WorkbenchError(
+            f"The table '{name}' with columns {', '.join(map(str, frame.columns))} is not of the store's schema; "
+            f"the tables are {', '.join(TABLES)}"
+            + (f" and {name} has {TABLES[name].names}." if name in TABLES else ".")
+        )
+
+
+def _plan(anatomy: Anatomy, tables: Mapping[str, pd.DataFrame], n_shards: int) -> dict[str, Any]:
+    slots = tables.get("slots")
+    layers = [] if slots is None else sorted({int(layer) for layer in slots["layer"]})
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": {"name": anatomy.model, "weights": anatomy.weights},
+        "versions": {"workbench": __version__},
+        "anatomy": anatomy.to_dict(),
+        "options": {"samples": int(tables["tokens"]["sample"].max(skipna=True)) + 1 if len(tables["tokens"]) else 1},
+        "layers": layers,
+        "shards": list(range(n_shards)),
+        "steering": None,
+    }
+
+
+def _write_shard(store: Path, shard: int, prompts: list[str], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    with ShardWriter(store, shard, tables) as out:
+        for name, frame in tables.items():
+            out.put({name: partial(_by_layer, name, frame[frame["prompt_id"].isin(prompts)])})
+        return out.publish({})
+
+
+def _conform_frame(name: str, frame: pd.DataFrame) -> pa.RecordBatch:
+    schema = stored_schema(name)
+    columns = {
+        field.name: pa.array(frame[field.name], _value_type(field.type), from_pandas=True).cast(field.type)
+        for field in schema
+        if field.name in frame
+    }
+    return conform(name, columns, len(frame))
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _by_layer(name: str, frame: pd.DataFrame) -> Iterator[pa.RecordBatch]:
+    if "layer" not in frame:
+        yield _conform_frame(name, frame)
+        return
+    for _, rows in frame.groupby("layer", sort=True):
+        yield _conform_frame(name, rows)
