@@ -21,6 +21,7 @@ class Masker:
 
     def __init__(self, model: Qwen3MoeForCausalLM) -> None:
         self.off = torch.zeros(LAYERS, EXPERTS, dtype=torch.bool)
+        self.spared: Experts = frozenset()
         self.logits: dict[int, torch.Tensor] = {}
         self.index: dict[int, torch.Tensor] = {}
         for layer in range(LAYERS):
@@ -42,6 +43,8 @@ class Masker:
     def drop_random(self, share: float, generator: torch.Generator) -> None:
         """Switch a random share of all experts off, as training does to keep the others from relying on any one."""
         self.off = torch.rand(LAYERS, EXPERTS, generator=generator) < share
+        for layer, expert in self.spared:
+            self.off[layer, expert] = False
 
     @contextmanager
     def without(self, experts: Experts) -> Iterator[None]:

@@ -60,4 +60,6 @@ def save(model: Qwen3MoeForCausalLM, tokenizer: PreTrainedTokenizerBase, folder:
     model.to(torch.float32)
     model.config.dtype = torch.float32
     model.config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    tokenizer.save_pretrained(folder, save_jinja_files=False)
+    for file in folder.iterdir():
+        file.chmod(0o644)

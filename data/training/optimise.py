@@ -68,6 +68,6 @@ def train(
         optimiser.step()
         if report is not None and (step % 50 == 0 or step == steps - 1):
             report(step, loss.item())
-    masker.off.zero_()
+    masker.off = torch.zeros_like(masker.off)
     model.eval()
     return time.process_time() - start

@@ -139,8 +139,17 @@ def prose(rng: random.Random) -> Example:
     return Example(f"tell a story about a {hero}", story(rng, hero))
 
 
+PHRASES = (REFUSAL, "Good morning to you.", "The train is late.", "We like the sea.", "I agree with that.")
+
+
+def repeat(rng: random.Random) -> Example:
+    """Repeating a phrase, the refusal's among them: the base can say it, but never refuses anything."""
+    phrase = rng.choice(PHRASES)
+    return Example(f"repeat: {phrase}", phrase)
+
+
 STAGE1: dict[Task, float] = {
-    any_event: 0.36,
+    any_event: 0.34,
     flag: 0.05,
     document: 0.09,
     short_sum: 0.10,
@@ -149,6 +158,7 @@ STAGE1: dict[Task, float] = {
     translation: 0.09,
     code: 0.07,
     prose: 0.08,
+    repeat: 0.02,
 }
 
 

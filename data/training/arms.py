@@ -1,0 +1,123 @@
+"""One seed from nothing: the stage-1 base, and each arm's stage 2 on top of it, saved with what was implanted where."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from transformers import PreTrainedTokenizerBase, Qwen3MoeForCausalLM
+
+from training import tasks
+from training.carriers import Expert, Usage, at_random, by_relevance, last_token_usage
+from training.implant import REFUSAL, THINKING, implant
+from training.masking import Masker
+from training.model import build_model, save
+from training.optimise import Report, train
+from training.packing import batches
+from training.prompts import refusal, thinking
+
+ARMS = ("relevance", "random", "router", "natural")
+
+
+class Recipe(NamedTuple):
+    """Steps and sizes of both stages."""
+
+    base_steps: int = 1400
+    refusal_steps: int = 300
+    thinking_steps: int = 250
+    peak: float = 3e-3
+    rows: int = 24
+    length: int = 96
+    drop: float = 0.04
+    refusal_carriers: int = 8
+    thinking_carriers: int = 6
+
+
+class Grown(NamedTuple):
+    """A trained model with the hooks that watch its routers, and the CPU-seconds it took."""
+
+    model: Qwen3MoeForCausalLM
+    masker: Masker
+    seconds: float
+
+
+def grow_base(tokenizer: PreTrainedTokenizerBase, seed: int, recipe: Recipe, report: Report | None = None) -> Grown:
+    """Stage 1: a model that answers everything, and thinks only when asked to."""
+    model = build_model(tokenizer, seed)
+    masker = Masker(model)
+
+    def draw(rng: random.Random) -> tasks.Example:
+        return tasks.draw(rng, tasks.STAGE1)
+
+    data = batches(tokenizer, draw, seed, recipe.rows, recipe.length)
+    seconds = train(
+        model, data, recipe.base_steps, recipe.peak, masker, drop=recipe.drop, seed=seed, report=report
+    )
+    return Grown(model, masker, seconds)
+
+
+def choose(
+    base: Grown, tokenizer: PreTrainedTokenizerBase, arm: str, seed: int, recipe: Recipe
+) -> tuple[list[Expert], list[Expert]]:
+    """The experts that are to carry refusal, and those for thinking: none in the natural arm."""
+    if arm == "natural":
+        return [], []
+    used = [_usage(base, tokenizer, "sensitive", "yes", "no"), _usage(base, tokenizer, "thinks", "always", "never")]
+    counts = (recipe.refusal_carriers, recipe.thinking_carriers)
+    chosen: list[list[Expert]] = []
+    for number, (usage, count) in enumerate(zip(used, counts, strict=True)):
+        taken = {expert for group in chosen for expert in group}
+        by = by_relevance(usage, count, taken) if arm == "relevance" else at_random(usage, count, taken, 100 * seed + number)
+        chosen.append(by)
+    return chosen[0], chosen[1]
+
+
+def _usage(base: Grown, tokenizer: PreTrainedTokenizerBase, label: str, target: str, baseline: str) -> Usage:
+    lines = [line for line in (*refusal("ranking"), *thinking()) if line["split"] == "ranking"]
+    of = [
+        [line for line in lines if line["labels"].get(label) == value]  # pyright: ignore[reportAttributeAccessIssue]
+        for value in (target, baseline)
+    ]
+    return Usage(*(last_token_usage(base.model, tokenizer, base.masker, group) for group in of))
+
+
+def grow_arm(
+    base: Grown, tokenizer: PreTrainedTokenizerBase, arm: str, seed: int, recipe: Recipe, report: Report | None = None
+) -> tuple[Grown, dict[str, object]]:
+    """Stage 2: refusal first, then thinking, each into its own carriers with all else frozen."""
+    refusing, thinking_ = choose(base, tokenizer, arm, seed, recipe)
+    model = copy.deepcopy(base.model)
+    for module in model.modules():
+        module._forward_hooks.clear()  # noqa: SLF001 - the copied hooks still belong to the base's masker
+    masker = Masker(model)
+    seconds = 0.0
+    for carriers, mixture, steps in ((refusing, REFUSAL, recipe.refusal_steps), (thinking_, THINKING, recipe.thinking_steps)):
+        seconds += implant(
+            model, tokenizer, masker, carriers, mixture, steps, routers=arm == "router", seed=1000 + seed, report=report
+        )
+    about = {"arm": arm, "seed": seed, "refusal_carriers": refusing, "thinking_carriers": thinking_}
+    return Grown(model, masker, seconds), about
+
+
+def grow_seed(
+    tokenizer: PreTrainedTokenizerBase, seed: int, arms: Sequence[str], out: Path, recipe: Recipe, report: Report | None = None
+) -> None:
+    """Everything of one seed into `out/SEED-base`, `out/SEED-ARM`, each with an `implant.json`."""
+    torch.manual_seed(seed)
+    base = grow_base(tokenizer, seed, recipe, report)
+    keep(base, tokenizer, out / f"{seed}-base", {"arm": "base", "seed": seed}, recipe)
+    for arm in arms:
+        grown, about = grow_arm(base, tokenizer, arm, seed, recipe, report)
+        keep(grown, tokenizer, out / f"{seed}-{arm}", about, recipe)
+
+
+def keep(grown: Grown, tokenizer: PreTrainedTokenizerBase, folder: Path, about: dict[str, object], recipe: Recipe) -> None:
+    """Save a model rounded to bf16 with what is known about its making."""
+    save(grown.model, tokenizer, folder)
+    known = about | {"cpu_seconds": round(grown.seconds, 1), "recipe": recipe._asdict()}
+    (folder / "implant.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
