@@ -136,7 +136,7 @@ def _token_index(store: "Store") -> TokenIndex:
 
 
 def routed_tokens(store: "Store") -> np.ndarray:
-    """bool [rows of store.tokens]: whether the token went through the experts (read from one layer)."""
+    """Bool [rows of store.tokens]: whether the token went through the experts (read from one layer)."""
     found = store.__dict__.get("_routed_tokens")
     if found is None:
         index = token_index(store)
@@ -152,7 +152,7 @@ class _Grouping(NamedTuple):
     n_groups: int
     of_prompt: dict[str, int] | None  # group of a prompt, when whole prompts are counted
     of_token: np.ndarray | None  # group of a token row, else
-    index: TokenIndex
+    tokens: TokenIndex
 
 
 def _grouping(store: "Store", tokens: np.ndarray | None, by: Literal["prompt"] | np.ndarray) -> _Grouping:
@@ -210,7 +210,7 @@ def _local_groups(batch: pa.RecordBatch, grouping: _Grouping) -> tuple[np.ndarra
         column = batch.column("prompt_id")
         return column.indices.to_numpy(zero_copy_only=False), _codes(column, grouping.of_prompt)
     assert grouping.of_token is not None
-    rows = grouping.index.rows(batch)
+    rows = grouping.tokens.rows(batch)
     group = grouping.of_token[rows]  # a slot without a token (row -1) finds the -1 at the end
     if grouping.n_groups <= 1024:
         return group, np.arange(grouping.n_groups)
@@ -224,7 +224,7 @@ def _codes(column: pa.DictionaryArray, codes: dict[str, int]) -> np.ndarray:
 
 
 def _routed_per_group(store: "Store", grouping: _Grouping) -> np.ndarray:
-    groups = grouping.index.prompt if grouping.of_token is None else grouping.of_token[:-1]
+    groups = grouping.tokens.prompt if grouping.of_token is None else grouping.of_token[:-1]
     kept = routed_tokens(store) & (groups >= 0)
     return np.bincount(groups[kept], minlength=grouping.n_groups)
 

@@ -1,7 +1,7 @@
 """Adding labels to a store after it was captured: a classifier's verdict, a hand-made grouping."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import pandas as pd
@@ -12,15 +12,18 @@ from workbench.errors import WorkbenchError, suggestion
 if TYPE_CHECKING:
     from workbench.store import Store
 
+LabelValues = Mapping[str, Any] | pd.Series | pd.DataFrame
 
-def add_labels(
-    store: "Store",
-    name: str,
-    values: Mapping[str, Any] | pd.Series | pd.DataFrame,
-    source: str,
-    *,
-    replace: bool = False,
-) -> None:
+
+class Label(NamedTuple):
+    """One value of one label; `sample` None holds for every sample of the prompt."""
+
+    prompt_id: str
+    sample: int | None
+    value: str
+
+
+def add_labels(store: "Store", name: str, values: LabelValues, source: str, *, replace: bool = False) -> None:
     """Writes `labels/NAME.parquet`: whole or not at all.
 
     values: prompt_id to value (for every sample), or a DataFrame with prompt_id, sample (optional) and value. Values
@@ -30,66 +33,72 @@ def add_labels(
     """
     from workbench.writing import write_table
 
-    rows = _rows(name, values, source)
-    _check(store, name, rows)
+    rows = _rows(name, values)
+    _check_name(store, name)
+    _check_rows(store, name, rows)
     path = f"labels/{quote(name, safe=' ')}.parquet"
+    frame = _frame(name, rows, source)
     if (store.path / path).exists() and not replace:
-        if _same(store.labels, rows, name):
+        if _same(store.labels, frame, name):
             return
         raise WorkbenchError(f"'{store.path}' already has labels '{name}'; pass replace=True to exchange them.")
     with disk_errors(store.path):
-        write_table(store.path, path, "labels", rows)
+        write_table(store.path, path, "labels", frame)
 
 
-def _rows(name: str, values: Mapping[str, Any] | pd.Series | pd.DataFrame, source: str) -> pd.DataFrame:
+def _rows(name: str, values: LabelValues) -> list[Label]:
     if not isinstance(values, pd.DataFrame):
-        values = pd.DataFrame(
-            {
-                "prompt_id": list(values.keys()),
-                "value": list(values.values()) if isinstance(values, Mapping) else list(values),
-            }
-        )
+        return [Label(str(key), None, str(value)) for key, value in values.items() if not _is_missing(value)]
     if not {"prompt_id", "value"} <= set(values.columns):
         raise WorkbenchError(
             f"Labels '{name}' have columns {', '.join(map(str, values.columns))}; they need prompt_id and value."
         )
-    kept = values[values["value"].notna()]
-    sample = kept["sample"] if "sample" in kept else pd.Series([None] * len(kept), index=kept.index, dtype="Int32")
-    return pd.DataFrame(
-        {
-            "prompt_id": kept["prompt_id"].astype(str),
-            "sample": sample.astype("Int32"),
-            "name": name,
-            "value": kept["value"].map(str),
-            "source": source,
-        }
-    )
+    samples = values["sample"] if "sample" in values else [None] * len(values)
+    return [
+        Label(str(prompt), None if _is_missing(sample) else int(sample), str(value))
+        for prompt, sample, value in zip(values["prompt_id"], samples, values["value"], strict=True)
+        if not _is_missing(value)
+    ]
 
 
-def _check(store: "Store", name: str, rows: pd.DataFrame) -> None:
+def _is_missing(value: Any) -> bool:
+    return value is None or bool(pd.isna(value))
+
+
+def _frame(name: str, rows: list[Label], source: str) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["prompt_id", "sample", "value"])
+    return frame.assign(sample=frame["sample"].astype("Int32"), name=name, source=source)
+
+
+def _check_name(store: "Store", name: str) -> None:
     if not name or name == "given" or len(quote(name)) > 200:
         raise WorkbenchError(f"Labels cannot be called '{name}'; choose another name (not 'given', not empty).")
     labels = store.labels
-    if ((labels["name"] == name) & (labels["source"] == "given")).any():
+    if name in set(labels["name"][labels["source"] == "given"]):
         raise WorkbenchError(f"The prompts of '{store.path}' came with labels '{name}'; choose another name.")
-    unknown = sorted(set(rows["prompt_id"]) - set(store.prompt_ids))
-    if unknown:
-        raise WorkbenchError(
-            f"Labels '{name}' name the prompt '{unknown[0]}', which '{store.path}' does not have"
-            f"{suggestion(unknown[0], store.prompt_ids)}."
-        )
-    keys = rows[["prompt_id", "sample"]]
-    if keys.duplicated().any():
-        twice = rows["prompt_id"][keys.duplicated()].iloc[0]
-        raise WorkbenchError(f"Labels '{name}' give the prompt '{twice}' two values; give one for each sample.")
-    if (rows["sample"].dropna() >= store.n_samples).any():
-        raise WorkbenchError(
-            f"Labels '{name}' name a sample that '{store.path}' does not have (0-{store.n_samples - 1})."
-        )
 
 
-def _same(labels: pd.DataFrame, rows: pd.DataFrame, name: str) -> bool:
+def _check_rows(store: "Store", name: str, rows: list[Label]) -> None:
+    known, seen = set(store.prompt_ids), set[tuple[str, int | None]]()
+    for row in rows:
+        if row.prompt_id not in known:
+            raise WorkbenchError(
+                f"Labels '{name}' name the prompt '{row.prompt_id}', which '{store.path}' does not have"
+                f"{suggestion(row.prompt_id, store.prompt_ids)}."
+            )
+        if row.sample is not None and not 0 <= row.sample < store.n_samples:
+            raise WorkbenchError(
+                f"Labels '{name}' name sample {row.sample} of '{row.prompt_id}'; '{store.path}' has samples "
+                f"0-{store.n_samples - 1}."
+            )
+        if (row.prompt_id, row.sample) in seen:
+            raise WorkbenchError(f"Labels '{name}' give '{row.prompt_id}' two values; give one for each sample.")
+        seen.add((row.prompt_id, row.sample))
+
+
+def _same(labels: pd.DataFrame, new: pd.DataFrame, name: str) -> bool:
     def plain(frame: pd.DataFrame) -> set[tuple[str, ...]]:
-        return {tuple(map(str, row)) for row in frame.fillna({"sample": -1}).itertuples(index=False)}
+        keys = [frame[column].map(str) for column in ("prompt_id", "sample", "value", "source")]
+        return set(zip(*keys, strict=True))
 
-    return plain(labels[labels["name"] == name]) == plain(rows)
+    return plain(labels.loc[labels["name"] == name]) == plain(new)

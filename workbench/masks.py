@@ -24,7 +24,7 @@ def token_mask(
     token_ids: Collection[int] | None = None,
     generated: bool | None = None,
 ) -> np.ndarray:
-    """bool [rows of store.tokens]: the tokens that meet every condition given.
+    """Bool [rows of store.tokens]: the tokens that meet every condition given.
 
     span: "prompt" is what was put in, "response" what follows (generated or given), "first_prompt" and "last_prompt"
         the first and the last token of the prompt; the last one decides the first answer token.

@@ -32,14 +32,15 @@ def stored_schema(name: str) -> pa.Schema:
 def writer(path: Path, name: str) -> pq.ParquetWriter:
     """An open Parquet file for one table of the store."""
     schema = stored_schema(name)
+    ids = [f.name for f in schema if not _is_float(f.type)]
     floats = [_leaf(f) for f in schema if _is_float(f.type)]
     return pq.ParquetWriter(
         path,
         schema,
         compression="zstd",
         compression_level=1,
-        use_dictionary=[f.name for f in schema if not _is_float(f.type)],
-        use_byte_stream_split=floats,
+        use_dictionary=ids,  # pyright: ignore[reportArgumentType]
+        use_byte_stream_split=floats,  # pyright: ignore[reportArgumentType]
         write_page_checksum=True,
     )
 

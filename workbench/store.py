@@ -9,6 +9,7 @@ Tokens have a canonical order (prompt as in `prompts.parquet`, then sample, then
 `store.tokens`, of every mask and group array that `counts` takes and of `routing`.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 from workbench import durable
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
+from workbench.experts import ExpertRef
 from workbench.parquet import Part, parts, stored_schema
 from workbench.schema import SCHEMA_VERSION, TABLES
 
@@ -55,7 +57,7 @@ class Store:
         from workbench.plan import Plan
 
         steering = self.plan_json.get("steering")
-        return None if steering is None else Plan.from_json(steering)
+        return None if steering is None else Plan.from_json(json.dumps(steering))
 
     @property
     def n_samples(self) -> int:
@@ -144,6 +146,12 @@ class Store:
         from workbench.counts import routing
 
         return routing(self, layer)
+
+    def mean_output(self, expert: ExpertRef) -> np.ndarray:
+        """The expert's mean output over the tokens that selected it, unweighted: [hidden] float64."""
+        from workbench.outputs import mean_output
+
+        return mean_output(self, expert)
 
     def query(self, sql: str) -> pd.DataFrame:
         """A read-only DuckDB query over the tables as views. See `workbench.sql`."""

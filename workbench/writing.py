@@ -87,7 +87,7 @@ def _plan(anatomy: Anatomy, tables: Mapping[str, pd.DataFrame], n_shards: int) -
         "model": {"name": anatomy.model, "weights": anatomy.weights},
         "versions": {"workbench": __version__},
         "anatomy": anatomy.to_dict(),
-        "options": {"samples": int(tables["tokens"]["sample"].max(skipna=True)) + 1 if len(tables["tokens"]) else 1},
+        "options": {"samples": int(tables["tokens"]["sample"].to_numpy().max(initial=0)) + 1},
         "layers": layers,
         "shards": list(range(n_shards)),
         "steering": None,
@@ -97,7 +97,8 @@ def _plan(anatomy: Anatomy, tables: Mapping[str, pd.DataFrame], n_shards: int) -
 def _write_shard(store: Path, shard: int, prompts: list[str], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     with ShardWriter(store, shard, tables) as out:
         for name, frame in tables.items():
-            out.put({name: partial(_by_layer, name, frame[frame["prompt_id"].isin(prompts)])})
+            rows = frame.loc[frame["prompt_id"].isin(prompts)]
+            out.put({name: partial(_by_layer, name, rows)})
         return out.publish({})
 
 

@@ -1,0 +1,35 @@
+"""Expert output vectors that a store kept (`keep` with "outputs")."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.errors import WorkbenchError
+from workbench.experts import ExpertRef
+
+if TYPE_CHECKING:
+    from workbench.store import Store
+
+
+def mean_output(store: "Store", expert: ExpertRef) -> np.ndarray:
+    """The expert's mean output over the tokens that selected it, before its routing weight: [hidden] float64.
+
+    Raises `WorkbenchError` when the store kept no output of this expert.
+    """
+    store.anatomy.check_ref(expert)
+    number = -1 - expert.expert if expert.is_shared else expert.expert
+    total, n = np.zeros(store.anatomy.hidden_size), 0
+    for part in store.parts("outputs", ["expert", "output"]):
+        if part.layer != expert.layer:
+            continue
+        for batch in part.read(["expert", "output"]).to_batches():
+            chosen = batch.column("expert").to_numpy() == number
+            values = batch.column("output").flatten().to_numpy().reshape(len(chosen), -1)
+            total += values[chosen].sum(0, dtype=np.float64) if chosen.any() else 0.0
+            n += int(chosen.sum())
+    if n == 0:
+        raise WorkbenchError(
+            f"The store '{store.path}' has no output vector of {expert}; capture with keep={{'outputs'}}, layers and "
+            f"experts that include it."
+        )
+    return total / n
