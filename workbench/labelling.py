@@ -8,6 +8,7 @@ import pandas as pd
 
 from workbench.durable import disk_errors
 from workbench.errors import WorkbenchError, suggestion
+from workbench.prompts import label_text
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -48,14 +49,14 @@ def add_labels(store: "Store", name: str, values: LabelValues, source: str, *, r
 
 def _rows(name: str, values: LabelValues) -> list[Label]:
     if not isinstance(values, pd.DataFrame):
-        return [Label(str(key), None, str(value)) for key, value in values.items() if not _is_missing(value)]
+        return [Label(str(key), None, label_text(value)) for key, value in values.items() if not _is_missing(value)]
     if not {"prompt_id", "value"} <= set(values.columns):
         raise WorkbenchError(
             f"Labels '{name}' have columns {', '.join(map(str, values.columns))}; they need prompt_id and value."
         )
     samples = values["sample"] if "sample" in values else [None] * len(values)
     return [
-        Label(str(prompt), None if _is_missing(sample) else int(sample), str(value))
+        Label(str(prompt), None if _is_missing(sample) else int(sample), label_text(value))
         for prompt, sample, value in zip(values["prompt_id"], samples, values["value"], strict=True)
         if not _is_missing(value)
     ]

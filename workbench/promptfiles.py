@@ -1,0 +1,102 @@
+"""Prompt files on disk: finding them (bundled ones by name) and reading their rows, each with its place for errors."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from workbench.bundled import bundled_path
+from workbench.errors import WorkbenchError, suggestion
+
+Row = tuple[str, Any]
+
+
+def find_prompts(source: str | Path) -> Path:
+    """The file: as given, or bundled (`refusal`, `refusal.jsonl`, `data/prompts/refusal.jsonl` of an installed wheel)."""
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise WorkbenchError(f"'{source}' is a folder; name a prompt file in it.")
+    if path.parent in (Path(), Path("data/prompts")):
+        name = path.name if path.suffix else f"{path.name}.jsonl"
+        known = [file.stem for file in sorted(bundled_path("prompts").glob("*.jsonl"))]
+        if Path(name).stem in known and name.endswith(".jsonl"):
+            return bundled_path(f"prompts/{name}")
+        raise WorkbenchError(
+            f"There is no prompt file '{source}'{suggestion(path.stem, known)}; give a path to a JSONL, CSV or Parquet "
+            f"file, or a bundled name: {', '.join(known)}."
+        )
+    raise WorkbenchError(f"There is no prompt file '{source}'; give a path to a JSONL, CSV or Parquet file.")
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Each row of the file as (place, row)."""
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise WorkbenchError(
+            f"'{path}' ends in '{path.suffix}'; prompts are read from {', '.join(_READERS)} files, so rename or convert it."
+        )
+    return reader(path)
+
+
+def _read_jsonl(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield f"line {number}", json.loads(line)
+        except json.JSONDecodeError as error:
+            raise WorkbenchError(
+                f"Line {number} of '{path}' is not JSON ({error.msg} at column {error.colno}); each line holds one "
+                f'object, like {{"text": "..."}}.'
+            ) from error
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
+    try:
+        for row in reader:
+            place = f"line {reader.line_num}"
+            if None in row:
+                raise WorkbenchError(f"Line {reader.line_num} of '{path}' has more cells than the header has columns.")
+            yield place, _unflatten({key: value for key, value in row.items() if value})
+    except csv.Error as error:
+        raise WorkbenchError(f"Line {reader.line_num} of '{path}' is not CSV ({error}).") from error
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise WorkbenchError(f"'{path}' is not a Parquet file ({error}).") from error
+    for number, row in enumerate(rows):
+        yield f"row {number}", _unflatten({key: value for key, value in row.items() if value is not None})
+
+
+def _unflatten(row: dict[str, Any]) -> dict[str, Any]:
+    """Columns `label.NAME` become one entry `labels`; beside a column `labels` they stay, and are refused as unknown."""
+    if "labels" in row:
+        return row
+    labels = {key.removeprefix("label."): value for key, value in row.items() if key.startswith("label.")}
+    rest = {key: value for key, value in row.items() if not key.startswith("label.")}
+    return rest | ({"labels": labels} if labels else {})
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise WorkbenchError(f"'{path}' is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+}
