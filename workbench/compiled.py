@@ -1,0 +1,166 @@
+"""A plan turned into masks: for each layer, which experts are off, forced, scaled ..., everywhere or for some tokens."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.anatomy import Anatomy
+from workbench.edits import ROUTING_KINDS, Edit, Scope
+from workbench.errors import WorkbenchError
+from workbench.plan import Plan
+from workbench.positions import Forward
+from workbench.routing import RouterEdits
+
+
+@dataclass
+class LayerEdits:
+    """The edits of one kind of expert in one layer. Masks are built once per device; scoped ones once per forward."""
+
+    edits: tuple[Edit, ...]
+    n_experts: int
+    span_ids: dict[tuple[str, str], tuple[int, int]]
+    _cache: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether some edit holds for some tokens only."""
+        return any(not e.scope.is_everywhere for e in self.edits)
+
+    @property
+    def reroutes(self) -> bool:
+        """Whether some edit changes which experts are selected."""
+        return any(e.kind in ROUTING_KINDS for e in self.edits)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether some edit changes weights or outputs after the selection."""
+        return any(e.kind not in ROUTING_KINDS for e in self.edits)
+
+    def mask(self, kind: str, device: torch.device, forward: Forward | None) -> Tensor | None:
+        """Which experts `kind` touches, bool [1 or tokens, experts]; None when no edit is of this kind."""
+        return self._combined(kind, device, forward, torch.bool)
+
+    def values(self, kind: str, device: torch.device, forward: Forward | None) -> Tensor | None:
+        """The factor (scale; 1 elsewhere) or the sum (bias; 0 elsewhere) per expert, float32 [1 or tokens, experts]."""
+        return self._combined(kind, device, forward, torch.float32)
+
+    def router_edits(self, device: torch.device, forward: Forward | None) -> RouterEdits:
+        """bias, off and force as the routing rule takes them."""
+        bias = self.values("bias", device, forward)
+        return RouterEdits(bias, self.mask("off", device, forward), self.mask("force", device, forward))
+
+    def touched(self, device: torch.device, forward: Forward | None) -> Tensor:
+        """Tokens in the scope of some routing edit, bool [tokens]."""
+        assert forward is not None
+        scopes = {e.scope for e in self.edits if e.kind in ROUTING_KINDS}
+        return torch.stack([self._tokens(s, device, forward) for s in scopes]).any(0)
+
+    def replacements(self, device: torch.device, forward: Forward | None) -> list[tuple[int, Tensor, Tensor | None]]:
+        """(expert, vector [hidden], tokens [tokens] or None for all) of each `replace`."""
+        out: list[tuple[int, Tensor, Tensor | None]] = []
+        for edit in (e for e in self.edits if e.kind == "replace"):
+            key = ("replace", edit, device)
+            if key not in self._cache:
+                self._cache[key] = torch.tensor(edit.value, dtype=torch.float32, device=device)
+            tokens = None if edit.scope.is_everywhere else self._tokens(edit.scope, device, forward)
+            out.append((edit.expert.expert, self._cache[key], tokens))
+        return out
+
+    def _combined(self, kind: str, device: torch.device, forward: Forward | None, dtype: torch.dtype) -> Tensor | None:
+        edits = [e for e in self.edits if e.kind == kind]
+        if not edits:
+            return None
+        everywhere = [e for e in edits if e.scope.is_everywhere]
+        key = (kind, device)
+        if key not in self._cache:
+            self._cache[key] = self._row(kind, everywhere, dtype).to(device)[None]
+        total: Tensor = self._cache[key]
+        for scope in sorted({e.scope for e in edits if not e.scope.is_everywhere}, key=str):
+            row = self._row(kind, [e for e in edits if e.scope == scope], dtype).to(device)
+            total = _join(kind, total, row, self._tokens(scope, device, forward)[:, None])
+        return total
+
+    def _row(self, kind: str, edits: Iterable[Edit], dtype: torch.dtype) -> Tensor:
+        row = torch.full((self.n_experts,), 1 if kind == "scale" else 0, dtype=dtype)
+        for edit in edits:
+            value = edit.value if isinstance(edit.value, float) else 1.0
+            n = edit.expert.expert
+            row[n] = row[n] * value if kind == "scale" else row[n] + value if kind == "bias" else True
+        return row
+
+    def _tokens(self, scope: Scope, device: torch.device, forward: Forward | None) -> Tensor:
+        if forward is None:
+            raise WorkbenchError(
+                "An edit limited to positions needs the base model to run; a layer was called by itself."
+            )
+        span = self.span_ids[scope.span] if scope.span else None
+        key = ("tokens", scope)
+        found = forward.masks.get(key)
+        if found is None:
+            found = forward.masks[key] = forward.in_scope(scope, span)
+        return found.to(device)
+
+
+def _join(kind: str, total: Tensor, row: Tensor, tokens: Tensor) -> Tensor:
+    if kind == "scale":
+        return total * torch.where(tokens, row, torch.ones_like(row))
+    if kind == "bias":
+        return total + torch.where(tokens, row, torch.zeros_like(row))
+    return total | (row & tokens)
+
+
+@dataclass(frozen=True)
+class CompiledPlan:
+    """A plan against one model: routed and shared edits by layer, and the layers whose routing changes."""
+
+    plan: Plan
+    routed: dict[int, LayerEdits]
+    shared: dict[tuple[int, int], LayerEdits]
+
+    @property
+    def needs_positions(self) -> bool:
+        """Whether the base model's arguments must be read before each forward."""
+        return any(not e.scope.is_everywhere or e.kind == "replace" for e in self.plan.edits)
+
+    @property
+    def needs_generate(self) -> bool:
+        """Whether `generate` must tell the prompt's length."""
+        return any(e.scope.phase for e in self.plan.edits)
+
+
+def compile_plan(plan: Plan, anatomy: Anatomy, tokenizer: Any) -> CompiledPlan:
+    """Checks the plan against the model and builds its masks. Raises `WorkbenchError` when it cannot be done."""
+    plan.check(anatomy)
+    means = [e for e in plan.edits if e.value == "mean"]
+    if means:
+        raise WorkbenchError(f"{means[0]}: the mean is over a store; resolve it with plan.with_means(store) first.")
+    spans = {e.scope.span: _span_ids(e.scope.span, tokenizer) for e in plan.edits if e.scope.span}
+    routed = {
+        layer: LayerEdits(
+            tuple(e for e in plan.edits if e.expert.layer == layer and not e.expert.is_shared),
+            anatomy.layer(layer).n_experts,
+            spans,
+        )
+        for layer in plan.layers
+    }
+    shared = {
+        (r.layer, r.expert): LayerEdits(tuple(e for e in plan.edits if e.expert == r), r.expert + 1, spans)
+        for r in plan.experts
+        if r.is_shared
+    }
+    return CompiledPlan(plan, {n: e for n, e in routed.items() if e.edits}, shared)
+
+
+def _span_ids(span: tuple[str, str], tokenizer: Any) -> tuple[int, int]:
+    if tokenizer is None:
+        raise WorkbenchError(f"Edits between {span[0]} and {span[1]} need a tokenizer; load the model with one.")
+    ids = [tokenizer.encode(text, add_special_tokens=False) for text in span]
+    for text, found in zip(span, ids, strict=True):
+        if len(found) != 1:
+            raise WorkbenchError(
+                f"'{text}' is {len(found)} tokens here, and a span opens and closes with one token each."
+            )
+    return ids[0][0], ids[1][0]

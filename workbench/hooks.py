@@ -1,0 +1,298 @@
+"""The hooks themselves: one small function per kind of place, each first edits, then records.
+
+All of them are module-level functions that look up what is active in this context, so they are inert in everybody else's
+forwards, can be saved with the model, and give the same answer in whatever order `steered` and `recording` were entered.
+"""
+
+import inspect
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.active import Active, HookPoint, active, current_forward, set_forward
+from workbench.compiled import LayerEdits
+from workbench.dose import changed_slots
+from workbench.errors import WorkbenchError
+from workbench.positions import Forward, prompt_length, read_forward
+from workbench.routing import Routing, route
+from workbench.runtime import Runtime, runtime_of
+from workbench.tap import SlotWeights
+
+
+def register(runtime: Runtime, point: HookPoint) -> list[Any]:
+    """Installs the hook of one place and returns its handles."""
+    layout, (kind, layer, number) = runtime.layout, point
+    block = layout.blocks.get(layer)
+    if kind == "forward":
+        return [layout.base.register_forward_pre_hook(partial(_on_forward, runtime.uid), with_kwargs=True)]
+    if kind == "generate":
+        return [_GenerateHandle(runtime.hf)]
+    if kind == "residual":
+        handles = [layout.layers[layer].register_forward_hook(partial(_on_residual, runtime.uid, layer))]
+        if layer == 0:
+            hook = partial(_on_embeddings, runtime.uid)
+            handles.append(layout.layers[0].register_forward_pre_hook(hook, with_kwargs=True))
+        return handles
+    assert block is not None
+    if kind == "router":
+        return [block.router.register_forward_hook(partial(_on_router, runtime.uid, layer))]
+    if kind == "experts":
+        return [
+            block.experts.register_forward_pre_hook(partial(_on_experts, runtime.uid, layer), with_kwargs=True),
+            block.experts.register_forward_hook(partial(_on_routed, runtime.uid, layer)),
+        ]
+    if kind == "shared":
+        return [block.shared[number].register_forward_hook(partial(_on_shared, runtime.uid, layer, number))]
+    if kind == "gate":
+        assert block.shared_gate is not None
+        return [block.shared_gate.register_forward_hook(partial(_on_gate, runtime.uid, layer))]
+    assert kind == "before"
+    return [runtime.before[layer].register_forward_pre_hook(partial(_on_before, runtime.uid, layer))]
+
+
+# ---- the base model
+
+
+def _on_forward(uid: int, module: Any, args: Any, kwargs: Any) -> None:
+    now = active(uid)
+    if now is None:
+        return
+    names = list(inspect.signature(module.forward).parameters) if args else []
+    forward = read_forward({**dict(zip(names, args, strict=False)), **kwargs}, current_forward(uid))
+    set_forward(uid, forward)
+    if now.recorder is not None:
+        now.recorder.begin()
+    if now.dose is not None:
+        now.dose.begin(forward)
+
+
+class _GenerateHandle:
+    """`generate` told apart from plain forwards: while installed, it states the prompt's length in this context."""
+
+    def __init__(self, hf: Any) -> None:
+        self.hf, original = hf, hf.generate
+
+        def generate(*args: Any, **kwargs: Any) -> Any:
+            named = (kwargs.get(n) for n in ("inputs", "input_ids", "inputs_embeds"))
+            prompt = args[0] if args else next((x for x in named if x is not None), None)
+            if prompt is None:
+                return original(*args, **kwargs)
+            with prompt_length(prompt.shape[1]):
+                return original(*args, **kwargs)
+
+        hf.generate = generate
+
+    def remove(self) -> None:
+        """The model's own `generate` again."""
+        self.hf.__dict__.pop("generate", None)
+
+
+# ---- the router
+
+
+def _on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any:
+    now = active(uid)
+    if now is None:
+        return None
+    logits, weights, index = output[:3]
+    if now.recorder is not None:
+        now.recorder.see_logits(layer, logits)
+    edits = now.compiled.routed.get(layer) if now.compiled else None
+    if edits is None or not edits.reroutes:
+        return None
+    routing = _reroute(uid, layer, edits, logits, Routing(weights, index))
+    if now.dose is not None:
+        forward = _forward(uid)
+        forward.rerouted[layer] = changed_slots(index, weights, routing.index, routing.weights)
+    return (logits, routing.weights, routing.index, *output[3:])
+
+
+def _reroute(uid: int, layer: int, edits: LayerEdits, logits: Tensor, own: Routing) -> Routing:
+    runtime, forward = runtime_of(uid), current_forward(uid) if edits.is_scoped else None
+    rule, correction = runtime.rule(layer), runtime.correction(layer)
+    changed = edits.router_edits(logits.device, forward)
+    new = route(rule, logits, own.index.shape[-1], correction, changed)
+    new = Routing(new.weights.to(own.weights.dtype), new.index)
+    if not edits.is_scoped:
+        return new
+    touched = edits.touched(logits.device, forward)[:, None]
+    return Routing(torch.where(touched, new.weights, own.weights), torch.where(touched, new.index, own.index))
+
+
+# ---- the experts
+
+
+def _on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any) -> Any:
+    now = active(uid)
+    if now is None:
+        return None
+    hidden, index, weights = _experts_arguments(module, args, kwargs)
+    edits = now.compiled.routed.get(layer) if now.compiled else None
+    if edits is None and now.recorder is None:
+        return None
+    forward = current_forward(uid)
+    steered = _edit_weights(edits, index, weights, forward) if edits else weights
+    if now.recorder is not None:
+        now.recorder.see_slots(layer, index, steered)
+    muted = _taken(edits.mask("mute", index.device, forward), index) if edits else None
+    if now.dose is not None and edits is not None:
+        _count(now, layer, edits, index, weights, steered, muted, _forward(uid))
+    if muted is not None:
+        steered = steered.masked_fill(muted, 0)
+    return (hidden, index, _tapped(now, layer, edits, index, steered, forward)), {}
+
+
+def _experts_arguments(module: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    if len(args) == 3:
+        return args
+    names = list(inspect.signature(module.forward).parameters)
+    named = {**dict(zip(names, args, strict=False)), **kwargs}
+    return tuple(named[n] for n in names[:3])  # pyright: ignore[reportReturnType]
+
+
+def _taken(mask: Tensor | None, index: Tensor) -> Tensor | None:
+    """A mask (or values) by expert, [1 or tokens, experts], read at the selected experts: [tokens, k]."""
+    if mask is None:
+        return None
+    return mask[0][index] if mask.shape[0] == 1 else mask.gather(1, index)
+
+
+def _edit_weights(edits: LayerEdits, index: Tensor, weights: Tensor, forward: Forward | None) -> Tensor:
+    """drop, then scale. Rows in which no edited expert is selected keep their weights bit for bit."""
+    dropped = _taken(edits.mask("drop", index.device, forward), index)
+    if dropped is not None:
+        kept = weights.masked_fill(dropped, 0)
+        left = kept.float().sum(-1, keepdim=True)
+        share = torch.where(left > 0, weights.float().sum(-1, keepdim=True) / left, 0.0)
+        weights = torch.where(dropped.any(-1, keepdim=True), (kept * share).to(weights.dtype), weights)
+    factor = _taken(edits.values("scale", index.device, forward), index)
+    return weights if factor is None else (weights * factor).to(weights.dtype)
+
+
+def _tapped(
+    now: Active, layer: int, edits: LayerEdits | None, index: Tensor, weights: Tensor, forward: Forward | None
+) -> Tensor:
+    """`weights`, riding if somebody wants to see or replace the experts' outputs."""
+    replacements = edits.replacements(index.device, forward) if edits else []
+    recorder = now.recorder if now.recorder is not None and now.recorder.wants_outputs else None
+    if not replacements and recorder is None:
+        return weights
+    tap = _Tap(layer, index, recorder, replacements)
+    if forward is None:
+        raise WorkbenchError("The experts were called outside the model's forward; run the whole model.")
+    forward.taps[layer] = tap
+    return SlotWeights.wrap(weights, tap)
+
+
+class _Tap:
+    """Sees each slot's output once: records it, then replaces it."""
+
+    def __init__(self, layer: int, index: Tensor, recorder: Any, replacements: list[Any]) -> None:
+        self.layer, self.index, self.recorder, self.replacements = layer, index, recorder, replacements
+        self.seen = 0
+
+    def __call__(self, outputs: Tensor, slots: Tensor) -> Tensor | None:
+        self.seen += slots.numel()
+        if self.recorder is not None:
+            self.recorder.see_outputs(self.layer, outputs, slots)
+        if not self.replacements:
+            return None
+        experts, tokens = self.index.reshape(-1)[slots], slots // self.index.shape[-1]
+        for expert, vector, scope in self.replacements:
+            rows = (experts == expert) & (scope[tokens] if scope is not None else True)
+            outputs = torch.where(rows[:, None], vector.to(outputs.dtype), outputs)
+        return outputs
+
+
+def _on_routed(uid: int, layer: int, module: Any, args: Any, output: Any) -> None:
+    now, forward = active(uid), current_forward(uid)
+    tap = forward.taps.pop(layer, None) if forward is not None else None
+    if now is None:
+        return
+    if tap is not None and tap.seen != tap.index.numel():
+        raise WorkbenchError(
+            f"Layer {layer}: {tap.seen} of {tap.index.numel()} expert outputs passed where we look, so this experts "
+            f"implementation cannot be recorded; set experts_implementation to grouped_mm, batched_mm or eager."
+        )
+    if now.recorder is not None:
+        now.recorder.finish_slots(layer)
+        now.recorder.see_routed(layer, output)
+
+
+def _count(
+    now: Active,
+    layer: int,
+    edits: LayerEdits,
+    index: Tensor,
+    weights: Tensor,
+    steered: Tensor,
+    muted: Tensor | None,
+    forward: Forward,
+) -> None:
+    changed = forward.rerouted.pop(layer, torch.zeros_like(index, dtype=torch.bool)) | (weights != steered)
+    if muted is not None:
+        changed = changed | (muted & (steered != 0))
+    for expert, _, scope in edits.replacements(index.device, forward):
+        changed = changed | ((index == expert) & (scope[:, None] if scope is not None else True))
+    assert now.dose is not None
+    now.dose.add(forward, changed, (steered == 0).all(-1))
+
+
+def _forward(uid: int) -> Forward:
+    forward = current_forward(uid)
+    assert forward is not None
+    return forward
+
+
+# ---- shared experts and the residual stream
+
+
+def _on_shared(uid: int, layer: int, number: int, module: Any, args: Any, output: Tensor) -> Tensor | None:
+    now = active(uid)
+    if now is None:
+        return None
+    if now.recorder is not None:
+        now.recorder.see_shared(layer, number, output)
+    edits = now.compiled.shared.get((layer, number)) if now.compiled else None
+    if edits is None:
+        return None
+    forward = current_forward(uid)
+    new = _edit_shared(edits, number, output.reshape(-1, output.shape[-1]), forward).reshape(output.shape)
+    if now.dose is not None:
+        now.dose.add(_forward(uid), (new != output).reshape(-1, output.shape[-1]).any(-1, keepdim=True))
+    return new
+
+
+def _edit_shared(edits: LayerEdits, number: int, rows: Tensor, forward: Forward | None) -> Tensor:
+    for _, vector, scope in edits.replacements(rows.device, forward):
+        new = vector.to(rows.dtype).expand_as(rows)
+        rows = new if scope is None else torch.where(scope[:, None], new, rows)
+    factor, muted = edits.values("scale", rows.device, forward), edits.mask("mute", rows.device, forward)
+    rows = rows if factor is None else (rows * factor[:, number : number + 1]).to(rows.dtype)
+    return rows if muted is None else rows.masked_fill(muted[:, number : number + 1], 0)
+
+
+def _on_gate(uid: int, layer: int, module: Any, args: Any, output: Tensor) -> None:
+    now = active(uid)
+    if now is not None and now.recorder is not None:
+        now.recorder.see_gate(layer, output)
+
+
+def _on_before(uid: int, layer: int, module: Any, args: Any) -> None:
+    now = active(uid)
+    if now is not None and now.recorder is not None:
+        now.recorder.see_before(layer, args[0])
+
+
+def _on_residual(uid: int, layer: int, module: Any, args: Any, output: Any) -> None:
+    now = active(uid)
+    if now is not None and now.recorder is not None:
+        now.recorder.see_residual(layer, output[0] if isinstance(output, tuple) else output)
+
+
+def _on_embeddings(uid: int, module: Any, args: Any, kwargs: Any) -> None:
+    now = active(uid)
+    if now is not None and now.recorder is not None:
+        now.recorder.see_residual(-1, args[0] if args else kwargs["hidden_states"])

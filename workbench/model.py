@@ -1,0 +1,182 @@
+"""Loading: a transformers model, its tokenizer and its MoE map, checked before anybody trusts a number from it."""
+
+import hashlib
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.anatomy import Anatomy
+from workbench.bundled import bundled_path
+from workbench.check import check_by_intervening
+from workbench.errors import WorkbenchError
+from workbench.layout import find_layout
+from workbench.runtime import Runtime
+from workbench.survey import survey
+from workbench.tiny import FAMILIES, tiny_model, tiny_tokenizer
+
+_RUNTIMES: "weakref.WeakKeyDictionary[Any, Runtime]" = weakref.WeakKeyDictionary()
+_SAMPLE = 4096  # values read of each tensor for the weights' fingerprint
+
+
+@dataclass(frozen=True, eq=False)
+class MoEModel:
+    """A transformers model (`.hf`, unchanged whenever nothing is active), its tokenizer and its `Anatomy`."""
+
+    hf: Any
+    tokenizer: Any
+    runtime: Runtime
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The MoE map."""
+        return self.runtime.anatomy
+
+    @property
+    def device(self) -> torch.device:
+        """Where input ids go."""
+        return self.hf.get_input_embeddings().weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type of the weights."""
+        return self.hf.dtype
+
+    def __repr__(self) -> str:
+        a = self.anatomy
+        return f"<MoEModel {a.model}: {a.family}, {len(a.moe_layers)} MoE layers, {a.n_experts} experts, {self.dtype}>"
+
+
+def load(
+    source: Any,
+    tokenizer: Any = None,
+    *,
+    device: str = "auto",
+    dtype: str | torch.dtype = "auto",
+    check: bool = True,
+    **hub: Any,
+) -> MoEModel:
+    """A model ready to capture and steer.
+
+    source   "demo" (bundled), "tiny/FAMILY" (random weights), a local folder, a Hugging Face id, or a transformers model
+             already built
+    device   "auto" is CUDA when there is one, else the CPU; for several devices pass `device_map="auto"`
+    dtype    "auto" is the checkpoint's own
+    check    also mute one expert per layer and see that the logits change (one small forward per MoE layer)
+    hub      goes to `from_pretrained`: revision, device_map, experts_implementation, trust_remote_code, ...
+
+    Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
+    """
+    hf, tokenizer, name = _resolve(source, tokenizer, device, dtype, hub)
+    hf.eval()
+    runtime = _RUNTIMES.get(hf)
+    if runtime is None:
+        runtime = _RUNTIMES[hf] = _runtime(hf, name, hub.get("revision"))
+    model = MoEModel(hf, tokenizer, runtime)
+    if check:
+        check_by_intervening(model)
+    return model
+
+
+def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any, str]:
+    if isinstance(source, str) or hasattr(source, "__fspath__"):
+        name = str(source)
+        if name.startswith("tiny/"):
+            hf = tiny_model(name.removeprefix("tiny/"), dtype=torch.float32 if dtype == "auto" else _dtype(dtype))
+            return hf.to(_device(device)), tokenizer or tiny_tokenizer(), name
+        return (*_from_pretrained(name, tokenizer, device, dtype, hub), name)
+    if not hasattr(source, "config") or not callable(getattr(source, "generate", None)):
+        raise WorkbenchError(
+            f"load takes 'demo', a folder, a Hugging Face id or a transformers model, not a {type(source).__name__}."
+        )
+    if hub or device != "auto" or dtype != "auto":
+        raise WorkbenchError(
+            "A model already built keeps its device, dtype and options; pass nothing but the tokenizer."
+        )
+    if isinstance(tokenizer, str):
+        tokenizer = _tokenizer(tokenizer, {})
+    return source, tokenizer, getattr(source.config, "name_or_path", "") or type(source).__name__
+
+
+def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM
+
+    path = str(bundled_path("demo-model")) if name == "demo" else name
+    try:
+        hf = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(dtype), **hub)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WorkbenchError(
+            f"'{name}' could not be loaded: {first} It should be 'demo', tiny/ with one of {', '.join(FAMILIES)}, a folder with "
+            f"a transformers causal LM, or a Hugging Face id."
+        ) from error
+    if "device_map" not in hub:
+        hf = hf.to(_device(device))
+    given = tokenizer if tokenizer is not None else path
+    return hf, _tokenizer(given, hub) if isinstance(given, str) else given
+
+
+def _tokenizer(source: str, hub: dict[str, Any]) -> Any:
+    from transformers import AutoTokenizer
+
+    passed = {
+        k: v for k, v in hub.items() if k in ("revision", "token", "cache_dir", "trust_remote_code", "local_files_only")
+    }
+    try:
+        return AutoTokenizer.from_pretrained(source, **passed)
+    except (OSError, ValueError, KeyError) as error:
+        raise WorkbenchError(
+            f"No tokenizer could be read from '{source}' ({error}); pass one as load(..., tokenizer)."
+        ) from error
+
+
+def _device(device: str) -> str:
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(dtype: Any) -> Any:
+    if not isinstance(dtype, str) or dtype == "auto":
+        return dtype
+    found = getattr(torch, dtype, None)
+    if not isinstance(found, torch.dtype):
+        raise WorkbenchError(f"'{dtype}' is no torch dtype; use auto, float32, bfloat16 or float16.")
+    return found
+
+
+def _runtime(hf: Any, name: str, revision: str | None) -> Runtime:
+    layout = find_layout(hf)
+    found = survey(hf, layout)
+    config = hf.config.get_text_config()
+    anatomy = Anatomy(
+        model=name,
+        family=config.model_type,
+        hidden_size=config.hidden_size,
+        vocab_size=config.vocab_size,
+        weights=weights_fingerprint(hf),
+        layers=found.layers,
+        revision=revision or getattr(hf.config, "_commit_hash", None),
+        context_length=getattr(config, "max_position_embeddings", None),
+    )
+    return Runtime(hf, layout, anatomy, found.before, found.multipliers, found.corrections)
+
+
+@torch.no_grad()
+def weights_fingerprint(hf: Any) -> str:
+    """16 hex digits of about 4,096 evenly spaced values of every parameter, rounded to bf16: the dtype does not matter.
+
+    Parameters that are not in memory (offloaded to disk) count by name and shape only.
+    """
+    digest = hashlib.sha256()
+    for name, parameter in sorted(hf.named_parameters()):
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        if not parameter.is_meta:
+            digest.update(_sampled(parameter).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _sampled(parameter: Tensor) -> Tensor:
+    flat = parameter.detach().reshape(-1)
+    step = max(1, flat.numel() // _SAMPLE)
+    return flat[::step].to(torch.bfloat16).view(torch.int16).cpu()

@@ -1,0 +1,60 @@
+"""What the hooks need to know of one transformers model, shared by every `MoEModel` made from it."""
+
+import itertools
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from workbench.active import HookPoints
+from workbench.anatomy import Anatomy, RoutingRule
+from workbench.layout import Layout
+
+_NUMBERS = itertools.count(1)
+_BY_UID: "weakref.WeakValueDictionary[int, Runtime]" = weakref.WeakValueDictionary()
+
+
+@dataclass(eq=False)
+class Runtime:
+    """Modules, rules and hooks of one model.
+
+    before       layer -> the module whose input is the residual stream before the MoE block (its norm)
+    multipliers  layer -> what the layer multiplies the MoE block's output with; None where the layer is no plain sum
+    corrections  layer -> (module, attribute) of the correction bias, read when it is needed
+    """
+
+    hf: Any
+    layout: Layout
+    anatomy: Anatomy
+    before: dict[int, nn.Module]
+    multipliers: dict[int, float | None]
+    corrections: dict[int, tuple[nn.Module, str]]
+    uid: int = field(default_factory=lambda: next(_NUMBERS))
+    hooks: HookPoints = field(init=False)
+
+    def __post_init__(self) -> None:
+        from functools import partial
+
+        from workbench.hooks import register
+
+        _BY_UID[self.uid] = self
+        self.hooks = HookPoints(partial(register, self))
+
+    def rule(self, layer: int) -> RoutingRule:
+        """The layer's routing rule; a plan that needs one was refused where there is none."""
+        rule = self.anatomy.layer(layer).rule
+        assert rule is not None
+        return rule
+
+    def correction(self, layer: int) -> Tensor | None:
+        """The layer's correction bias [experts], if its rule uses one."""
+        if layer not in self.corrections:
+            return None
+        module, name = self.corrections[layer]
+        return getattr(module, name).detach().reshape(-1)
+
+
+def runtime_of(uid: int) -> Runtime:
+    """The runtime with this number."""
+    return _BY_UID[uid]

@@ -1,0 +1,60 @@
+"""`with steered(model, plan):` - ordinary PyTorch inside, on a model that follows the plan."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from workbench.active import HookPoint, activate, active
+from workbench.compiled import CompiledPlan, compile_plan
+from workbench.dose import Dose
+from workbench.plan import Plan
+
+if TYPE_CHECKING:
+    from workbench.model import MoEModel
+
+
+@contextmanager
+def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Iterator[Plan]:
+    """While open, forwards and generations of `model.hf` in this context follow `plan`; yields the plan in force.
+
+    Leaving the block (return, exception, interrupted generation) restores the model. Other threads are not steered; a thread
+    that should be runs in `contextvars.copy_context()`. Inside another `steered` block of the same model the plans are joined.
+    An empty plan installs nothing. `dose` counts the tokens and slots that the plan really changes (it costs a little).
+
+    Do not wrap a `yield` of your own generator in this block: its caller would be steered as well.
+
+    Raises `WorkbenchError` when the plan is impossible on this model; it is never trimmed.
+    """
+    now = active(model.runtime.uid)
+    joined = ((now.plan if now else None) or Plan()) | plan
+    if not joined:
+        yield joined
+        return
+    joined = joined.for_model(model.anatomy)
+    compiled = compile_plan(joined, model.anatomy, model.tokenizer)
+    if dose is not None:
+        dose.slots_per_token = sum(x.top_k + x.n_shared for x in model.anatomy.layers)
+    points = _points(compiled, dose is not None)
+    with model.runtime.hooks.held(points), activate(model.runtime.uid, plan=joined, compiled=compiled, dose=dose):
+        yield joined
+
+
+def plan_in_force(model: "MoEModel") -> Plan:
+    """The plan that steers this model in this context; empty when none does."""
+    now = active(model.runtime.uid)
+    return (now.plan if now else None) or Plan()
+
+
+def _points(compiled: CompiledPlan, counted: bool) -> Iterator[HookPoint]:
+    """Only the places that this plan needs: layers it does not touch compute what they computed."""
+    if counted or compiled.needs_positions:
+        yield HookPoint("forward", -1)
+    if compiled.needs_generate:
+        yield HookPoint("generate", -1)
+    for layer, edits in compiled.routed.items():
+        if edits.reroutes:
+            yield HookPoint("router", layer)
+        if counted or edits.weighs:
+            yield HookPoint("experts", layer)
+    for layer, number in compiled.shared:
+        yield HookPoint("shared", layer, number)
