@@ -1,0 +1,73 @@
+"""How far a plan moves next-token distributions, and the perplexity of given text, by teacher forcing.
+
+KL(base || steered) in nats at the position before each token of the base model's own answer; the first of them is the last
+prompt position, which decides the first answer token. Unchanged text does not mean no effect: compare distributions first.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from workbench.plan import Plan
+from workbench.respond import batches, left_padded, pad_id
+from workbench.steer import steered
+
+if TYPE_CHECKING:
+    from workbench.model import MoEModel
+
+
+class Divergence(NamedTuple):
+    """Per prompt: mean KL over the answer's positions, KL at the first of them (nats), and the answer's mean NLL (nats)."""
+
+    kl_nats: list[float]
+    kl_first_nats: list[float]
+    nll_nats: list[float]
+    n_tokens: list[int]
+
+
+@torch.no_grad()
+def divergence(
+    model: "MoEModel",
+    encoded: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    plans: Sequence[Plan],
+    batch_size: int = 32,
+) -> list[Divergence]:
+    """One `Divergence` per plan, each against the bare model, on prompt + answer. A prompt without answer tokens gets NaN
+    for mean KL and NLL, and its first KL at the last prompt position.
+    """
+    nan = float("nan")
+    found = [Divergence(*([nan] * len(encoded) for _ in range(3)), [0] * len(encoded)) for _ in plans]
+    joined = [[*p, *a] for p, a in zip(encoded, answers, strict=True)]
+    for chosen in batches(joined, batch_size):
+        ids, mask = left_padded([joined[i] for i in chosen], pad_id(model.tokenizer), model.device)
+        longest = max(len(answers[i]) for i in chosen)
+        base = _log_probs(model, ids, mask, Plan(), longest)
+        for plan, into in zip(plans, found, strict=True):
+            steered_to = base if not plan else _log_probs(model, ids, mask, plan, longest)
+            kl = (base.exp() * (base - steered_to)).sum(-1)
+            nll = -steered_to[:, :-1].gather(-1, ids[:, -longest:, None])[..., 0] if longest else kl[:, :0]
+            _collect(into, chosen, [len(answers[i]) for i in chosen], kl, nll)
+    return found
+
+
+def _log_probs(model: "MoEModel", ids: Tensor, mask: Tensor, plan: Plan, longest: int) -> Tensor:
+    """Log-probabilities [rows, longest + 1, vocab] at the last prompt position and the answer's, float32."""
+    positions = (mask.cumsum(-1) - 1).clamp_min(0)
+    with steered(model, plan):
+        out = model.hf(
+            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=longest + 1
+        )
+    return out.logits[:, -(longest + 1) :].float().log_softmax(-1)
+
+
+def _collect(into: Divergence, chosen: Sequence[int], lengths: Sequence[int], kl: Tensor, nll: Tensor) -> None:
+    for row, (i, n) in enumerate(zip(chosen, lengths, strict=True)):
+        first = kl.shape[1] - n - 1
+        into.kl_first_nats[i] = float(kl[row, first])
+        into.n_tokens[i] = n
+        if n:
+            into.kl_nats[i] = float(kl[row, first:-1].mean())
+            into.nll_nats[i] = float(nll[row, nll.shape[1] - n :].mean())

@@ -1,0 +1,73 @@
+"""What to measure of a response: a number between 0 and 1, or any number of yours. None leaves the prompt out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from workbench.classify import ExactAnswer, Refusal, Response, answer_part
+from workbench.errors import WorkbenchError, suggestion
+
+MetricFunction = Callable[[Response], float | bool | None]
+
+
+class Metric(NamedTuple):
+    """A name for tables and legends, and a function of a `Response` (a string with its prompt's labels)."""
+
+    name: str
+    function: MetricFunction
+
+
+def refused(response: Response) -> bool | None:
+    """Whether the answer is a refusal by the rules of `classify.Refusal`; None while thinking has not ended."""
+    verdict = Refusal()(response)
+    return None if verdict == "unfinished" else verdict == "refused"
+
+
+def exact(response: Response) -> bool | None:
+    """Whether the answer equals the prompt's label `answer`; None for a prompt without that label."""
+    return ExactAnswer()(response) == "right" if "answer" in response.labels else None
+
+
+def revealed(response: Response) -> bool | None:
+    """Whether the prompt's label `answer` occurs in the answer, whatever else it says; None without that label."""
+    expected = response.labels.get("answer")
+    if expected is None:
+        return None
+    return expected.strip().rstrip(".").casefold() in (answer_part(response) or "").casefold()
+
+
+def thinks(response: Response) -> bool:
+    """Whether the response opens a thought."""
+    return "<think>" in response
+
+
+def length(response: Response) -> float:
+    """Characters of the response."""
+    return float(len(response))
+
+
+METRICS: dict[str, MetricFunction] = {
+    "refused": refused,
+    "exact": exact,
+    "revealed": revealed,
+    "thinks": thinks,
+    "length": length,
+}
+MetricsArgument = str | MetricFunction | Sequence[str | MetricFunction] | Mapping[str, MetricFunction]
+
+
+def metrics_from(given: MetricsArgument) -> tuple[Metric, ...]:
+    """Metrics from names, functions (named after themselves) or a mapping of names to functions."""
+    if isinstance(given, Mapping):
+        return tuple(Metric(name, function) for name, function in given.items())
+    items = [given] if isinstance(given, str) or callable(given) else list(given)
+    return tuple(_metric(item) for item in items)
+
+
+def _metric(item: str | MetricFunction) -> Metric:
+    if not isinstance(item, str):
+        return Metric(getattr(item, "__name__", type(item).__name__), item)
+    if item not in METRICS:
+        raise WorkbenchError(
+            f"There is no metric '{item}'{suggestion(item, list(METRICS)) or ';'} it can be {', '.join(METRICS)}, or a function."
+        )
+    return Metric(item, METRICS[item])
