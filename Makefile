@@ -1,0 +1,70 @@
+# `make demo` and `make test` do all the set-up. Everything goes into .venv, nothing outside this folder is touched.
+PYTHON ?= python3
+VENV ?= .venv
+# which torch: the version is pinned, the build is yours, e.g. TORCH="torch==2.13.0 --index-url URL" (README: CPU or CUDA)
+TORCH ?= torch==2.13.0
+WORKERS ?= 2
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+.PHONY: help demo test quick gpu lint format app bench clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/app.stamp ## the main job on the bundled model: a table here, runs/demo/report.html
+	$(BIN)/workbench demo
+
+test: $(VENV)/dev.stamp ## every test that needs no GPU
+	$(PYTEST) -n $(WORKERS) -m "not gpu"
+
+quick: $(VENV)/dev.stamp ## the quick tier, under two minutes
+	$(PYTEST) -n $(WORKERS) -m "not gpu and not slow"
+
+gpu: $(VENV)/dev.stamp ## the tests that need a CUDA device
+	$(PYTEST) -m gpu
+
+lint: $(VENV)/dev.stamp ## style, format, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp ## put the code into the one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+app: $(VENV)/app.stamp ## the page in a browser, on this machine only
+	$(BIN)/workbench app
+
+bench: $(VENV)/bench.stamp ## cost of capture and steering beside a bare forward, nnsight and TransformerLens
+	$(BIN)/python -m tests.benchmarks
+
+clean: ## remove .venv; stores/ and runs/ stay
+	rm -rf $(VENV)
+
+# ---- installing, each step once and again when pyproject.toml or constraints.txt change
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11; say which to use: make demo PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/torch.stamp: constraints.txt | $(BIN)/python
+	@echo "Installing $(TORCH) and the workbench into $(VENV), once."
+	$(INSTALL) $(TORCH)
+	@touch $@
+
+$(VENV)/app.stamp: pyproject.toml constraints.txt $(VENV)/torch.stamp
+	$(INSTALL) -c constraints.txt -e ".[app]"
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/app.stamp
+	$(INSTALL) -c constraints.txt -e ".[app,dev]"
+	@touch $@
+
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	$(INSTALL) -c constraints.txt -e ".[app,dev,interop]"
+	@touch $@
