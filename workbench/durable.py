@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,10 +28,10 @@ class Written(NamedTuple):
 
 
 def temporary(store: Path, path: str) -> Path:
-    """Where `path` of the store is written before it is renamed; one name per process."""
+    """Where `path` of the store is written before it is renamed; a new name each time."""
     folder = store / WRITING
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{path.replace('/', '+')}.{os.getpid()}.part"
+    return folder / f"{path.replace('/', '+')}.{uuid.uuid4().hex}.part"
 
 
 def publish(store: Path, part: Path, path: str) -> Written:

@@ -85,7 +85,7 @@ def _check_rows(store: "Store", name: str, rows: list[Label]) -> None:
         if row.prompt_id not in known:
             raise WorkbenchError(
                 f"Labels '{name}' name the prompt '{row.prompt_id}', which '{store.path}' does not have"
-                f"{suggestion(row.prompt_id, store.prompt_ids)}."
+                f"{suggestion(row.prompt_id, store.prompt_ids) or '.'}"
             )
         if row.sample is not None and not 0 <= row.sample < store.n_samples:
             raise WorkbenchError(

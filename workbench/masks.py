@@ -62,6 +62,6 @@ def _known_roles(roles: Iterable[str]) -> list[str]:
     for role in chosen:
         if role not in ROLES:
             raise WorkbenchError(
-                f"'{role}' is no role of a token; it can be {', '.join(ROLES)}{suggestion(role, list(ROLES))}."
+                f"'{role}' is no role of a token; it can be {', '.join(ROLES)}{suggestion(role, list(ROLES)) or '.'}"
             )
     return chosen

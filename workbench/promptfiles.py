@@ -26,8 +26,8 @@ def find_prompts(source: str | Path) -> Path:
         if Path(name).stem in known and name.endswith(".jsonl"):
             return bundled_path(f"prompts/{name}")
         raise WorkbenchError(
-            f"There is no prompt file '{source}'{suggestion(path.stem, known)}; give a path to a JSONL, CSV or Parquet "
-            f"file, or a bundled name: {', '.join(known)}."
+            f"There is no prompt file '{source}'; give a path to a JSONL, CSV or Parquet file, or a "
+            f"bundled name: {', '.join(known)}{suggestion(path.stem, known) or '.'}"
         )
     raise WorkbenchError(f"There is no prompt file '{source}'; give a path to a JSONL, CSV or Parquet file.")
 

@@ -172,8 +172,8 @@ def _prompt(row: Any, place: str, default_id: str) -> Prompt:
     for key in fields:
         if key not in KEYS:
             raise WorkbenchError(
-                f"{_start(place)} has the unknown key '{key}'{suggestion(key, list(KEYS))}; the keys are "
-                f"{', '.join(KEYS)}."
+                f"{_start(place)} has the unknown key '{key}'; the keys are "
+                f"{', '.join(KEYS)}{suggestion(key, list(KEYS)) or '.'}"
             )
     text, messages = _content(fields, place)
     return Prompt(
@@ -216,8 +216,8 @@ def _message(message: Any, place: str) -> Mapping[str, Any]:
     if message.get("role") not in SPEAKERS:
         role = str(message.get("role"))
         raise WorkbenchError(
-            f"A message of {place} has the role '{role}'{suggestion(role, list(SPEAKERS))}; it can be "
-            f"{', '.join(SPEAKERS)}."
+            f"A message of {place} has the role '{role}'; it can be "
+            f"{', '.join(SPEAKERS)}{suggestion(role, list(SPEAKERS)) or '.'}"
         )
     return {key: value for key, value in message.items() if value is not None}
 
@@ -263,4 +263,4 @@ def _several(value: str | Collection[str]) -> tuple[str, ...]:
 def _unknown(what: str, word: str, known: list[str], prompts: PromptSet) -> str:
     source = f"'{prompts.source}'" if prompts.source else "these prompts"
     has = f"; there is {', '.join(known)}" if known else ""
-    return f"No prompt of {source} has the {what} '{word}'{has}{suggestion(word, known)}."
+    return f"No prompt of {source} has the {what} '{word}'{has}{suggestion(word, known) or '.'}"

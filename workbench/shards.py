@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from workbench import durable
 from workbench.parquet import rows_per_group, stored_schema, writer
 
-ROWS_BUFFERED = 2**17
-"""Rows of one layer that are gathered before they become a row group."""
+ROWS_GATHERED = 2**17
+BYTES_GATHERED = 2**26
+"""Rows or bytes of one layer that are gathered before they become a row group."""
 BATCHES_WAITING = 2
 """Batches that may wait for the writer before the forward waits for it."""
 
@@ -53,7 +54,7 @@ class TableFile:
         layer = batch.column("layer")[0].as_py() if "layer" in batch.schema.names else -1
         gathered = self.waiting.setdefault(layer, [])
         gathered.append(batch)
-        if sum(b.num_rows for b in gathered) >= ROWS_BUFFERED:
+        if sum(b.num_rows for b in gathered) >= ROWS_GATHERED or sum(b.nbytes for b in gathered) >= BYTES_GATHERED:
             self._write(layer)
 
     def _write(self, layer: int) -> None:

@@ -177,6 +177,28 @@ class Store:
 
         return problems(self)
 
+    def info(self) -> dict[str, Any]:
+        """What the store is, JSON-able: model, dtype, steering, what was kept, rows, size on disk, warnings."""
+        plan, sizes = (
+            self.plan_json,
+            [file["size_bytes"] for shard in self.manifest["shards"] for file in shard["files"]],
+        )
+        return {
+            "path": str(self.path),
+            "model": plan["model"],
+            "dtype": plan.get("dtype"),
+            "fingerprint": self.anatomy.fingerprint,
+            "steering": None if self.steering is None else str(self.steering),
+            "options": plan["options"],
+            "prompts": self.n_prompts,
+            "labels": sorted(set(self.labels["name"])),
+            "rows": self.manifest["rows"],
+            "shards": len(self.manifest["shards"]),
+            "size_bytes": sum(sizes) + sum(file["size_bytes"] for file in self.manifest["files"]),
+            "warnings": self.manifest.get("warnings", []),
+            "versions": plan["versions"],
+        }
+
     @cached_property
     def prompt_ids(self) -> list[str]:
         """The prompts in canonical order."""
@@ -246,8 +268,7 @@ def _progress(path: Path, plan: dict[str, Any]) -> str:
 def _known_table(name: str) -> str:
     if name not in TABLES:
         raise WorkbenchError(
-            f"A store has no table '{name}'; it has {_listed(list(TABLES))}{suggestion(name, list(TABLES))}"
-            + ("" if suggestion(name, list(TABLES)) else ".")
+            f"A store has no table '{name}'; it has {_listed(list(TABLES))}{suggestion(name, list(TABLES)) or '.'}"
         )
     return name
 
@@ -257,8 +278,7 @@ def _check_columns(name: str, columns: Sequence[str] | None) -> None:
     for column in columns or ():
         if column not in known:
             raise WorkbenchError(
-                f"The table {name} has no column '{column}'; it has {_listed(known)}{suggestion(column, known)}"
-                + ("" if suggestion(column, known) else ".")
+                f"The table {name} has no column '{column}'; it has {_listed(known)}{suggestion(column, known) or '.'}"
             )
 
 

@@ -1,0 +1,304 @@
+"""`capture`: prompts through a model into a store, streamed, resumable, on one process or several."""
+
+import os
+import time
+from collections.abc import Collection, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from workbench import durable
+from workbench.batches import SHARD_TOKENS
+from workbench.claims import claim, is_complete, open_shards
+from workbench.encoding import token_texts
+from workbench.errors import WorkbenchError
+from workbench.experts import ExpertRef
+from workbench.progress import Meter, ProgressLines, Report
+from workbench.prompts import PromptSet, read_prompts
+from workbench.record import recording
+from workbench.request import Request, Responses, check_same, expert_numbers, make_request
+from workbench.roles import response_roles
+from workbench.rows import BatchRows, token_rows
+from workbench.sampling import Decoding, Response, Runner, stop_ids
+from workbench.shards import Build, ShardWriter, receipt_path
+from workbench.sizes import check_disk
+from workbench.steer import steered
+from workbench.store import Store, open_store
+from workbench.writing import finish, write_table
+
+if TYPE_CHECKING:
+    from workbench.model import MoEModel
+    from workbench.plan import Plan
+
+BATCH_TOKENS = 4096
+
+
+def capture(
+    model: "MoEModel",
+    prompts: "PromptSet | str | Path | Iterable[Any]",
+    into: str | Path,
+    *,
+    keep: Collection[str] = frozenset({"norms", "residual"}),
+    generate: int = 0,
+    samples: int = 1,
+    temperature: float = 0.0,
+    responses: Responses = None,
+    layers: Iterable[int] | None = None,
+    experts: Iterable[ExpertRef | str] | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+    seed: int = 0,
+    plan: "Plan | None" = None,
+    resume: bool = True,
+    backend: str = "native",
+    remote: bool = False,
+    text: bool = True,
+    shard_tokens: int = SHARD_TOKENS,
+    shard: tuple[int, int] | None = None,
+    progress: bool | Report = True,
+) -> Store:
+    """Runs the prompts through the model and writes what its experts did as a store (see `workbench.schema`).
+
+    keep         out of norms (size of each expert output), residual, logits, outputs; slots are always kept
+    generate     at most so many tokens each; 0: the prompts alone. The last token of a response is never forwarded, so it
+                 is in `tokens` but has no routing
+    samples      responses per prompt, with a `temperature` above 0; temperature 0 is greedy. Each (prompt, sample) has a
+                 seed of its own, made from `seed` and the prompt's id: batches and neighbours do not matter. No top-p, no
+                 top-k: the model's own distribution
+    responses    given responses instead: {prompt id: text or list of texts}, or True for those in the prompt file
+    layers       limit logits and outputs to these layers; experts: limit outputs to these experts
+    batch_tokens tokens that go through the model together, padding and generation included (padding is never stored)
+    plan         steer while capturing: the store says so everywhere
+    resume       go on with a store that was begun with the same request (a complete one is returned as it is); False
+                 refuses any store that is there
+    text         False keeps the words out of the store: no prompt text, no token ids, no token strings. Labels, roles and
+                 positions stay: do not put the text into labels
+    shard_tokens what a killed capture may have to do again
+    shard        (rank, world): where among the shards this process begins; taken from RANK and WORLD_SIZE if not given.
+                 Any number of processes may capture the same request into one folder, started together or later: each
+                 takes shards that nobody holds, takes over those of a process that died, and whoever completes the set
+                 writes the manifest. All of them return the complete store
+    progress     False for silence, or a function that receives `Progress` values
+
+    Writing needs no more memory than two batches and the rows gathered for a row group. A store is complete when its
+    manifest exists; until then `open_store` refuses it, and the same call goes on where it stopped, repeating at most one
+    shard. Raises `WorkbenchError` on bad input, before anything is written, and on a full disk, after which the same call
+    goes on.
+    """
+    if backend != "native" or remote:
+        raise WorkbenchError(f"capture(backend='{backend}', remote={remote}) is not possible; use backend='native'.")
+    with ExitStack() as stack:
+        if plan is not None:
+            stack.enter_context(steered(model, plan))
+        request = make_request(
+            model,
+            read_prompts(prompts),
+            keep=keep,
+            generate=generate,
+            samples=samples,
+            temperature=temperature,
+            responses=responses,
+            layers=layers,
+            experts=experts,
+            batch_tokens=batch_tokens,
+            shard_tokens=shard_tokens,
+            seed=seed,
+            text=text,
+        )
+        path = Path(into)
+        stack.enter_context(durable.disk_errors(path))
+        if _begin(path, request, resume=resume):
+            report = ProgressLines() if progress is True else progress or None
+            refs = request.options.experts
+            recorder = stack.enter_context(
+                recording(
+                    model,
+                    frozenset(request.options.keep),
+                    request.options.layers,
+                    None if refs is None else expert_numbers(map(ExpertRef.parse, refs)),
+                )
+            )
+            stack.enter_context(torch.no_grad())
+            meter = Meter(0, report)
+            _Capture(path, request, Runner(model, recorder, meter.forwarded), meter).run(*(shard or _rank()))
+    return open_store(path)
+
+
+def _rank() -> tuple[int, int]:
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _begin(store: Path, request: Request, *, resume: bool) -> bool:
+    """Writes plan.json, or checks the one that is there; returns whether anything is left to do."""
+    if (store / "plan.json").is_file():
+        if not resume:
+            raise WorkbenchError(f"'{store}' already holds a store; choose another folder, or resume=True to go on.")
+        check_same(store, durable.read_json(store / "plan.json"), request.plan_json)
+        return not (store / "manifest.json").is_file()
+    if store.is_dir() and any(file.name != durable.WRITING for file in store.iterdir()):
+        raise WorkbenchError(
+            f"The folder '{store}' holds other files; choose a folder that does not exist or is empty."
+        )
+    check_disk(store, request.estimate)
+    store.mkdir(parents=True, exist_ok=True)
+    if not durable.create_json(store, "plan.json", request.plan_json):
+        check_same(store, durable.read_json(store / "plan.json"), request.plan_json)
+    return True
+
+
+@dataclass
+class _Capture:
+    """One process at work on a store."""
+
+    path: Path
+    request: Request
+    runner: Runner
+    meter: Meter
+
+    def run(self, rank: int, world: int) -> None:
+        """Writes shards until none is left, then the manifest, unless another process does."""
+        request, n_shards = self.request, len(self.request.schedule.shards)
+        self.meter.say(f"Capturing {len(request.prompts)} prompts into {self.path}: {request.estimate}")
+        small = self._small_tables()
+        for shard in open_shards(self.path, n_shards, rank, world):
+            left = [s for s in range(n_shards) if not is_complete(self.path, s)]
+            self.meter.total = self.meter.done + sum(request.shard_size(s) for s in left)
+            self._write_shard(shard)
+        while not (self.path / "manifest.json").is_file():
+            with claim(self.path, "manifest") as ours:
+                if ours and not (self.path / "manifest.json").is_file():
+                    self._write_manifest(small)
+            time.sleep(0 if ours else 0.05)
+
+    def _small_tables(self) -> list[dict[str, Any]]:
+        """Writes prompts and given labels; a few rows, the same for every process."""
+        prompts, encoded = self.request.prompts, self.request.encoded
+        rows = [
+            {
+                "prompt_id": prompt.id,
+                "text": tokens.text if self.request.options.text else None,
+                "pair": prompt.pair,
+                "split": prompt.split,
+                "cluster": prompt.cluster,
+                "n_tokens": len(tokens.ids),
+            }
+            for prompt, tokens in zip(prompts, encoded, strict=True)
+        ]
+        labels = [
+            {"prompt_id": prompt.id, "name": name, "value": value, "source": "given"}
+            for prompt in prompts
+            for name, value in prompt.labels.items()
+        ]
+        files = [write_table(self.path, "prompts.parquet", "prompts", pd.DataFrame(rows))]
+        if labels:
+            files.append(write_table(self.path, "labels/given.parquet", "labels", pd.DataFrame(labels)))
+        return files
+
+    def _write_shard(self, shard: int) -> None:
+        start, forwards, done = time.monotonic(), self.meter.forwards, self.meter.done
+        batches = self.request.schedule.shards[shard]
+        ids = sorted({self.request.sequence(n)[0] for b in batches for n in self.request.schedule.batches[b]})
+        dictionary = pa.array([self.request.encoded[i].id for i in ids], pa.string())
+        with ShardWriter(self.path, shard, self._tables) as out:
+            for batch in batches:
+                out.put(self._run_batch(self.request.schedule.batches[batch], ids, dictionary))
+            out.publish(
+                {
+                    "batches": list(batches),
+                    "tokens": self.meter.done - done,
+                    "forwards": self.meter.forwards - forwards,
+                    "seconds": round(time.monotonic() - start, 3),
+                }
+            )
+
+    @property
+    def _tables(self) -> list[str]:
+        kept = [name for name in ("residual", "logits", "outputs") if name in self.request.options.keep]
+        return ["tokens", "slots", *kept]
+
+    def _run_batch(self, numbers: tuple[int, ...], ids: list[int], dictionary: pa.StringArray) -> dict[str, Build]:
+        """Runs a batch; returns what builds its tables, for the writer's threads."""
+        request, options = self.request, self.request.options
+        rows = [request.ids(number) for number in numbers]
+        where = [request.sequence(number) for number in numbers]
+        answers: list[Response] | None = None
+        if options.generate:
+            seeds = [request.seeds[prompt] + sample for prompt, sample in where]
+            decoding = Decoding(options.generate, options.temperature, self._stop)
+            chunk, answers = self.runner.generate(rows, seeds, decoding)
+            self.meter.skip(sum(options.generate - len(answer.ids) for answer in answers))
+        else:
+            chunk = self.runner.over(rows)
+        prompt = np.searchsorted(ids, [prompt for prompt, _ in where])
+        batch = BatchRows(chunk, dictionary, prompt, np.array([sample for _, sample in where]))
+        builders: dict[str, Build] = {"tokens": partial(self._tokens, numbers, batch, answers), "slots": batch.slots}
+        return builders | {name: getattr(batch, name) for name in self._tables[2:]}
+
+    def _tokens(
+        self, numbers: tuple[int, ...], batch: BatchRows, answers: list[Response] | None
+    ) -> Iterable[pa.RecordBatch]:
+        """The tokens table of a batch."""
+        parts = [self._sequence(n, answers[i] if answers else None) for i, n in enumerate(numbers)]
+        lengths = [len(part.ids) for part in parts]
+        ids = np.concatenate([part.ids for part in parts])
+        yield token_rows(
+            batch.prompt_ids,
+            prompt=np.repeat(batch.prompt, lengths),
+            sample=np.repeat(batch.sample, lengths),
+            position=np.concatenate([np.arange(n) for n in lengths]),
+            ids=ids if self.request.options.text else None,
+            texts=self._texts(ids) if self.request.options.text else None,
+            roles=np.concatenate([part.roles for part in parts]),
+            generated=np.concatenate([part.generated for part in parts]),
+            logprob=np.concatenate([part.logprob for part in parts]),
+        )
+
+    def _sequence(self, number: int, answer: Response | None) -> "_Sequence":
+        prompt = self.request.encoded[self.request.sequence(number)[0]]
+        given = self.request.ids(number)[len(prompt.ids) :]
+        response = answer.ids if answer is not None else given
+        said = response_roles(self.runner.model.tokenizer, response, starts_thinking=prompt.starts_thinking)
+        logprob = np.full(len(prompt.ids) + len(response), np.nan, np.float32)
+        if answer is not None:
+            logprob[len(prompt.ids) :] = answer.logprobs
+        generated = np.arange(len(logprob)) >= len(prompt.ids) if answer is not None else np.zeros(len(logprob), bool)
+        ids = np.array([*prompt.ids, *response], np.int64)
+        return _Sequence(ids, np.concatenate([prompt.roles, said]), generated, logprob)
+
+    def _texts(self, ids: np.ndarray) -> pa.StringArray:
+        unique, inverse = np.unique(ids, return_inverse=True)
+        return pa.array(token_texts(self.runner.model.tokenizer, unique), pa.string()).take(pa.array(inverse))
+
+    @cached_property
+    def _stop(self) -> frozenset[int]:
+        return stop_ids(self.runner.model)
+
+    def _write_manifest(self, small: list[dict[str, Any]]) -> None:
+        receipts = [
+            durable.read_json(self.path / receipt_path(shard)) for shard in range(len(self.request.schedule.shards))
+        ]
+        plan = self.request.plan_json
+        finish(
+            self.path,
+            receipts,
+            small,
+            fingerprint=plan["anatomy"]["fingerprint"],
+            steering=plan["steering"],
+            warnings=plan["warnings"],
+        )
+
+
+@dataclass(frozen=True)
+class _Sequence:
+    """One sequence's tokens, each array [tokens]."""
+
+    ids: np.ndarray
+    roles: np.ndarray
+    generated: np.ndarray
+    logprob: np.ndarray

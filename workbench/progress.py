@@ -1,0 +1,92 @@
+"""Progress of a long piece of work: plain lines on stderr, or whatever the caller draws from the same numbers."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TextIO
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a capture is. `total` is an upper bound when it generates."""
+
+    done: int
+    total: int
+    seconds: float
+    message: str = ""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Since this process began."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present speed; None before anything is done."""
+        return (self.total - self.done) / self.tokens_per_second if self.done else None
+
+    def __str__(self) -> str:
+        left = "" if self.seconds_left is None else f", {_time(self.seconds_left)} left"
+        share = 100 * self.done / self.total if self.total else 100.0
+        numbers = f"{share:3.0f} % of {self.total:,} tokens, {self.tokens_per_second:,.0f} tokens/s{left}"
+        return self.message or numbers
+
+
+Report = Callable[[Progress], None]
+
+
+class ProgressLines:
+    """Rewrites one line on a terminal every quarter second; elsewhere writes a line every ten seconds."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.terminal = self.stream.isatty()
+        self.last = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        over = progress.done >= progress.total and not progress.message
+        waited = time.monotonic() - self.last > (0.25 if self.terminal else 10)
+        if not (waited or over or progress.message):
+            return
+        self.last = time.monotonic()
+        if self.terminal:
+            end = "\n" if over or progress.message else ""
+            self.stream.write(f"\r\033[K{progress}{end}")
+        elif waited or progress.message:
+            self.stream.write(f"{progress}\n")
+        self.stream.flush()
+
+
+class Meter:
+    """Counts tokens and reports them."""
+
+    def __init__(self, total: int, report: Report | None) -> None:
+        self.total, self.report = total, report
+        self.done, self.forwards = 0, 0
+        self.start = time.monotonic()
+
+    def say(self, message: str) -> None:
+        """Reports a sentence."""
+        self._send(message)
+
+    def forwarded(self, tokens: int) -> None:
+        """A forward over so many real tokens ended."""
+        self.done += tokens
+        self.forwards += 1
+        self._send()
+
+    def skip(self, tokens: int) -> None:
+        """Tokens that will not come: responses ended early, or somebody else did them."""
+        self.total -= tokens
+        self._send()
+
+    def _send(self, message: str = "") -> None:
+        if self.report is not None:
+            self.report(Progress(self.done, self.total, time.monotonic() - self.start, message))
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

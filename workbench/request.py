@@ -1,0 +1,298 @@
+"""What a capture was asked to do, checked before anything runs, and the `plan.json` that records it."""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench import __version__
+from workbench.batches import Schedule, prompt_seeds, schedule
+from workbench.encoding import Encoded, encode, encode_responses, warnings
+from workbench.errors import WorkbenchError, suggestion
+from workbench.experts import ExpertRef, as_ref
+from workbench.prompts import PromptSet
+from workbench.record import KEEPS
+from workbench.schema import SCHEMA_VERSION
+from workbench.sizes import Estimate, estimate
+from workbench.steer import plan_in_force
+
+if TYPE_CHECKING:
+    from workbench.anatomy import Anatomy
+    from workbench.model import MoEModel
+
+Responses = Mapping[str, str | Sequence[str]] | bool | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `capture` that decide what a store contains."""
+
+    keep: tuple[str, ...]
+    generate: int
+    samples: int
+    temperature: float
+    layers: tuple[int, ...] | None
+    experts: tuple[str, ...] | None
+    batch_tokens: int
+    shard_tokens: int
+    seed: int
+    text: bool
+    responses: str | None
+    """Fingerprint of the given responses."""
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("generate", self.generate, 0),
+            ("samples", self.samples, 1),
+            ("batch_tokens", self.batch_tokens, 1),
+            ("shard_tokens", self.shard_tokens, 1),
+            ("temperature", self.temperature, 0),
+        ):
+            if value < least:
+                raise WorkbenchError(f"capture({name}={value}) makes no sense; it should be at least {least}.")
+        if self.responses is not None and self.generate:
+            raise WorkbenchError("capture() takes given responses or generates, not both; drop one of the two.")
+        if self.samples > 1 and self.responses is None and not (self.generate and self.temperature):
+            raise WorkbenchError(
+                f"capture(samples={self.samples}) would make the same rows {self.samples} times; give generate=N and a "
+                f"temperature above 0 as well."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A checked capture: the sequences to run, in which batches, and how big the store will be."""
+
+    prompts: PromptSet
+    options: Options
+    encoded: list[Encoded]
+    responses: dict[str, list[tuple[int, ...]]] | None
+    schedule: Schedule
+    seeds: tuple[int, ...]
+    plan_json: dict[str, Any]
+    estimate: Estimate
+
+    def sequence(self, number: int) -> tuple[int, int]:
+        """Prompt and sample of a sequence."""
+        return divmod(number, self.options.samples)
+
+    def ids(self, number: int) -> tuple[int, ...]:
+        """What goes through the model for a sequence before generating: the prompt, and the given response."""
+        prompt, sample = self.sequence(number)
+        encoded = self.encoded[prompt]
+        return encoded.ids + (self.responses[encoded.id][sample] if self.responses is not None else ())
+
+    def shard_size(self, shard: int) -> int:
+        """Tokens of a shard, as many as may be generated included."""
+        numbers = [n for batch in self.schedule.shards[shard] for n in self.schedule.batches[batch]]
+        return sum(len(self.ids(n)) + max(self.options.generate - 1, 0) for n in numbers)
+
+
+def make_request(
+    model: "MoEModel",
+    prompts: PromptSet,
+    *,
+    keep: Collection[str],
+    generate: int,
+    samples: int,
+    temperature: float,
+    responses: Responses,
+    layers: Iterable[int] | None,
+    experts: Iterable[ExpertRef | str] | None,
+    batch_tokens: int,
+    shard_tokens: int,
+    seed: int,
+    text: bool,
+) -> Request:
+    """Checks a capture and plans it. Raises `WorkbenchError` on anything that cannot be done as asked."""
+    given = _given(prompts, responses)
+    refs = None if experts is None else sorted({as_ref(expert) for expert in experts})
+    options = Options(
+        keep=_keep(keep),
+        generate=generate,
+        samples=samples if given is None else max(map(len, given.values())),
+        temperature=float(temperature),
+        layers=None if layers is None else tuple(sorted({int(n) for n in layers})),
+        experts=None if refs is None else tuple(map(str, refs)),
+        batch_tokens=batch_tokens,
+        shard_tokens=shard_tokens,
+        seed=seed,
+        text=text,
+        responses=None if given is None else _digest(given),
+    )
+    _check_where(model.anatomy, options, refs)
+    encoded = encode(model.tokenizer, prompts)
+    answers = None if given is None else encode_responses(model.tokenizer, given)
+    lengths = [
+        len(prompt.ids) + (len(answers[prompt.id][sample]) if answers is not None else 0)
+        for prompt in encoded
+        for sample in range(options.samples)
+    ]
+    _check_context(model.anatomy, prompts, lengths, options)
+    plan = schedule(lengths, batch_tokens, extra=generate, shard_tokens=shard_tokens)
+    seeds = prompt_seeds([prompt.id for prompt in prompts], seed)
+    tokens = sum(lengths) + len(lengths) * max(generate - 1, 0)
+    pairs = None if refs is None else expert_numbers(refs)
+    return Request(
+        prompts=prompts,
+        options=options,
+        encoded=encoded,
+        responses=answers,
+        schedule=plan,
+        seeds=seeds,
+        plan_json=_plan_json(model, prompts, options, encoded, plan, seeds),
+        estimate=estimate(model.anatomy, tokens, options.keep, options.layers, pairs),
+    )
+
+
+def expert_numbers(refs: Iterable[ExpertRef]) -> list[tuple[int, int]]:
+    """(layer, expert) as the slots table numbers them: shared expert s is -1 - s."""
+    return [(ref.layer, -1 - ref.expert if ref.is_shared else ref.expert) for ref in refs]
+
+
+def check_same(store: Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raises `WorkbenchError` when the store was begun with another request; says what differs."""
+    differences = [
+        f"{what} ({_short(there)} there, {_short(here)} here)"
+        for what, there, here in _differences(begun, asked)
+        if there != here
+    ]
+    if differences:
+        raise WorkbenchError(
+            f"The store '{store}' was begun with another {', another '.join(differences)}; nothing was changed: ask "
+            f"for the same, or capture into another folder."
+        )
+
+
+def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:
+    yield "schema version", begun.get("schema_version"), asked["schema_version"]
+    yield "model", begun["anatomy"].get("fingerprint"), asked["anatomy"]["fingerprint"]
+    yield "dtype", begun.get("dtype"), asked["dtype"]
+    yield "prompt set", begun["prompts"]["fingerprint"], asked["prompts"]["fingerprint"]
+    yield "tokenisation", begun["prompts"]["tokens"], asked["prompts"]["tokens"]
+    yield "steering plan", begun.get("steering"), asked["steering"]
+    for name in asked["options"]:
+        yield name, begun["options"].get(name), asked["options"][name]
+    for name in ("batches", "shards", "seeds"):
+        yield f"list of {name}", begun.get(name), asked[name]
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _keep(keep: Collection[str]) -> tuple[str, ...]:
+    chosen = {keep} if isinstance(keep, str) else set(keep)
+    for name in sorted(chosen - KEEPS):
+        raise WorkbenchError(
+            f"capture(keep=...) does not know '{name}'; it can be {', '.join(sorted(KEEPS))} (slots are always kept)"
+            f"{suggestion(name, sorted(KEEPS)) or '.'}"
+        )
+    return tuple(sorted(chosen))
+
+
+def _given(prompts: PromptSet, responses: Responses) -> dict[str, list[str]] | None:
+    """The given responses by prompt, the same number for each."""
+    if responses is None or responses is False:
+        return None
+    if responses is True:
+        responses = {p.id: p.response for p in prompts if p.response is not None}
+    known = [prompt.id for prompt in prompts]
+    for name in responses:
+        if name not in known:
+            raise WorkbenchError(
+                f"A response is given for the prompt '{name}', which is not asked{suggestion(name, known) or '.'}"
+            )
+    found: dict[str, list[str]] = {}
+    for name in known:
+        if name not in responses:
+            raise WorkbenchError(f"The prompt '{name}' has no given response; give one for each prompt.")
+        several = responses[name]
+        found[name] = [several] if isinstance(several, str) else list(several)
+    if len({len(several) for several in found.values()}) > 1 or not all(found.values()):
+        raise WorkbenchError("The prompts have different numbers of given responses; give each the same number.")
+    return found
+
+
+def _check_where(anatomy: "Anatomy", options: Options, refs: Sequence[ExpertRef] | None) -> None:
+    for layer in options.layers or ():
+        if not anatomy.layer(layer).is_moe:
+            raise WorkbenchError(
+                f"Layer {layer} of {anatomy.model} is dense: it has no logits or expert outputs to keep."
+            )
+    for ref in refs or ():
+        anatomy.check_ref(ref)
+    if refs is not None and "outputs" not in options.keep:
+        raise WorkbenchError("capture(experts=...) chooses output vectors; add 'outputs' to keep.")
+
+
+def _check_context(anatomy: "Anatomy", prompts: PromptSet, lengths: Sequence[int], options: Options) -> None:
+    limit = anatomy.context_length
+    if limit is None:
+        return
+    for number, length in enumerate(lengths):
+        if length + max(options.generate - 1, 0) > limit:
+            name = prompts.prompts[number // options.samples].id
+            more = f" and {options.generate} to generate" if options.generate else ""
+            raise WorkbenchError(
+                f"The prompt '{name}' has {length} tokens{more}, and {anatomy.model} takes {limit}; shorten it or leave "
+                f"it out."
+            )
+
+
+def _plan_json(
+    model: "MoEModel",
+    prompts: PromptSet,
+    options: Options,
+    encoded: Sequence[Encoded],
+    plan: Schedule,
+    seeds: Sequence[int],
+) -> dict[str, Any]:
+    anatomy, steering = model.anatomy, plan_in_force(model)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": {
+            "name": anatomy.model,
+            "revision": anatomy.revision,
+            "weights": anatomy.weights,
+            "class": type(model.hf).__name__,
+        },
+        "anatomy": anatomy.to_dict(),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
+        "experts_implementation": getattr(model.hf.config, "_experts_implementation", None),
+        "versions": _versions(),
+        "options": json.loads(json.dumps(asdict(options))),
+        "layers": list(anatomy.moe_layers),
+        "prompts": {
+            "source": prompts.source,
+            "n": len(prompts),
+            "fingerprint": prompts.fingerprint,
+            "tokens": _digest([prompt.ids for prompt in encoded]),
+        },
+        "steering": json.loads(steering.to_json()) if steering else None,
+        "warnings": warnings(encoded),
+        "seeds": list(seeds),
+        "batches": [list(batch) for batch in plan.batches],
+        "shards": [list(shard) for shard in plan.shards],
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"workbench": __version__, "numpy": np.__version__}
+    for name in ("torch", "transformers", "tokenizers", "pyarrow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
