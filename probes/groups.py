@@ -1,0 +1,224 @@
+"""Which responses are compared: classes from labels or a response classifier.
+
+A unit is one sequence: a prompt with one of its samples, numbered prompt * samples + sample.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from workbench.classify import Classifier, Refusal, classify
+from workbench.errors import WorkbenchError, suggestion
+
+if TYPE_CHECKING:
+    from workbench.store import Store
+
+VERDICTS = ("refused", "answered")
+REST = "others"
+
+
+class Classes(NamedTuple):
+    """The class of every sequence, and what was done to find it."""
+
+    names: tuple[str, ...]
+    """The target first."""
+    of_sequence: np.ndarray
+    """[sequences] number in `names`, or -1 where the sequence is not compared."""
+    notes: tuple[str, ...]
+
+
+def classes(
+    store: "Store",
+    target: str | Callable[[str], bool],
+    baseline: str | None,
+    *,
+    split_rest: bool = False,
+    classifier: Classifier | None = None,
+    where: str | None = None,
+) -> Classes:
+    """Target against baseline; without a baseline against all other sequences that have a value for the target's label.
+
+    target: a label's value ("refused"), a name and value ("topic=war"), or a function from a response's text to true or
+        false. split_rest: the others stay apart, one class for each value, instead of being pooled. classifier: takes the
+        place of labels. where: only prompts of "split=ranking", "topic=war" (columns of prompts, or labels; several joined
+        by commas).
+    Raises `WorkbenchError` for an unknown label, and when a class has no member.
+    """
+    values, wanted, notes = _values(store, target, baseline, classifier)
+    inside = np.repeat(used_prompts(store, where), store.n_samples)
+    names, of_value = _names(values, wanted, split_rest)
+    found = np.where(inside & _present(store), [of_value(v) for v in values], -1)
+    sizes = {name: int((found == i).sum()) for i, name in enumerate(names)}
+    if not all(sizes.values()):
+        counted = ", ".join(f"{n} of '{name}'" for name, n in sizes.items())
+        raise WorkbenchError(
+            f"'{store.path}' has {counted}{f' where {where}' if where else ''}, and each class needs one or more; "
+            f"name other labels{_seen(values)}."
+        )
+    return Classes(names, found, tuple(notes + _left_out(found, inside & _present(store))))
+
+
+def used_prompts(store: "Store", where: str | None) -> np.ndarray:
+    """Bool [prompts]: those that meet every `name=value` of `where`."""
+    used = np.ones(store.n_prompts, bool)
+    for condition in (where or "").split(",") if where else ():
+        name, equals, value = (part.strip() for part in condition.partition("="))
+        if not equals:
+            raise WorkbenchError(f"where='{condition}' is not known; write name=value, such as split=ranking.")
+        found = _prompt_values(store, name)
+        if value not in set(found):
+            known = sorted({v for v in found if v is not None})
+            raise WorkbenchError(
+                f"No prompt of '{store.path}' has {name}={value}; {name} is {_listed(known)}{suggestion(value, known)}."
+            )
+        used &= np.array([v == value for v in found])
+    return used
+
+
+def prompt_column(store: "Store", name: str) -> list[str | None]:
+    """A column of the prompts table as text, null as None, in canonical order."""
+    return [None if pd.isna(value) else str(value) for value in store.prompts[name]]
+
+
+def label_values(store: "Store", name: str) -> list[str | None]:
+    """[sequences] the value of a label: the sample's own, else its prompt's, else None."""
+    labels = store.labels
+    return _over_sequences(store, labels[labels["name"] == name])
+
+
+def _prompt_values(store: "Store", name: str) -> list[str | None]:
+    if name in ("pair", "split", "cluster", "prompt_id"):
+        return prompt_column(store, name)
+    known = sorted(set(store.labels["name"]))
+    if name not in known:
+        raise WorkbenchError(
+            f"'{store.path}' has no label '{name}'; it has {_listed(known)} beside pair, split, cluster"
+            f"{suggestion(name, known)}."
+        )
+    return label_values(store, name)[:: store.n_samples]
+
+
+def _over_sequences(store: "Store", rows: pd.DataFrame) -> list[str | None]:
+    number = {prompt: i for i, prompt in enumerate(store.prompt_ids)}
+    out: list[str | None] = [None] * (store.n_prompts * store.n_samples)
+    samples = rows["sample"] if "sample" in rows else pd.Series([None] * len(rows))
+    columns = list(zip(rows["prompt_id"], samples, rows["value"], strict=True))
+    for prompt, sample, value in sorted(
+        columns, key=lambda row: not pd.isna(row[1])
+    ):  # a sample's own value comes last
+        first = number[prompt] * store.n_samples
+        for i in range(store.n_samples) if pd.isna(sample) else [int(sample)]:
+            out[first + i] = None if pd.isna(value) else str(value)
+    return out
+
+
+def _present(store: "Store") -> np.ndarray:
+    """Bool [sequences]: whether the store has tokens of it."""
+    from probes.selection import sequence_of_row
+
+    out = np.zeros(store.n_prompts * store.n_samples, bool)
+    out[sequence_of_row(store)] = True
+    return out
+
+
+class _Wanted(NamedTuple):
+    target: str
+    baseline: str | None
+
+
+def _values(
+    store: "Store", target: str | Callable[[str], bool], baseline: str | None, classifier: Classifier | None
+) -> tuple[list[str | None], _Wanted, list[str]]:
+    if callable(target):
+        name = getattr(target, "__name__", type(target).__name__)
+        verdicts = classify(store, lambda response: name if target(response) else f"not {name}")
+        return _over_sequences(store, verdicts), _Wanted(name, None), [f"responses classified by {name}"]
+    if classifier is not None:
+        return (
+            _over_sequences(store, classify(store, classifier)),
+            _Wanted(target, baseline),
+            [f"classified by {classifier!r}"],
+        )
+    name, value = _name_of(store, target)
+    if name is None:
+        note = "no label says refused or answered: responses classified by the rules of workbench.classify.Refusal"
+        return _over_sequences(store, classify(store, Refusal())), _Wanted(target, baseline), [note]
+    if baseline is None:
+        return label_values(store, name), _Wanted(value, None), []
+    other, baseline_value = _name_of(store, baseline, prefer=name)
+    if other == name:
+        return label_values(store, name), _Wanted(value, baseline_value), []
+    return _of_two_labels(store, (name, value), (other, baseline_value), target, baseline)
+
+
+def _of_two_labels(
+    store: "Store", first: tuple[str, str], second: tuple[str | None, str], target: str, baseline: str
+) -> tuple[list[str | None], _Wanted, list[str]]:
+    if second[0] is None:
+        raise WorkbenchError(f"'{target}' is a label of '{store.path}' and '{baseline}' is not; name two labels.")
+    pairs = zip(label_values(store, first[0]), label_values(store, second[0]), strict=True)
+    out: list[str | None] = []
+    for a, b in pairs:
+        if a == first[1] and b == second[1]:
+            raise WorkbenchError(
+                f"A response of '{store.path}' is both {target} and {baseline}; name classes that exclude each other."
+            )
+        out.append(target if a == first[1] else baseline if b == second[1] else None)
+    return out, _Wanted(target, baseline), []
+
+
+def _name_of(store: "Store", text: str, prefer: str | None = None) -> tuple[str | None, str]:
+    """The label's name and value that `text` means; name None where the refusal rules have to say."""
+    labels = store.labels
+    name, equals, value = text.partition("=")
+    if equals and name in set(labels["name"]):
+        known = sorted(set(labels["value"][labels["name"] == name].dropna()))
+        if value not in known:
+            raise WorkbenchError(
+                f"No response of '{store.path}' has {text}; {name} is {_listed(known)}{suggestion(value, known)}."
+            )
+        return name, value
+    names = sorted(set(labels["name"][labels["value"] == text]))
+    if prefer in names:
+        return prefer, text
+    if len(names) > 1:
+        raise WorkbenchError(
+            f"'{text}' is a value of {_listed(names)} in '{store.path}'; say which, like {names[0]}={text}."
+        )
+    if names:
+        return names[0], text
+    if text in VERDICTS:
+        return None, text
+    known = sorted({f"{n}={v}" for n, v in zip(labels["name"], labels["value"], strict=True)})
+    raise WorkbenchError(
+        f"No label of '{store.path}' has the value '{text}'; it has {_listed(known)}{suggestion(text, known)}."
+    )
+
+
+def _names(
+    values: list[str | None], wanted: _Wanted, split_rest: bool
+) -> tuple[tuple[str, ...], Callable[[str | None], int]]:
+    if wanted.baseline is not None:
+        names = (wanted.target, wanted.baseline)
+        return names, lambda v: names.index(v) if v in names else -1
+    if split_rest:
+        names = (wanted.target, *sorted({v for v in values if v is not None} - {wanted.target}))
+        return names, lambda v: names.index(v) if v in names else -1
+    return (wanted.target, REST), lambda v: -1 if v is None else int(v != wanted.target)
+
+
+def _left_out(found: np.ndarray, inside: np.ndarray) -> list[str]:
+    n = int((inside & (found < 0)).sum())
+    return [f"{n} responses are of neither class and were left out"] if n else []
+
+
+def _seen(values: list[str | None]) -> str:
+    known = sorted({v for v in values if v is not None})
+    return f"; the responses are {_listed(known)}" if known else ""
+
+
+def _listed(words: list[str]) -> str:
+    shown = ", ".join(words[:8])
+    return (shown or "nothing") + (f" and {len(words) - 8} more" if len(words) > 8 else "")
