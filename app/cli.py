@@ -1,0 +1,74 @@
+"""The `workbench` command: each command parses, calls the library and shows what came back.
+
+Exit codes: 0 done; 1 it ran and the answer is no (a damaged store, a plan that changed nothing); 2 it cannot be done, with
+one sentence on stderr. Heavy libraries are imported by the commands that need them, so `--help` is immediate.
+"""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from workbench import WorkbenchError, __version__
+
+from . import cli_capture, cli_demo, cli_model, cli_rank, cli_steer, cli_store
+from .terminal import warn
+
+
+class PlainErrors(TyperGroup):
+    """A group whose commands end with one sentence and a code instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; what the library and the system refuse becomes exit code 2, Ctrl-C 130."""
+        try:
+            return super().invoke(ctx)
+        except WorkbenchError as error:
+            warn(error)
+            raise typer.Exit(2) from error
+        except OSError as error:
+            warn(f"{error.strerror or error}: '{error.filename}'; choose another place." if error.filename else error)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            warn("Stopped.")
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(
+    cls=PlainErrors,
+    name="workbench",
+    help="See what the experts of a Mixture-of-Experts language model do, rank them, and steer the model by them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(cli_demo.demo)
+app.command("models")(cli_model.models)
+app.command("inspect")(cli_model.inspect)
+app.command("capture")(cli_capture.capture)
+app.command("rank")(cli_rank.rank)
+app.add_typer(cli_store.app, name="store")
+app.command("steer")(cli_steer.steer)
+app.command("compare")(cli_steer.compare)
+app.command("app")(cli_demo.dashboard)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"workbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that come before the command."""
+
+
+def main() -> None:
+    """The entry point of the `workbench` script."""
+    app()

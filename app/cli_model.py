@@ -1,0 +1,66 @@
+"""`workbench models` and `workbench inspect`: what can be loaded, and what a model's MoE map looks like."""
+
+from typing import TYPE_CHECKING, Any
+
+from .options import Device, Dtype, Json, Model, open_model
+from .terminal import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from workbench.anatomy import Anatomy, LayerAnatomy
+
+
+def models(json: Json = False) -> None:
+    """List the models that need no download, and say what else can be named."""
+    rows = _bundled()
+    if json:
+        return print_json([{"model": name, "what": what} for name, what in rows])
+    print_table(["model", "what it is"], rows)
+    say("Or a folder with a transformers MoE model, or its Hugging Face id; `workbench inspect MODEL` says what works.")
+    return None
+
+
+def _bundled() -> list[tuple[str, str]]:
+    from workbench.tiny import FAMILIES
+
+    demo = ("demo", "bundled: a small trained Qwen3-MoE whose refusal and thinking experts are known")
+    tiny = [
+        (f"tiny/{family}", "random weights of the real class: for trying things, never a result") for family in FAMILIES
+    ]
+    return [demo, *tiny]
+
+
+def inspect(model: Model, device: Device = "auto", dtype: Dtype = "auto", json: Json = False) -> None:
+    """Print a model's MoE map: layers, experts, routing rule, and what is supported, checked by intervening."""
+    anatomy = open_model(model, device, dtype).anatomy
+    if json:
+        return print_json(anatomy.to_dict())
+    say(f"{anatomy.model}: {anatomy.family}, {len(anatomy.moe_layers)} MoE layers, {anatomy.n_experts} experts")
+    details = [f"hidden {anatomy.hidden_size}", f"vocabulary {anatomy.vocab_size:,}"]
+    details += [f"context {anatomy.context_length:,}"] if anatomy.context_length else []
+    details += [f"revision {anatomy.revision}"] if anatomy.revision else []
+    say(", ".join([*details, f"fingerprint {anatomy.fingerprint}"]))
+    columns = ["layer", "experts", "top-k", "shared", "routing rule", "not supported"]
+    print_table(columns, [_row(x) for x in anatomy.layers], right=columns[:4])
+    _say_refusals(anatomy)
+    return None
+
+
+def _row(layer: "LayerAnatomy") -> list[Any]:
+    if not layer.is_moe:
+        return [layer.layer, "dense", "", layer.n_shared or "", "", ""]
+    refused = ", ".join(layer.refused) or "-"
+    return [layer.layer, layer.n_experts, layer.top_k, layer.n_shared or "-", layer.rule or "not recognised", refused]
+
+
+def _say_refusals(anatomy: "Anatomy") -> None:
+    """Each reason once, with the layers it holds for."""
+    from workbench.anatomy import CAPABILITIES
+
+    reasons: dict[tuple[str, str], list[int]] = {}
+    for layer in anatomy.layers:
+        for what, why in layer.refused.items():
+            reasons.setdefault((what, why), []).append(layer.layer)
+    for (what, why), layers in reasons.items():
+        say(f"{what} is not supported in layers {', '.join(map(str, layers))}: {why}")
+    if not reasons:
+        say(f"Every layer supports {', '.join(CAPABILITIES)}.")

@@ -1,0 +1,79 @@
+"""`workbench store info` and `workbench store check`: what a store holds, and whether its files are what they were."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .options import Json, StorePath
+from .terminal import print_json, print_table, say, size, warn
+
+if TYPE_CHECKING:
+    from workbench import Store
+
+app = typer.Typer(help="Look into a store, or check its files.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("info")
+def info(store: StorePath, json: Json = False) -> None:
+    """Say what a store holds: model, prompts, labels, tables, options, and whether it was captured under a plan."""
+    from workbench import open_store
+
+    found = open_store(store)
+    if json:
+        return print_json(_about(found))
+    model = found.plan_json["model"]
+    say(f"{found.path}: {model['name']}, {found.n_prompts} prompts, {found.n_samples} samples each")
+    steering = found.steering
+    if steering is not None:
+        warn(f"Captured under a plan, so this is not the base model: {steering}")
+    print_table(["table", "rows", "on disk"], _table_rows(found), right=["rows", "on disk"])
+    labels = found.labels.groupby(["name", "value", "source"], observed=True).size()
+    if len(labels):
+        rows = [(*key, n) for key, n in labels.items()]  # pyright: ignore[reportGeneralTypeIssues]
+        print_table(["label", "value", "source", "rows"], rows, right=["rows"])
+    say(", ".join(f"{k}={v}" for k, v in found.plan_json["options"].items() if v is not None))
+    return None
+
+
+def _table_rows(store: "Store") -> list[tuple[str, str, str]]:
+    sizes: dict[str, int] = {}
+    for shard in store.manifest["shards"]:
+        for file in shard["files"]:
+            sizes[file["table"]] = sizes.get(file["table"], 0) + file["size_bytes"]
+    rows = store.manifest["rows"]
+    return [(name, f"{rows.get(name, 0):,}", size(n_bytes)) for name, n_bytes in sizes.items()]
+
+
+def _about(store: "Store") -> dict[str, Any]:
+    plan = store.plan_json
+    steering = None if store.steering is None else [e.to_dict() for e in store.steering.edits]
+    return {
+        "path": str(store.path),
+        "model": plan["model"],
+        "fingerprint": store.anatomy.fingerprint,
+        "schema_version": plan["schema_version"],
+        "prompts": store.n_prompts,
+        "samples": store.n_samples,
+        "rows": store.manifest["rows"],
+        "labels": sorted(set(store.labels["name"])),
+        "steering": steering,
+        "options": plan["options"],
+    }
+
+
+@app.command("check")
+def check(store: StorePath, json: Json = False) -> None:
+    """Compare every file with the manifest: size, checksum, rows. Exit code 1: something is wrong."""
+    from workbench import open_store
+
+    found = open_store(store)
+    problems = found.check()
+    if json:
+        print_json({"path": str(found.path), "sound": not problems, "problems": problems})
+    else:
+        for problem in problems:
+            say(problem)
+        n = len(found.manifest["files"]) + sum(len(shard["files"]) for shard in found.manifest["shards"])
+        say(f"{len(problems)} of {n} files are not as captured." if problems else f"{n} files, all as captured.")
+    if problems:
+        raise typer.Exit(1)

@@ -1,0 +1,149 @@
+"""What the command line prints: tables, side-by-side texts and JSON. Text from a model or a file is never markup.
+
+Results go to stdout, everything about the work (progress, notes, errors) to stderr, so that `--json | jq` stays clean.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.text import Text
+
+# control characters become their printable pictures: a model's answer must not move the cursor or colour the terminal
+_PICTURES = {c: 0x2400 + c for c in range(32) if chr(c) not in "\n\t"} | {0x7F: 0x2421}
+_PICTURES |= dict.fromkeys(range(128, 160), 65533)
+
+
+@cache
+def console(*, stderr: bool = False) -> "Console":
+    """The one console of stdout, or of stderr. Nothing is read as markup, emoji codes or highlighted."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
+
+
+def literal(value: Any, style: str = "") -> "Text":
+    """Text as it is: no markup, and control characters as their pictures."""
+    from rich.text import Text
+
+    return Text(plain(value), style=style)
+
+
+def plain(value: Any) -> str:
+    """The text with control characters other than newline and tab as their pictures."""
+    return str(value).translate(_PICTURES)
+
+
+def say(text: Any = "", style: str = "") -> None:
+    """One line of a result."""
+    console().print(literal(text, style))
+
+
+def note(text: Any) -> None:
+    """One line about the work, on stderr."""
+    console(stderr=True).print(literal(text, "dim"))
+
+
+def warn(text: Any) -> None:
+    """One line that should not be missed, on stderr."""
+    console(stderr=True).print(literal(text, "yellow"))
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", right: Iterable[str] = ()
+) -> None:
+    """A table; the columns in `right` are aligned to the right."""
+    from rich import box
+    from rich.table import Table
+
+    ends = set(right)
+    table = Table(box=box.SIMPLE_HEAD, title=literal(title) if title else None, title_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(literal(column), justify="right" if column in ends else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(literal(cell) for cell in row))
+    console().print(table)
+
+
+def print_pair(left: tuple[str, str], right: tuple[str, str]) -> None:
+    """Two titled texts side by side; one above the other where the terminal is narrow."""
+    from rich import box
+    from rich.columns import Columns
+    from rich.panel import Panel
+
+    narrow = console().width < 70
+    width = console().width if narrow else console().width // 2 - 1
+    panels = [
+        Panel(literal(text or "(no text)"), title=literal(title), title_align="left", width=width, box=box.ROUNDED)
+        for title, text in (left, right)
+    ]
+    console().print(*panels, sep="\n") if narrow else console().print(Columns(panels, padding=(0, 1)))
+
+
+def print_json(value: Any) -> None:
+    """A result for programs: JSON on stdout; what is not a number becomes null."""
+    sys.stdout.write(json.dumps(jsonable(value), indent=1, ensure_ascii=False) + "\n")
+
+
+def jsonable(value: Any) -> Any:
+    """Plain lists, dicts and numbers: tuples become lists, numpy scalars numbers, not-a-number null."""
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(v) for v in value]
+    if hasattr(value, "item") and not isinstance(value, str):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Says on stderr what is being done, with a spinner where there is a terminal."""
+    with console(stderr=True).status(literal(f"{what} ...")):
+        yield
+
+
+def progress_bar() -> "Progress":
+    """A bar with time left, on stderr; gone when done."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console(stderr=True),
+        transient=True,
+    )
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for people: 1.4 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 40 s, 3 min, 2.5 h."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
