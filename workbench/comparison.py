@@ -55,7 +55,7 @@ class Comparison:
     @property
     def changed(self) -> float:
         """Share of prompts whose answer reads differently."""
-        return float(self.responses["changed"].mean())
+        return float(np.mean(self.responses["changed"]))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -79,12 +79,12 @@ class Comparison:
 
     def __str__(self) -> str:
         lines = [f"{self.plan} on {self.model}, {len(self.responses)} prompts; {self.dose}"]
-        for row in self.metrics.itertuples():
-            interval = f"[{row.low:+.3f}, {row.high:+.3f}]"
+        for row in self.metrics.to_dict("records"):
             lines.append(
-                f"{row.metric}: {row.base:.3f} -> {row.steered:.3f} ({row.difference:+.3f} {interval}, n={row.n})"
+                f"{row['metric']}: {row['base']:.3f} -> {row['steered']:.3f} ({row['difference']:+.3f} "
+                f"[{row['low']:+.3f}, {row['high']:+.3f}], n={row['n']})"
             )
-            lines += [f"  random, {m}: {d}" for m, d in self._draws(str(row.metric)).items()]
+            lines += [f"  random, {m}: {d}" for m, d in self._draws(str(row["metric"])).items()]
         kl = self.divergence["kl_first_nats"].mean()
         lines.append(f"{self.changed:.0%} of answers changed; first-token KL {kl:.3f} nats on average")
         if self.perplexity:

@@ -39,7 +39,8 @@ def divergence(
     for mean KL and NLL, and its first KL at the last prompt position.
     """
     nan = float("nan")
-    found = [Divergence(*([nan] * len(encoded) for _ in range(3)), [0] * len(encoded)) for _ in plans]
+    n = len(encoded)
+    found = [Divergence([nan] * n, [nan] * n, [nan] * n, [0] * n) for _ in plans]
     joined = [[*p, *a] for p, a in zip(encoded, answers, strict=True)]
     for chosen in batches(joined, batch_size):
         ids, mask = left_padded([joined[i] for i in chosen], pad_id(model.tokenizer), model.device)

@@ -65,8 +65,9 @@ def parse_experts(text: str, anatomy: "Anatomy | None" = None) -> tuple[ExpertRe
     if not parts:
         raise WorkbenchError("No expert was named; write experts like L12E3, L12E3-7 or L*E3.")
     refs = sorted({ref for part in parts for ref in _expand(part, anatomy)})
-    for ref in refs if anatomy else ():
-        anatomy.check_ref(ref)
+    if anatomy is not None:
+        for ref in refs:
+            anatomy.check_ref(ref)
     return tuple(refs)
 
 

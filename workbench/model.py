@@ -105,7 +105,7 @@ def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: di
 
     path = str(bundled_path("demo-model")) if name == "demo" else name
     try:
-        hf = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(dtype), **hub)
+        hf: Any = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(dtype), **hub)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WorkbenchError(

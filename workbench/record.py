@@ -174,8 +174,9 @@ class Recorder:
         rows = residual.detach().reshape(-1, residual.shape[-1])
         l2, largest, channel = magnitude(rows)
         before, routed, by = self._before.pop(layer, None), self._routed.pop(layer, None), self.multipliers.get(layer)
-        known = before is not None and routed is not None and by is not None
-        change = routed_change(before, routed.reshape(before.shape), by) if known else None
+        change = None
+        if before is not None and routed is not None and by is not None:
+            change = routed_change(before, routed.reshape(before.shape), by)
         self._residual[layer] = ResidualRecord(l2, largest, median_abs(rows), channel, change)
 
     def _chosen(self, layer: int, index: Tensor, outputs: Tensor, slots: Tensor) -> OutputRows:

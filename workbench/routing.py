@@ -30,7 +30,7 @@ class Routing(NamedTuple):
     """A selection: weights [tokens, k] (float32) and index [tokens, k] (int64), best choice first."""
 
     weights: Tensor
-    index: Tensor
+    index: Tensor  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 NO_EDITS = RouterEdits()
