@@ -17,7 +17,8 @@ from workbench.runtime import Runtime
 from workbench.survey import survey
 from workbench.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
-_RUNTIMES: "weakref.WeakKeyDictionary[Any, Runtime]" = weakref.WeakKeyDictionary()
+# both sides weak: a runtime holds its model, so a strong value would keep every model ever loaded in memory
+_RUNTIMES: "weakref.WeakKeyDictionary[Any, weakref.ref[Runtime]]" = weakref.WeakKeyDictionary()
 _SAMPLE = 4096  # values read of each tensor for the weights' fingerprint
 
 
@@ -71,9 +72,11 @@ def load(
     """
     hf, tokenizer, name = _resolve(source, tokenizer, device, dtype, hub)
     hf.eval()
-    runtime = _RUNTIMES.get(hf)
+    known = _RUNTIMES.get(hf)
+    runtime = known() if known is not None else None
     if runtime is None:
-        runtime = _RUNTIMES[hf] = _runtime(hf, name, hub.get("revision"))
+        runtime = _runtime(hf, name, hub.get("revision"))
+        _RUNTIMES[hf] = weakref.ref(runtime)
     model = MoEModel(hf, tokenizer, runtime)
     if check:
         check_by_intervening(model)
