@@ -14,7 +14,6 @@ import pandas as pd
 
 from workbench.classify import Response
 from workbench.dose import DoseCounts
-from workbench.encode import encode_response
 from workbench.errors import WorkbenchError
 from workbench.metrics import Metric, MetricsArgument, metrics_from
 from workbench.plan import Plan
@@ -111,7 +110,7 @@ def compare(
     store: "Store | None" = None,
     seed: int = 0,
     max_new_tokens: int = 48,
-    batch_size: int = 64,
+    batch_tokens: int = 4096,
 ) -> Comparison:
     """Answers every prompt with and without `plan` (greedily) and measures what changed.
 
@@ -120,6 +119,7 @@ def compare(
               {"count": 10, "layer": 10, "usage": 10}; see `Plan.random_like`
     store     resolves `replace` by mean, and gives the load for usage-matched draws
     seed      of the draws and of the bootstrap
+    batch_tokens  tokens that go through the model together, padding and answers included
 
     Raises `WorkbenchError` for an impossible plan, an unknown metric, or a metric that no prompt can be measured by.
     """
@@ -134,10 +134,10 @@ def compare(
         raise WorkbenchError("compare needs the bare model as its base; call it outside `with steered`.")
     random = _control_plans(model, plan, controls, store, seed)
     encoded = encode_all(model, prompts, max_new_tokens)
-    base = answer(model, encoded, Plan(), max_new_tokens, batch_size)
-    arm = answer(model, encoded, plan, max_new_tokens, batch_size)
-    others = [answer(model, encoded, p, max_new_tokens, batch_size) for _, _, p in random]
-    moved = divergence(model, encoded, base.ids, [plan], batch_size)[0]
+    base = answer(model, encoded, Plan(), max_new_tokens, batch_tokens)
+    arm = answer(model, encoded, plan, max_new_tokens, batch_tokens)
+    others = [answer(model, encoded, p, max_new_tokens, batch_tokens) for _, _, p in random]
+    moved = divergence(model, encoded, base.ids, [plan], batch_tokens)[0]
     return Comparison(
         model.anatomy.model,
         plan,
@@ -147,7 +147,7 @@ def compare(
         pd.DataFrame(
             {"prompt_id": [p.id for p in prompts], "kl_nats": moved.kl_nats, "kl_first_nats": moved.kl_first_nats}
         ),
-        _perplexity(model, prompts, encoded, plan, batch_size),
+        _perplexity(model, prompts, encoded, plan, batch_tokens),
         arm.dose,
         seed,
         () if arm.dose.tokens_changed else ("The plan changed nothing on these prompts.",),
@@ -264,20 +264,22 @@ def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.D
 
 
 def _perplexity(
-    model: "MoEModel", prompts: PromptSet, encoded: list[list[int]], plan: Plan, batch_size: int
+    model: "MoEModel", prompts: PromptSet, encoded: list[tuple[int, ...]], plan: Plan, batch_tokens: int
 ) -> dict[str, float]:
     """Perplexity of given responses after their prompts, and of plain texts after their first token."""
     from workbench.divergence import divergence
 
     pairs = [
-        (ids, encode_response(model.tokenizer, p.response)) if p.response else (ids[:1], ids[1:])
+        (ids, tuple(model.tokenizer(p.response, add_special_tokens=False)["input_ids"]))
+        if p.response
+        else (ids[:1], ids[1:])
         for p, ids in zip(prompts, encoded, strict=True)
         if p.response or (p.text is not None and len(ids) > 1)
     ]
     pairs = [(a, b) for a, b in pairs if b]
     if not pairs:
         return {}
-    found = divergence(model, [a for a, _ in pairs], [b for _, b in pairs], [Plan(), plan], batch_size)
+    found = divergence(model, [a for a, _ in pairs], [b for _, b in pairs], [Plan(), plan], batch_tokens)
     n = np.array(found[0].n_tokens)
     base, steered = (float(np.exp((np.array(d.nll_nats) * n).sum() / n.sum())) for d in found)
     return {"base": base, "steered": steered, "n_tokens": float(n.sum())}

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from workbench.batches import schedule
 from workbench.plan import Plan
-from workbench.respond import batches, left_padded, pad_id
+from workbench.respond import padded_batch
 from workbench.steer import steered
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def divergence(
     encoded: Sequence[Sequence[int]],
     answers: Sequence[Sequence[int]],
     plans: Sequence[Plan],
-    batch_size: int = 32,
+    batch_tokens: int,
 ) -> list[Divergence]:
     """One `Divergence` per plan, each against the bare model, on prompt + answer. A prompt without answer tokens gets NaN
     for mean KL and NLL, and its first KL at the last prompt position.
@@ -42,8 +43,8 @@ def divergence(
     n = len(encoded)
     found = [Divergence([nan] * n, [nan] * n, [nan] * n, [0] * n) for _ in plans]
     joined = [[*p, *a] for p, a in zip(encoded, answers, strict=True)]
-    for chosen in batches(joined, batch_size):
-        ids, mask = left_padded([joined[i] for i in chosen], pad_id(model.tokenizer), model.device)
+    for chosen in schedule([len(ids) for ids in joined], batch_tokens).batches:
+        ids, mask = padded_batch(model, [joined[i] for i in chosen])
         longest = max(len(answers[i]) for i in chosen)
         base = _log_probs(model, ids, mask, Plan(), longest)
         for plan, into in zip(plans, found, strict=True):
