@@ -2,17 +2,22 @@
 
 With 192 experts and 1,000 permutations Benjamini-Hochberg cannot bring a lone hit below 0.19, since no p-value is below
 1/1001; the maximum over experts of each permutation can.
+
+"max" asks whether a score is larger than the largest of chance, the question that a ranked list raises. It has little power
+for experts that are seldom selected, whose scores are small; "max_standardised" divides every expert's score by its standard
+deviation under relabelling first. Simulated with 192 experts of unequal load, 60 against 60 prompts and effects of equal
+size in standard errors: power 0.00, 0.00, 0.29 ("max") against 0.03, 0.14, 0.23 for rare, medium and frequent experts.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from workbench.errors import WorkbenchError
 
-Adjust = Literal["max", "max_step_down", "bh", "bonferroni", "none"]
-METHODS: tuple[Adjust, ...] = ("max", "max_step_down", "bh", "bonferroni", "none")
+Adjust = Literal["max", "max_standardised", "max_step_down", "bh", "bonferroni", "none"]
+METHODS: tuple[Adjust, ...] = get_args(Adjust)
 
 
 def check_adjust(adjust: str) -> None:

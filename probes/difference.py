@@ -83,7 +83,7 @@ def _interval(
 def relabelling_test(
     sample: Sample, exchange: Exchange, n_draws: int, seed: int, adjust: Adjust
 ) -> tuple[Tested, tuple[str, ...]]:
-    """p-values of the score under relabelling, or NaN with the reason."""
+    """The p-values of the score under relabelling, or NaN with the reason."""
     nothing = np.full(sample.a.shape[1], np.nan)
     if n_draws < 1 or exchange.relabellings < 1.5:
         why = "none was asked for" if n_draws < 1 else "no two units that may exchange labels differ in class"

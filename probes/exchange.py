@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 Permute = Literal["auto", "pairs", "clusters", "whole_clusters", "prompts", "samples"]
+FEW = 10
 ENOUGH = 20
 """Fewer different relabellings than this cannot reach p = 0.05."""
 
@@ -71,7 +72,9 @@ def resampled(store: "Store", sequence: np.ndarray, cluster: str = "auto") -> Cl
     found = {name: _keys(store, prompt, name) for name in names}
     name = next((name for name in names if found[name]), "prompt")
     codes = _codes(found.get(name) or list(prompt))
-    return Clusters(codes, f"intervals resample {codes.max() + 1} of '{name}' as wholes")
+    n = int(codes.max()) + 1
+    few = f", and intervals from fewer than {FEW} are too narrow" if n < FEW else ""
+    return Clusters(codes, f"intervals resample {n} of '{name}' as wholes{few}")
 
 
 _SAID = {

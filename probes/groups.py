@@ -51,10 +51,10 @@ def classes(
     names, of_value = _names(values, wanted, split_rest)
     found = np.where(inside & _present(store), [of_value(v) for v in values], -1)
     sizes = {name: int((found == i).sum()) for i, name in enumerate(names)}
-    if not all(sizes.values()):
+    if len(sizes) < 2 or not all(sizes.values()):
         counted = ", ".join(f"{n} of '{name}'" for name, n in sizes.items())
         raise WorkbenchError(
-            f"'{store.path}' has {counted}{f' where {where}' if where else ''}, and each class needs one or more; "
+            f"'{store.path}' has {counted}{f' where {where}' if where else ''}, and two classes with a response each are needed; "
             f"name other labels{_seen(values)}."
         )
     return Classes(names, found, tuple(notes + _left_out(found, inside & _present(store))))

@@ -46,10 +46,14 @@ def permutation_test(score: np.ndarray, centre: np.ndarray, null: Replicates, n_
     for block in _blocks(order, n_draws):
         distance = np.nan_to_num(np.abs(null(block) - centre[block]), nan=0.0)
         p[block] = p_value(observed[block], distance)
+        if adjust == "max_standardised":
+            scale = np.sqrt((distance**2).mean(axis=0))
+            scale = np.where(scale > 1e-12, scale, np.inf)  # a score that no relabelling changes
+            distance, observed[block] = distance / scale, observed[block] / scale
         running = np.maximum(np.maximum.accumulate(distance, axis=1), largest[:, None])
         stepped[block] = p_value(observed[block], running)
         largest = running[:, -1]
-    if adjust == "max":
+    if adjust in ("max", "max_standardised"):
         return Tested(p, _max_adjusted(observed, largest))
     if adjust == "max_step_down":
         stepped[order] = np.maximum.accumulate(stepped[order[::-1]])[::-1]

@@ -3,15 +3,12 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
+from workbench.counts import token_index
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.store import Store
-
-_KEY = ["prompt_id", "sample", "position"]
-
 
 class MassiveRule(NamedTuple):
     """When a hidden state has a massive activation, and when a layer forms one. All of it ours.
@@ -37,22 +34,29 @@ def forming_layers(store: "Store", rule: MassiveRule) -> tuple[int, ...]:
             f"The store '{store.path}' kept no residual, which says where massive activations form; capture it again with "
             f"keep={{'norms', 'residual'}}."
         )
+    before = _state(store, -1, rule)
     found: list[int] = []
     for layer in range(len(store.anatomy.layers)):
-        states = store.table("residual", [*_KEY, "layer", "max_abs", "median_abs"], [layer - 1, layer])
-        if len(states) and _forms(states, layer, rule):
+        state = _state(store, layer, rule)
+        formed = state.massive & ~before.massive
+        if rule.growth is not None:
+            formed |= state.massive & (state.max_abs >= rule.growth * before.max_abs)
+        if formed.any():
             found.append(layer)
+        before = state
     return tuple(found)
 
 
-def _forms(states: pd.DataFrame, layer: int, rule: MassiveRule) -> bool:
-    is_massive = (states["max_abs"] > rule.absolute) & (states["max_abs"] > rule.ratio * states["median_abs"])
-    states = states.assign(massive=is_massive)
-    output = states[(states["layer"] == layer) & is_massive]
-    if output.empty:
-        return False
-    both = output.merge(states[states["layer"] == layer - 1], on=_KEY, suffixes=("", "_before"))
-    formed = ~both["massive_before"].to_numpy(bool)
-    if rule.growth is not None:
-        formed |= (both["max_abs"] >= rule.growth * both["max_abs_before"]).to_numpy(bool)
-    return bool(np.any(formed))
+class _State(NamedTuple):
+    max_abs: np.ndarray  # [rows of store.tokens], 0 where the token was not computed
+    massive: np.ndarray  # bool [rows of store.tokens]
+
+
+def _state(store: "Store", layer: int, rule: MassiveRule) -> _State:
+    index = token_index(store)
+    max_abs, median = np.zeros(index.n_rows), np.zeros(index.n_rows)
+    for batch in store.scan("residual", ["prompt_id", "sample", "position", "max_abs", "median_abs"], [layer]):
+        rows = index.rows(batch)
+        max_abs[rows] = batch.column("max_abs").to_numpy(zero_copy_only=False)
+        median[rows] = batch.column("median_abs").to_numpy(zero_copy_only=False)
+    return _State(max_abs, (max_abs > rule.absolute) & (max_abs > rule.ratio * median))

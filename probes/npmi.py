@@ -1,20 +1,20 @@
 """Which experts go with a token: normalised pointwise mutual information, with RICE's signed markers."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from probes.adjust import Adjust, check_adjust
-from probes.assemble import Axis, assemble, expert_axis
-from probes.difference import Sample, class_members, relabelling_test
-from probes.exchange import exchange, resampled
-from probes.groups import classes, used_prompts
-from probes.inference import Tested, interval, permutation_test
-from probes.markers import Marker, find_marker
+from probes.assemble import assemble
+from probes.association import association_test
+from probes.exchange import resampled
+from probes.groups import used_prompts
+from probes.inference import interval
+from probes.markers import Marker
+from probes.occurrence import Counted, Places, count_occurrences, places_of
 from probes.scores import ExpertScores
-from probes.selection import Tokens, describe, prompt_of_row, select, sequence_of_row
-from probes.shift import circles, shifted_sums
+from probes.selection import Tokens, describe, prompt_of_row, select
 from workbench.counts import routed_tokens
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws
@@ -74,33 +74,17 @@ def npmi(
     question = _question(markers, token, role, label)
     used = used_prompts(store, where)
     read = select(store, tokens, None, used) & used[prompt_of_row(store)] & routed_tokens(store)
-    places = _places(store, question, read, where)
-    counted = _count(store, read, places)
+    places = places_of(store, question, read, where)
+    counted = count_occurrences(store, read, places)
     score = _score(counted.k.sum(1), counted.m.sum(1), counted.total.sum(0), counted.t.sum(), places.sign)
     clusters = resampled(store, counted.sequence, cluster)
     low, high, lost = _interval(counted, places.sign, clusters.of_unit, n_bootstrap, seed)
-    tested, why = _test(store, read, places, counted, score, where, n_permutations, adjust, seed)
+    tested, why = association_test(store, read, places, counted, score, where, n_permutations, adjust, seed)
     options = {**question, "tokens": describe(tokens), "where": where, "cluster": cluster, "adjust": adjust}
     options |= {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
     columns = {"score": score, "n": counted.total.sum(0).astype(np.int64), "low": low, "high": high, **tested._asdict()}
     notes = (*_said(places, counted), clusters.note, *lost, *why)
     return assemble(store, "npmi", options, counted.axis, columns, notes)
-
-
-class _Places(NamedTuple):
-    names: tuple[str, ...]
-    sign: np.ndarray  # [markers]
-    at: np.ndarray  # bool [markers, rows of store.tokens]
-    of_label: str | None  # the label, when tokens are chosen by one
-
-
-class _Counted(NamedTuple):
-    k: np.ndarray  # [markers, units, experts] occurrences that selected the expert
-    m: np.ndarray  # [markers, units] occurrences
-    total: np.ndarray  # [units, experts] tokens that selected the expert
-    t: np.ndarray  # [units] tokens read
-    sequence: np.ndarray  # [units]
-    axis: Axis
 
 
 def _question(
@@ -115,42 +99,6 @@ def _question(
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in chosen.items()}
 
 
-def _places(store: "Store", question: dict[str, object], read: np.ndarray, where: str | None) -> _Places:
-    (kind, value), *_ = question.items()
-    if kind == "role":
-        at = read & select(store, "all", str(value)) if read.any() else read
-        return _Places((f"role {value}",), np.ones(1), _some(store, at, f"role {value}")[None], None)
-    if kind == "label":
-        chosen = classes(store, str(value), None, where=where)
-        at = read & (chosen.of_sequence[sequence_of_row(store)] == 0)
-        return _Places((str(value),), np.ones(1), _some(store, at, str(value))[None], str(value))
-    signs: Mapping[Marker, float] = value if isinstance(value, Mapping) else {value: 1}  # pyright: ignore[reportAssignmentType]
-    at = np.stack([find_marker(store, marker, read) for marker in signs])
-    return _Places(tuple(map(str, signs)), np.array(list(signs.values()), float), at, None)
-
-
-def _some(store: "Store", at: np.ndarray, what: str) -> np.ndarray:
-    if not at.any():
-        raise WorkbenchError(f"None of the tokens read of '{store.path}' has {what}; read other tokens.")
-    return at
-
-
-def _count(store: "Store", read: np.ndarray, places: _Places) -> _Counted:
-    sequence, number = np.unique(sequence_of_row(store)[read], return_inverse=True)
-    group = np.full(len(read), -1, np.int64)
-    group[read] = number
-    counted = store.counts(None, group)
-    axis = expert_axis(store, counted.layers)
-    n_units = len(sequence)
-    k = [_padded(axis.of(store.counts(at, group).n), n_units) for at in places.at]
-    m = [np.bincount(group[at & read], minlength=n_units) for at in places.at]
-    return _Counted(np.stack(k), np.stack(m), axis.of(counted.n), counted.tokens, sequence, axis)
-
-
-def _padded(counted: np.ndarray, n_units: int) -> np.ndarray:
-    return np.concatenate([counted, np.zeros((n_units - len(counted), counted.shape[1]), counted.dtype)])
-
-
 def _score(k: np.ndarray, m: np.ndarray, total: np.ndarray, t: np.ndarray, sign: np.ndarray) -> np.ndarray:
     """[..., experts] from k [markers, ..., experts], m [markers, ...], total [..., experts], t [...]; null where total is 0."""
     t = np.asarray(t, np.float64)[..., None]
@@ -161,7 +109,7 @@ def _score(k: np.ndarray, m: np.ndarray, total: np.ndarray, t: np.ndarray, sign:
 
 
 def _interval(
-    counted: _Counted, sign: np.ndarray, cluster: np.ndarray, n_draws: int, seed: int
+    counted: Counted, sign: np.ndarray, cluster: np.ndarray, n_draws: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     n_experts = counted.total.shape[1]
     with_marker = min(len(np.unique(cluster[row > 0])) for row in counted.m)
@@ -181,61 +129,7 @@ def _interval(
     return low, high, (f"{lost} of {n_draws} resamples held no marker and were not used",) if lost else ()
 
 
-def _test(
-    store: "Store",
-    read: np.ndarray,
-    places: _Places,
-    counted: _Counted,
-    score: np.ndarray,
-    where: str | None,
-    n_draws: int,
-    adjust: Adjust,
-    seed: int,
-) -> tuple[Tested, tuple[str, ...]]:
-    nothing = np.full(len(score), np.nan)
-    if n_draws < 1:
-        return Tested(nothing, nothing), ("no p-value: none was asked for",)
-    if places.of_label is not None:
-        return _label_test(store, counted, places.of_label, where, n_draws, adjust, seed)
-    weight = places.sign / counted.m.sum(axis=1)
-    value = weight @ (places.at & read)
-    around = circles(sequence_of_row(store), read, value)
-    null = shifted_sums(store, around, n_draws, np.random.default_rng([seed, 0]))
-    observed = np.tensordot(weight, counted.k.sum(axis=1), axes=1)
-    observed = np.where(np.isnan(score), np.nan, observed)
-    longest = max(len(circle.rows) for circle in around)
-    note = f"markers shifted around {len(around)} sequences of up to {longest} tokens"
-    return permutation_test(
-        observed, _mean_of_shifts(counted, value, around, store), lambda b: null[:, b], n_draws, adjust
-    ), (note,)
-
-
-def _mean_of_shifts(counted: _Counted, value: np.ndarray, around: list, store: "Store") -> np.ndarray:
-    """[experts]: what a marker meets on average over all its shifts: the sequence's own rate of selection."""
-    sequence = sequence_of_row(store)
-    unit = np.searchsorted(counted.sequence, [sequence[circle.rows[0]] for circle in around])
-    total = np.array([circle.value.sum() for circle in around])
-    return (total / counted.t[unit]) @ counted.total[unit]
-
-
-def _label_test(
-    store: "Store", counted: _Counted, label: str, where: str | None, n_draws: int, adjust: Adjust, seed: int
-) -> tuple[Tested, tuple[str, ...]]:
-    """Tests k / M - (K - k) / (T - M), the same as k / M - K / T up to a factor, with labels exchanged between responses."""
-    of_unit = classes(store, label, None, where=where).of_sequence[counted.sequence]
-    kept = of_unit >= 0
-    found = exchange(store, counted.sequence[kept], of_unit[kept])
-    sample = Sample(
-        counted.total[kept].astype(np.float64),
-        counted.t[kept].astype(np.float64),
-        class_members(of_unit[kept], 2),
-        np.array([1.0, -1.0]),
-    )
-    tested, why = relabelling_test(sample, found, n_draws, seed, adjust)
-    return tested, (found.notes[0], *why)
-
-
-def _said(places: _Places, counted: _Counted) -> tuple[str, ...]:
+def _said(places: Places, counted: Counted) -> tuple[str, ...]:
     met = [
         f"{name}: {int(m.sum())} occurrences in {int((m > 0).sum())} responses"
         for name, m in zip(places.names, counted.m, strict=True)

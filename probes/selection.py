@@ -95,6 +95,10 @@ def prompt_length(store: "Store") -> np.ndarray:
 
 
 def _frame(store: "Store", used: np.ndarray) -> np.ndarray:
+    if store.tokens["token_id"].isna().all():
+        raise WorkbenchError(
+            f"'{store.path}' was captured without text, so its sentence frame is unknown; read other tokens."
+        )
     prompt = prompt_of_row(store)
     inside = token_mask(store, "prompt") & used[prompt]
     if store.tokens["role"].isin(["user"]).any():

@@ -67,9 +67,9 @@ def super_experts(
     if rule not in get_args(Rule):
         raise WorkbenchError(f"rule='{rule}' is not known; it can be {', '.join(get_args(Rule))}.")
     massive = massive or MassiveRule()
+    forming = forming_layers(store, massive)
     frame = extremes(store, first_row=rule == "repository_first_row")
     frame = frame if shared else frame[~frame["is_shared"]].reset_index(drop=True)
-    forming = forming_layers(store, massive)
     verdict = _verdict(frame, rule, forming, len(store.anatomy.layers))
     passes = verdict.passes & (_guarded(frame, forming) if guard else True)
     dead = frame["n"].to_numpy() == 0

@@ -55,14 +55,14 @@ def memory_store(anatomy: Anatomy, rows: Rows) -> Store:
 
 
 def disk_store(path: Path, anatomy: Anatomy, rows: Rows, n_shards: int = 2) -> Store:
-    return write_store(path, anatomy, {name: pd.DataFrame(found) for name, found in rows.items() if found}, n_shards=n_shards)
+    return write_store(
+        path, anatomy, {name: pd.DataFrame(found) for name, found in rows.items() if found}, n_shards=n_shards
+    )
 
 
 def anatomy(n_experts: Sequence[int], top_k: int, n_shared: int = 0) -> Anatomy:
     """One layer for each entry; 0 is a dense layer."""
-    layers = tuple(
-        LayerAnatomy(i, n, top_k if n else 0, n_shared if n else 0) for i, n in enumerate(n_experts)
-    )
+    layers = tuple(LayerAnatomy(i, n, top_k if n else 0, n_shared if n else 0) for i, n in enumerate(n_experts))
     return Anatomy("test/moe", "test", 8, 100, "0", layers)
 
 
