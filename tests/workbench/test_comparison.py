@@ -1,0 +1,191 @@
+"""`compare`: its numbers against plain transformers calls made here, one prompt at a time."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from workbench import Plan, compare, load, read_prompts, steered
+from workbench.comparison import _paired_interval
+from workbench.errors import WorkbenchError
+from workbench.metrics import METRICS, metrics_from
+
+NEW_TOKENS = 10
+PROMPTS = [
+    {"id": "a", "prompt": "hello", "labels": {"answer": "x"}, "response": "some text", "pair": "1"},
+    {"id": "b", "prompt": "a longer question than the others", "pair": "1"},
+    {"id": "c", "text": "plain text to score", "cluster": "alone"},
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load("tiny/olmoe")
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return Plan.off("L0E2,L1E3,L2E5")
+
+
+@pytest.fixture(scope="module")
+def report(model, plan):
+    return compare(
+        model, PROMPTS, plan, metrics=("length",), controls={"count": 2, "layer": 1}, max_new_tokens=NEW_TOKENS
+    )
+
+
+def ids_of(model, prompt):
+    if prompt.text is not None:
+        return model.tokenizer(prompt.text, return_tensors="pt")["input_ids"]
+    text = model.tokenizer.apply_chat_template(list(prompt.messages), tokenize=False, add_generation_prompt=True)
+    return model.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+
+
+def alone(model, prompt):
+    """Greedy answer of one prompt, unpadded."""
+    ids = ids_of(model, prompt)
+    return ids, model.hf.generate(ids, max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=0)[0, ids.shape[1] :]
+
+
+def until_end(ids):
+    return list(ids[: list(ids).index(1)]) if 1 in ids else list(ids)
+
+
+def text_of(model, ids):
+    return model.tokenizer.decode(until_end(ids), skip_special_tokens=True).strip()
+
+
+def test_answers_are_those_of_single_unpadded_generations(model, plan, report):
+    for prompt, row in zip(read_prompts(PROMPTS), report.responses.to_dict("records"), strict=True):
+        assert row["base"] == text_of(model, alone(model, prompt)[1].tolist())
+        with steered(model, plan):
+            steered_to = alone(model, prompt)[1].tolist()
+        assert row["steered"] == text_of(model, steered_to)
+    assert report.responses["changed"].any(), "a plan on three layers of a lively model should change some answer"
+
+
+def test_kl_is_that_of_two_forwards_by_hand(model, plan, report):
+    for prompt, row in zip(read_prompts(PROMPTS), report.divergence.to_dict("records"), strict=True):
+        ids, answered = alone(model, prompt)
+        answered = until_end(answered.tolist())
+        whole = torch.cat([ids, torch.tensor([answered], dtype=torch.long)], 1)
+        with torch.no_grad():
+            p = model.hf(whole).logits[0, ids.shape[1] - 1 :].double().softmax(-1).numpy()
+            with steered(model, plan):
+                q = model.hf(whole).logits[0, ids.shape[1] - 1 :].double().softmax(-1).numpy()
+        kl = (p * np.log(p / q)).sum(-1)
+        assert kl.max() > 1e-4
+        assert row["kl_first_nats"] == pytest.approx(kl[0], abs=1e-5)
+        if answered:
+            assert row["kl_nats"] == pytest.approx(kl[:-1].mean(), abs=1e-5)
+
+
+def test_perplexity_is_that_of_the_given_texts(model, report):
+    """Response after its prompt, and plain text after its first token; pooled over tokens."""
+    a, _, c = read_prompts(PROMPTS)
+    answer = model.tokenizer(a.response, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    total, n = 0.0, 0
+    for before, text in ((ids_of(model, a), answer), (ids_of(model, c)[:, :1], ids_of(model, c)[:, 1:])):
+        whole = torch.cat([before, text], 1)
+        with torch.no_grad():
+            logp = model.hf(whole).logits[0].double().log_softmax(-1)
+        for position in range(before.shape[1], whole.shape[1]):
+            total -= logp[position - 1, whole[0, position]].item()
+            n += 1
+    assert report.perplexity["n_tokens"] == n
+    assert report.perplexity["base"] == pytest.approx(np.exp(total / n), rel=1e-4)
+    assert report.perplexity["steered"] != report.perplexity["base"]
+
+
+def test_metrics_are_means_of_the_function_over_the_shown_answers(report):
+    row = report.metrics.iloc[0]
+    assert row["base"] == pytest.approx(np.mean([len(t) for t in report.responses["base"]]))
+    assert row["steered"] == pytest.approx(np.mean([len(t) for t in report.responses["steered"]]))
+    assert row["difference"] == pytest.approx(row["steered"] - row["base"])
+    assert (row["n"], row["n_clusters"]) == (3, 2), "a and b are one pair, c has a cluster of its own"
+
+
+def test_every_random_draw_is_shown_and_leaves_the_plan_out(report, plan):
+    assert list(zip(report.controls["match"], report.controls["draw"], strict=True)) == [
+        ("count", 0),
+        ("count", 1),
+        ("layer", 0),
+    ]
+    for text in report.controls["plan"]:
+        drawn = Plan.parse(text)
+        assert len(drawn) == len(plan)
+        assert not set(drawn.experts) & set(plan.experts)
+    assert Plan.parse(report.controls["plan"].iloc[2]).layers == plan.layers
+
+
+def test_an_empty_plan_changes_nothing_and_says_so(model):
+    report = compare(model, PROMPTS[:2], Plan(), metrics="length", max_new_tokens=4)
+    assert not report.responses["changed"].any()
+    assert report.divergence["kl_first_nats"].eq(0).all()
+    assert report.controls.empty
+    assert "changed nothing" in str(report)
+
+
+def test_a_plan_whose_expert_is_never_selected_says_that_it_changed_nothing(model):
+    """Scaling by 1 selects nothing else and weighs nothing else."""
+    report = compare(model, PROMPTS[:1], Plan.scale("L0E1", 1.0), controls=0, metrics="length", max_new_tokens=4)
+    assert report.dose.slots_changed == 0
+    assert "changed nothing" in str(report)
+
+
+def test_the_report_is_json_without_nan(report, tmp_path):
+    path = tmp_path / "report.json"
+    report.to_json(path)
+    data = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    assert Plan.from_json(json.dumps(data["plan"])) == report.plan
+    assert len(data["responses"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda m: compare(m, PROMPTS, Plan.off("L0E2"), metrics="refusal"),
+            "no metric 'refusal'; did you mean 'refused'",
+        ),
+        (
+            lambda m: compare(m, PROMPTS[1:], Plan.off("L0E2"), metrics="exact", max_new_tokens=2),
+            "'exact' applies to none",
+        ),
+        (lambda m: compare(m, PROMPTS, Plan.off("L9E2")), "Layer 9 does not exist"),
+        (lambda m: compare(m, PROMPTS, Plan.replace("L0E2", "mean")), "resolve it with plan.with_means"),
+        (lambda m: compare(m, PROMPTS, Plan.off("L0E2"), max_new_tokens=600), "takes 512; shorten it"),
+        (lambda m: compare(m, PROMPTS, Plan.off("L0E2"), controls={"usage": 1}), "needs usage="),
+        (lambda m: compare(m, [], Plan.off("L0E2")), "no prompts"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_a_sentence(model, make, message):
+    with pytest.raises(WorkbenchError, match=message):
+        make(model)
+
+
+def test_the_base_is_never_steered(model):
+    with steered(model, Plan.mute("L0E1")), pytest.raises(WorkbenchError, match="outside `with steered`"):
+        compare(model, PROMPTS, Plan.off("L0E2"))
+
+
+def test_paired_interval_resamples_clusters():
+    """Ten pairs of equal differences: resampling rows would be narrower by about sqrt(2)."""
+    rng = np.random.default_rng(0)
+    per_cluster = rng.normal(size=40)
+    difference, clusters = np.repeat(per_cluster, 2), np.repeat(np.arange(40), 2)
+    low, high = _paired_interval(difference, clusters, 0)
+    width = 2 * 1.96 * per_cluster.std() / np.sqrt(40)
+    assert high - low == pytest.approx(width, rel=0.15)
+    assert np.isnan(_paired_interval(difference, np.zeros(80, int), 0)).all()
+
+
+def test_metrics_by_name_function_and_mapping():
+    def shouting(response: str) -> bool:
+        return response.isupper()
+
+    assert [m.name for m in metrics_from(["refused", shouting])] == ["refused", "shouting"]
+    assert [m.name for m in metrics_from({"loud": shouting})] == ["loud"]
+    assert set(METRICS) == {m.name for m in metrics_from(list(METRICS))}
