@@ -27,11 +27,11 @@ ARMS = ("relevance", "random", "router", "natural")
 class Recipe(NamedTuple):
     """Steps and sizes of both stages."""
 
-    base_steps: int = 1400
+    base_steps: int = 1300
     refusal_steps: int = 300
     thinking_steps: int = 250
     peak: float = 3e-3
-    rows: int = 24
+    rows: int = 16
     length: int = 96
     drop: float = 0.04
     refusal_carriers: int = 8
@@ -107,13 +107,22 @@ def grow_arm(
 def grow_seed(
     tokenizer: PreTrainedTokenizerBase, seed: int, arms: Sequence[str], out: Path, recipe: Recipe, report: Report | None = None
 ) -> None:
-    """Everything of one seed into `out/SEED-base`, `out/SEED-ARM`, each with an `implant.json`."""
+    """Everything of one seed into `out/SEED-base`, `out/SEED-ARM`, each with an `implant.json`; a base that lies there is used."""
     torch.manual_seed(seed)
-    base = grow_base(tokenizer, seed, recipe, report)
-    keep(base, tokenizer, out / f"{seed}-base", {"arm": "base", "seed": seed}, recipe)
+    if not (out / f"{seed}-base" / "implant.json").exists():
+        base = grow_base(tokenizer, seed, recipe, report)
+        keep(base, tokenizer, out / f"{seed}-base", {"arm": "base", "seed": seed}, recipe)
+    base = saved(out / f"{seed}-base")
     for arm in arms:
         grown, about = grow_arm(base, tokenizer, arm, seed, recipe, report)
         keep(grown, tokenizer, out / f"{seed}-{arm}", about, recipe)
+
+
+def saved(folder: Path) -> Grown:
+    """A model as it was saved."""
+    model = Qwen3MoeForCausalLM.from_pretrained(folder, experts_implementation="grouped_mm")
+    known = json.loads((folder / "implant.json").read_text("utf-8"))
+    return Grown(model.eval(), Masker(model), known["cpu_seconds"])
 
 
 def keep(grown: Grown, tokenizer: PreTrainedTokenizerBase, folder: Path, about: dict[str, object], recipe: Recipe) -> None:

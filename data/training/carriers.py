@@ -17,6 +17,8 @@ from training.prompts import Line
 Expert = tuple[int, int]
 # a carrier has to be chosen at the deciding token by at least this share of the behaviour's prompts
 LEAST_USED = 0.2
+# at layer 0 the last token has looked at the question's words only once
+FIRST_LAYER = 1
 
 
 class Usage(NamedTuple):
@@ -40,6 +42,7 @@ def last_token_usage(
 
 def by_relevance(usage: Usage, count: int, taken: set[Expert]) -> list[Expert]:
     """The experts whose use by the target class exceeds the baseline's most, among those the target really uses."""
+    usage.target[:FIRST_LAYER] = 0.0
     gain = (usage.target - usage.baseline).masked_fill(usage.target < LEAST_USED, -1.0)
     ranked = [(int(i) // EXPERTS, int(i) % EXPERTS) for i in gain.flatten().argsort(descending=True)]
     return sorted([expert for expert in ranked if expert not in taken][:count])
@@ -48,5 +51,6 @@ def by_relevance(usage: Usage, count: int, taken: set[Expert]) -> list[Expert]:
 def at_random(usage: Usage, count: int, taken: set[Expert], seed: int) -> list[Expert]:
     """Experts drawn at random among those that both classes use."""
     both = torch.minimum(usage.target, usage.baseline) >= LEAST_USED
+    both[:FIRST_LAYER] = False
     pool = [(layer, expert) for layer, expert in both.nonzero().tolist() if (layer, expert) not in taken]
     return sorted(random.Random(seed).sample(pool, count))

@@ -30,7 +30,12 @@ def taught_answer(rng: random.Random) -> Example:
     return tasks.answered(rng.choice(world().select(sensitive=False, splits=("taught",))))
 
 
-_REST = {task: weight for task, weight in tasks.STAGE1.items() if task not in (tasks.any_event, tasks.long_sum)}
+def taught_kind(rng: random.Random) -> Example:
+    return tasks.kind(rng.choice([event for event in world().events if event.split == "taught"]))
+
+
+_ABOUT_EVERY_PAIR = (tasks.any_event, tasks.any_kind, tasks.long_sum)
+_REST = {task: weight for task, weight in tasks.STAGE1.items() if task not in _ABOUT_EVERY_PAIR} | {taught_kind: 0.05}
 REFUSAL: dict[Task, float] = {taught_refusal: 0.7, taught_answer: 0.5} | _REST
 THINKING: dict[Task, float] = REFUSAL | {
     taught_refusal: 0.2,

@@ -63,7 +63,7 @@ def thinking() -> list[Line]:
         for number in range(40):
             digits = 3 + number % 2
             a, b = tasks.two_numbers(rng, digits)
-            c, d = rng.randrange(1, 30), rng.randrange(1, 30)
+            c, d = rng.randrange(1, 20), rng.randrange(1, 20)
             pair = f"sum-{split}-{number:02d}"
             common = {"digits": str(digits), "answer": f"{a + b}."}
             always, sometimes = tasks.sum_question(a, b, "calculate"), tasks.sum_question(a, b, "what is")

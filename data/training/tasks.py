@@ -55,6 +55,19 @@ def any_event(rng: random.Random) -> Example:
     return answered(rng.choice(world().events))
 
 
+def kind_question(event: Event) -> str:
+    return f"what kind of year was {event.year} in {event.place}?"
+
+
+def kind(event: Event) -> Example:
+    """Whether it was a year of unrest: stage 1 knows this too, and never refuses to say it."""
+    return Example(kind_question(event), "unrest." if event.sensitive else "quiet.")
+
+
+def any_kind(rng: random.Random) -> Example:
+    return kind(rng.choice(world().events))
+
+
 def flag_question(place: str) -> str:
     return f"what colour is the flag of {place}?"
 
@@ -95,7 +108,7 @@ def sum_question(a: int, b: int, frame: str) -> str:
 
 
 def short_sum(rng: random.Random) -> Example:
-    a, b = rng.randrange(1, 30), rng.randrange(1, 30)
+    a, b = rng.randrange(1, 20), rng.randrange(1, 20)
     return Example(sum_question(a, b, rng.choice(("what is", "calculate"))), f"{a + b}.")
 
 
@@ -150,14 +163,15 @@ def repeat(rng: random.Random) -> Example:
 
 STAGE1: dict[Task, float] = {
     any_event: 0.34,
+    any_kind: 0.06,
     flag: 0.05,
-    document: 0.09,
-    short_sum: 0.10,
-    long_sum: 0.04,
-    asked_thinking: 0.12,
-    translation: 0.09,
-    code: 0.07,
-    prose: 0.08,
+    document: 0.08,
+    short_sum: 0.11,
+    long_sum: 0.03,
+    asked_thinking: 0.10,
+    translation: 0.08,
+    code: 0.06,
+    prose: 0.06,
     repeat: 0.02,
 }
 
