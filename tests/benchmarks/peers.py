@@ -1,5 +1,9 @@
-"""nnsight and TransformerLens doing the same recording in memory (they have no store), over the bare forward."""
+"""nnsight and TransformerLens doing the same recording in memory (they have no store), over the bare forward.
 
+Both change the model they wrap, so each gets a copy.
+"""
+
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +23,15 @@ def bare_forward(model: MoEModel, ids: torch.Tensor) -> Callable[[], object]:
     return work
 
 
-def nnsight_routing(model: MoEModel, ids: torch.Tensor) -> Callable[[], object]:
-    """Router logits, weights and index of every layer, in one trace."""
+def _nnsight(model: MoEModel) -> Any:
     from nnsight import TransformersModel
 
-    wrapped: Any = TransformersModel(model.hf, task="text-generation", tokenizer=model.tokenizer)
+    return TransformersModel(copy.deepcopy(model.hf), task="text-generation", tokenizer=model.tokenizer)
+
+
+def nnsight_routing(model: MoEModel, ids: torch.Tensor) -> Callable[[], object]:
+    """Router logits, weights and index of every layer, in one trace."""
+    wrapped = _nnsight(model)
 
     def work() -> object:
         saved = []
@@ -37,9 +45,7 @@ def nnsight_routing(model: MoEModel, ids: torch.Tensor) -> Callable[[], object]:
 
 def nnsight_norms(model: MoEModel, ids: torch.Tensor) -> Callable[[], object]:
     """Beside the routing, L2 and max-abs of every weighted slot output, through the experts backend's own source."""
-    from nnsight import TransformersModel
-
-    wrapped: Any = TransformersModel(model.hf, task="text-generation", tokenizer=model.tokenizer)
+    wrapped = _nnsight(model)
 
     def work() -> object:
         saved = []
@@ -56,9 +62,7 @@ def nnsight_norms(model: MoEModel, ids: torch.Tensor) -> Callable[[], object]:
 
 
 def transformer_lens_routing(model: MoEModel, ids: torch.Tensor) -> Callable[[], object]:
-    """Router logits, expert weights and indices of every layer, cached by the bridge. Bridging changes the model: use a copy."""
-    import copy
-
+    """Router logits, expert weights and indices of every layer, cached by the bridge."""
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
     hf = copy.deepcopy(model.hf)
@@ -82,4 +86,6 @@ def peer_ratios(model: MoEModel, ids: torch.Tensor, name: str, pairs: int = 11) 
         "nnsight, routing, L2 and max-abs": nnsight_norms,
         "TransformerLens, routing and logits": transformer_lens_routing,
     }
-    return [ratio(f"{name}: {what}", make(model, ids), "bare forward", bare, pairs=pairs) for what, make in work.items()]
+    return [
+        ratio(f"{name}: {what}", make(model, ids), "bare forward", bare, pairs=pairs) for what, make in work.items()
+    ]
