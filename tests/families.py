@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ DTYPES = ("float32", "bfloat16")
 IMPLEMENTATIONS = ("eager", "batched_mm", "grouped_mm")
 
 
-@lru_cache(maxsize=None)
+@cache
 def get(name: str, dtype: str = "float32") -> MoEModel:
     """The shared model: nobody changes its weights or its config. CPU, checked at load."""
     return load(name if name == "demo" else f"tiny/{name}", device="cpu", dtype=dtype)

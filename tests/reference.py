@@ -400,7 +400,7 @@ def without_experts(hf: Any, gone: Collection[int]) -> Any:
     Families with groups cannot lose one expert; give them a single group first.
     """
     assert getattr(hf.config, "n_group", 1) in (None, 1), "a group cannot lose one expert"
-    kept = [e for e in range(hf.config.num_local_experts) if e not in gone]
+    kept = [e for e in range(_n_experts(hf)) if e not in gone]
     config = hf.config.__class__.from_dict(hf.config.to_dict() | _expert_counts(hf, len(kept)))
     smaller = type(hf)(config).to(hf.dtype).eval()
     wanted = smaller.state_dict()
@@ -414,9 +414,15 @@ def without_experts(hf: Any, gone: Collection[int]) -> Any:
     return smaller
 
 
+_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+
+
+def _n_experts(hf: Any) -> int:
+    return next(n for n in (getattr(hf.config, name, None) for name in _COUNTS) if n)
+
+
 def _expert_counts(hf: Any, n: int) -> dict[str, int]:
-    names = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-    return {name: n for name in names if name in hf.config.to_dict()}
+    return {name: n for name in _COUNTS if name in hf.config.to_dict()}
 
 
 def _cut(tensor: Tensor, wanted: Tensor, kept: list[int]) -> Tensor:

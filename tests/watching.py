@@ -56,9 +56,13 @@ def _rows(x: Any) -> Tensor:
 def watch(model: MoEModel, plan: Plan | None, ids: Tensor, **kwargs: Any) -> Watched:
     """One forward, steered or not, seen through the tests' own hooks."""
     found: dict[int, dict[str, Tensor]] = {layer: {} for layer in model.anatomy.moe_layers}
-    with _hooks(model, "router", lambda n, a, out: found[n].update(logits=_rows(out[0]))), _blocks(model, found):
-        with steered(model, plan or Plan()), _received(model, found):
-            logits = model.hf(ids, **kwargs).logits
+    with (
+        _hooks(model, "router", lambda n, a, out: found[n].update(logits=_rows(out[0]))),
+        _blocks(model, found),
+        steered(model, plan or Plan()),
+        _received(model, found),
+    ):
+        logits = model.hf(ids, **kwargs).logits
     return Watched({n: Seen(**parts) for n, parts in found.items()}, logits)
 
 

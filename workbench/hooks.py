@@ -2,6 +2,9 @@
 
 All of them are module-level functions that look up what is active in this context, so they are inert in everybody else's
 forwards, can be saved with the model, and give the same answer in whatever order `steered` and `recording` were entered.
+
+`kwargs` has a default because torch enters a hook before it notes that the hook wants keywords, and forgets the note before
+the hook: a forward of another thread that falls between calls it without them. There it is inert, and must not fail.
 """
 
 import inspect
@@ -55,7 +58,7 @@ def register(runtime: Runtime, point: HookPoint) -> list[Any]:
 # ---- the base model
 
 
-def _on_forward(uid: int, module: Any, args: Any, kwargs: Any) -> None:
+def _on_forward(uid: int, module: Any, args: Any, kwargs: Any = None) -> None:
     now = active(uid)
     if now is None:
         return
@@ -73,6 +76,7 @@ class _GenerateHandle:
 
     def __init__(self, hf: Any) -> None:
         self.hf, original = hf, hf.generate
+        self.users_own = hf.__dict__.get("generate")  # some libraries set one on the object
 
         def generate(*args: Any, **kwargs: Any) -> Any:
             named = (kwargs.get(n) for n in ("inputs", "input_ids", "inputs_embeds"))
@@ -85,8 +89,10 @@ class _GenerateHandle:
         hf.generate = generate
 
     def remove(self) -> None:
-        """The model's own `generate` again."""
+        """The model's own `generate` again, or the user's."""
         self.hf.__dict__.pop("generate", None)
+        if self.users_own is not None:
+            self.hf.generate = self.users_own
 
 
 # ---- the router
@@ -124,7 +130,7 @@ def _reroute(uid: int, layer: int, edits: LayerEdits, logits: Tensor, own: Routi
 # ---- the experts
 
 
-def _on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any) -> Any:
+def _on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None) -> Any:
     now = active(uid)
     if now is None:
         return None
@@ -292,7 +298,7 @@ def _on_residual(uid: int, layer: int, module: Any, args: Any, output: Any) -> N
         now.recorder.see_residual(layer, output[0] if isinstance(output, tuple) else output)
 
 
-def _on_embeddings(uid: int, module: Any, args: Any, kwargs: Any) -> None:
+def _on_embeddings(uid: int, module: Any, args: Any, kwargs: Any = None) -> None:
     now = active(uid)
     if now is not None and now.recorder is not None:
         now.recorder.see_residual(-1, args[0] if args else kwargs["hidden_states"])

@@ -32,7 +32,9 @@ def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Itera
         return
     joined = joined.for_model(model.anatomy)
     compiled = compile_plan(joined, model.anatomy, model.tokenizer)
-    if dose is not None:
+    if dose is None:
+        dose = now.dose if now else None  # the outer block goes on counting
+    else:
         dose.slots_per_token = sum(x.top_k + x.n_shared for x in model.anatomy.layers)
     points = _points(compiled, dose is not None)
     with model.runtime.hooks.held(points), activate(model.runtime.uid, plan=joined, compiled=compiled, dose=dose):
