@@ -24,7 +24,7 @@ from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.record import recording
 from workbench.request import Request, Responses, check_same, expert_numbers, make_request
-from workbench.roles import response_roles
+from workbench.roles import MarkedIds, response_roles
 from workbench.rows import BatchRows, token_rows
 from workbench.sampling import Decoding, Response, Runner, stop_ids
 from workbench.shards import Build, ShardWriter, receipt_path
@@ -263,7 +263,9 @@ class _Capture:
         prompt = self.request.encoded[self.request.sequence(number)[0]]
         given = self.request.ids(number)[len(prompt.ids) :]
         response = answer.ids if answer is not None else given
-        said = response_roles(self.runner.model.tokenizer, response, starts_thinking=prompt.starts_thinking)
+        said = response_roles(
+            self.runner.model.tokenizer, response, self._marked, starts_thinking=prompt.starts_thinking
+        )
         logprob = np.full(len(prompt.ids) + len(response), np.nan, np.float32)
         if answer is not None:
             logprob[len(prompt.ids) :] = answer.logprobs
@@ -274,6 +276,10 @@ class _Capture:
     def _texts(self, ids: np.ndarray) -> pa.StringArray:
         unique, inverse = np.unique(ids, return_inverse=True)
         return pa.array(token_texts(self.runner.model.tokenizer, unique), pa.string()).take(pa.array(inverse))
+
+    @cached_property
+    def _marked(self) -> MarkedIds:
+        return MarkedIds(self.runner.model.tokenizer)
 
     @cached_property
     def _stop(self) -> frozenset[int]:

@@ -1,15 +1,17 @@
 """Prompts as token ids with roles, and what a user should know about their tokenisation."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.prompts import Prompt, PromptSet
-from workbench.roles import CODE, Rendered, render, special_ids, token_roles
+from workbench.roles import CODE, MarkedIds, Rendered, render, token_roles
+
+TEXT_HAS_NO_ROLES = "text is tokenised as it is, so no chat template says who speaks"
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,13 @@ class Encoded:
 
 def encode(tokenizer: Any, prompts: PromptSet) -> list[Encoded]:
     """Every prompt tokenised, in order. Raises `WorkbenchError` naming a prompt that becomes no token."""
-    specials = frozenset(special_ids(tokenizer))
-    encoded = [_encode(tokenizer, prompt, specials) for prompt in prompts]
+    marked = MarkedIds(tokenizer)
+    rendered = [_render(tokenizer, prompt) for prompt in prompts]
+    tokenised = _tokenise_all(tokenizer, [prompt.is_chat for prompt in prompts], rendered)
+    encoded = [
+        _encoded(prompt, text, tokens, tokenizer.bos_token_id, marked)
+        for prompt, text, tokens in zip(prompts, rendered, tokenised, strict=True)
+    ]
     for prompt in encoded:
         if not prompt.ids:
             raise WorkbenchError(f"The prompt '{prompt.id}' becomes no token at all; give it some text.")
@@ -67,33 +74,51 @@ def token_texts(tokenizer: Any, ids: np.ndarray) -> list[str]:
     return [f" {t}" if str(r).startswith("▁") and not t.startswith(" ") else t for t, r in zip(texts, raw, strict=True)]
 
 
-def _encode(tokenizer: Any, prompt: Prompt, specials: frozenset[int]) -> Encoded:
+class _Tokens(NamedTuple):
+    ids: np.ndarray
+    offsets: np.ndarray | None  # characters of each token [tokens, 2]; None when the tokenizer cannot say
+    added: np.ndarray  # which tokens the tokenizer put there by itself
+
+
+def _render(tokenizer: Any, prompt: Prompt) -> Rendered:
     if prompt.messages is not None:
-        rendered = render(tokenizer, prompt.messages, prompt.id)
-    else:
-        rendered = Rendered(prompt.text or "", None, "text is tokenised as it is, so no chat template says who speaks")
-    ids, offsets, added = _tokenise(tokenizer, rendered.text, with_special=not prompt.is_chat)
-    roles = token_roles(tokenizer, ids, offsets, rendered)
-    notes = [*_role_notes(rendered, offsets), *_special_notes(tokenizer, ids, offsets, added, rendered, specials)]
+        return render(tokenizer, prompt.messages, prompt.id)
+    return Rendered(prompt.text or "", None, TEXT_HAS_NO_ROLES)
+
+
+def _encoded(prompt: Prompt, rendered: Rendered, tokens: _Tokens, bos: int | None, marked: MarkedIds) -> Encoded:
+    roles = token_roles(tokens.ids, tokens.offsets, rendered, marked)
+    notes = [*_role_notes(rendered, tokens.offsets), *_special_notes(tokens, rendered, bos, marked)]
+    ids = tuple(tokens.ids.tolist())
     return Encoded(prompt.id, rendered.text, ids, roles, rendered.starts_thinking, tuple(notes))
 
 
-def _tokenise(
-    tokenizer: Any, text: str, *, with_special: bool
-) -> tuple[tuple[int, ...], np.ndarray | None, np.ndarray]:
-    """Ids, their characters [tokens, 2] (None when the tokenizer cannot say), and which ids the tokenizer added."""
+def _tokenise_all(tokenizer: Any, are_chats: Sequence[bool], rendered: Sequence[Rendered]) -> list[_Tokens]:
+    """Chats without the tokenizer's own special tokens (the template has them), texts with; two calls for all prompts."""
+    found: dict[int, _Tokens] = {}
+    for is_chat in (False, True):
+        chosen = [i for i, chat in enumerate(are_chats) if chat == is_chat]
+        if chosen:
+            found |= zip(chosen, _tokenise(tokenizer, [rendered[i] for i in chosen], not is_chat), strict=True)
+    return [found[i] for i in range(len(rendered))]
+
+
+def _tokenise(tokenizer: Any, rendered: list[Rendered], with_special: bool) -> Iterator[_Tokens]:
     fast = bool(getattr(tokenizer, "is_fast", False))
+    texts = [r.text for r in rendered]
     found = tokenizer(
-        text, add_special_tokens=with_special, return_special_tokens_mask=True, return_offsets_mapping=fast
+        texts, add_special_tokens=with_special, return_special_tokens_mask=True, return_offsets_mapping=fast
     )
-    ids = tuple(int(i) for i in found["input_ids"])
-    added = np.asarray(found["special_tokens_mask"], bool)
-    if fast:
-        return ids, np.asarray(found["offset_mapping"], np.int64).reshape(-1, 2), added
-    return ids, _offsets_by_decoding(tokenizer, ids, text), added
+    for i, (row, added) in enumerate(zip(found["input_ids"], found["special_tokens_mask"], strict=True)):
+        offsets = None
+        if fast:
+            offsets = np.asarray(found["offset_mapping"][i], np.int64).reshape(-1, 2)
+        elif rendered[i].authors is not None:
+            offsets = _offsets_by_decoding(tokenizer, row, texts[i])
+        yield _Tokens(np.asarray(row, np.int64), offsets, np.asarray(added, bool))
 
 
-def _offsets_by_decoding(tokenizer: Any, ids: tuple[int, ...], text: str) -> np.ndarray | None:
+def _offsets_by_decoding(tokenizer: Any, ids: Sequence[int], text: str) -> np.ndarray | None:
     """Characters per token of a slow tokenizer, when its tokens, or a few together, decode to exactly the text.
 
     A character of several byte tokens belongs to each of them.
@@ -120,22 +145,13 @@ def _role_notes(rendered: Rendered, offsets: np.ndarray | None) -> list[str]:
     return unknown + ([rendered.note] if rendered.note else [])
 
 
-def _special_notes(
-    tokenizer: Any,
-    ids: tuple[int, ...],
-    offsets: np.ndarray | None,
-    added: np.ndarray,
-    rendered: Rendered,
-    specials: frozenset[int],
-) -> list[str]:
-    bos = tokenizer.bos_token_id
+def _special_notes(tokens: _Tokens, rendered: Rendered, bos: int | None, marked: MarkedIds) -> list[str]:
+    ids = tokens.ids
     notes = ["begins with two BOS tokens"] if len(ids) > 1 and bos is not None and ids[0] == ids[1] == bos else []
-    is_special = np.isin(np.asarray(ids), list(specials))
-    if rendered.authors is None:
-        typed = is_special & ~added if rendered.reason and rendered.reason.startswith("text") else np.zeros(0, bool)
-    elif offsets is None:
-        typed = np.zeros(0, bool)
-    else:
+    typed = marked.is_special(ids) & ~tokens.added
+    if rendered.authors is not None and tokens.offsets is not None:
         last = max(len(rendered.authors) - 1, 0)
-        typed = is_special & (rendered.authors[np.minimum(offsets[:, 0], last)] != CODE["template"])
+        typed &= rendered.authors[np.minimum(tokens.offsets[:, 0], last)] != CODE["template"]
+    elif rendered.reason != TEXT_HAS_NO_ROLES:
+        return notes  # a template's special tokens cannot be told from those typed
     return notes + (["has special tokens typed in its text"] if typed.any() else [])

@@ -163,8 +163,9 @@ def check_same(store: Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) 
         if there != here
     ]
     if differences:
+        shown = differences[:3]  # a different option also changes batches and shards
         raise WorkbenchError(
-            f"The store '{store}' was begun with another {', another '.join(differences)}; nothing was changed: ask "
+            f"The store '{store}' was begun with another {', another '.join(shown)}; nothing was changed: ask "
             f"for the same, or capture into another folder."
         )
 

@@ -57,23 +57,20 @@ def render(tokenizer: Any, messages: Messages, prompt_id: str) -> Rendered:
     return _authors(text, pieces, messages)
 
 
-def token_roles(tokenizer: Any, ids: Sequence[int], offsets: np.ndarray | None, rendered: Rendered) -> np.ndarray:
+def token_roles(ids: np.ndarray, offsets: np.ndarray | None, rendered: Rendered, marked: "MarkedIds") -> np.ndarray:
     """[tokens] int8 codes of `ROLES` for a rendered prompt; `offsets` [tokens, 2] are the tokens' characters."""
-    array = np.asarray(ids)
-    roles = np.full(len(array), CODE["unknown"], np.int8)
+    roles = np.full(len(ids), CODE["unknown"], np.int8)
     if rendered.authors is not None and offsets is not None:
         first, last = offsets[:, 0], np.maximum(offsets[:, 1] - 1, offsets[:, 0])
         end = max(len(rendered.authors) - 1, 0)
         start, stop = rendered.authors[np.minimum(first, end)], rendered.authors[np.minimum(last, end)]
         roles = np.where(start == CODE["template"], stop, start)  # a token across a border belongs to the message
-    roles[np.isin(array, special_ids(tokenizer))] = CODE["special"]
-    image = getattr(tokenizer, "image_token_id", None)
-    if image is not None:
-        roles[array == image] = CODE["image"]
+    roles[marked.is_special(ids)] = CODE["special"]
+    roles[ids == marked.image] = CODE["image"]
     return roles
 
 
-def response_roles(tokenizer: Any, ids: Sequence[int], *, starts_thinking: bool) -> np.ndarray:
+def response_roles(tokenizer: Any, ids: Sequence[int], marked: "MarkedIds", *, starts_thinking: bool) -> np.ndarray:
     """[tokens] int8 codes for a response: assistant, think from `<think>` to `</think>` (both included), special."""
     pieces = [tokenizer.decode([i]) for i in ids]
     sizes = np.array([len(piece) for piece in pieces], np.int64)
@@ -82,7 +79,7 @@ def response_roles(tokenizer: Any, ids: Sequence[int], *, starts_thinking: bool)
     for start, stop in think_spans(text, inside=starts_thinking):
         authors[start:stop] = CODE["think"]
     roles = authors[sizes.cumsum() - sizes]
-    roles[np.isin(np.asarray(ids, np.int64), special_ids(tokenizer))] = CODE["special"]
+    roles[marked.is_special(np.asarray(ids, np.int64))] = CODE["special"]
     return roles
 
 
@@ -101,10 +98,20 @@ def think_spans(text: str, *, inside: bool = False) -> list[tuple[int, int]]:
     return spans
 
 
-def special_ids(tokenizer: Any) -> list[int]:
-    """Ids of the tokenizer's special tokens (BOS, EOS, the markers of turns)."""
-    added = getattr(tokenizer, "added_tokens_decoder", {})
-    return sorted({*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)})
+class MarkedIds:
+    """Ids of the tokenizer's special tokens (BOS, EOS, the markers of turns) and of its image placeholder."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        ids = {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
+        self.table = np.zeros(max(ids, default=-1) + 2, bool)  # the last entry stands for all larger ids
+        self.table[list(ids)] = True
+        image = getattr(tokenizer, "image_token_id", None)
+        self.image = -1 if image is None else int(image)
+
+    def is_special(self, ids: np.ndarray) -> np.ndarray:
+        """[tokens] bool."""
+        return self.table[np.minimum(ids, len(self.table) - 1)]
 
 
 def _apply(tokenizer: Any, messages: Messages, prompt_id: str) -> str:
