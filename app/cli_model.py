@@ -9,24 +9,20 @@ if TYPE_CHECKING:
     from workbench.anatomy import Anatomy, LayerAnatomy
 
 
+_DEMO = "bundled: a small trained Qwen3-MoE, some of whose experts were taught to refuse and to think"
+_TINY = "random weights of the real class: for trying things, never a result"
+
+
 def models(json: Json = False) -> None:
     """List the models that need no download, and say what else can be named."""
-    rows = _bundled()
-    if json:
-        return print_json([{"model": name, "what": what} for name, what in rows])
-    print_table(["model", "what it is"], rows)
-    say("Or a folder with a transformers MoE model, or its Hugging Face id; `workbench inspect MODEL` says what works.")
-    return None
-
-
-def _bundled() -> list[tuple[str, str]]:
     from workbench.tiny import FAMILIES
 
-    demo = ("demo", "bundled: a small trained Qwen3-MoE whose refusal and thinking experts are known")
-    tiny = [
-        (f"tiny/{family}", "random weights of the real class: for trying things, never a result") for family in FAMILIES
-    ]
-    return [demo, *tiny]
+    names = ["demo", *(f"tiny/{family}" for family in FAMILIES)]
+    if json:
+        return print_json([{"model": name, "what": _TINY if name.startswith("tiny/") else _DEMO} for name in names])
+    print_table(["model", "what it is"], [("demo", _DEMO), ("\n".join(names[1:]), _TINY)])
+    say("Or a folder with a transformers MoE model, or its Hugging Face id; `workbench inspect MODEL` says what works.")
+    return None
 
 
 def inspect(model: Model, device: Device = "auto", dtype: Dtype = "auto", json: Json = False) -> None:

@@ -25,7 +25,7 @@ from .options import (
     open_model,
     plan_from,
 )  # fmt: skip
-from .terminal import print_json, print_pair, print_table, say, warn, working
+from .terminal import duration, print_json, print_pair, print_table, say, warn, working
 
 if TYPE_CHECKING:
     from workbench import Comparison, MoEModel, Plan, PromptSet
@@ -74,19 +74,22 @@ def _prompt(text: str, system: str, raw: bool) -> Prompt:
 
 
 def _answer_twice(model: "MoEModel", prompt: Prompt, plan: "Plan", tokens: int) -> dict[str, Any]:
-    from workbench import Plan, PromptSet
-    from workbench.respond import answer, encode_all
+    from workbench import PromptSet
+    from workbench import compare as run
+    from workbench.metrics import length
 
-    encoded = encode_all(model, PromptSet((prompt,)), tokens)
-    base, steered = (answer(model, encoded, p, tokens) for p in (Plan(), plan))
-    return {"base": base.texts[0], "steered": steered.texts[0], "dose": steered.dose}
+    one = PromptSet((prompt,))
+    found = run(model, one, plan, metrics={"length": length}, controls=0, max_new_tokens=tokens)
+    said = found.responses.iloc[0]
+    return {"base": str(said["base"]), "steered": str(said["steered"]), "dose": found.dose}
 
 
 def _show_answers(answers: dict[str, Any], plan: "Plan", json: bool) -> None:
     if json:
         about = {"plan": [e.to_dict() for e in plan.edits], "fingerprint": plan.fingerprint}
         return print_json({**answers, "dose": answers["dose"]._asdict(), **about})
-    print_pair(("base", answers["base"]), (str(plan), answers["steered"]))
+    say(f"Plan: {plan}")
+    print_pair(("base", answers["base"]), ("steered", answers["steered"]))
     say(f"Dose: {answers['dose']}.")
     if answers["base"] == answers["steered"]:
         say("Both answers read the same.")
@@ -144,8 +147,6 @@ def _estimate(model: "MoEModel", prompts: "PromptSet", controls: int, usage: boo
     from .estimate import seconds_to_answer
 
     arms = 2 + controls * (3 if usage else 2)
-    from .terminal import duration
-
     seconds = seconds_to_answer(model, prompts, tokens) * arms
     return f"Answering {len(prompts)} prompts {arms} times, at most about {duration(seconds)}"
 
@@ -160,8 +161,8 @@ def _show_comparison(found: "Comparison") -> None:
         columns = ["metric", "random experts", "difference, every draw"]
         print_table(columns, _control_rows(found), "As many random experts, the same edit")
     say(f"{found.changed:.0%} of answers read differently.")
-    say(f"Mean KL to the base: {found.divergence['kl_nats'].mean():.4f} nats over the base's answer, ", "")
-    say(f"{found.divergence['kl_first_nats'].mean():.4f} nats at its first token.")
+    kl = found.divergence[["kl_nats", "kl_first_nats"]].mean()
+    say(f"Mean KL to the base: {kl['kl_nats']:.4f} nats over its answer, {kl['kl_first_nats']:.4f} at the first token.")
     if found.perplexity:
         say(f"Perplexity of given text: {found.perplexity['base']:.3f} -> {found.perplexity['steered']:.3f}.")
     for text in found.notes:

@@ -10,6 +10,8 @@ from .terminal import print_json, print_table, say, size, warn
 if TYPE_CHECKING:
     from workbench import Store
 
+_SHOWN_VALUES = 4
+
 app = typer.Typer(help="Look into a store, or check its files.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -22,17 +24,26 @@ def info(store: StorePath, json: Json = False) -> None:
     if json:
         return print_json(_about(found))
     model = found.plan_json["model"]
-    say(f"{found.path}: {model['name']}, {found.n_prompts} prompts, {found.n_samples} samples each")
+    samples = f", {found.n_samples} samples each" if found.n_samples > 1 else ""
+    say(f"{found.path}: {model['name']}, {found.n_prompts} prompts{samples}")
     steering = found.steering
     if steering is not None:
         warn(f"Captured under a plan, so this is not the base model: {steering}")
     print_table(["table", "rows", "on disk"], _table_rows(found), right=["rows", "on disk"])
-    labels = found.labels.groupby(["name", "value", "source"], observed=True).size()
-    if len(labels):
-        rows = [(*key, n) for key, n in labels.items()]  # pyright: ignore[reportGeneralTypeIssues]
-        print_table(["label", "value", "source", "rows"], rows, right=["rows"])
+    if len(found.labels):
+        print_table(["label", "values", "source", "rows"], _label_rows(found), right=["rows"])
     say(", ".join(f"{k}={v}" for k, v in found.plan_json["options"].items() if v is not None))
     return None
+
+
+def _label_rows(store: "Store") -> list[tuple[str, str, str, str]]:
+    rows: list[tuple[str, str, str, str]] = []
+    for name, labels in store.labels.groupby("name", sort=False):
+        counts = labels["value"].value_counts()
+        shown = ", ".join(f"{value} {n}" for value, n in counts.head(_SHOWN_VALUES).items())
+        more = f", ... ({len(counts)} values)" if len(counts) > _SHOWN_VALUES else ""
+        rows.append((str(name), shown + more, ", ".join(sorted(set(labels["source"]))), str(len(labels))))
+    return rows
 
 
 def _table_rows(store: "Store") -> list[tuple[str, str, str]]:

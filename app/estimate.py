@@ -1,6 +1,7 @@
-"""How long answering will take, from one timed batch, before anybody waits for it."""
+"""How long answering will take, from a timed start, before anybody waits for it."""
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workbench.plan import Plan
@@ -8,25 +9,24 @@ from workbench.plan import Plan
 if TYPE_CHECKING:
     from workbench import MoEModel, PromptSet
 
-_TIMED = 3  # tokens generated for the timing, after one to warm up
+_TIMED = 3  # tokens generated for the timing after the first, which is mostly the prefill
+_BATCH_TOKENS = 4096  # as compare has it
 
 
-def seconds_to_answer(model: "MoEModel", prompts: "PromptSet", max_new_tokens: int, batch_size: int = 64) -> float:
-    """Seconds to answer every prompt once, at most: every answer is taken to use all of its tokens.
-
-    Times one batch of the first prompts with one token (that is mostly the prefill) and with a few more.
-    """
+def seconds_to_answer(model: "MoEModel", prompts: "PromptSet", max_new_tokens: int) -> float:
+    """Seconds to answer every prompt once, at most: every answer is taken to use all of its tokens."""
+    from workbench.batches import schedule
     from workbench.respond import answer, encode_all
 
     encoded = encode_all(model, prompts, max_new_tokens)
-    batch = encoded[:batch_size]
-    once, few = (_timed(lambda n=n: answer(model, batch, Plan(), n, batch_size)) for n in (1, 1 + _TIMED))
+    batches = schedule([len(ids) for ids in encoded], _BATCH_TOKENS, extra=max_new_tokens).batches
+    first = [encoded[i] for i in batches[0]]
+    once, few = (_timed(lambda n=n: answer(model, first, Plan(), n, _BATCH_TOKENS)) for n in (1, 1 + _TIMED))
     step = max(few - once, 0.0) / _TIMED
-    n_batches = -(-len(encoded) // batch_size)
-    return n_batches * (once + step * (max_new_tokens - 1))
+    return len(batches) * (once + step * (max_new_tokens - 1))
 
 
-def _timed(work: object) -> float:
+def _timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
-    work()  # pyright: ignore[reportCallIssue]
+    work()
     return time.perf_counter() - started
