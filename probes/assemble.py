@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 
+DECIMALS = 12
+
+
 class Axis(NamedTuple):
     """The routed experts of the captured layers, in order of layer and number."""
 
@@ -48,7 +51,9 @@ def assemble(
     missing = {
         name: np.full(len(axis.layer), np.nan) for name in ("low", "high", "p", "p_adjusted") if name not in columns
     }
-    frame = pd.DataFrame({"layer": axis.layer, "expert": axis.expert, **columns, **missing})
+    # equal sums added in another order must tie, and no difference must not pass for a positive one
+    score = np.round(columns["score"], DECIMALS) + 0.0
+    frame = pd.DataFrame({"layer": axis.layer, "expert": axis.expert, **columns, **missing, "score": score})
     flagged, flag_notes = add_flags(store, frame)
     return ExpertScores(
         method,

@@ -68,7 +68,8 @@ def contrast(
     used = (chosen.of_sequence >= 0).reshape(-1, store.n_samples).any(axis=1)
     name = tokens if isinstance(tokens, str) else "mask"
     mask = shared_end(store, chosen.of_sequence) if name == "shared_end" else select(store, tokens, None, used)  # pyright: ignore[reportArgumentType]
-    read = read_units(store, chosen, mask & select(store, "all", roles))
+    mask = mask if roles is None else mask & select(store, "all", roles)
+    read = read_units(store, chosen, mask)
     sample, read, paired = _by_pairs(store, read) if pooling == "pairs" else (_by_tokens(read), read, ())
     found = exchange(store, read.sequence, read.label, permute, cluster)
     estimate = difference(sample, found, n_permutations, n_bootstrap, seed, adjust)

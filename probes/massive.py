@@ -10,6 +10,7 @@ from workbench.errors import WorkbenchError
 if TYPE_CHECKING:
     from workbench.store import Store
 
+
 class MassiveRule(NamedTuple):
     """When a hidden state has a massive activation, and when a layer forms one. All of it ours.
 

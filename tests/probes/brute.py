@@ -135,7 +135,9 @@ def contrast(rows, experts, label, values, tokens="prompt", pooling="tokens"):
             differences, selected = [], 0
             for pair in both:
                 mine = [[(a[x][0] / n, a[x][1]) for s, a, n in side if pair_of[s[0]] == pair] for side in sides]
-                differences.append(sum(r for r, _ in mine[0]) / len(mine[0]) - sum(r for r, _ in mine[1]) / len(mine[1]))
+                differences.append(
+                    sum(r for r, _ in mine[0]) / len(mine[0]) - sum(r for r, _ in mine[1]) / len(mine[1])
+                )
                 selected += sum(n for side in mine for _, n in side)
             out[x] = (sum(differences) / len(differences), selected)
     return out
@@ -199,15 +201,14 @@ def super_experts(rows, experts, n_shared, n_layers, rule="paper", guard=True):
     """({(layer, expert, is_shared): (score or None, n)}, flagged)."""
     seen, first = {}, {}
     for s in sorted(rows["slots"], key=lambda s: s["position"]):
-        shared = s["slot"] < 0
-        x = (s["layer"], -1 - s["expert"] if shared else s["expert"], shared)
+        x = which(s)
         key = (x, s["prompt_id"], s["sample"])
         if rule != "repository_first_row" or key not in first:
             first[key] = True
             seen.setdefault(x, []).append(s["output_max_abs"])
     everyone = [(layer, e, False) for layer, n in experts.items() for e in range(n)]
     everyone += [(layer, e, True) for layer in experts for e in range(n_shared)]
-    n = {x: sum((s["layer"], s["slot"] < 0) == (x[0], x[2]) and (-1 - s["expert"] if x[2] else s["expert"]) == x[1] for s in rows["slots"]) for x in everyone}
+    n = {x: sum(which(s) == x for s in rows["slots"]) for x in everyone}
     a = {x: max(seen[x]) if x in seen else None for x in everyone}
     forming = forming_layers(rows, n_layers)
     allowed = set(forming) if rule.startswith("paper") else {i for i in range(n_layers) if i < round(0.75 * n_layers)}
@@ -220,6 +221,12 @@ def super_experts(rows, experts, n_shared, n_layers, rule="paper", guard=True):
         if not guard or (x[0] in forming and v > 10 * median(peers)):
             flagged.add(x)
     return {x: (a[x], n[x]) for x in everyone}, flagged
+
+
+def which(slot):
+    """(layer, expert, is_shared) of a row of slots."""
+    shared = slot["slot"] < 0
+    return slot["layer"], -1 - slot["expert"] if shared else slot["expert"], shared
 
 
 def limits(values, rule):

@@ -7,6 +7,8 @@ from tests.probes.memory import Rows, anatomy, memory_store
 from workbench.anatomy import Anatomy
 from workbench.store import Store
 
+WORDS = ["what", " is", "it", "yes", "<think>", "hm", "</think>", " ", "no", ".", "so"]
+SAID = [[], ["yes"], ["<think>", "hm", "</think>", " ", "no", "."], ["</think>", "so", "<think>"]]
 MARKERS = {"<think>": 1, "</think>": -1}
 
 
@@ -51,20 +53,19 @@ def golden() -> Case:
     rows = empty()
     for prompt, routes in GOLDEN_PROMPT.items():
         n = len(routes)
-        about = {"prompt_id": prompt, "text": prompt, "pair": GOLDEN_PAIR[prompt], "split": "ranking", "cluster": None}
-        rows["prompts"].append({**about, "n_tokens": n})
-        rows["labels"].append({"prompt_id": prompt, "sample": None, "name": "verdict", "value": GOLDEN_LABEL[prompt], "source": "given"})
-        texts = ["what", "is", "it"][:n] + ["<think>", "end"]
-        for position, text in enumerate(texts):
+        rows["prompts"].append({"prompt_id": prompt, "text": prompt, "pair": GOLDEN_PAIR[prompt], "n_tokens": n})
+        rows["labels"].append(label(prompt, GOLDEN_LABEL[prompt]))
+        for position, text in enumerate([*["what", "is", "it"][:n], "<think>", "end"]):
             key = {"prompt_id": prompt, "sample": 0, "position": position}
             role = "user" if position < n else "think" if position == n else "assistant"
-            rows["tokens"].append({**key, "token_id": len(text), "token": text, "role": role, "generated": position >= n})
+            about = {"token_id": len(text), "token": text, "role": role, "generated": position >= n}
+            rows["tokens"].append({**key, **about})
             if position > n:
                 continue
-            route = [*routes, GOLDEN_ANSWER[prompt]][position]
-            for layer, chosen in zip((1, 2), route, strict=True):
+            for layer, chosen in zip((1, 2), [*routes, GOLDEN_ANSWER[prompt]][position], strict=True):
                 for slot, expert in enumerate(chosen):
-                    rows["slots"].append({**key, "layer": layer, "slot": slot, "expert": expert, "weight": (0.25, 0.75)[slot]})
+                    about = {"layer": layer, "slot": slot, "expert": expert, "weight": (0.25, 0.75)[slot]}
+                    rows["slots"].append({**key, **about})
     return Case(rows, anatomy((0, 3, 5), 2))
 
 
@@ -76,35 +77,43 @@ def random_case(seed: int, n_prompts: int = 6, top_k: int = 2, n_shared: int = 1
     for number in range(n_prompts):
         prompt, n = f"p{number}", rng.randint(1, 4)
         pair = f"pair{number // 2}" if rng.random() < 0.8 else None
-        rows["prompts"].append({"prompt_id": prompt, "text": "?", "pair": pair, "split": "ranking", "cluster": None, "n_tokens": n})
+        rows["prompts"].append({"prompt_id": prompt, "text": "?", "pair": pair, "n_tokens": n})
         for sample in range(samples) if per_sample else [None]:
             if rng.random() < 0.9:
-                value = rng.choice(["refused", "answered", "other"])
-                rows["labels"].append({"prompt_id": prompt, "sample": sample, "name": "verdict", "value": value, "source": "given"})
+                rows["labels"].append(label(prompt, rng.choice(["refused", "answered", "other"]), sample))
         words = [rng.choice(["what", " is", "it"]) for _ in range(n)]
         for sample in range(samples):
-            said = rng.choice([[], ["yes"], ["<think>", "hm", "</think>", " ", "no", "."], ["</think>", "so", "<think>"]])
-            _add_sequence(rows, rng, prompt, sample, words, said, sizes, top_k, n_shared)
+            key = {"prompt_id": prompt, "sample": sample}
+            _add_sequence(rows, rng, key, (words, rng.choice(SAID)), sizes, top_k, n_shared)
     return Case(rows, anatomy(sizes, top_k, n_shared))
 
 
-def _add_sequence(rows, rng, prompt, sample, words, said, sizes, top_k, n_shared):
-    n = len(words)
+def label(prompt: str, value: str, sample: int | None = None, name: str = "verdict") -> dict[str, Any]:
+    return {"prompt_id": prompt, "sample": sample, "name": name, "value": value, "source": "given"}
+
+
+def _add_sequence(rows, rng, key, texts, sizes, top_k, n_shared):
+    words, said = texts
     for position, text in enumerate(words + said):
-        key = {"prompt_id": prompt, "sample": sample, "position": position}
-        role = ("template" if position == 0 and n > 1 else "user") if position < n else "think" if "think" in text or text == "hm" else "assistant"
-        token_id = ["what", " is", "it", "yes", "<think>", "hm", "</think>", " ", "no", ".", "so"].index(text)
-        rows["tokens"].append({**key, "token_id": token_id, "token": text, "role": role, "generated": position >= n})
-        if position >= n and position == n + len(said) - 1:
+        key = {**key, "position": position}
+        generated = position >= len(words)
+        role = _response_role(text) if generated else "template" if position == 0 and len(words) > 1 else "user"
+        rows["tokens"].append(
+            {**key, "token_id": WORDS.index(text), "token": text, "role": role, "generated": generated}
+        )
+        if generated and position == len(words + said) - 1:
             continue  # the last generated token is never computed
         for layer in range(-1, len(sizes)):
             size = 10 ** rng.uniform(1, 3)
-            rows["residual"].append({**key, "layer": layer, "l2": size, "max_abs": size, "median_abs": 0.1, "argmax": 0})
+            rows["residual"].append({**key, "layer": layer, "l2": size, "max_abs": size, "median_abs": 0.1})
         for layer, n_experts in enumerate(sizes):
-            if not n_experts:
-                continue
-            chosen = rng.sample(range(n_experts), top_k)
-            slots = [*enumerate(chosen), *((-1 - s, -1 - s) for s in range(n_shared))]
-            for slot, expert in slots:
-                size = {"output_l2": 9e9, "output_max_abs": float(int(10 ** rng.uniform(0, 3))), "output_argmax": 0}
-                rows["slots"].append({**key, "layer": layer, "slot": slot, "expert": expert, "weight": rng.randint(1, 8) / 8, **size})
+            chosen = rng.sample(range(n_experts), top_k if n_experts else 0)
+            shared = [(-1 - s, -1 - s) for s in range(n_shared if n_experts else 0)]
+            for slot, expert in [*enumerate(chosen), *shared]:
+                a, weight = float(int(10 ** rng.uniform(0, 3))), rng.randint(1, 8) / 8
+                about = {"slot": slot, "expert": expert, "weight": weight, "output_max_abs": a}
+                rows["slots"].append({**key, "layer": layer, **about})
+
+
+def _response_role(text: str) -> str:
+    return "think" if "think" in text or text == "hm" else "assistant"

@@ -51,13 +51,19 @@ def _agree(found: Any, expected: Any) -> None:
 def ftri_equals_brute(probes: ModuleType, case: Case, tokens: str, reduce: str, contrast: str) -> None:
     values = sorted({x["value"] for x in case.rows["labels"]} & {"answered", "other"})
     expected = brute.ftri(case.rows, case.experts, "verdict", ["refused", *values], tokens, reduce, contrast)
-    found = _try(lambda: probes.ftri(case.store, "verdict=refused", tokens=tokens, reduce=reduce, contrast=contrast, **QUICK))
+    found = _try(
+        lambda: probes.ftri(case.store, "verdict=refused", tokens=tokens, reduce=reduce, contrast=contrast, **QUICK)
+    )
     _agree(found, expected)
 
 
 def contrast_equals_brute(probes: ModuleType, case: Case, tokens: str, pooling: str) -> None:
     expected = brute.contrast(case.rows, case.experts, "verdict", ["refused", "answered"], tokens, pooling)
-    found = _try(lambda: probes.contrast(case.store, "verdict=refused", "verdict=answered", tokens=tokens, pooling=pooling, **QUICK))
+    found = _try(
+        lambda: probes.contrast(
+            case.store, "verdict=refused", "verdict=answered", tokens=tokens, pooling=pooling, **QUICK
+        )
+    )
     _agree(found, expected)
 
 

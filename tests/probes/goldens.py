@@ -29,7 +29,16 @@ def ftri(probes: ModuleType) -> None:
     #   refused: mean of a and c  1, 3/4, 1/4;  answered: mean of b and d  2/3, 3/4, 7/12
     # layer 2   a 1 0 0 1 0   b 1/3 2/3 2/3 1/3 0   c 1 0 0 1 0   d 0 1 1/2 1/2 0
     #   refused  1, 0, 0, 1, 0;  answered  1/6, 5/6, 7/12, 5/12, 0
-    rate = {(1, 0): 1 / 3, (1, 1): 0, (1, 2): -1 / 3, (2, 0): 5 / 6, (2, 1): -5 / 6, (2, 2): -7 / 12, (2, 3): 7 / 12, (2, 4): 0}
+    rate = {
+        (1, 0): 1 / 3,
+        (1, 1): 0,
+        (1, 2): -1 / 3,
+        (2, 0): 5 / 6,
+        (2, 1): -5 / 6,
+        (2, 2): -7 / 12,
+        (2, 3): 7 / 12,
+        (2, 4): 0,
+    }
     found = probes.ftri(golden().store, "refused", "answered", **QUICK)
     assert_same(found, with_n(rate))
     assert [str(x) for x in found.top(3)] == ["L2E0", "L2E3", "L1E0"]
@@ -50,11 +59,29 @@ def ftri(probes: ModuleType) -> None:
 def contrast(probes: ModuleType) -> None:
     # pooled: refused has 2 + 1 = 3 tokens, answered 3 + 2 = 5
     # layer 1  3/3 - 3/5, 2/3 - 4/5, 1/3 - 3/5; layer 2  3/3 - 1/5, 0 - 4/5, 0 - 3/5, 3/3 - 2/5, 0
-    pooled = {(1, 0): 2 / 5, (1, 1): -2 / 15, (1, 2): -4 / 15, (2, 0): 4 / 5, (2, 1): -4 / 5, (2, 2): -3 / 5, (2, 3): 3 / 5, (2, 4): 0}
+    pooled = {
+        (1, 0): 2 / 5,
+        (1, 1): -2 / 15,
+        (1, 2): -4 / 15,
+        (2, 0): 4 / 5,
+        (2, 1): -4 / 5,
+        (2, 2): -3 / 5,
+        (2, 3): 3 / 5,
+        (2, 4): 0,
+    }
     assert_same(probes.contrast(golden().store, "refused", "answered", **QUICK), with_n(pooled))
     # pairs: the mean of (a - b) and (c - d). Layer 1  (2/3 + 0)/2, (-1/2 + 1/2)/2, (-1/6 - 1/2)/2
     # layer 2  (2/3 + 1)/2, (-2/3 - 1)/2, (-2/3 - 1/2)/2, (2/3 + 1/2)/2, 0
-    pairs = {(1, 0): 1 / 3, (1, 1): 0, (1, 2): -1 / 3, (2, 0): 5 / 6, (2, 1): -5 / 6, (2, 2): -7 / 12, (2, 3): 7 / 12, (2, 4): 0}
+    pairs = {
+        (1, 0): 1 / 3,
+        (1, 1): 0,
+        (1, 2): -1 / 3,
+        (2, 0): 5 / 6,
+        (2, 1): -5 / 6,
+        (2, 2): -7 / 12,
+        (2, 3): 7 / 12,
+        (2, 4): 0,
+    }
     assert_same(probes.contrast(golden().store, "refused", "answered", pooling="pairs", **QUICK), with_n(pairs))
 
 
@@ -76,7 +103,13 @@ def npmi(probes: ModuleType) -> None:
     assert "L2E4" in map(str, found.flagged("dead"))
     # never at the marker: -1. "it" is b's third token alone, {0,1} and {2,3}: M = 1
     found = probes.npmi(golden().store, token="it", **QUICK)
-    it = {(1, 2): -1, (2, 0): -1, (2, 1): -1, (1, 0): log2(1 / (8 / 12)) / log2(12), (2, 2): log2(1 / (5 / 12)) / log2(12)}
+    it = {
+        (1, 2): -1,
+        (2, 0): -1,
+        (2, 1): -1,
+        (1, 0): log2(1 / (8 / 12)) / log2(12),
+        (2, 2): log2(1 / (5 / 12)) / log2(12),
+    }
     it |= {(1, 1): it[1, 0], (2, 3): log2(2) / log2(12)}
     assert_same(found, {**with_n(it, n), (2, 4): (None, 0)})
 
@@ -85,7 +118,10 @@ def usage(probes: ModuleType) -> None:
     # prompt tokens: 8 tokens, 16 selections in each layer
     load = {x: n / 16 for x, n in N_PROMPT.items()}
     assert_same(probes.usage(golden().store, tokens="prompt", n_bootstrap=0), with_n(load))
-    assert_same(probes.usage(golden().store, tokens="prompt", measure="rate", n_bootstrap=0), with_n({x: n / 8 for x, n in N_PROMPT.items()}))
+    assert_same(
+        probes.usage(golden().store, tokens="prompt", measure="rate", n_bootstrap=0),
+        with_n({x: n / 8 for x, n in N_PROMPT.items()}),
+    )
     entropy = probes.routing_entropy(golden().store, tokens="prompt")
     # layer 1 loads 3/8, 3/8, 1/4: 2 * 3/8 * log2(8/3) + 1/4 * 2; every token's weights are 1/4 and 3/4
     assert entropy["layer"].tolist() == [1, 2]
@@ -99,9 +135,13 @@ def usage(probes: ModuleType) -> None:
 
 
 def outlier_rows() -> dict:
-    """4 layers; layers 1 to 3 have 10 experts and a shared one, top-1. Each expert writes |1| but for the exceptions below."""
+    """4 layers; layers 1 to 3 have 11 experts, of which the last is never selected, and a shared one, top-1.
+
+    Each expert writes |1| but for the exceptions below."""
     rows = empty()
-    rows["prompts"] = [{"prompt_id": p, "text": p, "pair": None, "split": None, "cluster": None, "n_tokens": 10} for p in ("p", "q")]
+    rows["prompts"] = [
+        {"prompt_id": p, "text": p, "pair": None, "split": None, "cluster": None, "n_tokens": 10} for p in ("p", "q")
+    ]
     special = {("p", 1, 7): 600.0, ("p", 1, 8): 2.0, ("q", 3, 4): 650.0, ("q", 1, 3): 56.0, ("q", 2, 5): 40.0}
     for prompt in ("p", "q"):
         for t in range(10):
@@ -110,17 +150,23 @@ def outlier_rows() -> dict:
             for layer in (-1, 0, 1, 2, 3):
                 # token 0 of p is massive from layer 1 to 2; in layer 3 it shrinks. Elsewhere nothing is.
                 size = {1: 500.0, 2: 501.0, 3: 400.0}.get(layer, 1.0) if (prompt, t) == ("p", 0) else 99.0
-                rows["residual"].append({**key, "layer": layer, "l2": size, "max_abs": size, "median_abs": 0.01, "argmax": 0})
+                rows["residual"].append(
+                    {**key, "layer": layer, "l2": size, "max_abs": size, "median_abs": 0.01, "argmax": 0}
+                )
             for layer in (1, 2, 3):
                 norms = {"output_l2": 0.0, "output_argmax": 0}
                 a = special.get((prompt, layer, t), 1.0)
-                rows["slots"].append({**key, "layer": layer, "slot": 0, "expert": t, "weight": 1.0, "output_max_abs": a, **norms})
-                rows["slots"].append({**key, "layer": layer, "slot": -1, "expert": -1, "weight": 1.0, "output_max_abs": 1.5, **norms})
+                rows["slots"].append(
+                    {**key, "layer": layer, "slot": 0, "expert": t, "weight": 1.0, "output_max_abs": a, **norms}
+                )
+                rows["slots"].append(
+                    {**key, "layer": layer, "slot": -1, "expert": -1, "weight": 1.0, "output_max_abs": 1.5, **norms}
+                )
     return rows
 
 
 def super_experts(probes: ModuleType) -> None:
-    store = memory_store(anatomy((0, 10, 10, 10), 1, 1), outlier_rows())
+    store = memory_store(anatomy((0, 11, 11, 11), 1, 1), outlier_rows())
     # layer 1 alone forms a massive activation (500 where there was 1; 501 is not 1.2 x 500)
     # its 11 values: 600, 56, 2, 1.5 (shared), 1 seven times. 99.5th percentile: 0.995 * 10 = 9.95 between 56 and 600:
     #   56 + 0.95 * 544 = 572.8 < 600, and 600 > 600 / 10; ten medians are 10: L1E7. 56 < 572.8.
@@ -128,6 +174,7 @@ def super_experts(probes: ModuleType) -> None:
     assert [str(x) for x in found.flagged("super expert")] == ["L1E7"]
     a = {(1, 7): 600.0, (1, 8): 2.0, (3, 4): 650.0, (1, 3): 56.0, (2, 5): 40.0}
     routed = {(layer, e, False): (a.get((layer, e), 1.0), 2) for layer in (1, 2, 3) for e in range(10)}
+    routed |= {(layer, 10, False): (None, 0) for layer in (1, 2, 3)}
     assert_same(found, {**routed, **{(layer, 0, True): (1.5, 20) for layer in (1, 2, 3)}})
     assert any("over 11 experts 99.5th percentile = 572.8, max / 10 = 60" in note for note in found.notes)
     assert any("layers 1 form massive" in note for note in found.notes)

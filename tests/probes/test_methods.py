@@ -28,7 +28,12 @@ def test_golden_table(method: str) -> None:
 
 
 @thorough
-@given(CASES, TOKENS, st.sampled_from(["rate", "weight", "count", "weight_sum"]), st.sampled_from(["pooled", "class_means"]))
+@given(
+    CASES,
+    TOKENS,
+    st.sampled_from(["rate", "weight", "count", "weight_sum"]),
+    st.sampled_from(["pooled", "class_means"]),
+)
 def test_ftri_equals_brute_force(case: Case, tokens: str, reduce: str, contrast: str) -> None:
     checks.ftri_equals_brute(probes, case, tokens, reduce, contrast)
 

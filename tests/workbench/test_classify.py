@@ -108,7 +108,9 @@ def test_classify_gives_labels_for_each_sample() -> None:
     found = classify(store_of(SAID), Refusal(phrases=("cannot",)))
     assert found.to_dict("list") == {"prompt_id": ["p", "p"], "sample": [0, 1], "value": ["answered", "refused"]}
     assert classify(store_of(SAID), ExactAnswer())["value"].tolist() == ["right", "wrong"]
-    assert classify(store_of(SAID), lambda r: "9" in r or None)["value"].tolist() == ["yes", None]
+    found = classify(store_of(SAID), lambda r: "9" in r or None)["value"]
+    assert found[0] == "yes"
+    assert found.isna().tolist() == [False, True]
 
 
 def test_a_store_without_responses_or_text_is_refused() -> None:
