@@ -4,6 +4,7 @@ A score is an association with the prompts that were captured. An effect is what
 (`workbench.compare`). Never one word for the other.
 """
 
+import csv
 import io
 import json
 from collections.abc import Callable
@@ -180,13 +181,16 @@ def _read_parquet(path: Path) -> ExpertScores:
 
 def _read_csv(path: Path) -> ExpertScores:
     first, _, rest = path.read_text(encoding="utf-8").partition("\n")
-    frame = pd.read_csv(
-        io.StringIO(rest),
-        keep_default_na=False,
-        na_values={c: [""] for c in COLUMNS[:-1]},
-        float_precision="round_trip",
-    )
-    return _from_dict({**json.loads(first.removeprefix("# ")), "scores": frame.to_dict("records")})
+    rows = [{name: _parsed(name, text) for name, text in row.items()} for row in csv.DictReader(io.StringIO(rest))]
+    return _from_dict({**json.loads(first.removeprefix("# ")), "scores": rows})
+
+
+def _parsed(name: str, text: str) -> Any:
+    if name == "flags":
+        return text
+    if name == "is_shared":
+        return text == "True"
+    return int(text) if name in _TYPES else float(text or "nan")
 
 
 def _from_dict(data: dict[str, Any]) -> ExpertScores:

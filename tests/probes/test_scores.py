@@ -1,0 +1,143 @@
+"""`ExpertScores`: ends, flags, text, files, and what is refused."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probes import ExpertScores, ftri, super_experts, usage
+from probes.scores import ranked
+from tests.probes.cases import golden
+from tests.probes.checks import QUICK
+from tests.probes.goldens import outlier_rows
+from tests.probes.memory import anatomy, memory_store
+from workbench.errors import WorkbenchError
+from workbench.experts import ExpertRef
+from workbench.plan import Plan
+
+
+def made(scores: list[float | None], shared: bool = False) -> ExpertScores:
+    frame = pd.DataFrame(
+        {"layer": range(len(scores)), "expert": 0, "score": [float("nan") if s is None else s for s in scores]}
+    )
+    frame = frame.assign(n=1, low=0.1, high=1 / 3, p=float("nan"), p_adjusted=1e-300, flags="dead; ties")
+    if shared:
+        frame["is_shared"] = [i % 2 == 1 for i in range(len(scores))]
+    return ExpertScores("ftri", {"seed": 0, "where": None}, ranked(frame), ("a note",), "f" * 16, "test/moe")
+
+
+def test_ends_are_ordered_and_carry_the_fingerprint() -> None:
+    scores = made([0.5, -1, None, 2, 0, -3])
+    assert [str(x) for x in scores.top(2)] == ["L3E0", "L0E0"]
+    assert [str(x) for x in scores.bottom(2)] == ["L5E0", "L1E0"]
+    assert Plan.off(scores.top(2)).fingerprint == "f" * 16
+
+
+def test_equal_scores_follow_layer_and_number_at_both_ends() -> None:
+    scores = made([1, -1, 1, -1])
+    assert [x.layer for x in scores.top(2)] == [0, 2]
+    assert [x.layer for x in scores.bottom(2)] == [1, 3]
+
+
+def test_an_end_is_never_filled_up() -> None:
+    scores = made([0.5, -1, None, 2, 0, -3])
+    with pytest.raises(WorkbenchError, match="Only 2 of 6 experts have a ftri score above zero, and 3 were asked for"):
+        scores.top(3)
+    with pytest.raises(WorkbenchError, match="Only 2 of 6 experts have a ftri score below zero"):
+        scores.bottom(3)
+    with pytest.raises(WorkbenchError, match="ask for 1 or more"):
+        scores.top(0)
+
+
+def test_shared_experts_are_refs_of_their_own_kind() -> None:
+    assert made([1, 2], shared=True).top(2) == (ExpertRef(1, 0, True), ExpertRef(0, 0))
+
+
+def test_text_ranks_and_says_association() -> None:
+    text = repr(made([0.25, None] + [0.1] * 20))
+    assert text.splitlines()[0].startswith("ftri of 22 experts of test/moe (seed=0)")
+    assert "L0E0   0.25" in text
+    assert "... 12 more" in text
+    assert "Associated with these prompts; an effect is measured by compare()." in text
+    assert "- a note" in text
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)), min_size=1, max_size=6),
+    st.booleans(),
+)
+def test_files_give_the_same_scores_back(values: list[float | None], shared: bool) -> None:
+    import tempfile
+
+    scores = made(values, shared)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scores"
+        for kind in ("parquet", "csv", "json"):
+            getattr(scores, f"to_{kind}")(path)
+            back = getattr(ExpertScores, f"from_{kind}")(path)
+            pd.testing.assert_frame_equal(back.frame, scores.frame, check_exact=True)
+            assert back._about() == scores._about()
+    assert ExpertScores.from_json(scores.to_json()).notes == ("a note",)
+
+
+def test_null_is_null_in_json() -> None:
+    assert '"score": null' in made([None]).to_json()
+    assert "NaN" not in made([None]).to_json()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
+def test_other_files_are_refused(kind: str, tmp_path: Path) -> None:
+    read = getattr(ExpertScores, f"from_{kind}")
+    with pytest.raises(WorkbenchError, match="There are no scores at"):
+        read(tmp_path / "none")
+    (tmp_path / "other").write_text("layer,expert\n1,2\n")
+    with pytest.raises(WorkbenchError, match="holds no expert scores"):
+        read(tmp_path / "other")
+
+
+def test_real_scores_round_trip_with_their_options() -> None:
+    scores = ftri(golden().store, "refused", "answered", n_permutations=50, n_bootstrap=50)
+    back = ExpertScores.from_json(scores.to_json())
+    pd.testing.assert_frame_equal(back.frame, scores.frame, check_exact=True)
+    assert back.options == scores.options
+    assert back.top(2) == scores.top(2)
+
+
+def test_dead_experts_and_ties_are_flagged() -> None:
+    scores = usage(golden().store, tokens="prompt", n_bootstrap=0)
+    assert [str(x) for x in scores.flagged("dead")] == ["L2E4"]
+    # loads of 6, 6, 4 and 4, 4, 3, 5, 0 selections
+    assert {str(x) for x in scores.flagged("ties")} == {"L1E0", "L1E1", "L1E2", "L2E0", "L2E1"}
+
+
+def test_no_difference_is_exactly_zero() -> None:
+    case = golden()
+    for row in case.rows["slots"]:  # everyone selects L1E0 and L1E1, whatever the length
+        if row["layer"] == 1:
+            row["expert"] = row["slot"]
+    scores = ftri(case.store, "refused", "answered", **QUICK).frame
+    found = scores[(scores["layer"] == 1) & (scores["expert"] < 2)]["score"]
+    assert found.tolist() == [0.0, 0.0]
+    assert math.copysign(1, found.iloc[0]) == 1
+
+
+def test_super_experts_are_flagged_in_every_list() -> None:
+    store = memory_store(anatomy((0, 11, 11, 11), 1, 1), outlier_rows())
+    assert [str(x) for x in usage(store, n_bootstrap=0).flagged("super expert")] == ["L1E7"]
+
+
+def test_a_list_says_when_super_experts_could_not_be_flagged() -> None:
+    notes = usage(golden().store, n_bootstrap=0).notes
+    assert any("super experts are not flagged: The store 'memory' kept no residual" in note for note in notes)
+
+
+def test_super_experts_without_norms_are_refused() -> None:
+    rows = outlier_rows()
+    for row in rows["slots"]:
+        row["output_max_abs"] = None
+    with pytest.raises(WorkbenchError, match="kept no output norms"):
+        super_experts(memory_store(anatomy((0, 11, 11, 11), 1, 1), rows))
