@@ -4,11 +4,14 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import numpy
+import pyarrow
+import tokenizers
+import torch
+import transformers
 
 from workbench import __version__
 from workbench.batches import Schedule, prompt_seeds, schedule
@@ -286,13 +289,8 @@ def _plan_json(
 
 
 def _versions() -> dict[str, str]:
-    found = {"workbench": __version__, "numpy": np.__version__}
-    for name in ("torch", "transformers", "tokenizers", "pyarrow"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+    modules = (numpy, torch, transformers, tokenizers, pyarrow)
+    return {"workbench": __version__} | {module.__name__: str(module.__version__) for module in modules}
 
 
 def _digest(value: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.harvest import Chunk
+from workbench.parquet import stored_schema
 from workbench.schema import ROLES
 from workbench.shards import conform
 
@@ -151,4 +152,5 @@ def _lists(values: np.ndarray) -> pa.ListArray:
     """[rows, n] as a column of lists, without copying."""
     n_rows, n = values.shape
     offsets = np.arange(0, (n_rows + 1) * n, n, dtype=np.int32) if n else np.zeros(n_rows + 1, np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).reshape(-1)))
+    kind = stored_schema("logits").field("router_logits").type
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).reshape(-1)), type=kind)

@@ -104,6 +104,9 @@ def _write_shard(store: Path, shard: int, prompts: list[str], tables: Mapping[st
 
 def _conform_frame(name: str, frame: pd.DataFrame) -> pa.RecordBatch:
     schema = stored_schema(name)
+    for field in schema:
+        if not field.nullable and (field.name not in frame or frame[field.name].isna().to_numpy().any()):
+            raise WorkbenchError(f"The table '{name}' needs a value of '{field.name}' in every row.")
     columns = {
         field.name: pa.array(frame[field.name], _value_type(field.type), from_pandas=True).cast(field.type)
         for field in schema
