@@ -1,8 +1,8 @@
 """Hooks of the tests' own: what the router said, what the experts received, what the block returned. And edits written once
 for both sides: `(kind, expert, value)` becomes a `Plan` for the workbench and `reference.Edits` for the reference."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
@@ -55,64 +55,42 @@ def _rows(x: Any) -> Tensor:
 @torch.no_grad()
 def watch(model: MoEModel, plan: Plan | None, ids: Tensor, **kwargs: Any) -> Watched:
     """One forward, steered or not, seen through the tests' own hooks."""
-    found: dict[int, dict[str, Tensor]] = {layer: {} for layer in model.anatomy.moe_layers}
-    with (
-        _hooks(model, "router", lambda n, a, out: found[n].update(logits=_rows(out[0]))),
-        _blocks(model, found),
-        steered(model, plan or Plan()),
-        _received(model, found),
-    ):
-        logits = model.hf(ids, **kwargs).logits
-    return Watched({n: Seen(**parts) for n, parts in found.items()}, logits)
+    logits: list[Tensor] = []
+    (layers,) = watch_all(model, plan, lambda: logits.append(model.hf(ids, **kwargs).logits))
+    return Watched(layers, logits[0])
 
 
-@contextmanager
-def _hooks(model: MoEModel, what: str, see: Callable[[int, Any, Any], None]) -> Iterator[None]:
-    find = {"router": reference.router_of, "block": reference.block_of}[what]
-    handles = [
-        find(model.hf, n).register_forward_hook(lambda m, a, out, n=n: see(n, a, out)) for n in model.anatomy.moe_layers
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+@torch.no_grad()
+def watch_all(model: MoEModel, plan: Plan | None, run: Callable[[], Any]) -> list[dict[int, Seen]]:
+    """Every forward of `run()`, in order."""
+    parts: list[dict[int, dict[str, Tensor]]] = []
+    first = model.anatomy.moe_layers[0]
 
+    def router(layer: int, logits: Tensor) -> None:
+        if layer == first:
+            parts.append({n: {} for n in model.anatomy.moe_layers})
+        parts[-1][layer]["logits"] = logits
 
-@contextmanager
-def _blocks(model: MoEModel, found: dict[int, dict[str, Tensor]]) -> Iterator[None]:
-    handles = [
-        reference.block_of(model.hf, n).register_forward_hook(
-            lambda m, a, kw, out, n=n: found[n].update(
-                hidden=_rows(a[0] if a else kw["hidden_states"]), block=_rows(out)
-            ),
-            with_kwargs=True,
-        )
-        for n in model.anatomy.moe_layers
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def received(layer: int, args: Any) -> None:
+        parts[-1][layer].update(index=_rows(args[1]).clone(), weights=_rows(args[2]).clone())
 
+    def block(layer: int, hidden: Tensor, out: Tensor) -> None:
+        parts[-1][layer].update(hidden=hidden, block=out)
 
-@contextmanager
-def _received(model: MoEModel, found: dict[int, dict[str, Tensor]]) -> Iterator[None]:
-    """Registered last, so it sees what really arrives."""
-
-    def see(layer: int, args: Any) -> None:
-        found[layer].update(index=_rows(args[1]).clone(), weights=_rows(args[2]).clone())
-
-    handles = [
-        reference.experts_of(model.hf, n).register_forward_pre_hook(lambda m, a, n=n: see(n, a))
-        for n in model.anatomy.moe_layers
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as stack:
+        for n in model.anatomy.moe_layers:
+            hook = reference.router_of(model.hf, n).register_forward_hook(lambda m, a, o, n=n: router(n, _rows(o[0])))
+            stack.callback(hook.remove)
+            hook = reference.block_of(model.hf, n).register_forward_hook(
+                lambda m, a, kw, o, n=n: block(n, _rows(a[0] if a else kw["hidden_states"]), _rows(o)), with_kwargs=True
+            )
+            stack.callback(hook.remove)
+        stack.enter_context(steered(model, plan or Plan()))
+        for n in model.anatomy.moe_layers:  # registered last, so it sees what really arrives
+            experts = reference.experts_of(model.hf, n)
+            stack.callback(experts.register_forward_pre_hook(lambda m, a, n=n: received(n, a)).remove)
+        run()
+    return [{n: Seen(**found) for n, found in layers.items()} for layers in parts]
 
 
 # ---- edits for both sides

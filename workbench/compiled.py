@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,14 @@ from workbench.positions import Forward
 from workbench.routing import RouterEdits
 
 
+class Replacement(NamedTuple):
+    """One `replace`: the expert, its vector [hidden] in float32, and which tokens [tokens] (None: all)."""
+
+    expert: int
+    vector: Tensor
+    tokens: Tensor | None
+
+
 @dataclass
 class LayerEdits:
     """The edits of one kind of expert in one layer. Masks are built once per device; scoped ones once per forward."""
@@ -24,20 +33,25 @@ class LayerEdits:
     span_ids: dict[tuple[str, str], tuple[int, int]]
     _cache: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
-    @property
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of edit that occur."""
+        return frozenset(e.kind for e in self.edits)
+
+    @cached_property
     def is_scoped(self) -> bool:
         """Whether some edit holds for some tokens only."""
         return any(not e.scope.is_everywhere for e in self.edits)
 
-    @property
+    @cached_property
     def reroutes(self) -> bool:
         """Whether some edit changes which experts are selected."""
-        return any(e.kind in ROUTING_KINDS for e in self.edits)
+        return bool(self.kinds & ROUTING_KINDS)
 
-    @property
+    @cached_property
     def weighs(self) -> bool:
         """Whether some edit changes weights or outputs after the selection."""
-        return any(e.kind not in ROUTING_KINDS for e in self.edits)
+        return bool(self.kinds - ROUTING_KINDS)
 
     def mask(self, kind: str, device: torch.device, forward: Forward | None) -> Tensor | None:
         """Which experts `kind` touches, bool [1 or tokens, experts]; None when no edit is of this kind."""
@@ -58,26 +72,30 @@ class LayerEdits:
         scopes = {e.scope for e in self.edits if e.kind in ROUTING_KINDS}
         return torch.stack([self._tokens(s, device, forward) for s in scopes]).any(0)
 
-    def replacements(self, device: torch.device, forward: Forward | None) -> list[tuple[int, Tensor, Tensor | None]]:
-        """(expert, vector [hidden], tokens [tokens] or None for all) of each `replace`."""
-        out: list[tuple[int, Tensor, Tensor | None]] = []
+    def replacements(self, device: torch.device, forward: Forward | None) -> list[Replacement]:
+        """Each `replace`."""
+        out: list[Replacement] = []
+        if "replace" not in self.kinds:
+            return out
         for edit in (e for e in self.edits if e.kind == "replace"):
             key = ("replace", edit, device)
             if key not in self._cache:
                 self._cache[key] = torch.tensor(edit.value, dtype=torch.float32, device=device)
             tokens = None if edit.scope.is_everywhere else self._tokens(edit.scope, device, forward)
-            out.append((edit.expert.expert, self._cache[key], tokens))
+            out.append(Replacement(edit.expert.expert, self._cache[key], tokens))
         return out
 
     def _combined(self, kind: str, device: torch.device, forward: Forward | None, dtype: torch.dtype) -> Tensor | None:
-        edits = [e for e in self.edits if e.kind == kind]
-        if not edits:
+        if kind not in self.kinds:
             return None
-        everywhere = [e for e in edits if e.scope.is_everywhere]
+        edits = [e for e in self.edits if e.kind == kind]
         key = (kind, device)
         if key not in self._cache:
+            everywhere = [e for e in edits if e.scope.is_everywhere]
             self._cache[key] = self._row(kind, everywhere, dtype).to(device)[None]
         total: Tensor = self._cache[key]
+        if not self.is_scoped:
+            return total
         for scope in sorted({e.scope for e in edits if not e.scope.is_everywhere}, key=str):
             row = self._row(kind, [e for e in edits if e.scope == scope], dtype).to(device)
             total = _join(kind, total, row, self._tokens(scope, device, forward)[:, None])
@@ -127,8 +145,13 @@ class CompiledPlan:
 
     @property
     def needs_generate(self) -> bool:
-        """Whether `generate` must tell the prompt's length."""
-        return any(e.scope.phase for e in self.plan.edits)
+        """Whether `generate` must tell the prompt's length, or be refused its beams."""
+        return self.has_spans or any(e.scope.phase for e in self.plan.edits)
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether some edit holds between two tokens."""
+        return any(e.scope.span for e in self.plan.edits)
 
 
 def compile_plan(plan: Plan, anatomy: Anatomy, tokenizer: Any) -> CompiledPlan:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from workbench.active import Active, HookPoint, active, current_forward, set_forward
-from workbench.compiled import LayerEdits
+from workbench.compiled import LayerEdits, Replacement
 from workbench.dose import changed_slots
 from workbench.errors import WorkbenchError
 from workbench.positions import Forward, prompt_length, read_forward
+from workbench.record import Recorder
 from workbench.routing import Routing, route
 from workbench.runtime import Runtime, runtime_of
 from workbench.tap import SlotWeights
@@ -31,7 +32,7 @@ def register(runtime: Runtime, point: HookPoint) -> list[Any]:
     if kind == "forward":
         return [layout.base.register_forward_pre_hook(partial(_on_forward, runtime.uid), with_kwargs=True)]
     if kind == "generate":
-        return [_GenerateHandle(runtime.hf)]
+        return [_GenerateHandle(runtime)]
     if kind == "residual":
         handles = [layout.layers[layer].register_forward_hook(partial(_on_residual, runtime.uid, layer))]
         if layer == 0:
@@ -74,11 +75,13 @@ def _on_forward(uid: int, module: Any, args: Any, kwargs: Any = None) -> None:
 class _GenerateHandle:
     """`generate` told apart from plain forwards: while installed, it states the prompt's length in this context."""
 
-    def __init__(self, hf: Any) -> None:
+    def __init__(self, runtime: Runtime) -> None:
+        uid, hf = runtime.uid, runtime.hf
         self.hf, original = hf, hf.generate
         self.users_own = hf.__dict__.get("generate")  # some libraries set one on the object
 
         def generate(*args: Any, **kwargs: Any) -> Any:
+            _refuse_beams(uid, hf, kwargs)
             named = (kwargs.get(n) for n in ("inputs", "input_ids", "inputs_embeds"))
             prompt = args[0] if args else next((x for x in named if x is not None), None)
             if prompt is None:
@@ -93,6 +96,20 @@ class _GenerateHandle:
         self.hf.__dict__.pop("generate", None)
         if self.users_own is not None:
             self.hf.generate = self.users_own
+
+
+def _refuse_beams(uid: int, hf: Any, options: dict[str, Any]) -> None:
+    """A beam that overtakes another moves into its row, and what is open in that row would be the other's."""
+    now = active(uid)
+    if now is None or now.compiled is None or not now.compiled.has_spans:
+        return
+    beams = options.get("num_beams") or getattr(
+        options.get("generation_config") or hf.generation_config, "num_beams", 1
+    )
+    if (beams or 1) > 1:
+        raise WorkbenchError(
+            f"Edits between tokens follow each row, and beam search ({beams} beams) moves rows; generate greedily or sample."
+        )
 
 
 # ---- the router
@@ -147,7 +164,12 @@ def _on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None
         _count(now, layer, edits, index, weights, steered, muted, _forward(uid))
     if muted is not None:
         steered = steered.masked_fill(muted, 0)
-    return (hidden, index, _tapped(now, layer, edits, index, steered, forward)), {}
+    replacements = edits.replacements(index.device, forward) if edits else []
+    if replacements:
+        steered = _set_aside(layer, index, steered, replacements, _forward(uid))
+    if now.recorder is not None and now.recorder.wants_outputs:
+        steered = _tapped(now.recorder, layer, index, steered, _forward(uid))
+    return (hidden, index, steered), {}
 
 
 def _experts_arguments(module: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,54 +199,50 @@ def _edit_weights(edits: LayerEdits, index: Tensor, weights: Tensor, forward: Fo
     return weights if factor is None else (weights * factor).to(weights.dtype)
 
 
-def _tapped(
-    now: Active, layer: int, edits: LayerEdits | None, index: Tensor, weights: Tensor, forward: Forward | None
-) -> Tensor:
-    """`weights`, riding if somebody wants to see or replace the experts' outputs."""
-    replacements = edits.replacements(index.device, forward) if edits else []
-    recorder = now.recorder if now.recorder is not None and now.recorder.wants_outputs else None
-    if not replacements and recorder is None:
-        return weights
-    tap = _Tap(layer, index, recorder, replacements)
-    if forward is None:
-        raise WorkbenchError("The experts were called outside the model's forward; run the whole model.")
-    forward.taps[layer] = tap
+def _set_aside(layer: int, index: Tensor, weights: Tensor, replacements: list[Replacement], forward: Forward) -> Tensor:
+    """Replaced slots weigh nothing; what they add instead, their weights times the vectors, is added behind the experts."""
+    shares = list[Tensor]()
+    for expert, _, scope in replacements:
+        replaced = (index == expert) & (scope[:, None] if scope is not None else True)
+        shares.append(weights.masked_fill(~replaced, 0).float().sum(-1))
+        weights = weights.masked_fill(replaced, 0)
+    forward.added[layer] = torch.stack(shares, -1) @ torch.stack([vector for _, vector, _ in replacements])
+    return weights
+
+
+def _tapped(recorder: Recorder, layer: int, index: Tensor, weights: Tensor, forward: Forward) -> Tensor:
+    """`weights`, riding through the experts so that the recorder sees each slot's output."""
+    tap = forward.taps[layer] = _Tap(layer, index, recorder)
     return SlotWeights.wrap(weights, tap)
 
 
 class _Tap:
-    """Sees each slot's output once: records it, then replaces it."""
+    """Shows each slot's output to the recorder, and counts them."""
 
-    def __init__(self, layer: int, index: Tensor, recorder: Any, replacements: list[Any]) -> None:
-        self.layer, self.index, self.recorder, self.replacements = layer, index, recorder, replacements
-        self.seen = 0
+    def __init__(self, layer: int, index: Tensor, recorder: Recorder) -> None:
+        self.layer, self.index, self.recorder, self.seen = layer, index, recorder, 0
 
-    def __call__(self, outputs: Tensor, slots: Tensor) -> Tensor | None:
+    def __call__(self, outputs: Tensor, slots: Tensor) -> None:
         self.seen += slots.numel()
-        if self.recorder is not None:
-            self.recorder.see_outputs(self.layer, outputs, slots)
-        if not self.replacements:
-            return None
-        experts, tokens = self.index.reshape(-1)[slots], slots // self.index.shape[-1]
-        for expert, vector, scope in self.replacements:
-            rows = (experts == expert) & (scope[tokens] if scope is not None else True)
-            outputs = torch.where(rows[:, None], vector.to(outputs.dtype), outputs)
-        return outputs
+        self.recorder.see_outputs(self.layer, outputs, slots)
 
 
-def _on_routed(uid: int, layer: int, module: Any, args: Any, output: Any) -> None:
+def _on_routed(uid: int, layer: int, module: Any, args: Any, output: Any) -> Tensor | None:
     now, forward = active(uid), current_forward(uid)
     tap = forward.taps.pop(layer, None) if forward is not None else None
+    added = forward.added.pop(layer, None) if forward is not None else None
     if now is None:
-        return
+        return None
     if tap is not None and tap.seen != tap.index.numel():
         raise WorkbenchError(
             f"Layer {layer}: {tap.seen} of {tap.index.numel()} expert outputs passed where we look, so this experts "
             f"implementation cannot be recorded; set experts_implementation to grouped_mm, batched_mm or eager."
         )
+    new = None if added is None else (output.float() + added.reshape(output.shape)).to(output.dtype)
     if now.recorder is not None:
         now.recorder.finish_slots(layer)
-        now.recorder.see_routed(layer, output)
+        now.recorder.see_routed(layer, output if new is None else new)
+    return new
 
 
 def _count(

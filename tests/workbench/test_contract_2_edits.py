@@ -1,38 +1,15 @@
 """Contracts 2 and 3: what each of the seven edits does, against plain Python and against models with experts cut out."""
 
-from collections.abc import Sequence
-
 import pytest
 import torch
 from torch import Tensor
 
 from tests import families, reference
 from tests.families import CORRECTED, DTYPES, FAMILIES, GROUPED, MODELS, SHARED
-from tests.watching import Spec, Watched, edits_of, plan_of, relative, watch
+from tests.judging import judge
+from tests.watching import Spec, edits_of, plan_of, relative, watch
 from workbench import Plan, steered
 from workbench.model import MoEModel
-
-BLOCK = {"float32": 1e-5, "bfloat16": 2e-2}  # relative, of the block's output
-WEIGHT = {"float32": 2e-6, "bfloat16": 8e-3}  # of weights, times the token's largest
-TIE = 1e-5
-
-
-def judge(
-    model: MoEModel, seen: Watched, specs: Sequence[Spec], dtype: str, layers: Sequence[int] | None = None
-) -> None:
-    """Selection, received weights and block outputs of every edited layer equal the reference's, tie or no tie."""
-    for layer in model.anatomy.moe_layers if layers is None else layers:
-        found = seen.layers[layer]
-        expected = reference.answer(model.hf, layer, found.hidden, edits_of(specs), logits=found.logits)
-        clear = expected.margins > TIE
-        assert clear.float().mean() > 0.5, "the test would judge too few tokens"
-        assert torch.equal(found.received()[clear], expected.selected[clear]), f"layer {layer}: another selection"
-        muted = [e for kind, e, _ in specs if kind == "mute" and e >= 0]
-        wanted = expected.weights.clone()
-        wanted[:, muted] = 0  # a muted expert is received with weight 0; its weight as such is the recorder's
-        error = (found.dense() - wanted)[clear].abs() / expected.weights[clear].amax(-1, keepdim=True).clamp_min(1e-9)
-        assert error.max() <= WEIGHT[dtype], f"layer {layer}: weights off by {error.max():.2g}"
-        assert relative(found.block[clear], expected.block[clear]) < BLOCK[dtype], f"layer {layer}: another output"
 
 
 def ranked(model: MoEModel, ids: Tensor) -> list[int]:
@@ -72,7 +49,7 @@ def test_contract_2_each_edit_does_what_the_reference_does(name: str, dtype: str
     base = watch(model, None, ids)
     for specs in each_edit(model, ids):
         seen = watch(model, plan_of(model, specs), ids)
-        judge(model, seen, specs, dtype)
+        assert judge(model, seen.layers, specs, dtype) >= 0.5
         assert not torch.equal(seen.logits, base.logits), f"{specs} changed nothing"
 
 
@@ -113,7 +90,7 @@ def test_contract_2_edits_apply_in_one_order(name: str, dtype: str) -> None:
         ("mute", c, None),  # wins over replace
         ("scale", d, 0.5),
     ]
-    judge(model, watch(model, plan_of(model, specs), ids), specs, dtype)
+    assert judge(model, watch(model, plan_of(model, specs), ids).layers, specs, dtype) >= 0.5
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -146,7 +123,7 @@ def test_contract_2_a_large_correction_bias_brings_no_expert_back(name: str, dty
     specs: list[Spec] = [("off", e, None) for e in favourites]
     seen = watch(model, plan_of(model, specs), ids)
     assert not any(x.received()[:, favourites].any() for x in seen.layers.values())
-    judge(model, seen, specs, dtype)
+    assert judge(model, seen.layers, specs, dtype) >= 0.5
 
 
 @pytest.mark.parametrize("name", GROUPED)
@@ -158,7 +135,7 @@ def test_contract_2_off_may_change_which_groups_survive(name: str) -> None:
     before = watch(model, None, ids).layers[layer]
     specs: list[Spec] = [("off", before.busiest()[0], None)]
     seen = watch(model, plan_of(model, specs, [layer]), ids)
-    judge(model, seen, specs, "float32", [layer])
+    assert judge(model, seen.layers, specs, "float32", [layer]) >= 0.5
     if name != "deepseek_v2":  # scored by the best two: the second best matters to tokens that did not select it
         unselected = ~before.received()[:, specs[0][1]]
         moved = (before.received() != seen.layers[layer].received()).any(-1) & unselected
@@ -217,7 +194,7 @@ def test_contract_3_shared_experts_can_be_muted_scaled_and_replaced(name: str, k
         model = families.get(name, dtype)
         value = {"mute": None, "scale": 2.5, "replace": vector(model)}[kind]
         specs: list[Spec] = [(kind, -1, value), ("off", 1, None)]
-        judge(model, watch(model, plan_of(model, specs), families.ids(model, 2, 8)), specs, dtype)
+        assert judge(model, watch(model, plan_of(model, specs), families.ids(model, 2, 8)).layers, specs, dtype) >= 0.5
 
 
 @pytest.mark.parametrize("implementation", families.IMPLEMENTATIONS)
@@ -229,4 +206,4 @@ def test_contract_2_edits_hold_on_every_experts_implementation(name: str, implem
     specs: list[Spec] = [("off", a, None), ("force", z, None), ("drop", b, None), ("scale", z, 2.0)]
     specs += [("replace", c, vector(model)), ("mute", d, None)]
     with families.implementation(model, implementation):
-        judge(model, watch(model, plan_of(model, specs), ids), specs, "float32")
+        assert judge(model, watch(model, plan_of(model, specs), ids).layers, specs, "float32") >= 0.5

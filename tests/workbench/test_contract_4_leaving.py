@@ -87,7 +87,7 @@ def test_contract_4_an_exception_inside_the_forward_restores(model: MoEModel, wh
     assert_restored(model, ids, base)
     with steered(model, every_hook(model), dose=Dose()):
         assert torch.equal(model.hf(ids).logits, again)
-    with pytest.raises(Interrupted), steered(model, every_hook(model)), recording(model):
+    with pytest.raises(Interrupted), steered(model, every_hook(model)), recording(model):  # noqa: PT012
         handle = inside.register_forward_hook(fail)
         try:
             model.hf(ids)
