@@ -22,12 +22,12 @@ class Axis(NamedTuple):
     """[experts] decoder layer."""
     expert: np.ndarray
     """[experts] number within the layer."""
-    index: np.ndarray
+    place: np.ndarray
     """[experts] where the expert lies in the flattened [layers, widest layer] arrays of `Store.counts`."""
 
     def of(self, counted: np.ndarray) -> np.ndarray:
         """[..., experts] from an array [..., layers, widest layer]."""
-        return counted.reshape(*counted.shape[:-2], -1)[..., self.index]
+        return counted.reshape(*counted.shape[:-2], -1)[..., self.place]
 
 
 def expert_axis(store: "Store", layers: tuple[int, ...]) -> Axis:
@@ -52,8 +52,8 @@ def assemble(
         name: np.full(len(axis.layer), np.nan) for name in ("low", "high", "p", "p_adjusted") if name not in columns
     }
     # equal sums added in another order must tie, and no difference must not pass for a positive one
-    score = np.round(columns["score"], DECIMALS) + 0.0
-    frame = pd.DataFrame({"layer": axis.layer, "expert": axis.expert, **columns, **missing, "score": score})
+    exact = {name: np.round(columns[name], DECIMALS) + 0.0 for name in ("score", "low", "high") if name in columns}
+    frame = pd.DataFrame({"layer": axis.layer, "expert": axis.expert, **columns, **missing, **exact})
     flagged, flag_notes = add_flags(store, frame)
     return ExpertScores(
         method,

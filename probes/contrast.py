@@ -65,7 +65,7 @@ def contrast(
         raise WorkbenchError(f"pooling='{pooling}' is not known; it can be {', '.join(get_args(Pooling))}.")
     check_adjust(adjust)
     chosen = classes(store, positive, negative, classifier=classifier, where=where)
-    used = (chosen.of_sequence >= 0).reshape(-1, store.n_samples).any(axis=1)
+    used = np.asarray((chosen.of_sequence >= 0).reshape(-1, store.n_samples).any(axis=1))
     name = tokens if isinstance(tokens, str) else "mask"
     mask = shared_end(store, chosen.of_sequence) if name == "shared_end" else select(store, tokens, None, used)  # pyright: ignore[reportArgumentType]
     mask = mask if roles is None else mask & select(store, "all", roles)
@@ -94,7 +94,7 @@ def _by_pairs(store: "Store", read: Read) -> tuple[Sample, Read, tuple[str, ...]
     code = np.array([keys.index(name) if name is not None else -1 for name in names], np.int64)
     count = np.zeros((2, len(keys) + 1), np.int64)
     np.add.at(count, (read.label, code), 1)
-    complete = (count > 0).all(axis=0)
+    complete = np.asarray((count > 0).all(axis=0))
     complete[-1] = False  # where prompts without a pair were counted
     if not complete.any():
         raise WorkbenchError(

@@ -1,6 +1,6 @@
 """The largest absolute output value of every expert over a store, shared experts included."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ def _all_rows(store: "Store", layer: int) -> _Layer:
 def _first_rows(store: "Store", layer: int) -> _Layer:
     anatomy = store.anatomy.layer(layer)
     columns = ["prompt_id", "sample", "position", "expert", "output_max_abs"]
-    rows = store.table("slots", columns, [layer])
+    rows: Any = store.table("slots", columns, [layer])
     _check_kept(store, int(rows["output_max_abs"].isna().sum()))
     everyone = pd.RangeIndex(-anatomy.n_shared, anatomy.n_experts)
     first = rows.sort_values("position", kind="stable").drop_duplicates(["prompt_id", "sample", "expert"])

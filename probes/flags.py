@@ -1,6 +1,6 @@
 """What to be told about an expert before acting on its rank: super experts, dead experts, ties."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -34,7 +34,7 @@ def join_flags(flags: dict[str, np.ndarray]) -> list[str]:
     ]
 
 
-def tied(score: "pd.Series[float]", among: np.ndarray) -> np.ndarray:
+def tied(score: Any, among: np.ndarray) -> np.ndarray:
     """Bool: whether another row of `among` has exactly this score, so that their order says nothing."""
     return among & score.where(among).duplicated(keep=False).to_numpy() & score.notna().to_numpy()
 

@@ -95,7 +95,7 @@ def ftri(
 
 
 def _read(store: "Store", chosen: Classes, tokens: "Tokens | np.ndarray", roles: Any, reduce: Reduce) -> Read:
-    used = (chosen.of_sequence >= 0).reshape(-1, store.n_samples).any(axis=1)
+    used = np.asarray((chosen.of_sequence >= 0).reshape(-1, store.n_samples).any(axis=1))
     mask = select(store, tokens, roles, used)
     return read_units(store, chosen, mask, weighted=reduce in ("weight", "weight_sum"))
 

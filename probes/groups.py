@@ -4,7 +4,7 @@ A unit is one sequence: a prompt with one of its samples, numbered prompt * samp
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -100,7 +100,7 @@ def _prompt_values(store: "Store", name: str) -> list[str | None]:
     return label_values(store, name)[:: store.n_samples]
 
 
-def _over_sequences(store: "Store", rows: pd.DataFrame) -> list[str | None]:
+def _over_sequences(store: "Store", rows: Any) -> list[str | None]:
     number = {prompt: i for i, prompt in enumerate(store.prompt_ids)}
     out: list[str | None] = [None] * (store.n_prompts * store.n_samples)
     samples = rows["sample"] if "sample" in rows else pd.Series([None] * len(rows))
@@ -174,7 +174,7 @@ def _name_of(store: "Store", text: str, prefer: str | None = None) -> tuple[str 
     labels = store.labels
     name, equals, value = text.partition("=")
     if equals and name in set(labels["name"]):
-        known = sorted(set(labels["value"][labels["name"] == name].dropna()))
+        known = sorted({v for n, v in zip(labels["name"], labels["value"], strict=True) if n == name and v is not None})
         if value not in known:
             raise WorkbenchError(
                 f"No response of '{store.path}' has {text}; {name} is {_listed(known)}{suggestion(value, known)}."

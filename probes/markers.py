@@ -1,6 +1,6 @@
 """Finding where a marker such as `<think>` stands: in one token, or spread over several."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,11 +21,11 @@ def find_marker(store: "Store", marker: Marker, among: np.ndarray) -> np.ndarray
     (ours: the paper says nothing of markers of several tokens).
     Raises `WorkbenchError` when there is none.
     """
-    tokens = store.tokens
+    tokens: Any = store.tokens
     if isinstance(marker, int):
         found = tokens["token_id"].eq(marker).fillna(False).to_numpy(bool) & among
     else:
-        texts = tokens["token"]
+        texts: Any = tokens["token"]
         if texts.isna().all():
             raise WorkbenchError(f"'{store.path}' was captured without text; give the marker '{marker}' as a token id.")
         found = _equal(texts.fillna("").to_numpy(object), marker) & among

@@ -1,13 +1,13 @@
 """Occurrences of markers, and the experts selected at them: what association scores are counted from."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from probes.assemble import Axis, expert_axis
 from probes.groups import classes
-from probes.markers import Marker, find_marker
+from probes.markers import find_marker
 from probes.selection import select, sequence_of_row
 from workbench.errors import WorkbenchError
 
@@ -53,7 +53,7 @@ def places_of(store: "Store", question: dict[str, object], read: np.ndarray, whe
         chosen = classes(store, str(value), None, where=where)
         at = read & (chosen.of_sequence[sequence_of_row(store)] == 0)
         return Places((str(value),), np.ones(1), _some(store, at, str(value))[None], str(value))
-    signs: Mapping[Marker, float] = value if isinstance(value, Mapping) else {value: 1}  # pyright: ignore[reportAssignmentType]
+    signs: Mapping[Any, float] = value if isinstance(value, Mapping) else {value: 1}
     at = np.stack([find_marker(store, marker, read) for marker in signs])
     return Places(tuple(map(str, signs)), np.array(list(signs.values()), float), at, None)
 

@@ -63,10 +63,10 @@ class ExpertScores:
         """The experts that carry this flag, in order of rank."""
         return self._refs(self.frame[[flag in flags.split("; ") for flags in self.frame["flags"]]])
 
-    def _end(self, n: int, eligible: pd.Series, side: str, step: int = 1) -> ExpertRefs:
+    def _end(self, n: int, eligible: Any, side: str, step: int = 1) -> ExpertRefs:
         if n < 1:
             raise WorkbenchError(f"{n} experts cannot be chosen; ask for 1 or more.")
-        found = self.frame[eligible]
+        found: Any = self.frame[eligible]
         if len(found) < n:
             raise WorkbenchError(
                 f"Only {len(found)} of {len(self.frame)} experts have a {self.method} score {side} zero, and {n} were "
@@ -76,7 +76,7 @@ class ExpertScores:
             found = found.sort_values(["score", "layer", "expert"], kind="stable")
         return self._refs(found.head(n))
 
-    def _refs(self, rows: pd.DataFrame) -> ExpertRefs:
+    def _refs(self, rows: Any) -> ExpertRefs:
         shared = rows["is_shared"] if "is_shared" in rows else [False] * len(rows)
         found = zip(rows["layer"], rows["expert"], shared, strict=True)
         return ExpertRefs((ExpertRef(int(a), int(b), bool(s)) for a, b, s in found), self.fingerprint)
@@ -93,7 +93,7 @@ class ExpertScores:
         return "\n".join(lines + [f"- {note}" for note in self.notes])
 
     def _table(self) -> str:
-        shown = self.frame.head(_SHOWN)
+        shown: Any = self.frame.head(_SHOWN)
         names = ["expert", *COLUMNS[2:]]
         rows = [
             [str(ref), *(_cell(row[c]) for c in names[1:])]
@@ -153,7 +153,7 @@ class ExpertScores:
 def ranked(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows from the largest score down (equal scores by layer and expert, null last) in the fixed column types."""
     names = [*COLUMNS, "is_shared"] if "is_shared" in frame else list(COLUMNS)
-    order = frame.sort_values(["score", "layer", "expert"], ascending=[False, True, True], na_position="last")
+    order: Any = frame.sort_values(["score", "layer", "expert"], ascending=[False, True, True], na_position="last")
     return order[names].astype({n: _TYPES.get(n, "float64") for n in names}).reset_index(drop=True)
 
 

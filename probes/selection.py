@@ -4,7 +4,7 @@ The computation at the last prompt position decides the first generated token; t
 computed one step later and decides the second. The last generated token is never computed: it has no routing.
 """
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -95,27 +95,29 @@ def prompt_length(store: "Store") -> np.ndarray:
 
 
 def _frame(store: "Store", used: np.ndarray) -> np.ndarray:
-    if store.tokens["token_id"].isna().all():
+    tokens: Any = store.tokens
+    if tokens["token_id"].isna().all():
         raise WorkbenchError(
             f"'{store.path}' was captured without text, so its sentence frame is unknown; read other tokens."
         )
     prompt = prompt_of_row(store)
     inside = token_mask(store, "prompt") & used[prompt]
-    if store.tokens["role"].isin(["user"]).any():
-        inside &= ~store.tokens["role"].isin(_NOT_FRAME).to_numpy()
-    found = pd.DataFrame({"prompt": prompt[inside], "token_id": store.tokens["token_id"].to_numpy()[inside]})
-    prompts_with = found.drop_duplicates().groupby("token_id")["prompt"].size()
+    if tokens["role"].isin(["user"]).any():
+        inside &= ~tokens["role"].isin(_NOT_FRAME).to_numpy()
+    found = pd.DataFrame({"prompt": prompt[inside], "token_id": tokens["token_id"].to_numpy()[inside]})
+    prompts_with: Any = found.drop_duplicates().groupby("token_id")["prompt"].size()
     common = prompts_with.index[prompts_with == int(used.sum())]
     if common.empty:
         raise WorkbenchError(
             f"No token is common to all {int(used.sum())} prompts, so there is no sentence frame; read tokens='prompt', or "
             f"choose prompts of one template with where=..."
         )
-    return inside & store.tokens["token_id"].isin(common).to_numpy()
+    return inside & tokens["token_id"].isin(common).to_numpy()
 
 
 def _first_answer(store: "Store") -> np.ndarray:
-    tokens, sequence = store.tokens, sequence_of_row(store)
+    tokens: Any = store.tokens
+    sequence = sequence_of_row(store)
     response = tokens["position"].to_numpy() >= prompt_length(store)
     blank = tokens["token"].fillna("x").str.strip().eq("").to_numpy()
     answer = response & ~tokens["role"].isin(_NOT_ANSWER).to_numpy() & ~blank

@@ -68,7 +68,7 @@ def super_experts(
         raise WorkbenchError(f"rule='{rule}' is not known; it can be {', '.join(get_args(Rule))}.")
     massive = massive or MassiveRule()
     forming = forming_layers(store, massive)
-    frame = extremes(store, first_row=rule == "repository_first_row")
+    frame: Any = extremes(store, first_row=rule == "repository_first_row")
     frame = frame if shared else frame[~frame["is_shared"]].reset_index(drop=True)
     verdict = _verdict(frame, rule, forming, len(store.anatomy.layers))
     passes = verdict.passes & (_guarded(frame, forming) if guard else True)
@@ -125,7 +125,7 @@ _LIMITS: dict[str, Callable[[np.ndarray], dict[str, float]]] = {
 
 def _guarded(frame: pd.DataFrame, forming: tuple[int, ...]) -> np.ndarray:
     """Bool [rows]: in a massive-activation layer, and above ten medians of the layer's experts."""
-    median = frame.groupby("layer")["score"].transform("median")
+    median: Any = frame.groupby("layer")["score"].transform("median")
     return (frame["layer"].isin(forming) & (frame["score"] > GUARD * median)).to_numpy(bool)
 
 

@@ -1,6 +1,6 @@
 """How much each expert is used: load, with routing entropy, co-selection and dead experts beside it."""
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -82,12 +82,12 @@ def routing_entropy(
                        (one expert has all the weight) to log2(top_k). Not the router's entropy over all experts
     """
     group, _ = _units(store, tokens, roles, where)
-    scores = usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).frame
-    rows: list[dict[str, float]] = []
+    scores: Any = usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).frame
+    rows: list[dict[str, Any]] = []
     for layer, part in scores.groupby("layer"):
         load = part["score"].to_numpy(np.float64)
         bits, most = _entropy_bits(load[None])[0], np.log2(len(load))
-        weight = store.routing(int(layer)).weight[group >= 0].astype(np.float64)  # pyright: ignore[reportArgumentType]
+        weight = store.routing(int(layer)).weight[group >= 0].astype(np.float64)
         per_token = _entropy_bits(weight / weight.sum(axis=1, keepdims=True)).mean()
         evenness = bits / most if most else 1.0
         rows.append({"layer": layer, "n_experts": len(load), "load_entropy_bits": bits, "evenness": evenness,

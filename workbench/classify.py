@@ -6,9 +6,9 @@ A classifier is a function from a `Response` (a string that knows its prompt's l
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -133,7 +133,7 @@ def responses(store: "Store") -> Iterator[Response]:
 
     Raises `WorkbenchError` when the store holds prompts alone, or no text.
     """
-    frame = store.table("tokens", ["prompt_id", "sample", "position", "token", "role"])
+    frame: Any = store.table("tokens", ["prompt_id", "sample", "position", "token", "role"])
     length = store.prompts["n_tokens"].to_numpy()[frame["prompt_id"].cat.codes.to_numpy()]
     frame = frame[frame["position"].to_numpy() >= length]
     _check_text(store, frame)
@@ -156,10 +156,8 @@ def labels_of(store: "Store") -> Callable[[str, int], dict[str, str]]:
     """A look-up of the labels (name to value) of one response: those of its sample over those of its prompt."""
     found: dict[tuple[str, int | None], dict[str, str]] = {}
     labels = store.labels
-    columns: Iterable[tuple[str, float | None, str, str]] = zip(
-        labels["prompt_id"], labels["sample"], labels["name"], labels["value"], strict=True
-    )
-    for prompt, sample, name, value in columns:
+    columns: list[Any] = [labels[name] for name in ("prompt_id", "sample", "name", "value")]
+    for prompt, sample, name, value in zip(*columns, strict=True):
         found.setdefault((prompt, None if pd.isna(sample) else int(sample)), {})[name] = value
     return lambda prompt, sample: {**found.get((prompt, None), {}), **found.get((prompt, sample), {})}
 
@@ -174,7 +172,7 @@ def _is_said(token: str, role: str) -> bool:
     return role not in ("special", "template") or token.strip() in (OPEN_THINKING, CLOSE_THINKING)
 
 
-def _check_text(store: "Store", frame: pd.DataFrame) -> None:
+def _check_text(store: "Store", frame: Any) -> None:
     if frame.empty:
         raise WorkbenchError(
             f"'{store.path}' holds no responses to classify; capture with generate=... or responses=..., or name a label."
