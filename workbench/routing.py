@@ -52,8 +52,11 @@ def route(
         logits = logits + edits.bias
     if edits.off is not None:
         logits = logits.masked_fill(edits.off, _MINUS_INF)
+    corrected = rule.correction_bias and correction is not None
+    if rule.score == "softmax" and rule.n_group == 1 and not corrected and edits.force is None:
+        return _softmax_top_k(rule, logits, top_k)
     scores = logits.softmax(-1) if rule.score == "softmax" else logits.sigmoid()
-    choice = scores + correction if rule.correction_bias and correction is not None else scores
+    choice = scores + correction if corrected else scores
     if edits.off is not None:
         choice = choice.masked_fill(edits.off, _MINUS_INF)
     if rule.n_group > 1:
@@ -68,6 +71,13 @@ def route(
         weights = scores.gather(-1, index)
     if rule.renormalise:
         weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
+    return Routing(weights * rule.scaling if rule.scaling != 1 else weights, index)
+
+
+def _softmax_top_k(rule: RoutingRule, logits: Tensor, top_k: int) -> Routing:
+    """The same with fewer operations: softmax is monotone, and renormalised over the selected it is theirs alone."""
+    best, index = logits.topk(top_k, dim=-1)
+    weights = best.softmax(-1) if rule.renormalise else (best - logits.logsumexp(-1, keepdim=True)).exp()
     return Routing(weights * rule.scaling if rule.scaling != 1 else weights, index)
 
 

@@ -3,8 +3,8 @@
 The experts of a layer are fused 3-D weights, so there is no module to hook per expert. But every backend ends in
 `output * weights`, and the weights come from the argument we can reach. `SlotWeights` is that argument as a tensor subclass
 that carries the slot number of each element along through reshaping and sorting; at the product it hands (outputs, slots)
-to a sink, which may return other outputs, and what leaves the product is a plain tensor. No backend is registered, the
-config is not touched, and the result is bit-equal.
+to a sink, and what leaves the product is a plain tensor. No backend is registered, the config is not touched, and the
+result is bit-equal.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# sink(outputs [rows, hidden], slots [rows] = token * k + slot) -> outputs to use instead, or None to keep them
-Sink = Callable[[Tensor, Tensor], Tensor | None]
+# sink(outputs [rows, hidden], slots [rows] = token * k + slot)
+Sink = Callable[[Tensor, Tensor], None]
 
 _PRODUCTS = {torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply}
 _CASTS = {Tensor.to, Tensor.float, Tensor.type, Tensor.type_as, Tensor.bfloat16, Tensor.half, Tensor.double}
@@ -78,6 +78,5 @@ def _tapped(args: Any) -> list[Any]:
     plain = rider.as_subclass(Tensor)
     is_outputs = isinstance(other, Tensor) and other.ndim == rider.ndim and rider.shape[-1] == 1 and other.ndim >= 2
     if is_outputs:
-        replaced = rider.sink(other, rider.slots.reshape(-1))
-        other = other if replaced is None else replaced
+        rider.sink(other, rider.slots.reshape(-1))
     return [plain, other] if rider is first else [other, plain]

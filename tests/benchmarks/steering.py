@@ -28,7 +28,12 @@ def generation(model: MoEModel, batch: int, new_tokens: int) -> Callable[[], obj
     def work() -> object:
         with torch.no_grad():
             return model.hf.generate(
-                ids, attention_mask=mask, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False, pad_token_id=0
+                ids,
+                attention_mask=mask,
+                max_new_tokens=new_tokens,
+                min_new_tokens=new_tokens,
+                do_sample=False,
+                pad_token_id=0,
             )
 
     return work
@@ -44,5 +49,7 @@ def steering_ratios(model: MoEModel, name: str, batch: int = 8, new_tokens: int 
             with steered(model, plan):
                 return bare()
 
-        rows.append(ratio(f"{name}: generate, {kind} in every layer", work, "bare generate", bare, pairs=pairs, limit=LIMIT))
+        rows.append(
+            ratio(f"{name}: generate, {kind} in every layer", work, "bare generate", bare, pairs=pairs, limit=LIMIT)
+        )
     return rows
