@@ -45,8 +45,8 @@ def judge(
 
 
 def _as_received(weights: torch.Tensor, specs: Sequence[Spec], tokens: Collection[int] | None) -> torch.Tensor:
-    """A muted expert is received with weight 0; its weight as such is the recorder's to tell."""
-    weights, muted = weights.clone(), [e for kind, e, _ in specs if kind == "mute" and e >= 0]
+    """A muted or replaced expert is received with weight 0; its weight as such is the recorder's to tell."""
+    weights, muted = weights.clone(), [e for kind, e, _ in specs if kind in ("mute", "replace") and e >= 0]
     inside = torch.tensor([tokens is None or t in tokens for t in range(len(weights))])
     for expert in muted:
         weights[inside, expert] = 0
