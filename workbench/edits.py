@@ -81,6 +81,11 @@ class Edit:
                 f"{self.kind} {self.expert}: a shared expert is not selected by the router; it can be muted, scaled, replaced."
             )
         _check_value(self)
+        # JSON and people write 8 for 8.0: one value, one type
+        if isinstance(self.value, tuple):
+            object.__setattr__(self, "value", tuple(map(float, self.value)))
+        elif isinstance(self.value, int):
+            object.__setattr__(self, "value", float(self.value))
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -111,7 +116,7 @@ class Edit:
         span = tuple(data["span"]) if data.get("span") else None
         positions = tuple((a, b) for a, b in data.get("positions", ()))
         scope = Scope(data.get("phase"), positions, span)  # pyright: ignore[reportArgumentType]
-        value = tuple(float(x) for x in value) if isinstance(value, list) else value
+        value = tuple(value) if isinstance(value, list) else value
         return cls(data["kind"], ExpertRef.parse(data["expert"]), value, scope)
 
 
@@ -125,11 +130,15 @@ def _check_value(edit: Edit) -> None:
     is_vector = isinstance(value, tuple)
     if edit.kind == "replace" and value == "mean":
         return
-    if is_vector != (edit.kind == "replace") or not all(isinstance(x, int | float) for x in numbers):
+    if is_vector != (edit.kind == "replace") or not all(map(_is_number, numbers)):
         wanted = "a vector as wide as the residual, or 'mean'" if edit.kind == "replace" else "one number"
         raise WorkbenchError(f"{name} needs {wanted}; it got {value!r:.60}.")
     if not all(abs(x) < float("inf") for x in numbers if x is not None and not isinstance(x, str)):
         raise WorkbenchError(f"{name} needs finite numbers; to take an expert out of the selection use off.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _print_value(value: float | Vector | str) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from workbench.anatomy import Anatomy
 
 _REF = re.compile(r"L(\d+)([ES])(\d+)")
+_MOST = 65536  # experts in one range: a slip of the finger must not fill the memory
 _RANGE = re.compile(r"L(\*|\d+)([ES])(\*|\d+)(?:-(\d+))?")
 
 
@@ -80,11 +81,14 @@ def _expand(part: str, anatomy: "Anatomy | None") -> Iterable[ExpertRef]:
     layer, kind, first, last = match.groups()
     if "*" in (layer, first) and anatomy is None:
         raise WorkbenchError(f"'{part}' uses *, which needs a model to say which layers and experts exist.")
-    return [
+    refs = [
         ExpertRef(n, e, kind == "S")
         for n in (anatomy.moe_layers if layer == "*" and anatomy else [int(layer)])
         for e in _numbers(part, n, kind, first, last, anatomy)
     ]
+    if not refs and anatomy is not None:
+        raise WorkbenchError(f"'{part}' names no expert: {anatomy.model} has none there.")
+    return refs
 
 
 def _numbers(
@@ -97,6 +101,12 @@ def _numbers(
         return [int(first)]
     if int(last) < int(first):
         raise WorkbenchError(f"'{part}' counts backwards; write the smaller expert first, like L12E3-7.")
+    if anatomy is not None:
+        anatomy.check_ref(ExpertRef(layer, int(last), kind == "S"))
+    if int(last) - int(first) >= _MOST:
+        raise WorkbenchError(
+            f"'{part}' names more than {_MOST} experts, and no layer has so many; write it like L12E3-7."
+        )
     return range(int(first), int(last) + 1)
 
 

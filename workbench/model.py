@@ -74,7 +74,7 @@ def load(
     hf.eval()
     known = _RUNTIMES.get(hf)
     runtime = known() if known is not None else None
-    if runtime is None:
+    if runtime is None or runtime.anatomy.weights != weights_fingerprint(hf):  # trained in place: another model now
         runtime = _runtime(hf, name, hub.get("revision"))
         _RUNTIMES[hf] = weakref.ref(runtime)
     model = MoEModel(hf, tokenizer, runtime)

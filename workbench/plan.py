@@ -144,8 +144,13 @@ class Plan:
             )
         try:
             data = json.loads(str(source) if is_text else Path(source).read_text(encoding="utf-8"))
-            return cls(tuple(Edit.from_dict(e) for e in data["edits"]), data.get("fingerprint"))
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+            fingerprint = data.get("fingerprint")
+            if not isinstance(fingerprint, str | None):
+                raise TypeError(f"fingerprint {fingerprint!r}")
+            return cls(tuple(Edit.from_dict(e) for e in data["edits"]), fingerprint)
+        except WorkbenchError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             where = "This text" if is_text else f"'{source}'"
             raise WorkbenchError(f"{where} is not a plan ({error}); it should be JSON with a list 'edits'.") from error
 

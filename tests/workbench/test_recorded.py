@@ -45,7 +45,9 @@ def assert_layer(model: MoEModel, layer: int, found: LayerRecord, hidden: Tensor
     weights = by_expert(found, found.weight, raw.shape[-1])
     assert relative(weights[clear], expected.weights[clear]) < CLOSE[dtype]
     own = outputs[rows, found.index]  # [rows, k, width], whatever was selected
-    assert found.output_l2 is not None and found.output_max_abs is not None and found.output_argmax is not None
+    assert found.output_l2 is not None
+    assert found.output_max_abs is not None
+    assert found.output_argmax is not None
     torch.testing.assert_close(found.output_l2.double(), own.norm(dim=-1), rtol=CLOSE[dtype], atol=1e-6)
     torch.testing.assert_close(found.output_max_abs.double(), own.abs().amax(-1), rtol=CLOSE[dtype], atol=1e-5)
     at = own.abs().gather(-1, found.output_argmax.long()[..., None])[..., 0]
@@ -65,7 +67,8 @@ def assert_shared(model: MoEModel, layer: int, found: LayerRecord, hidden: Tenso
         return
     (shared,) = found.shared
     torch.testing.assert_close(shared.weight.double(), expected.weight, rtol=CLOSE[dtype], atol=1e-6)
-    assert shared.size is not None and shared.vectors is not None
+    assert shared.size is not None
+    assert shared.vectors is not None
     torch.testing.assert_close(shared.size.l2.double(), expected.output.norm(dim=-1), rtol=CLOSE[dtype], atol=1e-6)
     torch.testing.assert_close(
         shared.size.max_abs.double(), expected.output.abs().amax(-1), rtol=CLOSE[dtype], atol=1e-4
@@ -173,7 +176,8 @@ def test_steered_and_recording_nest_in_either_order(name: str, dtype: str) -> No
         y = two.layers[layer]
         for part in ("index", "weight", "logits", "output_l2", "output_max_abs", "output_argmax"):
             assert torch.equal(getattr(x, part), getattr(y, part)), part
-        assert x.outputs is not None and y.outputs is not None
+        assert x.outputs is not None
+        assert y.outputs is not None
         assert all(torch.equal(p, q) for p, q in zip(x.outputs, y.outputs, strict=True))
     for layer, x in one.residual.items():
         assert all(p is q or torch.equal(p, q) for p, q in zip(x, two.residual[layer], strict=True))
@@ -183,7 +187,7 @@ def test_steered_and_recording_nest_in_either_order(name: str, dtype: str) -> No
 def test_recorded_under_a_plan_is_what_the_experts_received(name: str) -> None:
     model = families.get(name)
     ids = families.ids(model)
-    a, b, c, *_, z = watch(model, None, ids).layers[families.moe_layer(model)].busiest()
+    a, b, *_, z = watch(model, None, ids).layers[families.moe_layer(model)].busiest()
     plan = plan_of(model, [("off", a, None), ("force", z, None), ("scale", b, 2.0)])
     found, seen = record(model, ids, plan), watch(model, plan, ids).layers
     for layer, here in seen.items():
