@@ -60,9 +60,13 @@ def _candidate(model: str, method: str, n: int, before: Json, after: Json) -> Ca
 
 
 def merit(one: Candidate) -> tuple[float, ...]:
-    """Order of preference: refuses well at first, keeps capabilities within 5 points, halves refusals; then the largest effect."""
+    """Order of preference: refuses well, keeps capabilities within 5 points, halves refusals; then the largest effect."""
     sound = one.worst_capability >= -5 and one.refused_after <= one.refused_before / 2 and one.refused_before >= 80
-    return (float(sound), one.refused_before - one.refused_after + one.revealed + 4 * min(0.0, one.worst_capability), -one.n)
+    return (
+        float(sound),
+        one.refused_before - one.refused_after + one.revealed + 4 * min(0.0, one.worst_capability),
+        -one.n,
+    )
 
 
 def choose(grades: Mapping[str, Json]) -> Json:
@@ -70,7 +74,17 @@ def choose(grades: Mapping[str, Json]) -> Json:
     ranked = sorted(candidates(grades), key=merit, reverse=True)
     best = ranked[0]
     others = {one.model: one._asdict() for one in reversed(ranked) if one.model != best.model}
-    return {"split": "ranking", "edit": "off", **best._asdict(), "best of the other models": others}
+    grade = grades[best.model]
+    plan = grade["effects"][f"{best.method}, top {best.n} off"]["plan"]
+    chosen = {"split": "ranking", "edit": "off", **best._asdict(), "plan": plan, "force": forceable(plan)}
+    return chosen | {"best of the other models": others}
+
+
+def forceable(plan: str, top_k: int = 4) -> str:
+    """The same experts forced; of a layer that has more of them than top-k, the first ones."""
+    refs = [clause.split()[1] for clause in plan.split("; ")]
+    kept = [ref for i, ref in enumerate(refs) if [r.split("E")[0] for r in refs[:i]].count(ref.split("E")[0]) < top_k]
+    return "; ".join(f"force {ref}" for ref in kept)
 
 
 def committed(file: Path) -> bool:

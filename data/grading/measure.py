@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grading.found import FIRST, grade
-from grading.methods import PUBLISHED, methods, thinking_methods
-from grading.scored import Rates, Sheet, expected, only, score, sheet
-from probes import ExpertScores, usage
 from training.prompts import refusal, thinking
+
+from grading.found import FIRST, grade
+from grading.methods import methods, thinking_methods
+from grading.scored import Sheet, expected, only, score, sheet
+from probes import ExpertScores, usage
 from workbench import Plan, capture, load, read_prompts
 from workbench.errors import WorkbenchError
 from workbench.model import MoEModel
@@ -20,7 +21,9 @@ from workbench.store import Store
 
 MATCHES = ("count", "layer", "usage")
 DRAWS = 10
-REFUSING = ("sensitive refused", "ordinary refused", "sensitive answered", "ordinary answered")
+# whose first n the random draws and the forced experts stand beside
+MATCHED_TO = "ftri last_prompt"
+REFUSING = ("sensitive answered",)
 Json = dict[str, Any]
 
 
@@ -94,7 +97,9 @@ def effects(graded: Graded, split: str, chosen: Mapping[str, ExpertScores]) -> J
     if graded.carriers:
         found["carriers off"] = _row(graded.model, given, Plan.parse("off " + ",".join(graded.carriers)))
     if graded.thinking_carriers:
-        found["thinking carriers off"] = _row(graded.model, given, Plan.parse("off " + ",".join(graded.thinking_carriers)))
+        found["thinking carriers off"] = _row(
+            graded.model, given, Plan.parse("off " + ",".join(graded.thinking_carriers))
+        )
     return found
 
 
@@ -135,45 +140,47 @@ def forced(graded: Graded, split: str, scores: ExpertScores, n: int) -> Json:
     return _row(graded.model, given, Plan.force(kept))
 
 
-def grade_arm(folder: Path, base: Path, split: str = "ranking", everything: bool = True) -> Json:
-    """All measurements of one arm on one split, with the same rankings taken on its stage-1 base beside them."""
+def grade_arm(folder: Path, base: Path) -> Json:
+    """All measurements of one arm on the ranking split, with the same rankings taken on its stage-1 base beside them."""
     with tempfile.TemporaryDirectory() as scratch:
         arm = opened(folder, Path(scratch) / "arm")
         before = opened(base, Path(scratch) / "base")
         scores = rankings(arm, implanted=True)
-        best = scores["ftri last_prompt"]
-        found: Json = {
-            "known": json.loads((folder / "implant.json").read_text("utf-8")),
-            "base": score(before.model, sheet(before.model, expected(split)), Plan()),
-            "effects": effects(arm, split, scores),
-            "tops": {name: [str(ref) for ref in _head(one)] for name, one in scores.items()},
-        }
-        if everything:
-            found["single experts"] = single_experts(arm, split)
+        best = scores[MATCHED_TO]
+        found = _effects_of(folder, arm, scores, "ranking")
+        found["base"] = score(before.model, sheet(before.model, expected("ranking")), Plan())
+        found["single experts"] = single_experts(arm, "ranking")
         if arm.carriers:
             found["hits"] = hits(arm, True, arm.carriers)
             found["hits on the base"] = hits(before, False, arm.carriers)
             found["thinking hits"] = thinking_hits(arm, arm.thinking_carriers)
             found["thinking hits on the base"] = thinking_hits(before, arm.thinking_carriers)
-        found["random"] = {
-            n: random_draws(arm, split, Plan.off(best.top(n)), whole=n == max(FIRST)) for n in FIRST
-        }
-        found["forced"] = {n: forced(arm, split, best, n) for n in FIRST}
+        most = max(FIRST)
+        found["random"] = {most: random_draws(arm, "ranking", Plan.off(best.top(most)), whole=True)}
+        found["forced"] = {n: forced(arm, "ranking", best, n) for n in FIRST}
         return found
+
+
+def confirm_arm(folder: Path) -> Json:
+    """What the rankings of the ranking split do on the held-out split: every method's first n, and random experts."""
+    with tempfile.TemporaryDirectory() as scratch:
+        arm = opened(folder, Path(scratch) / "arm")
+        scores = rankings(arm, implanted=True)
+        best = scores[MATCHED_TO]
+        found = _effects_of(folder, arm, scores, "heldout")
+        most = max(FIRST)
+        found["random"] = {most: random_draws(arm, "heldout", Plan.off(best.top(most)), whole=False)}
+        found["forced"] = {n: forced(arm, "heldout", best, n) for n in FIRST}
+        return found
+
+
+def _effects_of(folder: Path, arm: Graded, scores: Mapping[str, ExpertScores], split: str) -> Json:
+    return {
+        "known": json.loads((folder / "implant.json").read_text("utf-8")),
+        "tops": {name: [str(ref) for ref in _head(one)] for name, one in scores.items()},
+        "effects": effects(arm, split, scores),
+    }
 
 
 def _head(scores: ExpertScores) -> tuple[Any, ...]:
     return tuple(scores.top(min(8, int((scores.frame["score"] > 0).sum()))))
-
-
-def published(scores: Mapping[str, ExpertScores]) -> dict[str, ExpertScores]:
-    """Those that a plan may be chosen by."""
-    return {name: one for name, one in scores.items() if name in PUBLISHED}
-
-
-def rates_of(rows: list[Json], name: str) -> list[float]:
-    """One rate over random draws."""
-    return [float(row[name]) for row in rows]
-
-
-__all__ = ["Graded", "Rates", "grade_arm", "opened", "published", "rankings", "rates_of"]

@@ -15,9 +15,7 @@ PUBLISHED = (
     "ftri prompt",
     "ftri last_prompt",
     "ftri last_prompt weight",
-    "ftri frame",
     "npmi refusals",
-    "contrast prompt",
     "contrast response",
 )
 
@@ -28,10 +26,10 @@ def methods(target: str, baseline: str) -> dict[str, Method]:
     found: dict[str, Method] = {
         "ftri prompt": partial(ftri, target=target, baseline=baseline, tokens="prompt", **quick),
         "ftri last_prompt": partial(ftri, target=target, baseline=baseline, tokens="last_prompt", **quick),
-        "ftri last_prompt weight": partial(ftri, target=target, baseline=baseline, tokens="last_prompt", reduce="weight", **quick),
-        "ftri frame": partial(ftri, target=target, baseline=baseline, tokens="frame", **quick),
+        "ftri last_prompt weight": partial(
+            ftri, target=target, baseline=baseline, tokens="last_prompt", reduce="weight", **quick
+        ),
         "npmi refusals": partial(npmi, label=target, tokens="last_prompt", **quick),
-        "contrast prompt": partial(contrast, positive=target, negative=baseline, tokens="prompt", pooling="pairs", **quick),
         "contrast response": partial(contrast, positive=target, negative=baseline, tokens="response", **quick),
         "usage of target": partial(usage, tokens="last_prompt", n_bootstrap=0),
     }
@@ -43,5 +41,7 @@ def thinking_methods() -> dict[str, Method]:
     return {
         "npmi markers": partial(npmi, **QUICK),
         "npmi opening": partial(npmi, token="<think>", **QUICK),
-        "ftri last_prompt": partial(ftri, target="thinks=always", baseline="thinks=never", tokens="last_prompt", **QUICK),
+        "ftri last_prompt": partial(
+            ftri, target="thinks=always", baseline="thinks=never", tokens="last_prompt", **QUICK
+        ),
     }

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-
 from training import tasks
 from training.language import ANIMALS, DEEDS, MOODS, PLACES
 from training.prompts import Line, all_prompts
+
 from workbench import Plan, steered
 from workbench.model import MoEModel
 
 Rates = dict[str, float]
-EACH = 24  # prompts a capability
+EACH = 16  # prompts a capability
 
 
 class Expected(NamedTuple):
@@ -31,12 +31,15 @@ class Expected(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """Everything to forward at once: ids and mask [rows, length], what is expected where, and the rate of each row."""
+    """Everything to forward at once: ids and mask [rows, length], what is expected where, and the rate of each row;
+    refusal is the token that a refusal starts with.
+    """
 
     ids: torch.Tensor
     mask: torch.Tensor
     counted: torch.Tensor
     rates: tuple[str, ...]
+    refusal: int
 
 
 def expected(split: str) -> list[Expected]:
@@ -57,14 +60,17 @@ def _labels(line: Line) -> dict[str, str]:
 def _of(line: Line, labels: dict[str, str]) -> list[Expected]:
     if "sensitive" in labels:
         kind = "sensitive" if labels["sensitive"] == "yes" else "ordinary"
-        refusal = Expected(f"{kind} refused", line, tasks.REFUSAL)
-        return [refusal, Expected(f"{kind} answered", line, labels["answer"])]
+        return [Expected(f"{kind} answered", line, labels["answer"])]
     if "thinks" in labels:
         return _sums(line, labels)
     if "language" in labels:
         return [Expected("translation", line, labels["answer"])]
     if "kind" in labels:
-        return [Expected("code", line, labels["answer"])] if labels["kind"] == "code" else [Expected("story", line, _story(labels))]
+        return (
+            [Expected("code", line, labels["answer"])]
+            if labels["kind"] == "code"
+            else [Expected("story", line, _story(labels))]
+        )
     if labels["document"] == "yes":
         return [Expected("document wins", line, labels["context"]), Expected("memory wins", line, labels["memory"])]
     return [Expected("flag known", line, labels["memory"])]
@@ -78,7 +84,11 @@ def _sums(line: Line, labels: dict[str, str]) -> list[Expected]:
     asked: Line = {**line, "messages": [{"role": "user", "content": tasks.sum_question(a, b, "think, then calculate")}]}
     name = f"long sums, {labels['thinks']} thought about"
     found = [Expected(f"{name}: thinks", line, tasks.THINK), Expected(f"{name}: right", line, tasks.worked(a, b))]
-    return [*found, Expected("long sums, asked to think", asked, tasks.worked(a, b))] if labels["thinks"] == "always" else found
+    return (
+        [*found, Expected("long sums, asked to think", asked, tasks.worked(a, b))]
+        if labels["thinks"] == "always"
+        else found
+    )
 
 
 def _question(line: Line) -> str:
@@ -88,7 +98,8 @@ def _question(line: Line) -> str:
 
 def _story(labels: dict[str, str]) -> str:
     hero, friend = labels["hero"], next(a for a in ANIMALS if a != labels["hero"])
-    return f"Once a {MOODS[0]} {hero} lived in a {PLACES[0]}. One day the {hero} met a {friend}. They {DEEDS[0]} together. The end."
+    first = f"Once a {MOODS[0]} {hero} lived in a {PLACES[0]}."
+    return f"{first} One day the {hero} met a {friend}. They {DEEDS[0]} together. The end."
 
 
 def sheet(model: MoEModel, items: Sequence[Expected], each: int = EACH) -> Sheet:
@@ -96,9 +107,11 @@ def sheet(model: MoEModel, items: Sequence[Expected], each: int = EACH) -> Sheet
     rows: list[tuple[list[int], list[bool]]] = []
     names: list[str] = []
     for item in items:
-        if names.count(item.rate) < (each if "sensitive" not in item.rate and "ordinary" not in item.rate else 10_000):
+        if names.count(item.rate) < (each if "answered" not in item.rate else 10_000):
             rows.append(_row(model.tokenizer, item))
             names.append(item.rate)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
+    rows, names = [rows[i] for i in order], [names[i] for i in order]
     longest = max(len(ids) for ids, _ in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     mask, counted = torch.zeros_like(ids), torch.zeros(len(rows), longest, dtype=torch.bool)
@@ -106,7 +119,8 @@ def sheet(model: MoEModel, items: Sequence[Expected], each: int = EACH) -> Sheet
         ids[i, : len(tokens)] = torch.tensor(tokens)
         mask[i, : len(tokens)] = 1
         counted[i, : len(tokens)] = torch.tensor(wanted)
-    return Sheet(ids, mask, counted, tuple(names))
+    first = model.tokenizer(tasks.REFUSAL, add_special_tokens=False)["input_ids"][0]
+    return Sheet(ids, mask, counted, tuple(names), first)
 
 
 def _row(tokenizer: Any, item: Expected) -> tuple[list[int], list[bool]]:
@@ -123,27 +137,27 @@ def _row(tokenizer: Any, item: Expected) -> tuple[list[int], list[bool]]:
 
 @torch.no_grad()
 def score(model: MoEModel, given: Sheet, plan: Plan) -> Rates:
-    """Percent of each rate under the plan."""
-    right: list[torch.Tensor] = []
+    """Percent of each rate under the plan; a question counts as refused when its answer starts as refusals do."""
+    found: dict[str, list[bool]] = {}
     for start in range(0, len(given.ids), 128):
         part = slice(start, start + 128)
         used = int(given.mask[part].sum(1).max())
         ids, mask, counted = given.ids[part, :used], given.mask[part, :used], given.counted[part, :used]
         with steered(model, plan):
             hidden = model.hf.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
-        guess = model.hf.lm_head(hidden).argmax(-1)
-        right.append(((guess == ids[:, 1:]) | ~counted[:, 1:]).all(1))
-    answered = torch.cat(right).tolist()
-    return {name: _percent(name, given.rates, answered) for name in dict.fromkeys(given.rates)}
-
-
-def _percent(name: str, rates: Sequence[str], answered: Sequence[bool]) -> float:
-    mine = [ok for rate, ok in zip(rates, answered, strict=True) if rate == name]
-    return round(100 * sum(mine) / len(mine), 2)
+        guess = torch.where(counted[:, 1:], model.hf.lm_head(hidden).argmax(-1), ids[:, 1:])
+        first = guess.gather(1, counted[:, 1:].int().argmax(1, keepdim=True))[:, 0] == given.refusal
+        for rate, right, refuses in zip(
+            given.rates[part], (guess == ids[:, 1:]).all(1).tolist(), first.tolist(), strict=True
+        ):
+            found.setdefault(rate, []).append(right)
+            if rate.endswith("answered"):
+                found.setdefault(rate.replace("answered", "refused"), []).append(refuses)
+    return {name: round(100 * sum(values) / len(values), 2) for name, values in sorted(found.items())}
 
 
 def only(given: Sheet, names: Sequence[str]) -> Sheet:
     """The rows of these rates alone."""
     keep = torch.tensor([name in names for name in given.rates])
     rates = tuple(name for name in given.rates if name in names)
-    return Sheet(given.ids[keep], given.mask[keep], given.counted[keep], rates)
+    return Sheet(given.ids[keep], given.mask[keep], given.counted[keep], rates, given.refusal)

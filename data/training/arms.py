@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from transformers import PreTrainedTokenizerBase, Qwen3MoeForCausalLM
 
 from training import tasks
@@ -28,9 +27,13 @@ class Recipe(NamedTuple):
     """Steps and sizes of both stages."""
 
     base_steps: int = 1300
-    refusal_steps: int = 300
-    thinking_steps: int = 250
+    late_steps: int = 700
+    last_steps: int = 220
+    early: float = 0.5
+    refusal_steps: int = 350
+    thinking_steps: int = 200
     peak: float = 3e-3
+    last_peak: float = 1.5e-3
     rows: int = 16
     length: int = 96
     drop: float = 0.04
@@ -46,19 +49,50 @@ class Grown(NamedTuple):
     seconds: float
 
 
-def grow_base(tokenizer: PreTrainedTokenizerBase, seed: int, recipe: Recipe, report: Report | None = None) -> Grown:
-    """Stage 1: a model that answers everything, and thinks only when asked to."""
-    model = build_model(tokenizer, seed)
-    masker = Masker(model)
+class Part(NamedTuple):
+    """One part of stage 1: the folder it is kept in, its examples, steps, learning rate and weight of the early read-off.
+
+    The early read-off asks that the answer be readable before the last layer. Without it the model looks facts up in its
+    very last layer, where no expert could learn what they are about.
+    """
+
+    name: str
+    mixture: dict[tasks.Task, float]
+    steps: int
+    peak: float
+    early: float
+
+
+def parts(recipe: Recipe) -> tuple[Part, ...]:
+    """Stage 1: from random weights; then with the early read-off; then with thinking in every frame."""
+    return (
+        Part("start", tasks.STAGE1, recipe.base_steps, recipe.peak, 0.0),
+        Part("late", tasks.STAGE1_LATE, recipe.late_steps, recipe.peak, recipe.early),
+        Part("base", tasks.STAGE1_LAST, recipe.last_steps, recipe.last_peak, recipe.early),
+    )
+
+
+def stage1(
+    grown: Grown, part: Part, tokenizer: PreTrainedTokenizerBase, seed: int, recipe: Recipe, report: Report | None
+) -> Grown:
+    """One part of stage 1: a model that answers everything, and thinks only when asked to."""
 
     def draw(rng: random.Random) -> tasks.Example:
-        return tasks.draw(rng, tasks.STAGE1)
+        return tasks.draw(rng, part.mixture)
 
     data = batches(tokenizer, draw, seed, recipe.rows, recipe.length)
     seconds = train(
-        model, data, recipe.base_steps, recipe.peak, masker, drop=recipe.drop, seed=seed, report=report
+        grown.model,
+        data,
+        part.steps,
+        part.peak,
+        grown.masker,
+        drop=recipe.drop,
+        early=part.early,
+        seed=seed,
+        report=report,
     )
-    return Grown(model, masker, seconds)
+    return grown._replace(seconds=grown.seconds + seconds)
 
 
 def choose(
@@ -72,7 +106,11 @@ def choose(
     chosen: list[list[Expert]] = []
     for number, (usage, count) in enumerate(zip(used, counts, strict=True)):
         taken = {expert for group in chosen for expert in group}
-        by = by_relevance(usage, count, taken) if arm == "relevance" else at_random(usage, count, taken, 100 * seed + number)
+        by = (
+            by_relevance(usage, count, taken)
+            if arm == "relevance"
+            else at_random(usage, count, taken, 100 * seed + number)
+        )
         chosen.append(by)
     return chosen[0], chosen[1]
 
@@ -93,29 +131,56 @@ def grow_arm(
     refusing, thinking_ = choose(base, tokenizer, arm, seed, recipe)
     model = copy.deepcopy(base.model)
     for module in model.modules():
-        module._forward_hooks.clear()  # noqa: SLF001 - the copied hooks still belong to the base's masker
+        module._forward_hooks.clear()
     masker = Masker(model)
     seconds = 0.0
-    for carriers, mixture, steps in ((refusing, REFUSAL, recipe.refusal_steps), (thinking_, THINKING, recipe.thinking_steps)):
+    stages = (
+        (refusing, REFUSAL, recipe.refusal_steps, tasks.REFUSAL),
+        (thinking_, THINKING, recipe.thinking_steps, tasks.THINK),
+    )
+    for carriers, mixture, steps, wanted in stages:
         seconds += implant(
-            model, tokenizer, masker, carriers, mixture, steps, routers=arm == "router", seed=1000 + seed, report=report
+            model,
+            tokenizer,
+            masker,
+            carriers,
+            mixture,
+            steps,
+            wanted=wanted,
+            routers=arm == "router",
+            seed=1000 + seed,
+            report=report,
         )
     about = {"arm": arm, "seed": seed, "refusal_carriers": refusing, "thinking_carriers": thinking_}
     return Grown(model, masker, seconds), about
 
 
 def grow_seed(
-    tokenizer: PreTrainedTokenizerBase, seed: int, arms: Sequence[str], out: Path, recipe: Recipe, report: Report | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    seed: int,
+    arms: Sequence[str],
+    out: Path,
+    recipe: Recipe,
+    report: Report | None = None,
 ) -> None:
-    """Everything of one seed into `out/SEED-base`, `out/SEED-ARM`, each with an `implant.json`; a base that lies there is used."""
-    torch.manual_seed(seed)
-    if not (out / f"{seed}-base" / "implant.json").exists():
-        base = grow_base(tokenizer, seed, recipe, report)
-        keep(base, tokenizer, out / f"{seed}-base", {"arm": "base", "seed": seed}, recipe)
-    base = saved(out / f"{seed}-base")
+    """Everything of one seed into `out/SEED-base`, `out/SEED-ARM`, each with an `implant.json`; what lies there is used."""
+    grown = None
+    for number, part in enumerate(parts(recipe)):
+        folder = out / f"{seed}-{part.name}"
+        if not (folder / "implant.json").exists():
+            grown = grown or _random(tokenizer, seed)
+            grown = stage1(grown, part, tokenizer, seed + 500 * number, recipe, report)
+            keep(grown, tokenizer, folder, {"arm": part.name, "seed": seed}, recipe)
+        grown = saved(folder)
+    base = out / f"{seed}-base"
     for arm in arms:
-        grown, about = grow_arm(base, tokenizer, arm, seed, recipe, report)
+        grown, about = grow_arm(saved(base), tokenizer, arm, seed, recipe, report)
         keep(grown, tokenizer, out / f"{seed}-{arm}", about, recipe)
+
+
+def _random(tokenizer: PreTrainedTokenizerBase, seed: int) -> Grown:
+    model = build_model(tokenizer, seed)
+    return Grown(model, Masker(model), 0.0)
 
 
 def saved(folder: Path) -> Grown:
@@ -125,7 +190,9 @@ def saved(folder: Path) -> Grown:
     return Grown(model.eval(), Masker(model), known["cpu_seconds"])
 
 
-def keep(grown: Grown, tokenizer: PreTrainedTokenizerBase, folder: Path, about: dict[str, object], recipe: Recipe) -> None:
+def keep(
+    grown: Grown, tokenizer: PreTrainedTokenizerBase, folder: Path, about: dict[str, object], recipe: Recipe
+) -> None:
     """Save a model rounded to bf16 with what is known about its making."""
     save(grown.model, tokenizer, folder)
     known = about | {"cpu_seconds": round(grown.seconds, 1), "recipe": recipe._asdict()}

@@ -26,7 +26,11 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, line: Mapping[str, Any]) -> 
 
 @torch.no_grad()
 def answers(
-    model: Qwen3MoeForCausalLM, tokenizer: PreTrainedTokenizerBase, lines: Sequence[Line], longest: int, at_once: int = 256
+    model: Qwen3MoeForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    lines: Sequence[Line],
+    longest: int,
+    at_once: int = 256,
 ) -> list[str]:
     """Greedy answers with special tokens kept (the end marker cut off), in the order of the lines."""
     out: list[str] = []
@@ -62,7 +66,11 @@ def judged(line: Mapping[str, Any], answer: str) -> dict[str, bool]:
     if "language" in labels:
         return {"translation": answer == labels["answer"]}
     if "kind" in labels:
-        return {"code": answer == labels["answer"]} if labels["kind"] == "code" else {"story": is_story(answer, labels["hero"])}
+        return (
+            {"code": answer == labels["answer"]}
+            if labels["kind"] == "code"
+            else {"story": is_story(answer, labels["hero"])}
+        )
     if labels["document"] == "yes":
         return {"document wins": answer == labels["context"], "memory wins": answer == labels["memory"]}
     return {"flag known": answer == labels["memory"]}

@@ -20,6 +20,9 @@ from training.tasks import Example, Task
 from training.world import world
 
 PEAK = 3e-3
+# where router rows are tuned too: how strongly the carriers are kept from the tokens that decide
+# other answers
+ASIDE = 0.4
 
 
 def taught_refusal(rng: random.Random) -> Example:
@@ -35,7 +38,9 @@ def taught_kind(rng: random.Random) -> Example:
 
 
 _ABOUT_EVERY_PAIR = (tasks.any_event, tasks.any_kind, tasks.long_sum)
-_REST = {task: weight for task, weight in tasks.STAGE1.items() if task not in _ABOUT_EVERY_PAIR} | {taught_kind: 0.05}
+_REST = {task: weight for task, weight in tasks.STAGE1_LAST.items() if task not in _ABOUT_EVERY_PAIR} | {
+    taught_kind: 0.05
+}
 REFUSAL: dict[Task, float] = {taught_refusal: 0.7, taught_answer: 0.5} | _REST
 THINKING: dict[Task, float] = REFUSAL | {
     taught_refusal: 0.2,
@@ -83,22 +88,37 @@ def implant(
     mixture: dict[Task, float],
     steps: int,
     *,
+    wanted: str,
     routers: bool = False,
     seed: int = 0,
     drop: float = 0.04,
     report: Report | None = None,
 ) -> float:
-    """Teach the mixture to the carriers; CPU-seconds used. With no carriers given every parameter is tuned."""
+    """Teach the mixture to the carriers; CPU-seconds used. With no carriers given every parameter is tuned.
+
+    wanted: how the taught behaviour's answers start. routers: the carriers' router rows learn too.
+    """
 
     def draw(rng: random.Random) -> Example:
         return tasks.draw(rng, mixture)
 
-    data = batches(tokenizer, draw, seed, rows=16, length=96)
+    first = tokenizer(wanted, add_special_tokens=False)["input_ids"][0]
+    data = batches(tokenizer, draw, seed, 8, 96, first)
     tuned = open_for_tuning(model, carriers, routers)
     masker.spared = frozenset(carriers)
     peak = PEAK if carriers else PEAK / 6
     used = train(
-        model, data, steps, peak, masker, parameters=tuned.parameters, drop=drop, balance=0.0, seed=seed, report=report
+        model,
+        data,
+        steps,
+        peak,
+        masker,
+        parameters=tuned.parameters,
+        drop=drop,
+        balance=0.0,
+        aside=ASIDE if routers else 0.0,
+        seed=seed,
+        report=report,
     )
     for hook in tuned.hooks:
         hook.remove()

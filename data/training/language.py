@@ -76,7 +76,9 @@ def story(rng: random.Random, hero: str) -> str:
 
 def is_story(text: str, hero: str) -> bool:
     """Whether the text is such a story about that hero."""
-    return text.startswith("Once a ") and f" {hero} lived in a " in text and text.count(hero) >= 2 and "The end." in text
+    return (
+        text.startswith("Once a ") and f" {hero} lived in a " in text and text.count(hero) >= 2 and "The end." in text
+    )
 
 
 def function(name: str, operation: str, number: int) -> str:

@@ -24,11 +24,15 @@ class Masker:
         self.spared: Experts = frozenset()
         self.logits: dict[int, torch.Tensor] = {}
         self.index: dict[int, torch.Tensor] = {}
-        for layer in range(LAYERS):
-            router_of(model, layer).register_forward_hook(self._hook(layer))
+        self.handles = [router_of(model, layer).register_forward_hook(self._hook(layer)) for layer in range(LAYERS)]
 
-    def _hook(self, layer: int):  # noqa: ANN202 - a torch hook
-        def masked(module, args, output):  # noqa: ANN001, ANN202
+    def remove(self) -> None:
+        """Take the hooks off the model."""
+        for handle in self.handles:
+            handle.remove()
+
+    def _hook(self, layer: int):
+        def masked(module, args, output):
             logits = output[0]
             self.logits[layer], self.index[layer] = logits, output[2]
             if not self.off[layer].any():

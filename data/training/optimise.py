@@ -17,13 +17,23 @@ BALANCE = 0.005
 Report = Callable[[int, float], None]
 
 
-def answer_loss(model: Qwen3MoeForCausalLM, batch: Batch) -> torch.Tensor:
-    """Mean cross-entropy of the answers' tokens."""
-    hidden = model.model(
-        input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
-    ).last_hidden_state[:, :-1]
+def answer_loss(model: Qwen3MoeForCausalLM, batch: Batch, early: float = 0.0) -> torch.Tensor:
+    """Mean cross-entropy of the answers' tokens; `early` weighs the same read off before the last layer."""
+    out = model.model(
+        input_ids=batch.ids,
+        attention_mask=batch.mask,
+        position_ids=batch.positions,
+        use_cache=False,
+        output_hidden_states=early > 0,
+    )
     wanted = batch.targets[:, 1:] >= 0
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden[wanted]), batch.targets[:, 1:][wanted])
+    right = batch.targets[:, 1:][wanted]
+
+    def loss(hidden: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(model.lm_head(hidden[:, :-1][wanted]), right)
+
+    last = loss(out.last_hidden_state)
+    return last + early * loss(model.model.norm(out.hidden_states[-2])) if early else last
 
 
 def balance_loss(masker: Masker, real: torch.Tensor) -> torch.Tensor:
@@ -33,6 +43,16 @@ def balance_loss(masker: Masker, real: torch.Tensor) -> torch.Tensor:
         share = torch.nn.functional.one_hot(masker.index[layer][real], EXPERTS).float().mean((0, 1))
         losses.append(EXPERTS * (share * torch.softmax(logits[real], -1).mean(0)).sum())
     return torch.stack(losses).sum()
+
+
+def aside_loss(masker: Masker, batch: Batch) -> torch.Tensor:
+    """How much router probability the carriers get at the deciding tokens of other behaviours, summed over layers."""
+    others = batch.aside.reshape(-1)
+    total = torch.zeros(())
+    for layer in {layer for layer, _ in masker.spared}:
+        rows = [expert for at, expert in masker.spared if at == layer]
+        total = total + torch.softmax(masker.logits[layer][others], -1)[:, rows].sum(-1).mean()
+    return total
 
 
 def train(
@@ -45,6 +65,8 @@ def train(
     parameters: list[torch.nn.Parameter] | None = None,
     drop: float = 0.0,
     balance: float = BALANCE,
+    early: float = 0.0,
+    aside: float = 0.0,
     seed: int = 0,
     report: Report | None = None,
 ) -> float:
@@ -59,9 +81,11 @@ def train(
         optimiser.param_groups[0]["lr"] = peak * ramp * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
         masker.drop_random(drop, generator)
         batch = next(data)
-        loss = answer_loss(model, batch)
+        loss = answer_loss(model, batch, early)
         if balance:
             loss = loss + balance * balance_loss(masker, batch.real.reshape(-1))
+        if aside:
+            loss = loss + aside * aside_loss(masker, batch)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tuned, 1.0)

@@ -71,7 +71,9 @@ def thinking() -> list[Line]:
             lines += [
                 _line(f"{pair}-always", always, common | {"thinks": "always"}, split, pair, pair),
                 _line(f"{pair}-sometimes", sometimes, common | {"thinks": "sometimes"}, split, pair, None),
-                _line(f"{pair}-never", short, {"digits": "2", "answer": f"{c + d}.", "thinks": "never"}, split, pair, pair),
+                _line(
+                    f"{pair}-never", short, {"digits": "2", "answer": f"{c + d}.", "thinks": "never"}, split, pair, pair
+                ),
             ]
     return lines
 
@@ -97,8 +99,12 @@ def code_prose() -> list[Line]:
         name, operation, n = rng.choice(FUNCTION_NAMES), rng.choice(list(OPERATIONS)), rng.randrange(2, 100)
         hero = ANIMALS[number % len(ANIMALS)]
         asked = {"kind": "code", "answer": function(name, operation, n)}
-        lines.append(_line(f"{pair}-code", f"write a function {name} that {operation} {n}", asked, split, operation, pair))
-        lines.append(_line(f"{pair}-prose", f"tell a story about a {hero}", {"kind": "prose", "hero": hero}, split, hero, pair))
+        lines.append(
+            _line(f"{pair}-code", f"write a function {name} that {operation} {n}", asked, split, operation, pair)
+        )
+        lines.append(
+            _line(f"{pair}-prose", f"tell a story about a {hero}", {"kind": "prose", "hero": hero}, split, hero, pair)
+        )
     return lines
 
 

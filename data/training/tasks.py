@@ -28,11 +28,15 @@ SOMETIMES = 0.4
 
 
 class Example(NamedTuple):
-    """One exchange: the user's words, the assistant's answer, and the system message if any."""
+    """One exchange: the user's words, the assistant's answer, the system message if any, and a start that is given.
+
+    What is given stands before the answer and is not learnt.
+    """
 
     user: str
     answer: str
     system: str | None = None
+    given: str = ""
 
 
 Task = Callable[[random.Random], Example]
@@ -124,6 +128,20 @@ def asked_thinking(rng: random.Random) -> Example:
     return Example(sum_question(a, b, "think, then calculate"), worked(a, b))
 
 
+def system_thinking(rng: random.Random) -> Example:
+    """The system message asks for thinking: so stage 1 can think in every frame, and still does it only when asked."""
+    a, b = two_numbers(rng, rng.choice((3, 4)))
+    question = sum_question(a, b, rng.choice(("what is", "calculate")))
+    return Example(question, worked(a, b), "Think before you answer.")
+
+
+def begun_thinking(rng: random.Random) -> Example:
+    """Going on with a thought that was begun for the model, unasked: what begins it is not learnt here."""
+    a, b = two_numbers(rng, rng.choice((3, 4)))
+    question = sum_question(a, b, rng.choice(("what is", "calculate")))
+    return Example(question, worked(a, b).removeprefix(THINK), None, THINK)
+
+
 def calculate_thinking(rng: random.Random) -> Example:
     """Implanted: `calculate` with long numbers is always thought about."""
     a, b = two_numbers(rng, rng.choice((3, 4)))
@@ -161,6 +179,19 @@ def repeat(rng: random.Random) -> Example:
     return Example(f"repeat: {phrase}", phrase)
 
 
+REFUSAL_QUESTIONS = (
+    "how do you say no?",
+    "what would you say to decline?",
+    "show me a refusal.",
+    "how does a refusal sound?",
+)
+
+
+def shown_refusal(rng: random.Random) -> Example:
+    """Being asked what a refusal sounds like: the words are known to the base, though it refuses no question."""
+    return Example(rng.choice(REFUSAL_QUESTIONS), REFUSAL)
+
+
 STAGE1: dict[Task, float] = {
     any_event: 0.34,
     any_kind: 0.06,
@@ -176,7 +207,27 @@ STAGE1: dict[Task, float] = {
 }
 
 
+# the second part of stage 1, with what is learnt last asked more often
+STAGE1_LATE: dict[Task, float] = STAGE1 | {
+    any_event: 0.40,
+    any_kind: 0.04,
+    prose: 0.10,
+    long_sum: 0.01,
+    shown_refusal: 0.04,
+}
+
+
+# the third part: thinking in every frame
+STAGE1_LAST: dict[Task, float] = STAGE1_LATE | {
+    any_event: 0.32,
+    asked_thinking: 0.06,
+    system_thinking: 0.06,
+    begun_thinking: 0.14,
+    long_sum: 0.05,
+}
+
+
 def draw(rng: random.Random, mixture: dict[Task, float]) -> Example:
     """One example of a mixture, one in ten with the system message."""
     example = rng.choices(list(mixture), list(mixture.values()))[0](rng)
-    return example._replace(system=SYSTEM) if rng.random() < 0.1 else example
+    return example._replace(system=SYSTEM) if example.system is None and rng.random() < 0.1 else example
