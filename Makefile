@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test quick gpu lint format app bench clean
+.PHONY: help demo test quick gpu lint format docs app bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -35,6 +35,9 @@ lint: $(VENV)/dev.stamp ## style, format, types and the direction of imports
 format: $(VENV)/dev.stamp ## put the code into the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/dev.stamp ## docs/cli.md and the README's file list, from the code
+	$(BIN)/python docs/generate.py
 
 app: $(VENV)/app.stamp ## the page in a browser, on this machine only
 	$(BIN)/workbench app

@@ -63,7 +63,13 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Findings:
-    """All of it. `choice` maps n to the refusals left on the ranking split; `implanted` is empty where it is not known."""
+    """All of it.
+
+    left, left_base  refusals of sensitive prompts of the ranking split, by n and of the base: what chooses n
+    is_committed     whether n was chosen before, on the ranking split, and committed with the model
+    forced           the opposite edit on the chosen experts, where it can be done; else `notes` say why not
+    implanted        experts that training tuned, by behaviour; empty where that is not known
+    """
 
     model: str
     fingerprint: str
@@ -74,16 +80,17 @@ class Findings:
     thinking: Ranking
     extremes: Ranking
     residual: tuple[tuple[int, float], ...]
-    choice: dict[int, float]
-    choice_base: float
+    left_base: float
+    left: dict[int, float]
+    is_committed: bool
     chosen: int
     arms: tuple[Arm, ...]
     thinking_arm: Arm
     forced: Arm | None
-    implanted: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
     seconds: dict[str, float]
     versions: dict[str, str]
+    implanted: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @property
     def arm(self) -> Arm:

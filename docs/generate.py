@@ -1,0 +1,117 @@
+"""Writes what the docs say about the code: docs/cli.md from `--help`, the README's file list from docstrings (`make docs`)."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+COLUMNS = 100
+START, END = "<!-- files, written by make docs -->", "<!-- end of files -->"
+# files that are not Python, by pattern; the first that fits. A file without a line here fails the test.
+LINES = {
+    "README.md": "what you are reading",
+    "CHANGELOG.md": "what a user can now do, and what was tried without success",
+    "CONTRIBUTING.md": "the daily commands and the habits",
+    "LICENSE": "Apache-2.0",
+    "Makefile": "`make demo`, `make test` and the daily commands",
+    "constraints.txt": "the exact versions that the tests ran with",
+    "pyproject.toml": "packages, dependencies, linters, tests, import contracts",
+    ".gitignore": "what never enters the repository: environments, stores, runs",
+    ".ci/run": "what CI runs: `make test`",
+    "docs/cli.md": "every command's help",
+    "docs/report.png": "a picture of the demo's report",
+    "app/templates/report.html": "the demo's report as a template",
+    "data/demo-model/README.md": "the model card: behaviours, every seed and arm, grades",
+    "data/demo-model/choice.json": "score, variant, n and edit, chosen on the ranking split",
+    "data/demo-model/implant.json": "the experts that training tuned: the truth to grade by",
+    "data/demo-model/*": "the bundled model, as transformers saves one",
+    "data/prompts/README.md": "what the prompt files hold, and what held out means",
+    "data/prompts/*.jsonl": "prompts with labels, pairs, splits and clusters",
+    "data/grading/*.md": "the words of the model card around its measured tables",
+    "data/results/*": "grades of every trained seed and arm",
+    "notebooks/*": "a worked analysis",
+}
+
+
+def cli_reference() -> str:
+    """Every command's help as one Markdown page."""
+    os.environ["COLUMNS"] = str(COLUMNS)
+    from typer.main import get_command
+    from workbench_app.cli import app
+
+    parts = [
+        "# The command line",
+        "",
+        "Made from the commands' own `--help` by `make docs`; a test holds it to that.",
+        "",
+    ]
+    for name, command, context in commands(get_command(app), "workbench"):
+        text = "\n".join(line.rstrip() for line in command.get_help(context).strip().splitlines())
+        parts += [f"## {name}", "", "```text", text, "```", ""]
+    return "\n".join(parts)
+
+
+def commands(command: Any, name: str, parent: Any = None) -> Iterator[tuple[str, Any, Any]]:
+    """The command and those below it, each with its full name and a context to print its help in."""
+    context = command.context_class(command, info_name=name.split()[-1], parent=parent)
+    context.terminal_width, context.max_content_width = COLUMNS, COLUMNS
+    yield name, command, context
+    for sub in getattr(command, "commands", {}):
+        yield from commands(command.commands[sub], f"{name} {sub}", context)
+
+
+def file_list() -> str:
+    """One line for every tracked file, folder by folder."""
+    lines: list[str] = []
+    folder = None
+    for path in tracked():
+        if path.parent != folder:
+            folder = path.parent
+            lines += ["", f"**{'/' if str(folder) == '.' else f'{folder}/'}**", ""]
+        lines.append(f"- `{path.name}`: {describe(path)}")
+    return "\n".join(lines).strip() + "\n"
+
+
+def tracked() -> list[Path]:
+    """Files that are in git, those of the root first."""
+    said = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = [Path(line) for line in said.splitlines() if (ROOT / line).exists()]
+    return sorted(paths, key=lambda p: (len(p.parts) > 1, str(p.parent), p.name))
+
+
+def describe(path: Path) -> str:
+    """The first sentence of a Python file's docstring, or the line written above."""
+    for pattern, line in LINES.items():
+        if fnmatch(str(path), pattern):
+            return line
+    if path.suffix != ".py":
+        raise ValueError(f"{path} has no line in docs/generate.py; add one to LINES.")
+    text = ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8"))) or ""
+    if not text and not (ROOT / path).read_text(encoding="utf-8").strip():
+        return "(makes the folder a package)"
+    if not text:
+        raise ValueError(f"{path} has no docstring; its first sentence is what the README says about it.")
+    return re.split(r"(?<=[.!?])\s", " ".join(text.split()))[0].rstrip(".")
+
+
+def with_files(readme: str) -> str:
+    """The README with its file list exchanged for the present one."""
+    before, rest = readme.split(START)
+    return f"{before}{START}\n\n{file_list()}\n{END}{rest.split(END)[1]}"
+
+
+def main() -> None:
+    """Writes both."""
+    (ROOT / "docs" / "cli.md").write_text(cli_reference(), encoding="utf-8")
+    readme = ROOT / "README.md"
+    readme.write_text(with_files(readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
