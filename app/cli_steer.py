@@ -128,6 +128,8 @@ def compare(
     asked = read_prompts(prompts).filter(split=split)
     kept = None if store is None else open_store(store)
     loaded = open_model(model, device, dtype)
+    if kept is not None:
+        loaded.anatomy.check_same(kept.anatomy.fingerprint, f"The store '{store}'")
     edits = {"off": off, "drop": drop, "mute": mute, "force": force, "scale": scale, "bias": bias}
     chosen = plan_from(loaded.anatomy, plan, edits)
     names = metric or ["refused"]

@@ -36,8 +36,8 @@ def run(out: Path, json: bool = False, source: str = "demo") -> Findings:
     with stages(units()) as work:
         found = _work(model, out, work)
     found = replace(found, implanted=implanted() if source == "demo" else {})
-    write_report(found, out / "report.html")
     (out / "findings.json").write_text(jsonlib.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
+    write_report(found, out / "report.html")
     if json:
         print_json(found.to_dict())
     else:

@@ -60,6 +60,8 @@ def _parts(found: Findings) -> dict[str, Any]:
         "thinking_effects": [(c, found.thinking_arm.effect(c.name)) for c in CHECKS if c.prompts == "thinking"],
         "n_super": sum("super expert" in row["flags"].split("; ") for row in found.extremes.rows),
         "hits": [e for e in arm.experts if e in found.implanted.get("refusal", ())],
+        "implanted_refusal": found.implanted.get("refusal", ()),
+        "implanted_thinking": found.implanted.get("thinking", ()),
         "total_seconds": sum(found.seconds.values()),
     }
 
