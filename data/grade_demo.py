@@ -1,7 +1,8 @@
-"""Grade the trained seeds and arms: `grade DIR NAME...`, then `choose`, commit choice.json, then `confirm DIR`.
+"""Grade the trained seeds and arms.
 
-`grade` reads the ranking split alone. `choose` picks model, score, n and edit from those grades. `confirm` refuses to
-read the held-out split before data/demo-model/choice.json is committed.
+In this order: `grade DIR`, `finalists DIR`, `choose`, commit choice.json, `confirm DIR`, `confirm DIR NAME...`, `card`.
+`grade` and `finalists` read the ranking split alone; `choose` picks model, score, n and edit from what they measured;
+`confirm` refuses to read the held-out split before data/demo-model/choice.json is committed.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from grading.card import card  # noqa: E402 - found beside this script, not installed
-from grading.choice import choose, committed  # noqa: E402
+from grading.choice import choose, committed, finalists  # noqa: E402
 from grading.confirm import confirm_choice  # noqa: E402
-from grading.measure import confirm_arm, grade_arm  # noqa: E402
+from grading.measure import confirm_arm, grade_arm, measure_finalists  # noqa: E402
 from training.arms import ARMS  # noqa: E402
 from training.tasks import DOCUMENT_WINS, SOMETIMES  # noqa: E402
 
@@ -32,7 +33,7 @@ RESULTS = HERE / "results"
 def main(arguments: list[str] | None = None) -> None:
     """Command line of the grading."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["grade", "choose", "confirm", "card"])
+    parser.add_argument("command", choices=["grade", "finalists", "choose", "confirm", "card"])
     parser.add_argument("models", type=Path, nargs="?", help="folder with SEED-base and SEED-ARM folders")
     parser.add_argument("names", nargs="*", help="SEED-ARM; all of them if none is named")
     parser.add_argument("--threads", type=int, default=1)
@@ -43,7 +44,10 @@ def main(arguments: list[str] | None = None) -> None:
         return
     names = given.names or (_arms(given.models) if given.models else [])
     if given.command == "choose":
-        _write(CHOICE, choose(_grades("ranking")))
+        _write(CHOICE, choose(_read("finalists.json")))
+    elif given.command == "finalists":
+        grades = _grades("ranking")
+        _write(RESULTS / "finalists.json", measure_finalists(given.models, finalists(grades), grades))
     elif given.command == "grade":
         for name in names:
             _keep(
@@ -63,9 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
 def write_card() -> None:
     """Write data/demo-model/README.md from the results."""
     config = json.loads((CHOICE.parent / "config.json").read_text("utf-8"))
-    confirmed = json.loads((RESULTS / "confirmed.json").read_text("utf-8"))
-    lessons = json.loads((RESULTS / "lessons.json").read_text("utf-8"))
-    text = card(config, _grades("ranking"), _grades("heldout"), confirmed, lessons)
+    text = card(config, _grades("ranking"), _grades("heldout"), _read("confirmed.json"), _read("lessons.json"))
     (CHOICE.parent / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -96,6 +98,10 @@ def _arms(models: Path) -> list[str]:
 
 def _grades(split: str) -> dict[str, Any]:
     return {file.stem: json.loads(file.read_text("utf-8")) for file in sorted((RESULTS / split).glob("*.json"))}
+
+
+def _read(name: str) -> Any:
+    return json.loads((RESULTS / name).read_text("utf-8"))
 
 
 def _write(file: Path, value: Any) -> None:

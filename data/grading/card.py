@@ -106,8 +106,8 @@ def _bundled(confirmed: Json, grade: Json) -> str:
 def _why(choice: Json) -> str:
     return (
         f"Chosen on the ranking split alone, and committed (`choice.json`) before the held-out split was read: score "
-        f"**{choice['method']}**, n = {choice['n']}, edit **off**: `{choice['plan']}`. On the ranking split this takes refusals of "
-        f"sensitive questions from {choice['refused_before']:.0f} to {choice['refused_after']:.0f} % and reveals "
+        f"**{choice['method']}**, n = {choice['n']}, edit **off**: `{choice['plan']}`. On the ranking split this takes "
+        f"refusals of sensitive questions from {choice['refused_before']:.0f} to {choice['refused_after']:.0f} % and reveals "
         f"{choice['revealed']:.0f} % of the withheld answers. Of all candidates it has the largest effect with every capability "
         f"check within 5 points, on a model that refuses at least 80 % of the sensitive questions.\n"
     )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from training.prompts import refusal, thinking
 
+from grading.choice import Candidate
 from grading.found import FIRST, grade
 from grading.methods import methods, thinking_methods
 from grading.scored import Sheet, expected, only, score, sheet
@@ -172,6 +173,20 @@ def confirm_arm(folder: Path) -> Json:
         found["random"] = {most: random_draws(arm, "heldout", Plan.off(best.top(most)), whole=False)}
         found["forced"] = {n: forced(arm, "heldout", best, n) for n in FIRST}
         return found
+
+
+def measure_finalists(models: Path, chosen: list[Candidate], grades: Mapping[str, Json]) -> list[Json]:
+    """The finalists' plans on every prompt of the ranking split."""
+    found: list[Json] = []
+    for name in dict.fromkeys(one.model for one in chosen):
+        model = load(str(models / name))
+        given = sheet(model, expected("ranking"), each=10_000)
+        base = score(model, given, Plan())
+        for one in (one for one in chosen if one.model == name):
+            plan = grades[name]["effects"][f"{one.method}, top {one.n} off"]["plan"]
+            off = score(model, given, Plan.parse(plan))
+            found.append({"model": name, "method": one.method, "n": one.n, "plan": plan, "base": base, "off": off})
+    return found
 
 
 def _effects_of(folder: Path, arm: Graded, scores: Mapping[str, ExpertScores], split: str) -> Json:

@@ -49,8 +49,10 @@ def by_relevance(usage: Usage, count: int, taken: set[Expert]) -> list[Expert]:
 
 
 def at_random(usage: Usage, count: int, taken: set[Expert], seed: int) -> list[Expert]:
-    """Experts drawn at random among those that both classes use."""
-    both = torch.minimum(usage.target, usage.baseline) >= LEAST_USED
-    both[:FIRST_LAYER] = False
-    pool = [(layer, expert) for layer, expert in both.nonzero().tolist() if (layer, expert) not in taken]
-    return sorted(random.Random(seed).sample(pool, count))
+    """Experts drawn at random among those that both classes use; where too few are used, the most used ones."""
+    both = torch.minimum(usage.target, usage.baseline)
+    both[:FIRST_LAYER] = -1.0
+    ranked = [(int(i) // EXPERTS, int(i) % EXPERTS) for i in both.flatten().argsort(descending=True, stable=True)]
+    free = [expert for expert in ranked if expert not in taken]
+    used = sorted(expert for expert in free if both[expert] >= LEAST_USED)
+    return sorted(random.Random(seed).sample(used if len(used) >= count else sorted(free[:count]), count))

@@ -30,10 +30,14 @@ def test_the_confirmed_choice_is_the_committed_one():
 
 
 def test_the_choice_follows_from_the_ranking_grades_alone():
-    from grading.choice import choose
+    from grading.choice import choose, finalists
 
     grades = {file.stem: read(file) for file in sorted((RESULTS / "ranking").glob("*.json"))}
-    assert json.loads(json.dumps(choose(grades))) == read(DATA / "demo-model" / "choice.json")
+    measured = read(RESULTS / "finalists.json")
+    assert {(one.model, one.method, one.n) for one in finalists(grades)} == {
+        (row["model"], row["method"], row["n"]) for row in measured
+    }
+    assert json.loads(json.dumps(choose(measured))) == read(DATA / "demo-model" / "choice.json")
 
 
 def test_at_least_five_seeds_and_all_four_arms_are_reported():
