@@ -1,10 +1,11 @@
 """The models that the contracts are tested on: tiny random ones of eleven real classes, and the bundled one. Built once each."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import pytest
 import torch
 
 from workbench import load
@@ -29,7 +30,14 @@ CORRECTED = ("deepseek_v3", "glm4_moe", "ernie4_5_moe", "minimax_m2")
 GROUPED = ("deepseek_v2", "deepseek_v3", "glm4_moe")
 SHARED = ("qwen2_moe", "deepseek_v2", "deepseek_v3", "glm4_moe", "ernie4_5_moe")
 DTYPES = ("float32", "bfloat16")
+# a plain softmax, a biased sigmoid with groups, the bundled one: what the quick tier runs where every model is too much
+QUICK = ("mixtral", "deepseek_v3", "demo")
 IMPLEMENTATIONS = ("eager", "batched_mm", "grouped_mm")
+
+
+def slow(values: Iterable[Any], but: Collection[Any]) -> list[Any]:
+    """Parameters for `parametrize`: all but `but` are left to the full tier."""
+    return [v if v in but else pytest.param(v, marks=pytest.mark.slow) for v in values]
 
 
 @cache

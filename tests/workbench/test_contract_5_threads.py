@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 
 from tests import families
-from tests.families import MODELS
+from tests.families import MODELS, QUICK, slow
 from tests.watching import hooks_of, watch
 from workbench import Plan, steered
 from workbench.dose import Dose
 from workbench.model import MoEModel
 from workbench.record import recording
 
-QUICK = ("mixtral", "deepseek_v3", "demo")
-SOME = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+SOME = slow(MODELS, but=QUICK)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests import families, reference
-from tests.families import MODELS
+from tests.families import MODELS, QUICK, slow
 from tests.watching import Seen, Spec, edits_of, plan_of, watch, watch_all
 from workbench import Plan
 from workbench.model import MoEModel
@@ -88,7 +88,6 @@ def decoded(model: MoEModel, plan: Plan, texts: list[Tensor]) -> Routings:
     return out
 
 
-QUICK = ("mixtral", "deepseek_v3", "demo")
 WAYS: dict[str, Callable[[MoEModel, Plan, list[Tensor]], Routings]] = {
     "left padding": lambda m, p, t: batched(m, p, t, left=True),
     "right padding": lambda m, p, t: batched(m, p, t, left=False),
@@ -126,10 +125,8 @@ def _margins(model: MoEModel, layer: int, seen: Seen, edits: Callable[[int], ref
     return torch.tensor([reference.route_token(model.hf, layer, r, edits(t)).margin for t, r in enumerate(rows)])
 
 
-@pytest.mark.parametrize(
-    "kind", ["somewhere", *(pytest.param(k, marks=pytest.mark.slow) for k in ("nothing", "everywhere"))]
-)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("kind", slow(("nothing", "everywhere", "somewhere"), but=("somewhere",)))
+@pytest.mark.parametrize("name", slow(MODELS, but=(*QUICK, "gpt_oss")))
 def test_contract_7_fp32_agrees_wherever_the_margin_is_clear(name: str, kind: str) -> None:
     model = families.get(name)
     texts = sequences(model)
@@ -146,8 +143,8 @@ def test_contract_7_fp32_agrees_wherever_the_margin_is_clear(name: str, kind: st
                 torch.testing.assert_close(found[n].weights[clear], expected.weights[clear], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["nothing", pytest.param("somewhere", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in MODELS])
+@pytest.mark.parametrize("kind", slow(("nothing", "somewhere"), but=("nothing",)))
+@pytest.mark.parametrize("name", slow(MODELS, but=QUICK))
 def test_contract_7_bf16_agrees_above_a_stated_margin(name: str, kind: str) -> None:
     model = families.get(name, "bfloat16")
     texts, stated = sequences(model), BF16_MARGIN["logits" if name in BY_LOGITS else "scores"]

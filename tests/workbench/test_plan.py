@@ -13,7 +13,7 @@ from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.edits import KINDS, Edit, Scope, parse_positions
 from workbench.experts import ExpertRefs
 
-MANY = settings(max_examples=100, deadline=None)
+MANY = settings(max_examples=60, deadline=None)
 
 
 # ---- round trips

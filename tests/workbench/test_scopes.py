@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests import families
-from tests.families import MODELS
+from tests.families import MODELS, slow
 from tests.judging import judge
 from tests.watching import Seen, Spec, plan_of, watch, watch_all
 from workbench import Plan, WorkbenchError, steered
@@ -86,7 +86,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("phase", ["prompt", "generated"])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", ["mixtral", "gpt_oss", "deepseek_v3", "demo"])
+@pytest.mark.parametrize("name", slow(("mixtral", "gpt_oss", "deepseek_v3", "demo"), but=("mixtral", "demo")))
 def test_phase_however_it_is_generated(name: str, way: str, phase: Any) -> None:
     model, specs = families.get(name), specs_for(families.get(name))
     ids = families.ids(model, 1, 4).repeat(1, 2)  # repeats, so that prompt lookup proposes something
@@ -166,9 +166,11 @@ RANGES: dict[str, Callable[[int], bool]] = {
 }
 
 
-@pytest.mark.parametrize("positions", RANGES)
+@pytest.mark.parametrize("positions", slow(RANGES, but=("1-2", "0,3-4,10-")))
 @pytest.mark.parametrize("way", ["cache", "no cache", "static cache"])
-@pytest.mark.parametrize("name", ["mixtral", "gpt_oss", "deepseek_v3", "ernie4_5_moe", "demo"])
+@pytest.mark.parametrize(
+    "name", slow(("mixtral", "gpt_oss", "deepseek_v3", "ernie4_5_moe", "demo"), but=("gpt_oss", "demo"))
+)
 def test_positions_count_from_the_first_real_token(name: str, way: str, positions: str) -> None:
     model, specs = families.get(name), specs_for(families.get(name))
     ids, mask = left_padded(model)
