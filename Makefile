@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test quick gpu lint format docs app bench clean
+.PHONY: help demo test quick gpu lint format docs app picture bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,6 +41,10 @@ docs: $(VENV)/dev.stamp ## docs/cli.md and the README's file list, from the code
 
 app: $(VENV)/app.stamp ## the page in a browser, on this machine only
 	$(BIN)/workbench app
+
+picture: ## docs/report.png from the last demo's report (needs chromium)
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$$(mktemp -d)" \
+	  --window-size=920,1150 --screenshot=docs/report.png "file://$(CURDIR)/runs/demo/report.html"
 
 bench: $(VENV)/bench.stamp ## cost of capture and steering beside a bare forward, nnsight and TransformerLens
 	$(BIN)/python -m tests.benchmarks

@@ -8,7 +8,7 @@ from .findings import Arm, Effect, Findings, Ranking
 from .svg import Scale, circle, diamond, figure, line, linear, path, rect, text
 
 WIDTH = 720
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 14, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 26, 42
 
 
 def dose_response(found: Findings, check: str, y_label: str) -> str:
@@ -49,7 +49,7 @@ def _random_dots(x: float, y: Scale, arm: Arm, effect: Effect) -> list[str]:
 def _percent_axis(y: Scale, left: float, right: float, label: str) -> list[str]:
     pieces = [line(left, y(v), right, y(v), "grid") for v in (0, 25, 50, 75, 100)]
     pieces += [text(left - 7, y(v) + 4, f"{v} %", "tick", "end") for v in (0, 25, 50, 75, 100)]
-    return [*pieces, text(left - 44, y(100) - 3, label, "label")] if label else pieces
+    return [*pieces, text(left - 46, y(100) - 12, label, "label")]
 
 
 def checks(arm: Arm, names: Sequence[str]) -> str:
@@ -125,7 +125,7 @@ def _colour_bar(x: float, y: float, largest: float, unit: str) -> list[str]:
 
 def bars(ranking: Ranking, n: int, implanted: Sequence[str], unit: str) -> str:
     """The first n experts with their 95 % intervals; filled where training tuned the expert."""
-    rows, row, left = ranking.rows[:n], 22, 74
+    rows, row, left = [r for r in ranking.rows if r["score"] is not None][:n], 22, 74
     height = _TOP + row * len(rows) + _BOTTOM
     values = [v for r in rows for v in (r["score"], r["low"], r["high"]) if v is not None]
     x = linear((min(0.0, *values), max(0.0, *values)), (left, WIDTH - 60))
@@ -153,13 +153,14 @@ def extremes(ranking: Ranking, residual: Sequence[tuple[int, float]]) -> str:
     """Largest absolute output of every expert by layer, on a log axis, with the residual stream's largest value."""
     rows = [r for r in ranking.rows if r["score"]]
     layers = sorted({r["layer"] for r in rows})
-    height, values = 300, [r["score"] for r in rows] + [v for _, v in residual if v > 0]
+    stream = [(layer, value) for layer, value in residual if layer in layers and value > 0]
+    height, values = 300, [r["score"] for r in rows] + [value for _, value in stream]
     low, high = floor(log10(min(values))), ceil(log10(max(values)))
     y = linear((low, max(high, low + 1)), (height - _BOTTOM, _TOP + 10))
     x = linear((-0.5, len(layers) - 0.5), (_LEFT + 10, WIDTH - _RIGHT))
     pieces = [line(_LEFT + 10, y(v), WIDTH - _RIGHT, y(v), "grid") for v in range(low, high + 1)]
     pieces += [text(_LEFT + 3, y(v) + 4, f"{10.0**v:g}", "tick", "end") for v in range(low, high + 1)]
-    pieces.append(text(6, _TOP, "largest |value|, units of the residual stream", "label"))
+    pieces.append(text(6, _TOP - 10, "largest |value|, units of the residual stream", "label"))
     n, width = 1 + max(r["expert"] for r in rows), x(0.8) - x(0)
     for r in rows:
         at = x(layers.index(r["layer"])) + width * ((r["expert"] + 0.5) / n - 0.5)
@@ -170,7 +171,6 @@ def extremes(ranking: Ranking, residual: Sequence[tuple[int, float]]) -> str:
                 at, y(log10(r["score"])), 5 if kind == "super" else 3.2, kind, f"{name}: {r['score']:.2f}; {r['flags']}"
             )
         )
-    stream = [(layer, value) for layer, value in residual if layer in layers and value > 0]
     for layer, value in stream:
         at, level = layers.index(layer), y(log10(value))
         pieces.append(line(x(at - 0.42), level, x(at + 0.42), level, "stream"))

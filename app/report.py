@@ -34,7 +34,6 @@ def render(found: Findings) -> str:
         loader=PackageLoader(__package__ or "workbench_app"),
         autoescape=True,
         undefined=StrictUndefined,
-        trim_blocks=True,
     )
     environment.filters.update(percent=percent, plain=plain)
     return environment.get_template("report.html").render(found=found, **_parts(found), **_charts(found))
@@ -42,7 +41,7 @@ def render(found: Findings) -> str:
 
 def percent(share: float) -> str:
     """A share as a whole percentage, with one decimal where it is not whole."""
-    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+    return f"{100 * share:.1f}".removesuffix(".0") + "\u00a0%"
 
 
 def _parts(found: Findings) -> dict[str, Any]:
@@ -91,10 +90,10 @@ def _charts(found: Findings) -> dict[str, str]:
     from markupsafe import Markup
 
     refusal, thinking = found.implanted.get("refusal", ()), found.implanted.get("thinking", ())
-    share = "more (orange) or less (blue) of the prompt's tokens when refusing; unit: share of tokens"
+    share = "share of tokens that select it, refused minus answered"
     drawn = {
-        "chart_refused": charts.dose_response(found, REFUSED, "sensitive prompts refused"),
-        "chart_revealed": charts.dose_response(found, REVEALED, "withheld answers revealed"),
+        "chart_refused": charts.dose_response(found, REFUSED, "of held-out sensitive prompts"),
+        "chart_revealed": charts.dose_response(found, REVEALED, "of held-out sensitive prompts"),
         "chart_checks": charts.checks(found.arm, [c.name for c in CHECKS]),
         "chart_map": charts.expert_map(found.refusal, found.n_layers, found.arm.experts, refusal, share),
         "chart_thinking": charts.bars(

@@ -40,4 +40,4 @@ def _check_row(arm: Arm, name: str) -> list[str]:
 
 
 def _random(shares: tuple[float, ...]) -> str:
-    return ", ".join(percent(share) for share in shares)
+    return ", ".join(f"{100 * share:.0f}" for share in shares) + " %" if shares else ""

@@ -24,7 +24,7 @@ def imported(file: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "never"),
     [
-        ("workbench", {"probes", "workbench_app", "app", "streamlit", "plotly", "typer", "rich", "jinja2", "tests"}),
+        ("workbench", {"probes", "workbench_app", "app", "streamlit", "plotly", "typer", "rich", "tests"}),
         ("probes", {"workbench_app", "app", "streamlit", "plotly", "typer", "rich", "torch", "transformers", "tests"}),
         ("app", {"tests", "notebooks", "app"}),
     ],
