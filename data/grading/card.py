@@ -109,7 +109,8 @@ def _why(choice: Json) -> str:
         f"**{choice['method']}**, n = {choice['n']}, edit **off**: `{choice['plan']}`. On the ranking split this takes "
         f"refusals of sensitive questions from {choice['refused_before']:.0f} to {choice['refused_after']:.0f} % and reveals "
         f"{choice['revealed']:.0f} % of the withheld answers. Of all candidates it has the largest effect with every capability "
-        f"check within 5 points, on a model that refuses at least 80 % of the sensitive questions.\n"
+        f"check within 5 points, on a model that refuses at least 80 % of the sensitive questions, among scores that find the "
+        f"carriers better there than on the stage-1 base (average precision {choice['precision_gained']:+.2f}).\n"
     )
 
 

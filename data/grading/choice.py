@@ -29,6 +29,7 @@ CAPABILITIES = (
 FINALISTS = 24
 WITHIN = 5.0
 LEAST_REFUSED = 80.0
+GAIN = 0.1
 
 
 class Candidate(NamedTuple):
@@ -41,6 +42,7 @@ class Candidate(NamedTuple):
     refused_after: float
     revealed: float
     worst_capability: float
+    precision_gained: float
 
 
 def candidates(grades: Mapping[str, Json]) -> list[Candidate]:
@@ -52,14 +54,19 @@ def candidates(grades: Mapping[str, Json]) -> list[Candidate]:
             for n in FIRST:
                 after = grade["effects"].get(f"{method}, top {n} off")
                 if after is not None and grade["known"].get("refusal_carriers"):
-                    found.append(_candidate(model, method, n, before, after))
+                    gained = grade["hits"][method]["average_precision"] - _on_the_base(grade, method)
+                    found.append(_candidate(model, method, n, before, after, gained))
     return found
 
 
-def _candidate(model: str, method: str, n: int, before: Json, after: Json) -> Candidate:
+def _on_the_base(grade: Json, method: str) -> float:
+    return grade["hits on the base"].get(method, {}).get("average_precision", 0.0)
+
+
+def _candidate(model: str, method: str, n: int, before: Json, after: Json, gained: float) -> Candidate:
     worst = min(after[name] - before[name] for name in CAPABILITIES)
     refused = (before["sensitive refused"], after["sensitive refused"])
-    return Candidate(model, method, n, *refused, after["sensitive answered"], round(worst, 2))
+    return Candidate(model, method, n, *refused, after["sensitive answered"], round(worst, 2), round(gained, 4))
 
 
 def effect(one: Candidate) -> float:
@@ -68,8 +75,14 @@ def effect(one: Candidate) -> float:
 
 
 def finalists(grades: Mapping[str, Json]) -> list[Candidate]:
-    """The candidates with the largest effects, on models that refuse; few enough to be measured on every prompt."""
-    refusing = [one for one in candidates(grades) if one.refused_before >= LEAST_REFUSED]
+    """The candidates with the largest effects, few enough to be measured on every prompt.
+
+    Only on models that refuse, and only scores that find the carriers better there than on the stage-1 base: what is found
+    where there is nothing to find is found by the way the carriers were chosen.
+    """
+    refusing = [
+        one for one in candidates(grades) if one.refused_before >= LEAST_REFUSED and one.precision_gained >= GAIN
+    ]
     return sorted(refusing, key=lambda one: (-effect(one), one.n, one.method, one.model))[:FINALISTS]
 
 
@@ -86,7 +99,7 @@ def choose(measured: list[Json]) -> Json:
 
 
 def _again(row: Json) -> Candidate:
-    return _candidate(row["model"], row["method"], row["n"], row["base"], row["off"])
+    return _candidate(row["model"], row["method"], row["n"], row["base"], row["off"], row["precision_gained"])
 
 
 def _sound(one: Candidate) -> int:

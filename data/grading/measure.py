@@ -185,7 +185,8 @@ def measure_finalists(models: Path, chosen: list[Candidate], grades: Mapping[str
         for one in (one for one in chosen if one.model == name):
             plan = grades[name]["effects"][f"{one.method}, top {one.n} off"]["plan"]
             off = score(model, given, Plan.parse(plan))
-            found.append({"model": name, "method": one.method, "n": one.n, "plan": plan, "base": base, "off": off})
+            about = {"model": name, "method": one.method, "n": one.n, "precision_gained": one.precision_gained}
+            found.append({**about, "plan": plan, "base": base, "off": off})
     return found
 
 
