@@ -19,7 +19,7 @@ def dose_response(found: Findings, check: str, y_label: str) -> str:
     effects = [arm.effect(check) for arm in arms]
     pieces = [*_percent_axis(y, _LEFT, 350 - _RIGHT, y_label)]
     base = y(100 * effects[0].base)
-    pieces += [line(_LEFT, base, 350 - _RIGHT, base, "base"), text(350 - _RIGHT, base - 5, "base", "small", "end")]
+    pieces += [line(_LEFT, base, 350 - _RIGHT, base, "base"), text(_LEFT + 3, base - 5, "base", "small")]
     pieces.append(path([(x(i), y(100 * e.steered)) for i, e in enumerate(effects)], "plan-line"))
     for i, (arm, effect) in enumerate(zip(arms, effects, strict=True)):
         pieces += _random_dots(x(i) + 14, y, arm, effect)

@@ -52,7 +52,7 @@ def _work(model: "MoEModel", out: Path, work: Stages) -> Findings:
 
     store, thoughts = _capture(model, out, work)
     committed = committed_choice()
-    with work.stage("Ranking experts", 0):
+    with work.stage("Ranking experts", 1):
         scores = ftri(store, target="refused", baseline="answered", **committed.options)
         thinkers, extremes = npmi(thoughts), super_experts(store)
     plans = plans_of(scores, committed.n)

@@ -15,10 +15,12 @@ OURS = {"workbench", "probes", "workbench_app", "workbench_data"}
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the tracked files and installed into an empty folder."""
+    """The wheel, built from a copy of the files that git tracks or would track and installed into an empty folder."""
     folder = tmp_path_factory.mktemp("wheel")
     clone, target = folder / "clone", folder / "site"
-    said = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     for name in said.stdout.splitlines():
         if (ROOT / name).is_file():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)

@@ -183,7 +183,7 @@ def test_no_text_keeps_the_words_out(prompts, store, tmp_path):
         (["compare", MODEL, "refusal", "--off", "L0E0", "--split", "nowhere"], "split"),
         (["capture", MODEL, "refusal", "--store", "s", "--keep", "norms,rubbish"], "rubbish"),
         (["capture", MODEL, "refusal", "--store", "s", "--layers", "x"], "names no layers"),
-        (["capture", MODEL, "refusal", "--store", "s", "--layers", "0-9", "--keep", "logits"], "9"),
+        (["capture", MODEL, "refusal", "--store", "s", "--layers", "0-9", "--keep", "logits"], "has layers 0-2"),
         (["rank", "magic", "STORE"], "There is no method 'magic'"),
         (["rank", "ftri", "nosuchstore"], "nosuchstore"),
         (["rank", "ftri", "STORE", "--target", "nothing"], "nothing"),
@@ -206,8 +206,8 @@ def test_bad_input_is_one_sentence(words, said, store, tmp_path, monkeypatch):
     ("text", "said"),
     [
         ("", "holds no prompts"),
-        ('{"prompt": "a"}\n{"prompt": "b"', "Line 2"),
-        ('{"prompt": "a"}\n{"prompt": ""}', "Line 2"),
+        ('{"prompt": "a"}\n{"prompt": "b"', "ine 2"),
+        ('{"prompt": "a"}\n{"prompt": ""}', "ine 2"),
         ('{"promt": "a"}', "did you mean 'prompt'"),
     ],
 )
