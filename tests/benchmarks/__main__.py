@@ -1,0 +1,50 @@
+"""`make bench`: every ratio the README states, beside its limit; exit code 1 when one is missed.
+
+python -m tests.benchmarks [capture|steering|counts|peers ...] [--pairs N]
+"""
+
+import argparse
+from collections.abc import Iterator
+
+import torch
+
+from tests.benchmarks import bench_capture, bench_counts, peers, steering
+from tests.benchmarks.models import demo, random_qwen3, token_ids
+from tests.benchmarks.timing import Ratio
+
+PARTS = ("capture", "steering", "counts", "peers")
+
+
+def rows(parts: list[str], pairs: int) -> Iterator[Ratio]:
+    if "capture" in parts:
+        yield from bench_capture.ratios(pairs)
+    if "counts" in parts:
+        yield from bench_counts.ratios(pairs)
+    if not {"steering", "peers"} & set(parts):
+        return
+    a = random_qwen3()
+    if "steering" in parts:
+        yield from steering.steering_ratios(a, "(a)", pairs=pairs)
+        yield from steering.steering_ratios(demo(), "(b)", batch=64, pairs=pairs)
+    if "peers" in parts:
+        yield from peers.peer_ratios(a, token_ids(a, 8, 256), "(a)", pairs=pairs)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument("--pairs", type=int, default=11)
+    options = parser.parse_args()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {options.pairs} interleaved pairs")
+    print(f"{'what':<68}{'over':<16}{'median':>8}{'quartiles':>16}{'limit':>7}")
+    missed = 0
+    for row in rows(options.parts or list(PARTS), options.pairs):
+        limit = "" if row.limit is None else f"{row.limit:.2f}"
+        quartiles = f"{row.low:.3f}-{row.high:.3f}"
+        print(f"{row.what:<68}{row.against:<16}{row.median:>8.3f}{quartiles:>16}{limit:>7} {row.verdict}", flush=True)
+        missed += row.verdict == "MISSED"
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
