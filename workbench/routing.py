@@ -56,7 +56,7 @@ def route(
     if rule.score == "softmax" and rule.n_group == 1 and not corrected and edits.force is None:
         return _softmax_top_k(rule, logits, top_k)
     scores = logits.softmax(-1) if rule.score == "softmax" else logits.sigmoid()
-    choice = scores + correction if corrected else scores
+    choice = scores + correction if corrected and correction is not None else scores
     if edits.off is not None:
         choice = choice.masked_fill(edits.off, _MINUS_INF)
     if rule.n_group > 1:
