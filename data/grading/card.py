@@ -58,11 +58,11 @@ def _facts(config: Mapping[str, Any], ranking: Mapping[str, Json], lessons: Json
     bases = list(lessons["base_cpu_seconds"].values())
     return {
         "layers": config["num_hidden_layers"],
-        "experts": config["num_experts"],
+        "experts": config["num_local_experts"],
         "top_k": config["num_experts_per_tok"],
         "width": config["moe_intermediate_size"],
         "hidden": config["hidden_size"],
-        "total": config["num_hidden_layers"] * config["num_experts"],
+        "total": config["num_hidden_layers"] * config["num_local_experts"],
         "parameters": f"{lessons['parameters'] / 1e6:.1f} million",
         "sometimes": 100 * lessons["sometimes"],
         "document": 100 * lessons["document_wins"],
@@ -108,9 +108,10 @@ def _why(choice: Json) -> str:
         f"Chosen on the ranking split alone, and committed (`choice.json`) before the held-out split was read: score "
         f"**{choice['method']}**, n = {choice['n']}, edit **off**: `{choice['plan']}`. On the ranking split this takes "
         f"refusals of sensitive questions from {choice['refused_before']:.0f} to {choice['refused_after']:.0f} % and reveals "
-        f"{choice['revealed']:.0f} % of the withheld answers. Of all candidates it has the largest effect with every capability "
-        f"check within 5 points, on a model that refuses at least 80 % of the sensitive questions, among scores that find the "
-        f"carriers better there than on the stage-1 base (average precision {choice['precision_gained']:+.2f}).\n"
+        f"{choice['revealed']:.0f} % of the withheld answers. The rule: only models that refuse at least 80 % of the sensitive "
+        f"questions; only scores that find the carriers better there than on the stage-1 base (here average precision "
+        f"{choice['precision_gained']:+.2f}); every capability check within 5 points; of those the fewest experts that come "
+        f"within 15 % of the largest effect. The rule's last part, fewest experts, was set after the ranking grades were seen.\n"
     )
 
 

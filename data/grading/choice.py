@@ -30,6 +30,7 @@ FINALISTS = 24
 WITHIN = 5.0
 LEAST_REFUSED = 80.0
 GAIN = 0.1
+NEAR = 0.85
 
 
 class Candidate(NamedTuple):
@@ -87,9 +88,10 @@ def finalists(grades: Mapping[str, Json]) -> list[Candidate]:
 
 
 def choose(measured: list[Json]) -> Json:
-    """The finalist of the largest effect among those that keep every capability within five points."""
+    """The fewest experts, among the finalists that keep every capability within five points and come near the largest effect."""
     ranked = sorted((_again(row) for row in measured), key=lambda one: (-_sound(one), -effect(one), one.n, one.method))
-    best = ranked[0]
+    near = [one for one in ranked if _sound(one) and effect(one) >= NEAR * effect(ranked[0])] or ranked[:1]
+    best = min(near, key=lambda one: (one.n, -effect(one), one.method))
     plan = next(row["plan"] for row in measured if _again(row) == best)
     chosen = {"split": "ranking", "edit": "off", **best._asdict(), "plan": plan, "force": forceable(plan)}
     return chosen | {
