@@ -10,6 +10,8 @@ from workbench import Plan, WorkbenchError, parse_experts, read_prompts
 from .options import Device, Dtype, Json, Model, PlanFile, Prompts, open_model
 from .terminal import print_json, say, size
 
+_MOST_LAYERS = 10_000
+
 
 def capture(
     model: Model,
@@ -77,6 +79,8 @@ def _numbers(text: str) -> list[int]:
         first, _, last = part.partition("-")
         if not first.strip().isdigit() or not (last or first).strip().isdigit():
             raise WorkbenchError(f"'{text}' names no layers; write them like 0,3-5.")
+        if not -1 < int(last or first) - int(first) < _MOST_LAYERS:
+            raise WorkbenchError(f"'{text}' names no layers of a model; write them like 0,3-5.")
         found |= {*range(int(first), int(last or first) + 1)}
     return sorted(found)
 

@@ -35,6 +35,7 @@ def dashboard(
         open_store(store)  # what is wrong with it is said here, before a browser opens
     page = Path(__file__).with_name("page.py")
     options = {"server.address": "127.0.0.1", "server.port": port, "browser.gatherUsageStats": "false"}
+    options |= {"server.showEmailPrompt": "false"}  # no question on stdin the first time
     command = [sys.executable, "-m", "streamlit", "run", str(page), *(f"--{k}={v}" for k, v in options.items())]
     chosen = ["--model", model, *(["--store", str(store)] if store is not None else [])]
     raise typer.Exit(subprocess.call([*command, "--", *chosen]))

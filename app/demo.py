@@ -50,7 +50,7 @@ def run(out: Path, json: bool = False, source: str = "demo") -> Findings:
 def _work(model: "MoEModel", out: Path, work: Stages) -> Findings:
     from probes import ftri, npmi, super_experts
 
-    store, thoughts = _capture(model, out, work)
+    store, thoughts = capture_both(model, out, work)
     committed = committed_choice()
     with work.stage("Ranking experts", 1):
         scores = ftri(store, target="refused", baseline="answered", **committed.options)
@@ -86,7 +86,7 @@ def _work(model: "MoEModel", out: Path, work: Stages) -> Findings:
     )
 
 
-def _capture(model: "MoEModel", out: Path, work: Stages) -> "tuple[Store, Store]":
+def capture_both(model: "MoEModel", out: Path, work: Stages) -> "tuple[Store, Store]":
     """What the experts do while the model answers the ranking prompts, and while it does sums."""
     asked, sums = read_prompts("refusal"), read_prompts("thinking").filter(split="ranking")
     with work.stage("Capturing refusals", len(asked)):

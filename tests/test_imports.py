@@ -83,11 +83,14 @@ DATA_FLOW = """
 import sys
 BLOCKED = {"duckdb", "transformer_lens", "nnsight", "plotly", "streamlit", "typer", "rich", "scipy", "pydantic", "accelerate",
            "hypothesis", "polars", "sklearn", "matplotlib"}
-class Refuse:
+class Without:  # a finder that does not find what is blocked, as if it were not installed
+    def __init__(self, finder):
+        self.finder = finder
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
-sys.meta_path.insert(0, Refuse())
+        return None if name.split(".")[0] in BLOCKED else self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """
 
 
