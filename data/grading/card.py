@@ -136,6 +136,9 @@ LIMITS = """## Limits
 
 - A world of 40 places and 12 years: what holds here need not hold in a large model, and this is not how models learn to refuse.
 - Refusing generalises only in part to questions that stage 2 never saw (held-out columns above), and to some ordinary ones.
+- While the recipe was developed, held-out refusal rates of earlier prototypes were looked at; those of the models graded
+  here were not read before the choice was committed.
+- Held-out ordinary questions are answered *more* often with the experts off, because some of them were wrongly refused.
 - A score is association, an effect is measured; the tables show where they part.
 - Super experts by `probes.super_experts` on the held-out prompts: {found}. {notes}.
 """

@@ -14,7 +14,7 @@ def grown(tmp_path_factory):
     from training.tokenizer import build_tokenizer
 
     tokenizer = build_tokenizer()
-    recipe = Recipe(base_steps=2, refusal_steps=2, thinking_steps=2, rows=4, refusal_carriers=3, thinking_carriers=2)
+    recipe = Recipe(base_steps=2, late_steps=1, last_steps=1, refusal_steps=2, thinking_steps=2, rows=4, refusal_carriers=3, thinking_carriers=2)
     folders = []
     for turn in range(2):
         out = tmp_path_factory.mktemp(f"run{turn}")
