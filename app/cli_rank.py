@@ -16,6 +16,7 @@ from .terminal import note, print_json, print_table, say, working
 
 if TYPE_CHECKING:
     from probes.scores import ExpertScores
+    from workbench import Store
 
 METHODS = ("ftri", "npmi", "contrast", "super_experts", "usage")
 # the same two options for every method that compares two classes
@@ -45,7 +46,7 @@ def rank(
     ask = _method(method)
     options = _options(method, ask, {"target": target, "baseline": baseline}, set_ or [])
     with working(f"Ranking {opened.anatomy.n_experts} experts by {method}"):
-        found = ask(opened, **options)
+        found = _ask(method, ask, opened, options, set_)
     _check_edit(edit)
     if scores is not None:
         _write_scores(found, scores)
@@ -53,6 +54,19 @@ def rank(
         Plan.to_json(getattr(Plan, edit)(found.top(top)), out)
         note(f"Wrote '{out}': {edit} the first {top}.")
     print_json(jsonlib.loads(found.to_json())) if json else _show(found, top)
+
+
+def _ask(method: str, ask: Callable[..., Any], store: "Store", options: dict[str, Any], given: list[str] | None) -> Any:
+    """The scores; a value of --set that the method cannot even compute with becomes one sentence."""
+    try:
+        return ask(store, **options)
+    except (TypeError, ValueError, AttributeError) as error:
+        if not given or isinstance(error, WorkbenchError):
+            raise
+        shown = " ".join(f"--set {text}" for text in given)
+        raise WorkbenchError(
+            f"{method} cannot be computed with {shown} ({error}); give values of the right kind."
+        ) from error
 
 
 def _method(name: str) -> Callable[..., "ExpertScores"]:

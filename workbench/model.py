@@ -88,7 +88,7 @@ def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str
         name = str(source)
         if name.startswith("tiny/"):
             hf = tiny_model(name.removeprefix("tiny/"), dtype=torch.float32 if dtype == "auto" else _dtype(dtype))
-            return hf.to(_device(device)), tokenizer or tiny_tokenizer(), name
+            return _moved(hf, device), tokenizer or tiny_tokenizer(), name
         return (*_from_pretrained(name, tokenizer, device, dtype, hub), name)
     if not hasattr(source, "config") or not callable(getattr(source, "generate", None)):
         raise WorkbenchError(
@@ -116,7 +116,7 @@ def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: di
             f"a transformers causal LM, or a Hugging Face id."
         ) from error
     if "device_map" not in hub:
-        hf = hf.to(_device(device))
+        hf = _moved(hf, device)
     given = tokenizer if tokenizer is not None else path
     return hf, _tokenizer(given, hub) if isinstance(given, str) else given
 
@@ -132,6 +132,17 @@ def _tokenizer(source: str, hub: dict[str, Any]) -> Any:
     except (OSError, ValueError, KeyError) as error:
         raise WorkbenchError(
             f"No tokenizer could be read from '{source}' ({error}); pass one as load(..., tokenizer)."
+        ) from error
+
+
+def _moved(hf: Any, device: str) -> Any:
+    chosen = _device(device)
+    try:
+        return hf.to(chosen)
+    except (RuntimeError, AssertionError) as error:  # an unknown device, one torch was not built for
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WorkbenchError(
+            f"The model could not be put on the device '{chosen}' ({first}); use cpu, or auto, which is CUDA when there is one."
         ) from error
 
 

@@ -150,7 +150,7 @@ class Plan:
             return cls(tuple(Edit.from_dict(e) for e in data["edits"]), fingerprint)
         except WorkbenchError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             where = "This text" if is_text else f"'{source}'"
             raise WorkbenchError(f"{where} is not a plan ({error}); it should be JSON with a list 'edits'.") from error
 

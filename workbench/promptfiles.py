@@ -53,6 +53,11 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
                 f"Line {number} of '{path}' is not JSON ({error.msg} at column {error.colno}); each line holds one "
                 f'object, like {{"text": "..."}}.'
             ) from error
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits, or nested thousands deep
+            raise WorkbenchError(
+                f"Line {number} of '{path}' is nested too deep or holds too long a number; each line holds one object, "
+                f'like {{"text": "..."}}.'
+            ) from error
 
 
 def _read_csv(path: Path) -> Iterator[Row]:

@@ -176,6 +176,7 @@ def _prompt(row: Any, place: str, default_id: str) -> Prompt:
                 f"{', '.join(KEYS)}{suggestion(key, list(KEYS)) or '.'}"
             )
     text, messages = _content(fields, place)
+    _check_characters(fields, place)
     return Prompt(
         id=_text(fields, "id", place) or default_id,
         text=text,
@@ -186,6 +187,16 @@ def _prompt(row: Any, place: str, default_id: str) -> Prompt:
         split=_text(fields, "split", place),
         cluster=_text(fields, "cluster", place),
     )
+
+
+def _check_characters(fields: Mapping[str, Any], place: str) -> None:
+    """Half of a surrogate pair, which JSON can spell and UTF-8 cannot, would fail in the tokenizer or the store."""
+    for key, value in fields.items():
+        found = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        if any("\ud800" <= character <= "\udfff" for character in found):
+            raise WorkbenchError(
+                f"The '{key}' of {place} holds half of a surrogate pair, which is no character; take it out."
+            )
 
 
 def _content(fields: Mapping[str, Any], place: str) -> tuple[str | None, Messages | None]:
