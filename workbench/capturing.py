@@ -31,7 +31,7 @@ from workbench.shards import Build, ShardWriter, receipt_path
 from workbench.sizes import check_disk
 from workbench.steer import steered
 from workbench.store import Store, open_store
-from workbench.writing import finish, write_table
+from workbench.writing import describe, finish, write_table
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
@@ -177,7 +177,7 @@ class _Capture:
             time.sleep(0 if ours else 0.05)
 
     def _small_tables(self) -> list[dict[str, Any]]:
-        """Writes prompts and given labels; a few rows, the same for every process."""
+        """Writes prompts and given labels unless they are there; returns their lines of the manifest."""
         prompts, encoded = self.request.prompts, self.request.encoded
         rows = [
             {
@@ -195,10 +195,13 @@ class _Capture:
             for prompt in prompts
             for name, value in prompt.labels.items()
         ]
-        files = [write_table(self.path, "prompts.parquet", "prompts", pd.DataFrame(rows))]
-        if labels:
-            files.append(write_table(self.path, "labels/given.parquet", "labels", pd.DataFrame(labels)))
-        return files
+        tables = {"prompts.parquet": ("prompts", rows)} | (
+            {"labels/given.parquet": ("labels", labels)} if labels else {}
+        )
+        for path, (name, content) in tables.items():
+            if not (self.path / path).is_file():
+                write_table(self.path, path, name, pd.DataFrame(content))
+        return [describe(self.path, path, name) for path, (name, _) in tables.items()]
 
     def _write_shard(self, shard: int) -> None:
         start, forwards, done = time.monotonic(), self.meter.forwards, self.meter.done

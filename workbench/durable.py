@@ -47,6 +47,13 @@ def publish(store: Path, part: Path, path: str) -> Written:
     return Written(path, size, sha256)
 
 
+def tidy(store: Path) -> None:
+    """Removes what killed processes left of shards, once all are complete. The folder stays: others may be about to use it."""
+    for file in (store / WRITING).glob("*"):
+        if "+" in file.name or file.suffix == ".lock":
+            file.unlink(missing_ok=True)
+
+
 def write_bytes(store: Path, path: str, content: bytes) -> Written:
     """Writes a whole small file to the store."""
     part = temporary(store, path)

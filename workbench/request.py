@@ -175,13 +175,14 @@ def check_same(store: Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) 
 
 def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:
     yield "schema version", begun.get("schema_version"), asked["schema_version"]
-    yield "model", begun["anatomy"].get("fingerprint"), asked["anatomy"]["fingerprint"]
+    there = begun.get("prompts", {})
+    yield "model", begun.get("anatomy", {}).get("fingerprint"), asked["anatomy"]["fingerprint"]
     yield "dtype", begun.get("dtype"), asked["dtype"]
-    yield "prompt set", begun["prompts"]["fingerprint"], asked["prompts"]["fingerprint"]
-    yield "tokenisation", begun["prompts"]["tokens"], asked["prompts"]["tokens"]
+    yield "prompt set", there.get("fingerprint"), asked["prompts"]["fingerprint"]
+    yield "tokenisation", there.get("tokens"), asked["prompts"]["tokens"]
     yield "steering plan", begun.get("steering"), asked["steering"]
     for name in asked["options"]:
-        yield name, begun["options"].get(name), asked["options"][name]
+        yield name, begun.get("options", {}).get(name), asked["options"][name]
     for name in ("batches", "shards", "seeds"):
         yield f"list of {name}", begun.get(name), asked[name]
 

@@ -152,8 +152,8 @@ def _draws(seed: int, n: int) -> Tensor:
 
 
 def stop_ids(model: "MoEModel") -> frozenset[int]:
-    """The tokens that end a response, from the generation config and the tokenizer."""
-    config = getattr(model.hf, "generation_config", None)
-    found = getattr(config, "eos_token_id", None)
+    """The tokens that end a response: of the generation config, else the model's, else the tokenizer's."""
+    configs = (getattr(model.hf, "generation_config", None), model.hf.config, model.tokenizer)
+    found = next((c.eos_token_id for c in configs if getattr(c, "eos_token_id", None) is not None), None)
     ids = found if isinstance(found, list | tuple) else [found]
-    return frozenset(int(i) for i in [*ids, model.tokenizer.eos_token_id] if i is not None)
+    return frozenset(int(i) for i in ids if i is not None)

@@ -53,7 +53,15 @@ def write_table(store: Path, path: str, name: str, frame: pd.DataFrame) -> dict[
         file.write_batch(batch)
     found = pq.read_metadata(part).num_rows
     assert found == batch.num_rows, f"{part}: wrote {batch.num_rows} rows, read {found}"
-    return {"table": name, **durable.publish(store, part, path)._asdict(), "rows": batch.num_rows}
+    durable.publish(store, part, path)
+    return describe(store, path, name)
+
+
+def describe(store: Path, path: str, name: str) -> dict[str, Any]:
+    """A file's line of the manifest, from the file itself."""
+    file = store / path
+    size, rows = file.stat().st_size, pq.read_metadata(file).num_rows
+    return {"table": name, "path": path, "size_bytes": size, "sha256": durable.sha256(file), "rows": rows}
 
 
 def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, Any]], **about: Any) -> dict[str, Any]:
@@ -67,6 +75,7 @@ def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, An
         "shards": sorted(receipts, key=lambda receipt: receipt["shard"]),
     }
     durable.write_json(store, "manifest.json", manifest)
+    durable.tidy(store)
     return manifest
 
 
