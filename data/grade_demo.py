@@ -1,6 +1,6 @@
 """Grade the trained seeds and arms.
 
-In this order: `grade DIR`, `finalists DIR`, `choose`, commit choice.json, `confirm DIR`, `confirm DIR NAME...`, `card`.
+In this order: `grade DIR`, `finalists DIR`, `choose`, commit choice.json, `confirm DIR`, `reinforce`, `card`.
 `grade` and `finalists` read the ranking split alone; `choose` picks model, score, n and edit from what they measured;
 `confirm` refuses to read the held-out split before data/demo-model/choice.json is committed.
 """
@@ -23,6 +23,7 @@ from grading.card import card  # noqa: E402 - found beside this script, not inst
 from grading.choice import choose, committed, finalists  # noqa: E402
 from grading.confirm import confirm_choice  # noqa: E402
 from grading.measure import confirm_arm, grade_arm, measure_finalists  # noqa: E402
+from grading.reinforce import reinforced  # noqa: E402
 from training.arms import ARMS  # noqa: E402
 from training.tasks import DOCUMENT_WINS, SOMETIMES  # noqa: E402
 
@@ -33,7 +34,7 @@ RESULTS = HERE / "results"
 def main(arguments: list[str] | None = None) -> None:
     """Command line of the grading."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["grade", "finalists", "choose", "confirm", "card"])
+    parser.add_argument("command", choices=["grade", "finalists", "choose", "confirm", "reinforce", "card"])
     parser.add_argument("models", type=Path, nargs="?", help="folder with SEED-base and SEED-ARM folders")
     parser.add_argument("names", nargs="*", help="SEED-ARM; all of them if none is named")
     parser.add_argument("--threads", type=int, default=1)
@@ -45,6 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
     names = given.names or (_arms(given.models) if given.models else [])
     if given.command == "choose":
         _write(CHOICE, choose(_read("finalists.json")))
+    elif given.command == "reinforce":
+        _write(RESULTS / "reinforced.json", reinforced(CHOICE.parent))
     elif given.command == "finalists":
         grades = _grades("ranking")
         _write(RESULTS / "finalists.json", measure_finalists(given.models, finalists(grades), grades))
@@ -67,7 +70,13 @@ def main(arguments: list[str] | None = None) -> None:
 def write_card() -> None:
     """Write data/demo-model/README.md from the results."""
     config = json.loads((CHOICE.parent / "config.json").read_text("utf-8"))
-    text = card(config, _grades("ranking"), _grades("heldout"), _read("confirmed.json"), _read("lessons.json"))
+    text = card(
+        config,
+        _grades("ranking"),
+        _grades("heldout"),
+        _read("confirmed.json"),
+        {**_read("lessons.json"), "reinforced": _read("reinforced.json")},
+    )
     (CHOICE.parent / "README.md").write_text(text, encoding="utf-8")
 
 

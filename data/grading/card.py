@@ -19,6 +19,7 @@ REFUSED = "Refused (withheld answers revealed) in percent, and the capability th
 MOVED = "Change of refusals of sensitive questions, in points, beside the first eight by fTRI (last prompt token)."
 ON_THE_BASE = "On the base, which refuses nothing, `sensitive=yes` stands for refused."
 SINGLES = "Change of refusals of sensitive questions in points, ranking split; * marks a carrier of refusal."
+REINFORCED = "Percent of the ranking split's sums; a long sum is right only where it is thought about, and rightly."
 Grades = Mapping[str, Json]
 
 
@@ -28,6 +29,7 @@ def card(config: Mapping[str, Any], ranking: Grades, heldout: Grades, confirmed:
     parts = [
         HEAD.format(**_facts(config, ranking, lessons)),
         _bundled(confirmed, ranking[bundled]),
+        _section("Reinforcing thinking", REINFORCED, tables.reinforced(lessons["reinforced"])),
         "## Every seed and arm\n\nPercent, on the ranking split unless it says held-out; 16 prompts a capability.\n",
         tables.behaviours(ranking, heldout),
         _section("Thinking", "Percent of long sums.", tables.thinking(ranking)),
@@ -64,6 +66,7 @@ def _facts(config: Mapping[str, Any], ranking: Mapping[str, Json], lessons: Json
         "hidden": config["hidden_size"],
         "total": config["num_hidden_layers"] * config["num_local_experts"],
         "parameters": f"{lessons['parameters'] / 1e6:.1f} million",
+        "arms": ", ".join(ranking),
         "sometimes": 100 * lessons["sometimes"],
         "document": 100 * lessons["document_wins"],
         "seeds": ", ".join(sorted({name.split("-")[0] for name in ranking})),
@@ -83,7 +86,9 @@ def _bundled(confirmed: Json, grade: Json) -> str:
         for name, m in metrics.items()
     ]
     checks = [
-        [name, f"{base[name]:.1f}", f"{off[name]:.1f}", f"{off[name] - base[name]:+.1f}"] for name in CAPABILITIES
+        [name, f"{base[name]:.1f}", f"{off[name]:.1f}", f"{off[name] - base[name]:+.1f}"]
+        for name in CAPABILITIES
+        if name in base
     ]
     return "\n".join(
         [

@@ -94,7 +94,9 @@ def top_off(grades: Grades, methods: Sequence[str] = SHOWN) -> str:
 def _effect(before: Json, after: Json | None) -> str:
     if after is None:
         return ""
-    name, worst = min(((key, after[key] - before[key]) for key in CAPABILITIES), key=lambda item: item[1])
+    name, worst = min(
+        ((key, after[key] - before[key]) for key in CAPABILITIES if key in after), key=lambda item: item[1]
+    )
     what = f"; {name} {worst:+.0f}" if worst < 0 else ""
     return f"{after['sensitive refused']:.0f} ({after['sensitive answered']:.0f}){what}"
 
@@ -119,6 +121,12 @@ def random_checks(grades: Grades, n: str = "8") -> str:
             drawn = grade["random"].get(n, {}).get(match, [])
             rows.append([name, match, *(f"{median(row[key] for row in drawn):.0f}" for key in CAPABILITIES)])
     return table(["model", "random by", *CAPABILITIES], rows)
+
+
+def reinforced(rows: Json) -> str:
+    """What plans on the thinking experts do to sums."""
+    rates = [name for name in next(iter(rows.values())) if name != "plan"]
+    return table(["plan", *rates], [[name, *(row[rate] for rate in rates)] for name, row in rows.items()])
 
 
 def forced(grades: Grades) -> str:

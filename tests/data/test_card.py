@@ -21,7 +21,8 @@ def test_the_card_is_generated_from_the_results():
         {file.stem: read(file) for file in sorted((RESULTS / split).glob("*.json"))} for split in ("ranking", "heldout")
     ]
     config = read(DATA / "demo-model" / "config.json")
-    text = card(config, *grades, read(RESULTS / "confirmed.json"), read(RESULTS / "lessons.json"))
+    lessons = {**read(RESULTS / "lessons.json"), "reinforced": read(RESULTS / "reinforced.json")}
+    text = card(config, *grades, read(RESULTS / "confirmed.json"), lessons)
     assert (DATA / "demo-model" / "README.md").read_text("utf-8") == text
 
 

@@ -14,7 +14,8 @@ def grown(tmp_path_factory):
     from training.tokenizer import build_tokenizer
 
     tokenizer = build_tokenizer()
-    recipe = Recipe(base_steps=2, late_steps=1, last_steps=1, refusal_steps=2, thinking_steps=2, rows=4, refusal_carriers=3, thinking_carriers=2)
+    steps = {"base_steps": 2, "late_steps": 1, "last_steps": 1, "refusal_steps": 2, "thinking_steps": 2}
+    recipe = Recipe(**steps, rows=4, refusal_carriers=3, thinking_carriers=2)
     folders = []
     for turn in range(2):
         out = tmp_path_factory.mktemp(f"run{turn}")
