@@ -154,6 +154,7 @@ def _draws(seed: int, n: int) -> Tensor:
 def stop_ids(model: "MoEModel") -> frozenset[int]:
     """The tokens that end a response: of the generation config, else the model's, else the tokenizer's."""
     configs = (getattr(model.hf, "generation_config", None), model.hf.config, model.tokenizer)
-    found = next((c.eos_token_id for c in configs if getattr(c, "eos_token_id", None) is not None), None)
+    given = (getattr(config, "eos_token_id", None) for config in configs)
+    found = next((ids for ids in given if ids is not None), None)
     ids = found if isinstance(found, list | tuple) else [found]
     return frozenset(int(i) for i in ids if i is not None)
