@@ -15,6 +15,7 @@ COLUMNS = 100
 START, END = "<!-- files, written by make docs -->", "<!-- end of files -->"
 # files that are not Python, by pattern; the first that fits. A file without a line here fails the test.
 LINES = {
+    "data/README.md": "the commands that make the bundled model, its grades and its card",
     "README.md": "what you are reading",
     "CHANGELOG.md": "what a user can now do, and what was tried without success",
     "CONTRIBUTING.md": "the daily commands and the habits",

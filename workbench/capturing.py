@@ -77,8 +77,8 @@ def capture(
     plan         steer while capturing: the store says so everywhere
     resume       go on with a store that was begun with the same request (a complete one is returned as it is); False
                  refuses any store that is there
-    text         False keeps the words out of the store: no prompt text, no token ids, no token strings. Labels, roles and
-                 positions stay: do not put the text into labels
+    text         False keeps the words out of the store: no prompt text, no token ids, no token strings, and no label whose
+                 value holds white space (an answer, say). Other labels, cluster keys, roles and positions stay
     shard_tokens what a killed capture may have to do again
     shard        (rank, world): where among the shards this process begins; taken from RANK and WORLD_SIZE if not given.
                  Any number of processes may capture the same request into one folder, started together or later: each
@@ -194,6 +194,8 @@ class _Capture:
             {"prompt_id": prompt.id, "name": name, "value": value, "source": "given"}
             for prompt in prompts
             for name, value in prompt.labels.items()
+            if self.request.options.text
+            or not any(map(str.isspace, value))  # words in a row are text, whatever their key
         ]
         tables = {"prompts.parquet": ("prompts", rows)} | (
             {"labels/given.parquet": ("labels", labels)} if labels else {}

@@ -205,7 +205,11 @@ def test_a_steered_store_says_so(model: MoEModel, tmp_path: Path) -> None:
 def test_no_text_leaves_no_words(model: MoEModel, tmp_path: Path) -> None:
     secret = "zebra crossing"
     store = quiet(
-        model, tmp_path / "store", [{"id": "a", "text": secret, "response": secret}], text=False, responses=True
+        model,
+        tmp_path / "store",
+        [{"id": "a", "text": secret, "response": secret, "labels": {"answer": secret, "topic": "war"}}],
+        text=False,
+        responses=True,
     )
     assert store.prompts["text"].isna().all()
     assert store.tokens[["token_id", "token"]].isna().all().all()
