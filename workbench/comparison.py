@@ -128,7 +128,9 @@ def compare(
     from workbench.steer import plan_in_force
 
     prompts, chosen = read_prompts(prompts), metrics_from(metrics)
-    plan = plan.with_means(store) if store is not None else plan
+    if store is not None:
+        model.anatomy.check_same(store.anatomy.fingerprint, f"The store '{store.path}'")
+        plan = plan.with_means(store)
     plan = plan.for_model(model.anatomy).check(model.anatomy)
     if plan_in_force(model):
         raise WorkbenchError("compare needs the bare model as its base; call it outside `with steered`.")

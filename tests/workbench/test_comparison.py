@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from workbench import Plan, compare, load, read_prompts, steered
+from workbench import Plan, capture, compare, load, read_prompts, steered
 from workbench.comparison import _paired_interval
 from workbench.errors import WorkbenchError
 from workbench.metrics import METRICS, metrics_from
@@ -164,6 +164,12 @@ def test_the_report_is_json_without_nan(report, tmp_path):
 def test_what_cannot_be_compared_is_refused_in_a_sentence(model, make, message):
     with pytest.raises(WorkbenchError, match=message):
         make(model)
+
+
+def test_a_store_of_another_model_is_refused(model, tmp_path):
+    other = capture(load("tiny/mixtral"), ["hello"], tmp_path / "other", progress=False)
+    with pytest.raises(WorkbenchError, match="made on another model"):
+        compare(model, PROMPTS, Plan.off("L0E2"), store=other)
 
 
 def test_the_base_is_never_steered(model):
