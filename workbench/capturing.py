@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -165,11 +166,16 @@ class _Capture:
         """Writes shards until none is left, then the manifest, unless another process does."""
         request, n_shards = self.request, len(self.request.schedule.shards)
         self.meter.say(f"Capturing {len(request.prompts)} prompts into {self.path}: {request.estimate}")
-        small = self._small_tables()
-        for shard in open_shards(self.path, n_shards, rank, world):
-            left = [s for s in range(n_shards) if not is_complete(self.path, s)]
-            self.meter.total = self.meter.done + sum(request.shard_size(s) for s in left)
-            self._write_shard(shard)
+        with ThreadPoolExecutor(1) as beside:
+            small = beside.submit(self._small_tables)
+            for shard in open_shards(self.path, n_shards, rank, world):
+                left = [s for s in range(n_shards) if not is_complete(self.path, s)]
+                self.meter.total = self.meter.done + sum(request.shard_size(s) for s in left)
+                self._write_shard(shard)
+            self._complete(small.result())
+
+    def _complete(self, small: list[dict[str, Any]]) -> None:
+        """Writes the manifest, or waits for the process that does."""
         while not (self.path / "manifest.json").is_file():
             with claim(self.path, "manifest") as ours:
                 if ours and not (self.path / "manifest.json").is_file():

@@ -34,8 +34,11 @@ def temporary(store: Path, path: str) -> Path:
     return folder / f"{path.replace('/', '+')}.{uuid.uuid4().hex}.part"
 
 
-def publish(store: Path, part: Path, path: str) -> Written:
-    """Flushes `part` to disk and renames it to `path` in the store; returns its size and checksum."""
+def publish(store: Path, part: Path, path: str, *, flush: bool = True) -> Written:
+    """Flushes `part` to disk and renames it to `path` in the store; returns its size and checksum.
+
+    `flush`: the renaming itself survives a power cut as well.
+    """
     final = store / path
     final.parent.mkdir(parents=True, exist_ok=True)
     with part.open("rb") as file:
@@ -43,7 +46,8 @@ def publish(store: Path, part: Path, path: str) -> Written:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
     os.replace(part, final)
-    flush_folder(final.parent)
+    if flush:
+        flush_folder(final.parent)
     return Written(path, size, sha256)
 
 
@@ -54,16 +58,11 @@ def tidy(store: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def write_bytes(store: Path, path: str, content: bytes) -> Written:
-    """Writes a whole small file to the store."""
-    part = temporary(store, path)
-    part.write_bytes(content)
-    return publish(store, part, path)
-
-
-def write_json(store: Path, path: str, value: Any) -> Written:
+def write_json(store: Path, path: str, value: Any, *, flush: bool = True) -> Written:
     """Writes a JSON file to the store."""
-    return write_bytes(store, path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    part = temporary(store, path)
+    part.write_bytes((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    return publish(store, part, path, flush=flush)
 
 
 def create_json(store: Path, path: str, value: Any) -> bool:

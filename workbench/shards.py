@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from workbench import durable
 from workbench.parquet import rows_per_group, stored_schema, writer
 
-ROWS_GATHERED = 2**17
-BYTES_GATHERED = 2**26
-"""Rows or bytes of one layer that are gathered before they become a row group."""
+ROWS_GATHERED = 2**15
+"""Rows of one layer that are gathered before they become a row group: soon, so that encoding runs beside the forward."""
+WIDE_ROWS_GATHERED, WIDE_BYTES_GATHERED = 2**11, 2**20
+"""Rows that take much room (logits, outputs) become a row group when there are this many of each."""
 BATCHES_WAITING = 2
 """Batches that may wait for the writer before the forward waits for it."""
 
@@ -54,7 +55,8 @@ class TableFile:
         layer = batch.column("layer")[0].as_py() if "layer" in batch.schema.names else -1
         gathered = self.waiting.setdefault(layer, [])
         gathered.append(batch)
-        if sum(b.num_rows for b in gathered) >= ROWS_GATHERED or sum(b.nbytes for b in gathered) >= BYTES_GATHERED:
+        rows, size = sum(b.num_rows for b in gathered), sum(b.nbytes for b in gathered)
+        if rows >= ROWS_GATHERED or (rows >= WIDE_ROWS_GATHERED and size >= WIDE_BYTES_GATHERED):
             self._write(layer)
 
     def _write(self, layer: int) -> None:
@@ -121,7 +123,8 @@ class ShardWriter:
         self._raise_errors(wait=True)
         jobs = {name: self.lanes[name].submit(file.publish) for name, file in self.files.items()}
         receipt = {"shard": self.shard, **about, "files": [job.result() for job in jobs.values()]}
-        durable.write_json(self.store, receipt_path(self.shard), receipt)
+        # a receipt lost in a power cut costs one shard, not the store, so nobody waits for its folder
+        durable.write_json(self.store, receipt_path(self.shard), receipt, flush=False)
         return receipt
 
     def _raise_errors(self, *, wait: bool) -> None:

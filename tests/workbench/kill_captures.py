@@ -128,8 +128,8 @@ def main(folder: Path, kills: int, seed: int) -> None:
     def first_shard() -> None:
         original = durable.write_json
 
-        def stop(store: Path, path: str, value: Any) -> Any:
-            written = original(store, path, value)
+        def stop(store: Path, path: str, value: Any, **how: Any) -> Any:
+            written = original(store, path, value, **how)
             os.kill(os.getpid(), signal.SIGKILL)  # the first receipt exists
             return written
 
