@@ -13,15 +13,19 @@ from workbench.edits import ROUTING_KINDS, Edit, Scope
 from workbench.errors import WorkbenchError
 from workbench.plan import Plan
 from workbench.positions import Forward
-from workbench.routing import RouterEdits
+from workbench.routing import RouterEdits, router_edits
 
 
 class Replacement(NamedTuple):
-    """One `replace`: the expert, its vector [hidden] in float32, and which tokens [tokens] (None: all)."""
+    """One `replace`: the expert, its vector [1, hidden] in float32, and which tokens [tokens, 1] (None: all)."""
 
     expert: int
     vector: Tensor
     tokens: Tensor | None
+
+    def touches(self, index: Tensor) -> Tensor:
+        """Which slots of a selection [tokens, k] are replaced, bool."""
+        return index == self.expert if self.tokens is None else (index == self.expert) & self.tokens
 
 
 @dataclass
@@ -63,8 +67,14 @@ class LayerEdits:
 
     def router_edits(self, device: torch.device, forward: Forward | None) -> RouterEdits:
         """bias, off and force as the routing rule takes them."""
-        bias = self.values("bias", device, forward)
-        return RouterEdits(bias, self.mask("off", device, forward), self.mask("force", device, forward))
+        key = ("router", device)
+        if key in self._cache:
+            return self._cache[key]
+        masks = self.mask("off", device, forward), self.mask("force", device, forward)
+        found = router_edits(self.values("bias", device, forward), *masks)
+        if not self.is_scoped:
+            self._cache[key] = found
+        return found
 
     def touched(self, device: torch.device, forward: Forward | None) -> Tensor:
         """Tokens in the scope of some routing edit, bool [tokens]."""
@@ -74,16 +84,19 @@ class LayerEdits:
 
     def replacements(self, device: torch.device, forward: Forward | None) -> list[Replacement]:
         """Each `replace`."""
-        out: list[Replacement] = []
         if "replace" not in self.kinds:
-            return out
-        for edit in (e for e in self.edits if e.kind == "replace"):
-            key = ("replace", edit, device)
-            if key not in self._cache:
-                self._cache[key] = torch.tensor(edit.value, dtype=torch.float32, device=device)
-            tokens = None if edit.scope.is_everywhere else self._tokens(edit.scope, device, forward)
-            out.append(Replacement(edit.expert.expert, self._cache[key], tokens))
-        return out
+            return []
+        key = ("replace", device)
+        if key not in self._cache:
+            edits = [e for e in self.edits if e.kind == "replace"]
+            self._cache[key] = [(e, torch.tensor([e.value], dtype=torch.float32, device=device)) for e in edits]
+        return [
+            Replacement(e.expert.expert, vector, self._replaced_tokens(e, device, forward))
+            for e, vector in self._cache[key]
+        ]
+
+    def _replaced_tokens(self, edit: Edit, device: torch.device, forward: Forward | None) -> Tensor | None:
+        return None if edit.scope.is_everywhere else self._tokens(edit.scope, device, forward)[:, None]
 
     def _combined(self, kind: str, device: torch.device, forward: Forward | None, dtype: torch.dtype) -> Tensor | None:
         if kind not in self.kinds:

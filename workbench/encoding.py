@@ -104,7 +104,7 @@ def _tokenise_all(tokenizer: Any, are_chats: Sequence[bool], rendered: Sequence[
 
 
 def _tokenise(tokenizer: Any, rendered: list[Rendered], with_special: bool) -> Iterator[_Tokens]:
-    fast = bool(getattr(tokenizer, "is_fast", False))
+    fast = bool(getattr(tokenizer, "is_fast", False)) and any(r.authors is not None for r in rendered)  # offsets cost time
     texts = [r.text for r in rendered]
     found = tokenizer(
         texts, add_special_tokens=with_special, return_special_tokens_mask=True, return_offsets_mapping=fast

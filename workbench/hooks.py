@@ -184,7 +184,7 @@ def _taken(mask: Tensor | None, index: Tensor) -> Tensor | None:
     """A mask (or values) by expert, [1 or tokens, experts], read at the selected experts: [tokens, k]."""
     if mask is None:
         return None
-    return mask[0][index] if mask.shape[0] == 1 else mask.gather(1, index)
+    return mask.take(index) if mask.shape[0] == 1 else mask.gather(1, index)
 
 
 def _edit_weights(edits: LayerEdits, index: Tensor, weights: Tensor, forward: Forward | None) -> Tensor:
@@ -201,12 +201,11 @@ def _edit_weights(edits: LayerEdits, index: Tensor, weights: Tensor, forward: Fo
 
 def _set_aside(layer: int, index: Tensor, weights: Tensor, replacements: list[Replacement], forward: Forward) -> Tensor:
     """Replaced slots weigh nothing; what they add instead, their weights times the vectors, is added behind the experts."""
-    shares = list[Tensor]()
-    for expert, _, scope in replacements:
-        replaced = (index == expert) & (scope[:, None] if scope is not None else True)
-        shares.append(weights.masked_fill(~replaced, 0).float().sum(-1))
-        weights = weights.masked_fill(replaced, 0)
-    forward.added[layer] = torch.stack(shares, -1) @ torch.stack([vector for _, vector, _ in replacements])
+    added = forward.added[layer] = list[tuple[Tensor, Tensor]]()
+    for replacement in replacements:
+        left = weights.masked_fill(replacement.touches(index), 0)
+        added.append(((weights - left).sum(-1, keepdim=True, dtype=torch.float32), replacement.vector))
+        weights = left
     return weights
 
 
@@ -238,11 +237,19 @@ def _on_routed(uid: int, layer: int, module: Any, args: Any, output: Any) -> Ten
             f"Layer {layer}: {tap.seen} of {tap.index.numel()} expert outputs passed where we look, so this experts "
             f"implementation cannot be recorded; set experts_implementation to grouped_mm, batched_mm or eager."
         )
-    new = None if added is None else (output.float() + added.reshape(output.shape)).to(output.dtype)
+    new = None if added is None else _plus(output, added)
     if now.recorder is not None:
         now.recorder.finish_slots(layer)
         now.recorder.see_routed(layer, output if new is None else new)
     return new
+
+
+def _plus(output: Tensor, added: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """The experts' sum [..., hidden] and what replaced slots add: shares [tokens, 1] times vectors [1, hidden]."""
+    rows = output.reshape(-1, output.shape[-1]).float()
+    for share, vector in added:
+        rows = torch.addcmul(rows, share, vector)
+    return rows.to(output.dtype).view(output.shape)
 
 
 def _count(
@@ -258,8 +265,8 @@ def _count(
     changed = forward.rerouted.pop(layer, torch.zeros_like(index, dtype=torch.bool)) | (weights != steered)
     if muted is not None:
         changed = changed | (muted & (steered != 0))
-    for expert, _, scope in edits.replacements(index.device, forward):
-        changed = changed | ((index == expert) & (scope[:, None] if scope is not None else True))
+    for replacement in edits.replacements(index.device, forward):
+        changed = changed | replacement.touches(index)
     assert now.dose is not None
     now.dose.add(forward, changed, (steered == 0).all(-1))
 
@@ -292,7 +299,7 @@ def _on_shared(uid: int, layer: int, number: int, module: Any, args: Any, output
 def _edit_shared(edits: LayerEdits, number: int, rows: Tensor, forward: Forward | None) -> Tensor:
     for _, vector, scope in edits.replacements(rows.device, forward):
         new = vector.to(rows.dtype).expand_as(rows)
-        rows = new if scope is None else torch.where(scope[:, None], new, rows)
+        rows = new if scope is None else torch.where(scope, new, rows)
     factor, muted = edits.values("scale", rows.device, forward), edits.mask("mute", rows.device, forward)
     rows = rows if factor is None else (rows * factor[:, number : number + 1]).to(rows.dtype)
     return rows if muted is None else rows.masked_fill(muted[:, number : number + 1], 0)

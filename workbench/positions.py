@@ -47,7 +47,7 @@ class Forward:
     inside: dict[tuple[int, int], Tensor] = field(default_factory=dict[tuple[int, int], Tensor])
     masks: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])
     taps: dict[int, Any] = field(default_factory=dict[int, Any])
-    added: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    added: dict[int, list[tuple[Tensor, Tensor]]] = field(default_factory=dict[int, list[tuple[Tensor, Tensor]]])
     changed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     rerouted: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     before: "Forward | None" = None

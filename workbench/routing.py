@@ -15,15 +15,27 @@ from torch import Tensor
 
 from workbench.anatomy import RoutingRule
 
+_MINUS_INF = float("-inf")
 TIE_MARGIN = 1e-5  # below this gap between the k-th and the next selection score, either selection is right (fp32)
 
 
 class RouterEdits(NamedTuple):
-    """What to change in one layer's routing. Masks [1 or tokens, experts], bool; bias the same shape, float32."""
+    """What to change in one layer's routing, each [1 or tokens, experts]; made by `router_edits`.
 
-    bias: Tensor | None = None
+    `shift` is added to the logits: the bias, and minus infinity where an expert is off. `off` and `force` are bool.
+    """
+
+    shift: Tensor | None = None
     off: Tensor | None = None
     force: Tensor | None = None
+
+
+def router_edits(bias: Tensor | None = None, off: Tensor | None = None, force: Tensor | None = None) -> RouterEdits:
+    """The three edits of the routing, in their order: bias (float32), then off, then force (bool masks)."""
+    if off is None:
+        return RouterEdits(bias, None, force)
+    start = torch.zeros(off.shape, device=off.device) if bias is None else bias
+    return RouterEdits(start.masked_fill(off, _MINUS_INF), off, force)
 
 
 class Routing(NamedTuple):
@@ -34,7 +46,6 @@ class Routing(NamedTuple):
 
 
 NO_EDITS = RouterEdits()
-_MINUS_INF = float("-inf")
 
 
 def route(
@@ -47,14 +58,10 @@ def route(
     force  first in the selection after group masking, never by adding a constant (in bf16, M + 0.01 = M at M = -7), and
            weighted as if its score were the token's highest
     """
-    logits = logits.float()
-    if edits.bias is not None:
-        logits = logits + edits.bias
-    if edits.off is not None:
-        logits = logits.masked_fill(edits.off, _MINUS_INF)
+    logits = logits.float() if edits.shift is None else logits.float() + edits.shift
     corrected = rule.correction_bias and correction is not None
-    if rule.score == "softmax" and rule.n_group == 1 and not corrected and edits.force is None:
-        return _softmax_top_k(rule, logits, top_k)
+    if rule.score == "softmax" and rule.n_group == 1 and not corrected:
+        return _softmax_top_k(rule, logits, top_k, edits.force)
     scores = logits.softmax(-1) if rule.score == "softmax" else logits.sigmoid()
     choice = scores + correction if corrected and correction is not None else scores
     if edits.off is not None:
@@ -74,9 +81,13 @@ def route(
     return Routing(weights * rule.scaling if rule.scaling != 1 else weights, index)
 
 
-def _softmax_top_k(rule: RoutingRule, logits: Tensor, top_k: int) -> Routing:
+def _softmax_top_k(rule: RoutingRule, logits: Tensor, top_k: int, force: Tensor | None) -> Routing:
     """The same with fewer operations: softmax is monotone, and renormalised over the selected it is theirs alone."""
-    best, index = logits.topk(top_k, dim=-1)
+    if force is None:
+        best, index = logits.topk(top_k, dim=-1)
+    else:
+        index = logits.masked_fill(force, float("inf")).topk(top_k, dim=-1).indices
+        best = torch.where(force, logits.amax(-1, keepdim=True), logits).gather(-1, index)
     weights = best.softmax(-1) if rule.renormalise else (best - logits.logsumexp(-1, keepdim=True)).exp()
     return Routing(weights * rule.scaling if rule.scaling != 1 else weights, index)
 

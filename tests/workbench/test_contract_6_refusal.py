@@ -12,7 +12,7 @@ from tests.families import GROUPED, MODELS
 from tests.watching import watch
 from workbench import Plan, WorkbenchError, steered
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
-from workbench.routing import RouterEdits, route
+from workbench.routing import route, router_edits
 
 
 def refused(name: str, plan: Plan) -> str:
@@ -154,6 +154,6 @@ def test_contract_6_groups_by_brute_force(case: tuple[Anatomy, set[int]], seed: 
     assert possible, f"{live} is impossible and was accepted"
     logits = 3 * torch.randn(64, layer.n_experts, generator=torch.Generator().manual_seed(seed))
     mask = torch.tensor([[e in off for e in range(layer.n_experts)]])
-    chosen = route(rule, logits, layer.top_k, None, RouterEdits(off=mask))
+    chosen = route(rule, logits, layer.top_k, None, router_edits(off=mask))
     assert not torch.isin(chosen.index, torch.tensor(sorted(off))).any(), "a dead expert was selected"
     assert chosen.weights.isfinite().all()

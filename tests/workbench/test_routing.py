@@ -16,7 +16,7 @@ from tests.families import DTYPES, MODELS
 from tests.watching import watch
 from workbench import Plan, WorkbenchError, load, steered
 from workbench.anatomy import RoutingRule
-from workbench.routing import NO_EDITS, RouterEdits, Routing, dense, fit_rule, margin, route
+from workbench.routing import NO_EDITS, Routing, dense, fit_rule, margin, route, router_edits
 from workbench.tiny import tiny_model
 
 # ---- plain Python: a selection is right when nothing outside it scores more than anything inside it
@@ -90,7 +90,7 @@ def test_route_equals_plain_python(case: Any) -> None:
     rule, top_k, logits, correction, off, force = case
     n = len(logits)
     masks = [torch.tensor([[e in which for e in range(n)]]) for which in (off, force)]
-    edits = RouterEdits(None, masks[0] if off else None, masks[1] if force else None)
+    edits = router_edits(None, masks[0] if off else None, masks[1] if force else None)
     found = route(rule, torch.tensor([logits]), top_k, torch.tensor(correction), edits)
     got = found.index[0].tolist()
     assert len(set(got)) == top_k
@@ -123,7 +123,7 @@ def test_no_edits_is_the_rule(rows: list[list[float]]) -> None:
     nothing = torch.zeros(1, 6, dtype=torch.bool)
     plain, edited = (
         route(rule, logits, 2),
-        route(rule, logits, 2, None, RouterEdits(torch.zeros(1, 6), nothing, nothing)),
+        route(rule, logits, 2, None, router_edits(torch.zeros(1, 6), nothing, nothing)),
     )
     clear = margin(rule, logits, 2, None) > 0  # among ties either order is right
     assert torch.equal(plain.index[clear], edited.index[clear])
