@@ -63,8 +63,7 @@ def capture(
     rows, n_bytes = written.manifest["rows"], _bytes(written.path)
     if json:
         return print_json({"store": str(written.path), "rows": rows, "size_bytes": n_bytes})
-    counts = ", ".join(f"{n:,} {table}" for table, n in rows.items())
-    say(f"{written.path}: {written.n_prompts} prompts, {counts}; {size(n_bytes)}")
+    say(f"{written.path}: {', '.join(f'{n:,} {table}' for table, n in rows.items())}; {size(n_bytes)}")
     return None
 
 

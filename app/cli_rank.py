@@ -2,23 +2,30 @@
 
 import inspect
 import json as jsonlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from workbench import Plan, WorkbenchError
+from workbench.durable import check_writable
 from workbench.errors import suggestion
 
 from .options import Json, StorePath
-from .terminal import note, print_json, print_table, say, working
+from .terminal import note, print_json, print_table, say, warn, working
 
 if TYPE_CHECKING:
     from probes.scores import ExpertScores
     from workbench import Store
 
 METHODS = ("ftri", "npmi", "contrast", "super_experts", "usage")
+_ALPHA = 0.05
+_WRITERS: dict[str, Callable[["ExpertScores", Path], object]] = {
+    ".csv": lambda found, path: found.to_csv(path),
+    ".parquet": lambda found, path: found.to_parquet(path),
+    ".json": lambda found, path: found.to_json(path),
+}
 # the same two options for every method that compares two classes
 _CLASSES = {"target": ("target", "positive"), "baseline": ("baseline", "negative")}
 
@@ -42,18 +49,22 @@ def rank(
     """Rank every expert by a published score. A score is association with these prompts; `compare` measures an effect."""
     from workbench import open_store
 
-    opened = open_store(store)
     ask = _method(method)
     options = _options(method, ask, {"target": target, "baseline": baseline}, set_ or [])
+    _check_files(edit, out, scores)
+    opened = open_store(store)
     with working(f"Ranking {opened.anatomy.n_experts} experts by {method}"):
         found = _ask(method, ask, opened, options, set_)
-    _check_edit(edit)
+    plan = None if out is None else getattr(Plan, edit)(found.top(top)).check(opened.anatomy)
     if scores is not None:
-        _write_scores(found, scores)
-    if out is not None:
-        Plan.to_json(getattr(Plan, edit)(found.top(top)), out)
-        note(f"Wrote '{out}': {edit} the first {top}.")
+        _WRITERS[scores.suffix](found, scores)
+        note(f"Wrote '{scores}'.")
+    if plan is not None:
+        plan.to_json(out)
+        note(f"Wrote '{out}': {edit} the first {len(plan)}.")
     print_json(jsonlib.loads(found.to_json())) if json else _show(found, top)
+    if doubt := _doubt(found, top):
+        warn(doubt)
 
 
 def _ask(method: str, ask: Callable[..., Any], store: "Store", options: dict[str, Any], given: list[str] | None) -> Any:
@@ -69,6 +80,34 @@ def _ask(method: str, ask: Callable[..., Any], store: "Store", options: dict[str
         ) from error
 
 
+def _check_files(edit: str, out: Path | None, scores: Path | None) -> None:
+    """What can be told to fail before the work: the edit, the ending, and places that cannot be written."""
+    if edit not in ("off", "drop", "mute", "force"):
+        raise WorkbenchError(f"--edit {edit} cannot be made from a ranking alone; use off, drop, mute or force.")
+    if scores is not None and scores.suffix not in _WRITERS:
+        raise WorkbenchError(f"'{scores}' should end in .csv, .parquet or .json, which says how to write the scores.")
+    if out is not None and scores is not None and out.resolve() == scores.resolve():
+        raise WorkbenchError(f"--out and --scores both name '{out}'; give each its own file.")
+    for path in (out, scores):
+        if path is not None:
+            check_writable(path)
+
+
+def _doubt(found: "ExpertScores", top: int) -> str | None:
+    """What a ranking must not leave unsaid: how many of the experts shown could be chance."""
+    p: Any = found.frame["p_adjusted"]
+    shown = min(top, len(p))
+    passed = int((p.head(top) < _ALPHA).sum())
+    if p.isna().all() or passed == shown:
+        return None
+    if not (p < _ALPHA).any():
+        return (
+            f"No expert passes p adjusted < {_ALPHA} (the smallest is {p.min():.2g}): this ranking may be chance alone; ask "
+            f"with more prompts before you rely on it."
+        )
+    return f"{passed} of the first {shown} pass p adjusted < {_ALPHA}; the others may be chance."
+
+
 def _method(name: str) -> Callable[..., "ExpertScores"]:
     if name not in METHODS:
         raise WorkbenchError(
@@ -81,18 +120,26 @@ def _method(name: str) -> Callable[..., "ExpertScores"]:
 
 def _options(method: str, ask: Callable[..., Any], classes: dict[str, str | None], others: list[str]) -> dict[str, Any]:
     """The method's arguments from --target, --baseline and --set, checked against its signature."""
-    known = [name for name in inspect.signature(ask).parameters if name != "store"]
-    found = dict(_pair(text) for text in others)
+    parameters = inspect.signature(ask).parameters
+    known = [name for name in parameters if name != "store"]
+    found: dict[str, Any] = {}
+    for text in others:
+        name, value = _pair(text, parameters)
+        if name in found:
+            raise WorkbenchError(f"--set gives {name} twice; give it once.")
+        found[name] = value
     for name, value in classes.items():
         if value is not None:
-            own = [n for n in _CLASSES[name] if n in known]
-            found[own[0] if own else name] = value
+            own = next((n for n in _CLASSES[name] if n in known), name)
+            if own in found:
+                raise WorkbenchError(f"--{name} and --set {own} name the same; give one of them.")
+            found[own] = value
     for name in found:
         if name not in known:
             raise WorkbenchError(
                 f"{method} has no option '{name}'{suggestion(name, known) or ';'} it has {', '.join(known)}."
             )
-    required = [n for n, p in inspect.signature(ask).parameters.items() if p.default is p.empty and n != "store"]
+    required = [n for n, p in parameters.items() if p.default is p.empty and n != "store"]
     if missing := [n for n in required if n not in found]:
         raise WorkbenchError(
             f"{method} needs {' and '.join(missing)}; give --target VALUE, or --set {missing[0]}=VALUE."
@@ -100,28 +147,25 @@ def _options(method: str, ask: Callable[..., Any], classes: dict[str, str | None
     return found
 
 
-def _pair(text: str) -> tuple[str, Any]:
-    """`tokens=last_prompt`, `n_permutations=0`, `roles=["user"]`: the value is JSON where it reads as JSON, else text."""
+def _pair(text: str, parameters: Mapping[str, inspect.Parameter]) -> tuple[str, Any]:
+    """`tokens=last_prompt`, `n_permutations=0`, `roles=["user"]`: JSON where it reads as JSON, else text.
+
+    Where the method takes text, `true` and `7` are text: labels have such values.
+    """
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise WorkbenchError(f"'{text}' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt.")
     try:
-        return name, jsonlib.loads(value)
-    except jsonlib.JSONDecodeError:
+        read = jsonlib.loads(value)
+    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, or nested thousands deep
         return name, value
+    kinds = _kinds(parameters[name].annotation) if name in parameters else ()
+    is_text = str in kinds and not isinstance(read, str | list | dict) and type(read) not in kinds
+    return name, value if is_text else read
 
 
-def _check_edit(edit: str) -> None:
-    if edit not in ("off", "drop", "mute", "force"):
-        raise WorkbenchError(f"--edit {edit} cannot be made from a ranking alone; use off, drop, mute or force.")
-
-
-def _write_scores(found: "ExpertScores", path: Path) -> None:
-    writers = {".csv": found.to_csv, ".parquet": found.to_parquet, ".json": found.to_json}
-    if path.suffix not in writers:
-        raise WorkbenchError(f"'{path}' should end in .csv, .parquet or .json, which says how to write the scores.")
-    writers[path.suffix](path)
-    note(f"Wrote '{path}'.")
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) or (annotation,)
 
 
 def _show(found: "ExpertScores", top: int) -> None:

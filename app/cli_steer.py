@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workbench import WorkbenchError, read_prompts
+from workbench.durable import check_writable
+from workbench.metrics import metrics_from
 from workbench.prompts import Prompt
 
 from .options import (
@@ -22,13 +24,13 @@ from .options import (
     PlanFile,
     Prompts,
     Scale,
+    asked,
     open_model,
-    plan_from,
 )  # fmt: skip
-from .terminal import duration, print_json, print_pair, print_table, say, warn, working
+from .terminal import print_json, print_pair, print_table, say, warn, working
 
 if TYPE_CHECKING:
-    from workbench import Comparison, MoEModel, Plan, PromptSet
+    from workbench import Comparison, MoEModel, Plan
 
 
 def steer(
@@ -49,12 +51,12 @@ def steer(
     json: Json = False,
 ) -> None:
     """Answer one prompt with and without a plan, side by side, with the dose. Exit code 1: the plan changed nothing."""
-    asked = _prompt(prompt, system, raw)
+    said = _prompt(prompt, system, raw)
+    edits = asked(plan, off=off, drop=drop, mute=mute, force=force, scale=scale, bias=bias)
     loaded = open_model(model, device, dtype)
-    edits = {"off": off, "drop": drop, "mute": mute, "force": force, "scale": scale, "bias": bias}
-    chosen = plan_from(loaded.anatomy, plan, edits)
+    chosen = edits.on(loaded.anatomy)
     with working("Answering twice"):
-        answers = _answer_twice(loaded, asked, chosen, tokens)
+        answers = _answer_twice(loaded, said, chosen, tokens)
     _show_answers(answers, chosen, json)
     if not answers["dose"].tokens_changed:
         raise typer.Exit(1)
@@ -79,7 +81,7 @@ def _answer_twice(model: "MoEModel", prompt: Prompt, plan: "Plan", tokens: int) 
     from workbench.metrics import length
 
     one = PromptSet((prompt,))
-    found = run(model, one, plan, metrics={"length": length}, controls=0, max_new_tokens=tokens)
+    found = run(model, one, plan, metrics={"length": length}, controls=0, max_new_tokens=tokens, progress=False)
     said = found.responses.iloc[0]
     return {"base": str(said["base"]), "steered": str(said["steered"]), "dose": found.dose}
 
@@ -125,32 +127,28 @@ def compare(
     from workbench import compare as run
     from workbench import open_store
 
-    asked = read_prompts(prompts).filter(split=split)
+    if out is not None:
+        check_writable(out)
+    said = read_prompts(prompts).filter(split=split)
+    measured = metrics_from(metric or ["refused"])
+    edits = asked(plan, off=off, drop=drop, mute=mute, force=force, scale=scale, bias=bias)
     kept = None if store is None else open_store(store)
     loaded = open_model(model, device, dtype)
-    if kept is not None:
-        loaded.anatomy.check_same(kept.anatomy.fingerprint, f"The store '{store}'")
-    edits = {"off": off, "drop": drop, "mute": mute, "force": force, "scale": scale, "bias": bias}
-    chosen = plan_from(loaded.anatomy, plan, edits)
-    names = metric or ["refused"]
-    with working(_estimate(loaded, asked, controls, kept is not None, tokens)):
-        found = run(
-            loaded, asked, chosen, metrics=names, controls=controls, store=kept, seed=seed, max_new_tokens=tokens
-        )
-    if out is not None:
-        found.to_json(out)
+    found = run(
+        loaded,
+        said,
+        edits.on(loaded.anatomy),
+        metrics={m.name: m.function for m in measured},
+        controls=controls,
+        store=kept,
+        seed=seed,
+        max_new_tokens=tokens,
+    )
     print_json(found.to_dict()) if json else _show_comparison(found)
+    if out is not None:  # last: a disk that filled up meanwhile costs the file, not the result
+        found.to_json(out)
     if not found.dose.tokens_changed:
         raise typer.Exit(1)
-
-
-def _estimate(model: "MoEModel", prompts: "PromptSet", controls: int, usage: bool, tokens: int) -> str:
-    """What will be done and about how long it takes at most, from one timed batch."""
-    from .estimate import seconds_to_answer
-
-    arms = 2 + controls * (3 if usage else 2)
-    seconds = seconds_to_answer(model, prompts, tokens) * arms
-    return f"Answering {len(prompts)} prompts {arms} times, at most about {duration(seconds)}"
 
 
 def _show_comparison(found: "Comparison") -> None:
@@ -172,7 +170,7 @@ def _show_comparison(found: "Comparison") -> None:
 
 
 def _metric_row(row: Any) -> list[str]:
-    interval = f"{row.low:+.3f} to {row.high:+.3f}" if row.low == row.low else "one cluster"
+    interval = f"{row.low:+.3f} to {row.high:+.3f}" if row.low == row.low else "one cluster" if row.n else "-"
     return [row.metric, f"{row.base:.3f}", f"{row.steered:.3f}", f"{row.difference:+.3f}", interval, str(row.n)]
 
 

@@ -82,4 +82,6 @@ def units(n_plans: int = len(SIZES)) -> int:
 
 def _compare(model: "MoEModel", prompts: object, plan: Plan, checks: list[Check], draws: int) -> "Comparison":
     metrics, tokens = {c.name: c.function for c in checks}, TOKENS[checks[0].prompts]
-    return compare(model, prompts, plan, metrics=metrics, controls={"count": draws}, max_new_tokens=tokens)
+    return compare(
+        model, prompts, plan, metrics=metrics, controls={"count": draws}, max_new_tokens=tokens, progress=False
+    )

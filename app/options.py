@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -53,17 +53,29 @@ def open_model(source: str, device: str, dtype: str) -> "MoEModel":
         return load(source, device=device, dtype=dtype)
 
 
-def plan_from(anatomy: "Anatomy", file: Path | None, edits: dict[str, list[str] | None]) -> Plan:
-    """The plan of a file joined with the edits of options; each option's value is what follows the edit in a plan's text.
+class Asked(NamedTuple):
+    """What a command was asked to change, before there is a model: the plan of a file, and edits as a plan's text."""
 
-    Raises `WorkbenchError` when nothing was asked for, or for what this model cannot do.
+    plan: Plan
+    edits: tuple[str, ...]
+
+    def on(self, anatomy: "Anatomy") -> Plan:
+        """All of it as one plan. Raises `WorkbenchError` for what this model cannot do."""
+        plan = self.plan
+        for edit in self.edits:
+            plan |= Plan.parse(edit, anatomy)
+        return plan.for_model(anatomy).check(anatomy)
+
+
+def asked(file: Path | None, **edits: list[str] | None) -> Asked:
+    """The file of --plan and the options that name edits; each option's value is what follows the edit in a plan's text.
+
+    Raises `WorkbenchError` when nothing was asked for.
     """
     plan = Plan() if file is None else Plan.from_json(file)
-    for kind, values in edits.items():
-        for value in values or ():
-            plan |= Plan.parse(f"{kind} {value}", anatomy)
-    if not plan:
+    texts = tuple(f"{kind} {value}" for kind, values in edits.items() for value in values or ())
+    if not plan and not texts:
         raise WorkbenchError(
             "No edit was named, so nothing would change; name one, such as --off L0E15, or a file with --plan."
         )
-    return plan.for_model(anatomy).check(anatomy)
+    return Asked(plan, texts)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # control characters become their printable pictures: a model's answer must not move the cursor or colour the terminal
 _PICTURES = {c: 0x2400 + c for c in range(32) if chr(c) not in "\n\t"} | {0x7F: 0x2421}
 _PICTURES |= dict.fromkeys(range(128, 160), 65533)
+# halves of surrogate pairs are how Python spells a byte of a path or an argument that is not UTF-8
+_PICTURES |= dict.fromkeys(range(0xD800, 0xE000), 65533)
 
 
 @cache
@@ -89,7 +91,8 @@ def print_pair(left: tuple[str, str], right: tuple[str, str]) -> None:
 
 def print_json(value: Any) -> None:
     """A result for programs: JSON on stdout; what is not a number becomes null."""
-    sys.stdout.write(json.dumps(jsonable(value), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(jsonable(value), indent=1, ensure_ascii=False)
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")  # in JSON, \udc80 spells such a half
 
 
 def jsonable(value: Any) -> Any:
@@ -140,10 +143,3 @@ def size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 40 s, 3 min, 2.5 h."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.classify import Classifier, Refusal, classify
-from workbench.errors import WorkbenchError, suggestion
+from workbench.errors import WorkbenchError, listed, suggestion
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -71,7 +71,7 @@ def used_prompts(store: "Store", where: str | None) -> np.ndarray:
         if value not in set(found):
             known = sorted({v for v in found if v is not None})
             raise WorkbenchError(
-                f"No prompt of '{store.path}' has {name}={value}; {name} is {_listed(known)}{suggestion(value, known)}."
+                f"No prompt of '{store.path}' has {name}={value}; {name} is {listed(known)}{suggestion(value, known)}."
             )
         used &= np.array([v == value for v in found])
     return used
@@ -94,7 +94,7 @@ def _prompt_values(store: "Store", name: str) -> list[str | None]:
     known = sorted(set(store.labels["name"]))
     if name not in known:
         raise WorkbenchError(
-            f"'{store.path}' has no label '{name}'; it has {_listed(known)} beside pair, split, cluster"
+            f"'{store.path}' has no label '{name}'; it has {listed(known)} beside pair, split, cluster"
             f"{suggestion(name, known)}."
         )
     return label_values(store, name)[:: store.n_samples]
@@ -177,7 +177,7 @@ def _name_of(store: "Store", text: str, prefer: str | None = None) -> tuple[str 
         known = sorted({v for n, v in zip(labels["name"], labels["value"], strict=True) if n == name and v is not None})
         if value not in known:
             raise WorkbenchError(
-                f"No response of '{store.path}' has {text}; {name} is {_listed(known)}{suggestion(value, known)}."
+                f"No response of '{store.path}' has {text}; {name} is {listed(known)}{suggestion(value, known)}."
             )
         return name, value
     names = sorted(set(labels["name"][labels["value"] == text]))
@@ -185,7 +185,7 @@ def _name_of(store: "Store", text: str, prefer: str | None = None) -> tuple[str 
         return prefer, text
     if len(names) > 1:
         raise WorkbenchError(
-            f"'{text}' is a value of {_listed(names)} in '{store.path}'; say which, like {names[0]}={text}."
+            f"'{text}' is a value of {listed(names)} in '{store.path}'; say which, like {names[0]}={text}."
         )
     if names:
         return names[0], text
@@ -193,7 +193,7 @@ def _name_of(store: "Store", text: str, prefer: str | None = None) -> tuple[str 
         return None, text
     known = sorted({f"{n}={v}" for n, v in zip(labels["name"], labels["value"], strict=True)})
     raise WorkbenchError(
-        f"No label of '{store.path}' has the value '{text}'; it has {_listed(known)}{suggestion(text, known)}."
+        f"No label of '{store.path}' has the value '{text}'; it has {listed(known)}{suggestion(text, known)}."
     )
 
 
@@ -216,9 +216,4 @@ def _left_out(found: np.ndarray, inside: np.ndarray) -> list[str]:
 
 def _seen(values: list[str | None]) -> str:
     known = sorted({v for v in values if v is not None})
-    return f"; the responses are {_listed(known)}" if known else ""
-
-
-def _listed(words: list[str]) -> str:
-    shown = ", ".join(words[:8])
-    return (shown or "nothing") + (f" and {len(words) - 8} more" if len(words) > 8 else "")
+    return f"; the responses are {listed(known)}" if known else ""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.durable import replacing, write_text
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef, ExpertRefs
 
@@ -111,19 +112,20 @@ class ExpertScores:
 
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         kept = {**(table.schema.metadata or {}), b"expert_scores": json.dumps(self._about()).encode()}
-        pq.write_table(table.replace_schema_metadata(kept), path)
+        with replacing(path) as part:
+            pq.write_table(table.replace_schema_metadata(kept), part)
 
     def to_csv(self, path: str | Path) -> None:
         """The frame as CSV after one line that starts with `#` and holds the rest as JSON."""
         text = f"# {json.dumps(self._about())}\n" + self.frame.to_csv(index=False, lineterminator="\n")
-        Path(path).write_text(text, encoding="utf-8")
+        write_text(path, text)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text, floats exact; also written to `path` when given."""
         rows = [{k: _json_value(v) for k, v in row.items()} for row in self.frame.to_dict("records")]
         text = json.dumps({**self._about(), "scores": rows}, indent=1)
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            write_text(path, text + "\n")
         return text
 
     @classmethod

@@ -137,6 +137,7 @@ def _rank() -> tuple[int, int]:
 
 def _begin(store: Path, request: Request, *, resume: bool) -> bool:
     """Writes plan.json, or checks the one that is there; returns whether anything is left to do."""
+    durable.check_spelling(store)
     if (store / "plan.json").is_file():
         if not resume:
             raise WorkbenchError(f"'{store}' already holds a store; choose another folder, or resume=True to go on.")

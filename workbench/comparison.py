@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.classify import Response
 from workbench.dose import DoseCounts
+from workbench.durable import write_text
+from workbench.effects import check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
-from workbench.metrics import Metric, MetricsArgument, metrics_from
+from workbench.metrics import MetricsArgument, metrics_from
 from workbench.plan import Plan
+from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
-from workbench.resample import cluster_draws, percentile_interval
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
     from workbench.respond import Answers
     from workbench.store import Store
 
-N_BOOTSTRAP = 2000
+Teaching = tuple[tuple[int, ...], tuple[int, ...]]  # token ids that are given, and those whose probability is read
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Comparison:
     """What a plan changed on some prompts.
 
     metrics    metric, base, steered, difference, low, high (95 %, paired bootstrap over clusters), n prompts, n_clusters
-    controls   metric, match, draw, plan, base, steered, difference, slots_changed: every random draw, none left out
+    controls   metric, match, draw, plan, base, steered, difference, n, slots_changed: every random draw, none left out
     responses  prompt_id, prompt, base, steered, changed
     divergence prompt_id, kl_nats (mean over the base answer's positions), kl_first_nats (first answer token)
     perplexity base, steered, n_tokens over given text; empty when no prompt gives a response or text of its own
@@ -73,7 +74,7 @@ class Comparison:
         """JSON text; also written to `path` when given. Not-a-number becomes null."""
         text = json.dumps(_without_nan(self.to_dict()), indent=1, ensure_ascii=False)
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            write_text(path, text + "\n")
         return text
 
     def __str__(self) -> str:
@@ -111,6 +112,7 @@ def compare(
     seed: int = 0,
     max_new_tokens: int = 48,
     batch_tokens: int = 4096,
+    progress: bool | Report = True,
 ) -> Comparison:
     """Answers every prompt with and without `plan` (greedily) and measures what changed.
 
@@ -120,7 +122,10 @@ def compare(
     store     resolves `replace` by mean, and gives the load for usage-matched draws
     seed      of the draws and of the bootstrap
     batch_tokens  tokens that go through the model together, padding and answers included
+    progress  as for `capture`: lines on stderr, False for silence, or a function that receives `Progress` values
 
+    A metric without a value for one of the two answers leaves the prompt out ("refused" does while thinking has not ended);
+    n says how many prompts count, and `notes` how many do not.
     Raises `WorkbenchError` for an impossible plan, an unknown metric, or a metric that no prompt can be measured by.
     """
     from workbench.divergence import divergence
@@ -136,24 +141,45 @@ def compare(
         raise WorkbenchError("compare needs the bare model as its base; call it outside `with steered`.")
     random = _control_plans(model, plan, controls, store, seed)
     encoded = encode_all(model, prompts, max_new_tokens)
-    base = answer(model, encoded, Plan(), max_new_tokens, batch_tokens)
-    arm = answer(model, encoded, plan, max_new_tokens, batch_tokens)
-    others = [answer(model, encoded, p, max_new_tokens, batch_tokens) for _, _, p in random]
-    moved = divergence(model, encoded, base.ids, [plan], batch_tokens)[0]
+    given = _given_text(model, prompts, encoded)
+    meter = _meter(encoded, given, 2 + len(random), max_new_tokens, progress)
+    base = answer(model, encoded, Plan(), max_new_tokens, batch_tokens, meter)
+    check_applies(chosen, prompts, base)
+    arm = answer(model, encoded, plan, max_new_tokens, batch_tokens, meter)
+    others = [answer(model, encoded, p, max_new_tokens, batch_tokens, meter) for _, _, p in random]
+    meter.skip(
+        2 * sum(max_new_tokens - len(ids) for ids in base.ids)
+    )  # the answers that ended early are read as they are
+    moved = divergence(model, encoded, base.ids, [plan], batch_tokens, meter)[0]
     return Comparison(
         model.anatomy.model,
         plan,
-        _metric_table(chosen, prompts, base, arm, seed),
-        _control_table(chosen, prompts, base, random, others),
+        metric_table(chosen, prompts, base, arm, seed),
+        control_table(chosen, prompts, base, random, others),
         _response_table(prompts, base, arm),
         pd.DataFrame(
             {"prompt_id": [p.id for p in prompts], "kl_nats": moved.kl_nats, "kl_first_nats": moved.kl_first_nats}
         ),
-        _perplexity(model, prompts, encoded, plan, batch_tokens),
+        _perplexity(model, given, plan, batch_tokens, meter),
         arm.dose,
         seed,
-        () if arm.dose.tokens_changed else ("The plan changed nothing on these prompts.",),
+        (
+            *(() if arm.dose.tokens_changed else ("The plan changed nothing on these prompts.",)),
+            *left_out(chosen, prompts, base, arm),
+        ),
     )
+
+
+def _meter(
+    encoded: list[tuple[int, ...]], given: "list[Teaching]", arms: int, max_new_tokens: int, progress: bool | Report
+) -> Meter:
+    """Counts the tokens of all arms, of the two forwards over the base's answers and of those over given text."""
+    asked = sum(len(ids) + max_new_tokens for ids in encoded)
+    total = (arms + 2) * asked + 2 * sum(len(a) + len(b) for a, b in given)
+    meter = Meter(total, ProgressLines() if progress is True else progress or None)
+    drawn = f", of them {arms - 2} with random experts" if arms > 2 else ""
+    meter.say(f"Answering {len(encoded)} prompts {arms} times{drawn}: at most {total:,} tokens")
+    return meter
 
 
 def _control_plans(
@@ -184,72 +210,6 @@ def expert_loads(store: "Store") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["layer", "expert", "score"])
 
 
-def _values(metric: Metric, prompts: PromptSet, answers: "Answers") -> np.ndarray:
-    """The metric of each answer, float64 [prompts]; NaN where it does not apply."""
-    found = [
-        metric.function(Response(text, p.id, 0, dict(p.labels))) for p, text in zip(prompts, answers.texts, strict=True)
-    ]
-    return np.array([np.nan if v is None else float(v) for v in found])
-
-
-def _clusters(prompts: PromptSet) -> np.ndarray:
-    """Cluster number of each prompt: its cluster key, else its pair, else itself."""
-    keys = [("c", p.cluster) if p.cluster else ("p", p.pair) if p.pair else ("i", p.id) for p in prompts]
-    return np.unique([f"{kind}:{key}" for kind, key in keys], return_inverse=True)[1]
-
-
-def _metric_table(
-    metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", arm: "Answers", seed: int
-) -> pd.DataFrame:
-    rows, clusters = list[dict[str, Any]](), _clusters(prompts)
-    for metric in metrics:
-        a, b = _values(metric, prompts, base), _values(metric, prompts, arm)
-        known = ~np.isnan(a) & ~np.isnan(b)
-        if not known.any():
-            raise WorkbenchError(
-                f"The metric '{metric.name}' applies to none of the {len(prompts)} prompts; it needs prompts that carry what it "
-                f"reads (a label 'answer', say)."
-            )
-        groups = np.unique(clusters[known], return_inverse=True)[1]
-        low, high = _paired_interval(b[known] - a[known], groups, seed)
-        before, after = float(a[known].mean()), float(b[known].mean())
-        rows.append(
-            {"metric": metric.name, "base": before, "steered": after, "difference": after - before}
-            | {"low": low, "high": high, "n": int(known.sum()), "n_clusters": int(groups.max()) + 1}
-        )
-    return pd.DataFrame(rows)
-
-
-def _paired_interval(difference: np.ndarray, clusters: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the mean paired difference, resampling clusters; NaN for a single cluster."""
-    if clusters.max() == 0:
-        return float("nan"), float("nan")
-    draws = cluster_draws(clusters, N_BOOTSTRAP, np.random.default_rng(seed))
-    low, high = percentile_interval((draws @ difference / draws.sum(1))[:, None])
-    return float(low[0]), float(high[0])
-
-
-def _control_table(
-    metrics: tuple[Metric, ...],
-    prompts: PromptSet,
-    base: "Answers",
-    random: list[tuple[str, int, Plan]],
-    others: list["Answers"],
-) -> pd.DataFrame:
-    columns = ["metric", "match", "draw", "plan", "base", "steered", "difference", "slots_changed"]
-    rows = list[tuple[Any, ...]]()
-    for metric in metrics:
-        a = _values(metric, prompts, base)
-        for (match, draw, plan), answers in zip(random, others, strict=True):
-            b = _values(metric, prompts, answers)
-            known = ~np.isnan(a) & ~np.isnan(b)
-            before, after = a[known].mean(), b[known].mean()
-            rows.append(
-                (metric.name, match, draw, str(plan), before, after, after - before, answers.dose.slots_changed)
-            )
-    return pd.DataFrame(rows, columns=columns)
-
-
 def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.DataFrame:
     return pd.DataFrame(
         {
@@ -265,23 +225,26 @@ def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.D
     )
 
 
-def _perplexity(
-    model: "MoEModel", prompts: PromptSet, encoded: list[tuple[int, ...]], plan: Plan, batch_tokens: int
-) -> dict[str, float]:
-    """Perplexity of given responses after their prompts, and of plain texts after their first token."""
-    from workbench.divergence import divergence
-
-    pairs = [
+def _given_text(model: "MoEModel", prompts: PromptSet, encoded: list[tuple[int, ...]]) -> list[Teaching]:
+    """Given responses after their prompts, and plain texts after their first token."""
+    found = [
         (ids, tuple(model.tokenizer(p.response, add_special_tokens=False)["input_ids"]))
         if p.response
         else (ids[:1], ids[1:])
         for p, ids in zip(prompts, encoded, strict=True)
-        if p.response or (p.text is not None and len(ids) > 1)
+        if p.response or p.text is not None
     ]
-    pairs = [(a, b) for a, b in pairs if b]
-    if not pairs:
+    return [(a, b) for a, b in found if b]
+
+
+def _perplexity(
+    model: "MoEModel", given: list[Teaching], plan: Plan, batch_tokens: int, meter: Meter
+) -> dict[str, float]:
+    from workbench.divergence import divergence
+
+    if not given:
         return {}
-    found = divergence(model, [a for a, _ in pairs], [b for _, b in pairs], [Plan(), plan], batch_tokens)
+    found = divergence(model, [a for a, _ in given], [b for _, b in given], [Plan(), plan], batch_tokens, meter)
     n = np.array(found[0].n_tokens)
     base, steered = (float(np.exp((np.array(d.nll_nats) * n).sum() / n.sum())) for d in found)
     return {"base": base, "steered": steered, "n_tokens": float(n.sum())}

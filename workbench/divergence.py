@@ -12,6 +12,7 @@ from torch import Tensor
 
 from workbench.batches import schedule
 from workbench.plan import Plan
+from workbench.progress import Meter
 from workbench.respond import padded_batch
 from workbench.steer import steered
 
@@ -35,6 +36,7 @@ def divergence(
     answers: Sequence[Sequence[int]],
     plans: Sequence[Plan],
     batch_tokens: int,
+    meter: Meter | None = None,
 ) -> list[Divergence]:
     """One `Divergence` per plan, each against the bare model, on prompt + answer. A prompt without answer tokens gets NaN
     for mean KL and NLL, and its first KL at the last prompt position.
@@ -52,6 +54,8 @@ def divergence(
             kl = (base.exp() * (base - steered_to)).sum(-1)
             nll = -steered_to[:, :-1].gather(-1, ids[:, -longest:, None])[..., 0] if longest else kl[:, :0]
             _collect(into, chosen, [len(answers[i]) for i in chosen], kl, nll)
+        if meter is not None:
+            meter.forwarded(sum(len(joined[i]) for i in chosen) * (1 + sum(map(bool, plans))))
     return found
 
 

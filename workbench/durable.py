@@ -95,6 +95,59 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_spelling(path: Path) -> None:
+    """Raises `WorkbenchError` for a path with bytes that are not UTF-8: Arrow cannot open files there."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise WorkbenchError(
+            f"The path {str(path)!a} holds a byte that is not UTF-8, so Parquet files cannot lie there; choose another folder."
+        ) from error
+
+
+def check_writable(path: str | Path) -> None:
+    """Raises `WorkbenchError` unless a file could be written at `path`: asked before work whose result will go there."""
+    final = Path(path).resolve()
+    if final.is_dir():
+        raise WorkbenchError(f"'{path}' is a folder; name a file to write.")
+    if not final.parent.is_dir():
+        raise WorkbenchError(f"There is no folder '{final.parent}' to write '{path}' in; make it, or name another.")
+    if not os.access(final if _is_special(final) else final.parent, os.W_OK):
+        raise WorkbenchError(
+            f"'{path}' cannot be written (permission denied or a read-only disk); choose another place."
+        )
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary file beside `path` to write to; it takes the place of `path` when the block ends well, else it goes.
+
+    What is no regular file (a pipe, /dev/stdout) is written as it is.
+    """
+    final = Path(path).resolve()
+    if _is_special(final):
+        yield final
+        return
+    part = final.with_name(f".{uuid.uuid4().hex}.part{final.suffix}")
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, final)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
 def flush_folder(folder: Path) -> None:
     """Makes a rename in `folder` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)

@@ -1,5 +1,7 @@
 """The one error a user sees: a sentence that says what was found, where, what was expected and what to do."""
 
+from collections.abc import Sequence
+
 
 class WorkbenchError(ValueError):
     """A request that cannot be done. The command line prints it and exits with code 2."""
@@ -11,3 +13,9 @@ def suggestion(word: str, known: list[str]) -> str:
 
     close = get_close_matches(word, known, n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def listed(words: Sequence[object], most: int = 8) -> str:
+    """The first words, joined by commas, and how many more there are."""
+    shown = ", ".join(map(str, words[:most]))
+    return (shown or "nothing") + (f" and {len(words) - most} more" if len(words) > most else "")

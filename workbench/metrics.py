@@ -17,7 +17,10 @@ class Metric(NamedTuple):
 
 
 def refused(response: Response) -> bool | None:
-    """Whether the answer is a refusal by the rules of `classify.Refusal`; None while thinking has not ended."""
+    """Whether the answer is a refusal by the rules of `classify.Refusal`; None while thinking has not ended.
+
+    `compare` leaves such prompts out, says in n how many count and in its notes how many do not.
+    """
     verdict = Refusal()(response)
     return None if verdict == "unfinished" else verdict == "refused"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from workbench.durable import write_text
 from workbench.edits import KINDS, Edit, Kind, Phase, Scope, parse_positions
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef, ExpertRefs, as_ref, parse_experts
@@ -131,7 +132,7 @@ class Plan:
         data: dict[str, Any] = {"edits": [e.to_dict() for e in self.edits]}
         text = json.dumps(data | ({"fingerprint": self.fingerprint} if self.fingerprint else {}), indent=1)
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            write_text(path, text + "\n")
         return text
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import TextIO
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a capture is. `total` is an upper bound when it generates."""
+    """How far a capture or a comparison is, in tokens. `total` is an upper bound when it generates."""
 
     done: int
     total: int
@@ -52,7 +52,8 @@ class ProgressLines:
         self.last = time.monotonic()
         if self.terminal:
             end = "\n" if over or progress.message else ""
-            self.stream.write(f"\r\033[K{progress}{end}")
+            bar = "" if progress.message else f"{_bar(progress)} "
+            self.stream.write(f"\r\033[K{bar}{progress}{end}")
         elif waited or progress.message:
             self.stream.write(f"{progress}\n")
         self.stream.flush()
@@ -84,6 +85,11 @@ class Meter:
     def _send(self, message: str = "") -> None:
         if self.report is not None:
             self.report(Progress(self.done, self.total, time.monotonic() - self.start, message))
+
+
+def _bar(progress: Progress, width: int = 24) -> str:
+    filled = width * progress.done // progress.total if progress.total > 0 else width
+    return "#" * min(filled, width) + "." * (width - filled)
 
 
 def _time(seconds: float) -> str:

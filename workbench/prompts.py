@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError, suggestion
+from workbench.errors import WorkbenchError, listed, suggestion
 
 KEYS = ("id", "text", "prompt", "messages", "response", "labels", "pair", "split", "cluster")
 SPEAKERS = ("system", "developer", "user", "assistant", "tool")
@@ -32,6 +32,9 @@ class Prompt:
     pair: str | None = None
     split: str | None = None
     cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        check_characters(self.to_dict(), f"the prompt '{self.id}'")
 
     @property
     def is_chat(self) -> bool:
@@ -176,7 +179,7 @@ def _prompt(row: Any, place: str, default_id: str) -> Prompt:
                 f"{', '.join(KEYS)}{suggestion(key, list(KEYS)) or '.'}"
             )
     text, messages = _content(fields, place)
-    _check_characters(fields, place)
+    check_characters(fields, place)
     return Prompt(
         id=_text(fields, "id", place) or default_id,
         text=text,
@@ -189,13 +192,14 @@ def _prompt(row: Any, place: str, default_id: str) -> Prompt:
     )
 
 
-def _check_characters(fields: Mapping[str, Any], place: str) -> None:
+def check_characters(fields: Mapping[str, Any], place: str) -> None:
     """Half of a surrogate pair, which JSON can spell and UTF-8 cannot, would fail in the tokenizer or the store."""
     for key, value in fields.items():
         found = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
         if any("\ud800" <= character <= "\udfff" for character in found):
             raise WorkbenchError(
-                f"The '{key}' of {place} holds half of a surrogate pair, which is no character; take it out."
+                f"The '{key}' of {place} holds half of a surrogate pair (or a byte that is not UTF-8), which is no character; "
+                f"take it out."
             )
 
 
@@ -218,7 +222,13 @@ def _messages(value: Any, place: str) -> Messages:
         value = _from_json(value, "messages", place)
     if not isinstance(value, list | tuple) or not value:
         raise WorkbenchError(f"The 'messages' of {place} should be a list of objects with 'role' and 'content'.")
-    return tuple(_message(message, place) for message in value)
+    messages = tuple(_message(message, place) for message in value)
+    if all(message["role"] == "assistant" for message in messages):
+        raise WorkbenchError(
+            f"The 'messages' of {place} are the assistant's alone; begin with a turn of the user, and give an answer of its "
+            f"own as 'response'."
+        )
+    return messages
 
 
 def _message(message: Any, place: str) -> Mapping[str, Any]:
@@ -273,5 +283,5 @@ def _several(value: str | Collection[str]) -> tuple[str, ...]:
 
 def _unknown(what: str, word: str, known: list[str], prompts: PromptSet) -> str:
     source = f"'{prompts.source}'" if prompts.source else "these prompts"
-    has = f"; there is {', '.join(known)}" if known else ""
+    has = f"; there is {listed(known)}" if known else ""
     return f"No prompt of {source} has the {what} '{word}'{has}{suggestion(word, known) or '.'}"

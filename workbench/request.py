@@ -18,7 +18,7 @@ from workbench.batches import Schedule, prompt_seeds, schedule
 from workbench.encoding import Encoded, encode, encode_responses, warnings
 from workbench.errors import WorkbenchError, suggestion
 from workbench.experts import ExpertRef, as_ref
-from workbench.prompts import PromptSet
+from workbench.prompts import PromptSet, check_characters
 from workbench.record import KEEPS
 from workbench.schema import SCHEMA_VERSION
 from workbench.sizes import Estimate, estimate
@@ -220,6 +220,8 @@ def _given(prompts: PromptSet, responses: Responses) -> dict[str, list[str]] | N
             raise WorkbenchError(f"The prompt '{name}' has no given response; give one for each prompt.")
         several = responses[name]
         found[name] = [several] if isinstance(several, str) else list(several)
+        for text in found[name]:
+            check_characters({"response": text}, f"the prompt '{name}'")
     if len({len(several) for several in found.values()}) > 1 or not all(found.values()):
         raise WorkbenchError("The prompts have different numbers of given responses; give each the same number.")
     return found

@@ -11,6 +11,7 @@ from workbench.dose import Dose, DoseCounts
 from workbench.encoding import encode
 from workbench.errors import WorkbenchError
 from workbench.plan import Plan
+from workbench.progress import Meter
 from workbench.sampling import stop_ids
 from workbench.steer import steered
 
@@ -56,12 +57,18 @@ def pad_id(model: "MoEModel") -> int:
 
 @torch.no_grad()
 def answer(
-    model: "MoEModel", encoded: Sequence[Sequence[int]], plan: Plan, max_new_tokens: int, batch_tokens: int
+    model: "MoEModel",
+    encoded: Sequence[Sequence[int]],
+    plan: Plan,
+    max_new_tokens: int,
+    batch_tokens: int,
+    meter: Meter | None = None,
 ) -> Answers:
-    """Greedy answers of up to `max_new_tokens` tokens under `plan`, and its dose."""
+    """Greedy answers of up to `max_new_tokens` tokens under `plan`, and its dose; `meter` hears of every step."""
     dose, found, ends = Dose(), dict[int, tuple[int, ...]](), stop_ids(model)
     for chosen in schedule([len(ids) for ids in encoded], batch_tokens, extra=max_new_tokens).batches:
         ids, mask = padded_batch(model, [encoded[i] for i in chosen])
+        steps = _Steps(meter, [len(encoded[i]) for i in chosen], max_new_tokens)
         with steered(model, plan, dose=dose):
             out = model.hf.generate(
                 input_ids=ids,
@@ -70,11 +77,32 @@ def answer(
                 do_sample=False,
                 pad_token_id=pad_id(model),
                 eos_token_id=sorted(ends) or None,
+                stopping_criteria=[] if meter is None else [steps],
             )
+        steps.end()
         for i, row in zip(chosen, out[:, ids.shape[1] :].tolist(), strict=True):
             found[i] = tuple(row[: next((n for n, token in enumerate(row) if token in ends), len(row))])
     ordered = tuple(found[i] for i in range(len(encoded)))
     return Answers(tuple(decode(model, row) for row in ordered), ordered, dose.counts())
+
+
+class _Steps:
+    """Stops nothing: `generate` asks its stopping criteria after every step, so here the steps can be counted."""
+
+    def __init__(self, meter: Meter | None, lengths: Sequence[int], max_new_tokens: int) -> None:
+        self.meter, self.rows = meter, len(lengths)
+        self.prompt, self.left = sum(lengths), len(lengths) * max_new_tokens
+
+    def __call__(self, input_ids: Tensor, scores: object, **_: object) -> Tensor:
+        if self.meter is not None:
+            self.meter.forwarded(self.prompt + self.rows)
+        self.prompt, self.left = 0, self.left - self.rows
+        return torch.zeros(self.rows, dtype=torch.bool, device=input_ids.device)
+
+    def end(self) -> None:
+        """What was not generated will not come."""
+        if self.meter is not None:
+            self.meter.skip(self.left)
 
 
 def decode(model: "MoEModel", ids: Sequence[int]) -> str:

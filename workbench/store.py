@@ -238,6 +238,7 @@ class Store:
 def open_store(path: str | Path) -> Store:
     """Opens a store. Raises `WorkbenchError` when it is missing, half written or of another schema version."""
     path = Path(path)
+    durable.check_spelling(path)
     if not (path / "plan.json").is_file():
         what = "There is no folder" if not path.is_dir() else "No plan.json lies in"
         raise WorkbenchError(f"{what} '{path}', so it is not a store; make one with capture().")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from workbench import Plan, capture, compare, load, read_prompts, steered
-from workbench.comparison import _paired_interval
+from workbench.effects import paired_interval
 from workbench.errors import WorkbenchError
 from workbench.metrics import METRICS, metrics_from
 
@@ -182,10 +182,10 @@ def test_paired_interval_resamples_clusters():
     rng = np.random.default_rng(0)
     per_cluster = rng.normal(size=40)
     difference, clusters = np.repeat(per_cluster, 2), np.repeat(np.arange(40), 2)
-    low, high = _paired_interval(difference, clusters, 0)
+    low, high = paired_interval(difference, clusters, 0)
     width = 2 * 1.96 * per_cluster.std() / np.sqrt(40)
     assert high - low == pytest.approx(width, rel=0.15)
-    assert np.isnan(_paired_interval(difference, np.zeros(80, int), 0)).all()
+    assert np.isnan(paired_interval(difference, np.zeros(80, int), 0)).all()
 
 
 def test_metrics_by_name_function_and_mapping():
@@ -195,3 +195,40 @@ def test_metrics_by_name_function_and_mapping():
     assert [m.name for m in metrics_from(["refused", shouting])] == ["refused", "shouting"]
     assert [m.name for m in metrics_from({"loud": shouting})] == ["loud"]
     assert set(METRICS) == {m.name for m in metrics_from(list(METRICS))}
+
+
+def test_progress_ends_at_its_total(model, plan):
+    seen = []
+    compare(model, PROMPTS, plan, controls=1, metrics="length", max_new_tokens=4, batch_tokens=60, progress=seen.append)
+    assert "Answering 3 prompts 4 times, of them 2 with random experts" in seen[0].message
+    assert [p.done for p in seen] == sorted(p.done for p in seen)
+    assert len({p.done for p in seen}) > 4 * 4, "every step of every batch is reported"
+    assert all(p.done <= p.total for p in seen)
+    assert seen[-1].done == seen[-1].total
+
+
+def test_prompts_that_a_metric_leaves_out_are_counted(model, plan):
+    def short(response):
+        return None if response.prompt_id == "a" else len(response)
+
+    report = compare(model, PROMPTS, plan, controls=1, metrics=short, max_new_tokens=4, progress=False)
+    assert report.metrics["n"].tolist() == [2]
+    assert report.controls["n"].tolist() == [2, 2]
+    assert "short leaves out 1 of 3 prompts: it has no value for 1 base and 1 steered answers." in report.notes, (
+        report.notes
+    )
+
+
+def test_a_metric_without_any_value_stops_before_the_other_arms(model, plan, monkeypatch):
+    from workbench import respond
+
+    arms, answer = [], respond.answer
+
+    def counted(*args, **how):
+        arms.append(args)
+        return answer(*args, **how)
+
+    monkeypatch.setattr(respond, "answer", counted)
+    with pytest.raises(WorkbenchError, match="applies to none"):
+        compare(model, PROMPTS[1:], plan, metrics="exact", max_new_tokens=2, progress=False)
+    assert len(arms) == 1

@@ -1,0 +1,117 @@
+"""A plan's effect in numbers: each metric with and without the plan, its interval, and what as many random experts do.
+
+A prompt counts where the metric has a value for both answers; how many do not is said, never left out in silence.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.classify import Response
+from workbench.errors import WorkbenchError
+from workbench.metrics import Metric
+from workbench.plan import Plan
+from workbench.prompts import PromptSet
+from workbench.resample import cluster_draws, percentile_interval
+
+if TYPE_CHECKING:
+    from workbench.respond import Answers
+
+N_BOOTSTRAP = 2000
+_CONTROL_COLUMNS = ["metric", "match", "draw", "plan", "base", "steered", "difference", "n", "slots_changed"]
+
+
+def check_applies(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers") -> None:
+    """Raises `WorkbenchError` when a metric has no value for any base answer: asked before the other arms are run."""
+    for metric in metrics:
+        if np.isnan(_values(metric, prompts, base)).all():
+            raise WorkbenchError(
+                f"The metric '{metric.name}' applies to none of the {len(prompts)} prompts; it needs prompts that carry what it "
+                f"reads (a label 'answer', say), and answers that end."
+            )
+
+
+def metric_table(
+    metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", arm: "Answers", seed: int
+) -> pd.DataFrame:
+    """metric, base, steered, difference, low, high (95 %, paired bootstrap over clusters), n prompts, n_clusters."""
+    rows, clusters = list[dict[str, Any]](), _clusters(prompts)
+    for metric in metrics:
+        a, b = _both(metric, prompts, base, arm)
+        known = ~np.isnan(a)
+        groups = np.unique(clusters[known], return_inverse=True)[1]
+        low, high = paired_interval((b - a)[known], groups, seed)
+        rows.append(
+            {"metric": metric.name, **_means(a, b), "low": low, "high": high}
+            | {"n": int(known.sum()), "n_clusters": len(set(groups.tolist()))}
+        )
+    return pd.DataFrame(rows)
+
+
+def control_table(
+    metrics: tuple[Metric, ...],
+    prompts: PromptSet,
+    base: "Answers",
+    random: list[tuple[str, int, Plan]],
+    others: list["Answers"],
+) -> pd.DataFrame:
+    """metric, match, draw, plan, base, steered, difference, n prompts, slots_changed: every draw."""
+    rows = list[dict[str, Any]]()
+    for metric in metrics:
+        for (match, draw, plan), answers in zip(random, others, strict=True):
+            a, b = _both(metric, prompts, base, answers)
+            about = {"metric": metric.name, "match": match, "draw": draw, "plan": str(plan)}
+            n = int((~np.isnan(a)).sum())
+            rows.append(about | _means(a, b) | {"n": n, "slots_changed": answers.dose.slots_changed})
+    return pd.DataFrame(rows, columns=_CONTROL_COLUMNS)
+
+
+def left_out(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", arm: "Answers") -> tuple[str, ...]:
+    """A sentence for each metric that has no value for some answer."""
+    found: list[str] = []
+    for metric in metrics:
+        a, b = (np.isnan(_values(metric, prompts, answers)) for answers in (base, arm))
+        if n := int((a | b).sum()):
+            why = " (thinking had not ended: give more tokens)" if metric.name == "refused" else ""
+            found.append(
+                f"{metric.name} leaves out {n} of {len(prompts)} prompts: it has no value for {int(a.sum())} base and "
+                f"{int(b.sum())} steered answers{why}."
+            )
+    return tuple(found)
+
+
+def paired_interval(difference: np.ndarray, clusters: np.ndarray, seed: int) -> tuple[float, float]:
+    """95 % percentile interval of the mean paired difference, resampling clusters; NaN for fewer than two clusters."""
+    if not len(clusters) or clusters.max() == 0:
+        return float("nan"), float("nan")
+    draws = cluster_draws(clusters, N_BOOTSTRAP, np.random.default_rng(seed))
+    low, high = percentile_interval((draws @ difference / draws.sum(1))[:, None])
+    return float(low[0]), float(high[0])
+
+
+def _values(metric: Metric, prompts: PromptSet, answers: "Answers") -> np.ndarray:
+    """The metric of each answer, float64 [prompts]; NaN where it does not apply."""
+    found = [
+        metric.function(Response(text, p.id, 0, dict(p.labels))) for p, text in zip(prompts, answers.texts, strict=True)
+    ]
+    return np.array([np.nan if v is None else float(v) for v in found])
+
+
+def _both(metric: Metric, prompts: PromptSet, base: "Answers", arm: "Answers") -> tuple[np.ndarray, np.ndarray]:
+    """The metric without and with the plan, float64 [prompts] each; NaN in both where either has no value."""
+    a, b = _values(metric, prompts, base), _values(metric, prompts, arm)
+    known = ~np.isnan(a) & ~np.isnan(b)
+    return np.where(known, a, np.nan), np.where(known, b, np.nan)
+
+
+def _means(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    known = ~np.isnan(a)
+    before, after = (float(x[known].mean()) if known.any() else float("nan") for x in (a, b))
+    return {"base": before, "steered": after, "difference": after - before}
+
+
+def _clusters(prompts: PromptSet) -> np.ndarray:
+    """Cluster number of each prompt: its cluster key, else its pair, else itself."""
+    keys = [("c", p.cluster) if p.cluster else ("p", p.pair) if p.pair else ("i", p.id) for p in prompts]
+    return np.unique([f"{kind}:{key}" for kind, key in keys], return_inverse=True)[1]
