@@ -14,14 +14,26 @@ from workbench import WorkbenchError, __version__
 from . import cli_capture, cli_demo, cli_model, cli_rank, cli_steer, cli_store
 from .terminal import warn
 
+# typer carries click under a private name; its errors are known by their public heir
+_UsageError: Any = typer.BadParameter.__base__
+
 
 class PlainErrors(TyperGroup):
     """A group whose commands end with one sentence and a code instead of a traceback."""
+
+    def make_context(self, *args: Any, **how: Any) -> Any:
+        """Reads the options before the command; an unknown one is one sentence."""
+        try:
+            return super().make_context(*args, **how)
+        except _UsageError as error:
+            raise _refused(error) from error
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; what the library and the system refuse becomes exit code 2, Ctrl-C 130."""
         try:
             return super().invoke(ctx)
+        except _UsageError as error:
+            raise _refused(error) from error
         except WorkbenchError as error:
             warn(error)
             raise typer.Exit(2) from error
@@ -31,6 +43,15 @@ class PlainErrors(TyperGroup):
         except KeyboardInterrupt as error:
             warn("Stopped.")
             raise typer.Exit(130) from error
+
+
+def _refused(error: Any) -> Exception:
+    """A wrong option or argument as one sentence; the help that a command without any arguments shows stays as it is."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return error
+    about = error.ctx.command_path if error.ctx is not None else "workbench"
+    warn(f"{error.format_message().rstrip('.')}; `{about} -h` says what can be given.")
+    return typer.Exit(2)
 
 
 app = typer.Typer(

@@ -9,14 +9,13 @@ from workbench.edits import KINDS, SHARED_KINDS, Edit, Scope
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=64)
 tokens = st.text(min_size=1, max_size=6)
-words = st.text(st.characters(exclude_categories=["Z", "C"], exclude_characters=";"), min_size=1, max_size=6)
 ranges = st.lists(
     st.tuples(st.integers(0, 99), st.none() | st.integers(1, 9)).map(
         lambda r: (r[0], None if r[1] is None else r[0] + r[1])
     ),
     max_size=3,
 ).map(tuple)
-scopes = st.builds(Scope, st.sampled_from([None, "prompt", "generated"]), ranges, st.none() | st.tuples(words, words))
+scopes = st.builds(Scope, st.sampled_from([None, "prompt", "generated"]), ranges, st.none() | st.tuples(tokens, tokens))
 
 
 def _values(kind: str) -> st.SearchStrategy[Any]:

@@ -1,8 +1,11 @@
 """One change to one expert: `Edit`, a frozen value, with where it applies (`Scope`) and its one-line grammar.
 
 off L0E15 | scale L1E4=8 | mute L2S0 in generated | bias L1E2=-1.5 at 0-3,7- | replace L1E2=mean between <think> </think>
+
+A token of a span that holds white space, a quote or a semicolon is written as a JSON string: between "a b" ";".
 """
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -18,7 +21,10 @@ ROUTING_KINDS = frozenset({"bias", "off", "force"})
 SHARED_KINDS = frozenset({"mute", "scale", "replace"})
 VALUED_KINDS = frozenset({"scale", "bias", "replace"})
 
+TOKEN = r'"(?:[^"\\]|\\.)*"|[^\s"]\S*'  # of a span: a JSON string, or what has no white space
 _RANGE = re.compile(r"(\d+)(-(\d*))?")
+_PLAIN = re.compile(r'[^\s;"]+')
+_JSON_KEYS = ["kind", "expert", "value", "phase", "positions", "span"]
 
 
 @dataclass(frozen=True, order=True)
@@ -58,7 +64,7 @@ class Scope:
         if self.positions:
             parts.append("at " + ",".join(_print_range(*r) for r in self.positions))
         if self.span:
-            parts.append("between " + " ".join(self.span))
+            parts.append("between " + " ".join(map(_print_token, self.span)))
         return " ".join(parts)
 
 
@@ -109,15 +115,43 @@ class Edit:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Edit":
         """The inverse of `to_dict`; unknown keys are refused."""
-        unknown = set(data) - {"kind", "expert", "value", "phase", "positions", "span"}
-        if unknown or not {"kind", "expert"} <= set(data):
-            raise WorkbenchError(f"An edit needs 'kind' and 'expert' and knows no {sorted(unknown)}: {data}.")
-        value = data.get("value")
-        span = tuple(data["span"]) if data.get("span") else None
-        positions = tuple((a, b) for a, b in data.get("positions", ()))
-        scope = Scope(data.get("phase"), positions, span)  # pyright: ignore[reportArgumentType]
+        _check_edit_json(data)
+        value, span = data.get("value"), data.get("span")
+        positions = tuple((a, b) for a, b in data.get("positions") or ())
+        scope = Scope(data.get("phase"), positions, tuple(span) if span else None)  # pyright: ignore[reportArgumentType]
         value = tuple(value) if isinstance(value, list) else value
         return cls(data["kind"], ExpertRef.parse(data["expert"]), value, scope)
+
+
+def _check_edit_json(data: Any) -> None:
+    """The types of an edit's JSON; its meaning is checked by `Edit`."""
+    if not isinstance(data, dict):
+        raise WorkbenchError(f"An edit is an object with 'kind' and 'expert', not {_short(data)}.")
+    for key in data:
+        if key not in _JSON_KEYS:
+            raise WorkbenchError(f"An edit has the unknown key '{key}'{suggestion(str(key), _JSON_KEYS) or '.'}")
+    for key in ("kind", "expert"):
+        if not isinstance(data.get(key), str):
+            raise WorkbenchError(f"An edit needs '{key}' as text, and has {_short(data.get(key))} in {_short(data)}.")
+    if not _is_ranges(data.get("positions") or []):
+        raise WorkbenchError(
+            f"The positions of an edit are pairs of numbers, like [[0, 4]], not {_short(data['positions'])}."
+        )
+    span = data.get("span") or ["<", ">"]
+    if not isinstance(span, list | tuple) or len(span) != 2 or not all(isinstance(token, str) for token in span):
+        raise WorkbenchError(f"The span of an edit is an opening and a closing token, not {_short(span)}.")
+
+
+def _is_ranges(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(r, list | tuple) and len(r) == 2 and isinstance(r[0], int) and isinstance(r[1], int | None)
+        for r in value
+    )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _check_value(edit: Edit) -> None:
@@ -145,6 +179,20 @@ def _print_value(value: float | Vector | str) -> str:
     if isinstance(value, tuple):
         return "[" + ",".join(map(repr, value)) + "]"
     return value if isinstance(value, str) else repr(float(value)).removesuffix(".0")
+
+
+def _print_token(token: str) -> str:
+    return token if _PLAIN.fullmatch(token) else json.dumps(token, ensure_ascii=False)
+
+
+def parse_token(text: str) -> str:
+    """A token of a span as written: a JSON string, or the text itself."""
+    if not text.startswith('"'):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise WorkbenchError(f'{text} is no JSON string; write a token with white space like "a b".') from error
 
 
 def _print_range(start: int, stop: int | None) -> str:

@@ -47,20 +47,32 @@ def _check_layer(layer: LayerAnatomy, edits: list[Edit]) -> None:
             f"switch off at most {layer.n_experts - layer.top_k}."
         )
     if off and layer.rule and layer.rule.n_group > 1:
-        _check_groups(layer, off)
+        # what a scope limits fills no slot at the positions outside of it
+        always = {e.expert.expert for e in edits if e.kind == "force" and not e.scope.positions and not e.scope.span}
+        _check_groups(layer, off, always)
 
 
-def _check_groups(layer: LayerAnatomy, off: set[int]) -> None:
-    """Every admissible choice of groups must hold top-k live experts, else dead ones are selected without an error."""
+def _check_groups(layer: LayerAnatomy, off: set[int], forced: set[int]) -> None:
+    """Every admissible choice of groups must hold enough live experts, else dead ones are selected without an error.
+
+    Forced experts have their slots whatever their group; the others come out of the chosen groups.
+    """
     rule = layer.rule
     assert rule is not None
     size = layer.n_experts // rule.n_group
     needed = 2 if rule.group_score == "top2" else 1
-    live = sorted(size - sum(e // size == g for e in off) for g in range(rule.n_group))
-    usable = [n for n in live if n >= needed]
-    if len(usable) < rule.topk_group or sum(usable[: rule.topk_group]) < layer.top_k:
+    open_slots = layer.top_k - len(forced)
+    by_group = [(_outside(off, g, size), _outside(off | forced, g, size)) for g in range(rule.n_group)]
+    live = sorted(n for n, _ in by_group)
+    usable = sorted(free for n, free in by_group if n >= needed)
+    if open_slots and (len(usable) < rule.topk_group or sum(usable[: rule.topk_group]) < open_slots):
         raise WorkbenchError(
             f"Layer {layer.layer} selects {layer.top_k} experts from {rule.topk_group} of {rule.n_group} groups, and the plan "
             f"leaves {live} experts on in the groups; leave at least {rule.topk_group} groups with {needed} or more experts "
             f"each, {layer.top_k} in the smallest {rule.topk_group} of them."
         )
+
+
+def _outside(taken: set[int], group: int, size: int) -> int:
+    """Experts of a group that are not taken."""
+    return size - sum(e // size == group for e in taken)

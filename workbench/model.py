@@ -11,7 +11,8 @@ from torch import Tensor
 from workbench.anatomy import Anatomy
 from workbench.bundled import bundled_path
 from workbench.check import check_by_intervening
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, listed
+from workbench.hub import hub_unreachable
 from workbench.layout import find_layout
 from workbench.runtime import Runtime
 from workbench.survey import survey
@@ -106,14 +107,16 @@ def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str
 def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM
 
-    path = str(bundled_path("demo-model")) if name == "demo" else name
+    path, wanted = str(bundled_path("demo-model")) if name == "demo" else name, _dtype(dtype)
+    unreachable = None if name == "demo" else hub_unreachable(name, hub)
+    if unreachable:
+        hub = {**hub, "local_files_only": True}
     try:
-        hf: Any = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(dtype), **hub)
+        hf: Any = AutoModelForCausalLM.from_pretrained(path, dtype=wanted, **hub)
     except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WorkbenchError(
-            f"'{name}' could not be loaded: {first} It should be 'demo', tiny/ with one of {', '.join(FAMILIES)}, a folder with "
-            f"a transformers causal LM, or a Hugging Face id."
+            f"'{name}' could not be loaded{f' ({unreachable})' if unreachable else ''}: {_first_line(error)} It should be "
+            f"'demo', tiny/ with one of {listed(list(FAMILIES))}, a folder with a transformers causal LM, or a Hugging Face id."
         ) from error
     if "device_map" not in hub:
         hf = _moved(hf, device)
@@ -140,9 +143,9 @@ def _moved(hf: Any, device: str) -> Any:
     try:
         return hf.to(chosen)
     except (RuntimeError, AssertionError) as error:  # an unknown device, one torch was not built for
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WorkbenchError(
-            f"The model could not be put on the device '{chosen}' ({first}); use cpu, or auto, which is CUDA when there is one."
+            f"The model could not be put on the device '{chosen}' ({_first_line(error).rstrip('.')}); "
+            f"use cpu, or auto, which is CUDA when there is one."
         ) from error
 
 
@@ -154,9 +157,15 @@ def _dtype(dtype: Any) -> Any:
     if not isinstance(dtype, str) or dtype == "auto":
         return dtype
     found = getattr(torch, dtype, None)
-    if not isinstance(found, torch.dtype):
-        raise WorkbenchError(f"'{dtype}' is no torch dtype; use auto, float32, bfloat16 or float16.")
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise WorkbenchError(f"'{dtype}' is no torch dtype of weights; use auto, float32, bfloat16 or float16.")
     return found
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of what an error says, as a sentence; its name when it says nothing."""
+    lines = str(error).strip().splitlines()
+    return f"{lines[0].rstrip('.')}." if lines else f"{type(error).__name__}."
 
 
 def _runtime(hf: Any, name: str, revision: str | None) -> Runtime:

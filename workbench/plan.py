@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.durable import write_text
-from workbench.edits import KINDS, Edit, Kind, Phase, Scope, parse_positions
+from workbench.edits import KINDS, TOKEN, Edit, Kind, Phase, Scope, parse_positions, parse_token
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef, ExpertRefs, as_ref, parse_experts
 
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 Experts = str | ExpertRef | Iterable[ExpertRef | str | tuple[int, int]]
 _CLAUSE = re.compile(
     r"(?P<kind>\w+)\s+(?P<experts>[^=\s]+)(?:=(?P<value>\S+))?"
-    r"(?:\s+in\s+(?P<phase>\w+))?(?:\s+at\s+(?P<positions>[\d,-]+))?(?:\s+between\s+(?P<open>\S+)\s+(?P<close>\S+))?"
+    r"(?:\s+in\s+(?P<phase>\w+))?(?:\s+at\s+(?P<positions>[\d,-]+))?"
+    rf"(?:\s+between\s+(?P<open>{TOKEN})\s+(?P<close>{TOKEN}))?",
+    re.DOTALL,
 )
+_CLAUSES = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^;])+', re.DOTALL)  # a semicolon within a JSON string parts nothing
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Plan:
     @classmethod
     def parse(cls, text: str, anatomy: "Anatomy | None" = None) -> "Plan":
         """A plan from `off L0E15; scale L1E4=8 in generated; mute L2E3 between <think> </think>` (`workbench.edits`)."""
-        clauses = [c.strip() for c in text.split(";") if c.strip() and c.strip() != "nothing"]
+        clauses = [c.strip() for c in _CLAUSES.findall(text) if c.strip() and c.strip() != "nothing"]
         plans = [_parse_clause(c, anatomy) for c in clauses]
         return cls(tuple(edit for p in plans for edit in p.edits))
 
@@ -138,22 +141,14 @@ class Plan:
     @classmethod
     def from_json(cls, source: str | Path) -> "Plan":
         """A plan from a file or from JSON text."""
-        is_text = isinstance(source, str) and source.lstrip().startswith("{")
-        if not is_text and not Path(source).is_file():
-            raise WorkbenchError(
-                f"There is no plan file '{source}'; save one with Plan.to_json or `workbench rank --out`."
-            )
-        try:
-            data = json.loads(str(source) if is_text else Path(source).read_text(encoding="utf-8"))
-            fingerprint = data.get("fingerprint")
-            if not isinstance(fingerprint, str | None):
-                raise TypeError(f"fingerprint {fingerprint!r}")
-            return cls(tuple(Edit.from_dict(e) for e in data["edits"]), fingerprint)
-        except WorkbenchError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            where = "This text" if is_text else f"'{source}'"
-            raise WorkbenchError(f"{where} is not a plan ({error}); it should be JSON with a list 'edits'.") from error
+        where, data = _read_json(source)
+        edits = data.get("edits") if isinstance(data, dict) else None
+        if not isinstance(edits, list):
+            raise WorkbenchError(f"{where} is not a plan: it should be a JSON object with a list 'edits'.")
+        fingerprint = data.get("fingerprint")
+        if not isinstance(fingerprint, str | None):
+            raise WorkbenchError(f"{where} is not a plan: its fingerprint is {fingerprint!r:.40}, and should be text.")
+        return cls(tuple(Edit.from_dict(edit) for edit in edits), fingerprint)
 
     # ---- against a model or a store
 
@@ -185,6 +180,28 @@ class Plan:
         return random_like(plan, anatomy, match, usage, seed)
 
 
+def _read_json(source: str | Path) -> tuple[str, Any]:
+    """What to call the source, and the JSON in it."""
+    is_text = isinstance(source, str) and source.lstrip().startswith("{")
+    where = "This text" if is_text else f"'{source}'"
+    try:
+        found = is_text or Path(source).is_file()
+    except OSError:  # too long for a name: text that is no object
+        found, where = False, "This text"
+    if not found:
+        raise WorkbenchError(f"There is no plan file {where}; save one with Plan.to_json or `workbench rank --out`.")
+    try:
+        return where, json.loads(str(source) if is_text else Path(source).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise WorkbenchError(f"{where} is not a plan: it is not UTF-8 text (byte {error.start}).") from error
+    except json.JSONDecodeError as error:
+        raise WorkbenchError(
+            f"{where} is not a plan: it is not JSON ({error.msg} at line {error.lineno}, column {error.colno})."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise WorkbenchError(f"{where} is not a plan: it is nested too deep or holds too long a number.") from error
+
+
 def _scope(
     phase: Phase | None = None,
     positions: Iterable[tuple[int, int | None]] | str = (),
@@ -214,7 +231,7 @@ def _parse_clause(clause: str, anatomy: "Anatomy | None") -> Plan:
             f"'{clause}' is not an edit; write KIND EXPERTS[=VALUE], such as 'off L0E15' or 'scale L1E4=8', with KIND one of "
             f"{', '.join(KINDS)}."
         )
-    span = (match["open"], match["close"]) if match["open"] else None
+    span = (parse_token(match["open"]), parse_token(match["close"])) if match["open"] else None
     scope = _scope(match["phase"], match["positions"] or (), span)  # pyright: ignore[reportArgumentType]
     refs = parse_experts(match["experts"], anatomy)
     return Plan(tuple(Edit(match["kind"], r, _parse_value(match["value"]), scope) for r in refs))  # pyright: ignore[reportArgumentType]

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
 def _read_csv(path: Path) -> Iterator[Row]:
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
     try:
+        _check_header(path, reader.fieldnames or ())
         for row in reader:
             place = f"line {reader.line_num}"
             if None in row:
@@ -77,11 +78,19 @@ def _read_parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise WorkbenchError(f"'{path}' is not a Parquet file ({error}).") from error
+        table = pq.read_table(path)
+        _check_header(path, table.column_names)
+        rows: list[dict[str, Any]] = table.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise WorkbenchError(f"'{path}' is not a Parquet file ({str(error).splitlines()[0]}).") from error
     for number, row in enumerate(rows):
         yield f"row {number}", _unflatten({key: value for key, value in row.items() if value is not None})
+
+
+def _check_header(path: Path, columns: Sequence[str]) -> None:
+    for column in columns:
+        if columns.count(column) > 1:
+            raise WorkbenchError(f"'{path}' has two columns '{column}'; name each column once.")
 
 
 def _unflatten(row: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,10 @@ def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Itera
     """While open, forwards and generations of `model.hf` in this context follow `plan`; yields the plan in force.
 
     Leaving the block (return, exception, interrupted generation) restores the model. Other threads are not steered; a thread
-    that should be runs in `contextvars.copy_context()`. Inside another `steered` block of the same model the plans are joined.
-    An empty plan installs nothing. `dose` counts the tokens and slots that the plan really changes (it costs a little).
+    that should be runs in `contextvars.copy_context()`. Such a thread that outlives the block loses the plan in silence, as
+    soon as no block of this model is left: join it inside. Inside another `steered` block of the same model the plans are
+    joined. An empty plan installs nothing. `dose` counts the tokens and slots that the plan really changes (it costs a
+    little).
 
     Do not wrap a `yield` of your own generator in this block: its caller would be steered as well.
 

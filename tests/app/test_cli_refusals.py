@@ -180,3 +180,94 @@ def test_compare_reports_its_progress(prompts, tmp_path):
     assert said.exit_code == 0, said.output
     assert "Answering 8 prompts 4 times" in said.stderr
     assert read_prompts(prompts).prompts[0].id == "cat0"
+
+
+# ---- wrong options, wrong files
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["steer", MODEL, "--prompt", "x", "--tokens", 0], "'--tokens'"),
+        (["rank", "ftri", "s", "--top", "many"], "'--top'"),
+        (["capture", MODEL, "refusal", "--store", "s", "--tempe", 1], "--temperature"),
+        (["capture", MODEL], "'PROMPTS'"),
+        (["nosuch"], "No such command 'nosuch'"),
+        (["store", "nosuch"], "No such command 'nosuch'"),
+        (["--bogus"], "--bogus"),
+        (["steer", MODEL, "--prompt", "x", "--off", "L0E1", "--dtype", "zzz"], "'zzz' is no torch dtype"),
+        (["steer", "demo", "--prompt", "x", "--off", "L0E1", "--dtype", "int8"], "'int8' is no torch dtype"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(words, said):
+    message = sentence(run(*words))
+    assert said in message
+    assert "could not be loaded" not in message
+
+
+def test_help_is_still_shown_where_nothing_was_asked():
+    assert "Commands:" in run("store").output
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("p.csv", "id,text,text\na,b,c\n", "two columns 'text'"),
+        ("p.jsonl", '{"messages": [{"role": "assistant", "content": "hi"}]}', "the assistant's alone"),
+        ("p.jsonl", '{"text": "\\ud800"}', "half of a surrogate pair"),
+        ("p.jsonl", '{"text": "a", "response": "\\ud800"}', "half of a surrogate pair"),
+    ],
+)
+def test_prompt_files_that_mean_something_else_are_refused(name, text, said, tmp_path):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert said in sentence(run("capture", MODEL, tmp_path / name, "--store", tmp_path / "s"))
+    assert not (tmp_path / "s").exists()
+
+
+def test_many_values_are_not_all_listed(tmp_path):
+    rows = [json.dumps({"text": "x", "split": f"s{i:02d}"}) for i in range(30)]
+    (tmp_path / "p.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    words = ["capture", MODEL, tmp_path / "p.jsonl", "--store", tmp_path / "s", "--split", "nosuch"]
+    message = sentence(run(*words))
+    assert "s07 and 22 more" in message
+    assert "s08" not in message
+
+
+def test_capture_says_its_prompts_once(prompts, tmp_path):
+    said = run("capture", MODEL, prompts, "--store", tmp_path / "s")
+    assert said.stdout.count("8 prompts") == 1
+
+
+@pytest.mark.parametrize("answer", [None, 404])
+def test_an_unreachable_hub_is_said_at_once_and_an_answer_is_not_hidden(answer, monkeypatch):
+    """Against a port where nobody listens, and against a server that says 404."""
+    import threading
+    import time
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    from huggingface_hub import constants
+
+    from workbench.hub import hub_unreachable
+
+    class Says404(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Says404)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    if answer:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert hub_unreachable("nosuch/model", {}) is None
+        server.shutdown()
+    server.server_close()
+    if not answer:
+        start = time.monotonic()
+        message = sentence(run("inspect", "nosuch/model"))
+        assert time.monotonic() - start < 20, "six attempts at each file take half a minute"
+        assert "cannot be reached" in message
+        assert "Retrying" not in message
+    assert hub_unreachable("demo", {"local_files_only": True}) is None

@@ -119,33 +119,39 @@ def anatomy(n_group: int, size: int, kept: int, top_k: int, by: str) -> Anatomy:
     return Anatomy("made up", "none", 8, 16, "0", (layer,))
 
 
-def brute_force(live: list[int], kept: int, top_k: int, by: str) -> bool:
-    """Possible when every choice of groups that can happen holds top-k live experts, and no group without a score is needed."""
-    scored = [n for n in live if n >= (2 if by == "top2" else 1)]
+def brute_force(live: list[list[int]], forced: set[int], kept: int, top_k: int, by: str) -> bool:
+    """Possible when force fills every slot, or every choice of groups that can happen holds as many live experts as are
+    missing, and no group without a score is needed.
+    """
+    if len(forced) == top_k:
+        return True
+    scored = [group for group in live if len(group) >= (2 if by == "top2" else 1)]
     choices = list(combinations(scored, kept))
-    return bool(choices) and all(sum(choice) >= top_k for choice in choices)
+    return bool(choices) and all(len(forced.union(*choice)) >= top_k for choice in choices)
 
 
 @st.composite
-def grouped_plans(draw: st.DrawFn) -> tuple[Anatomy, set[int]]:
+def grouped_plans(draw: st.DrawFn) -> tuple[Anatomy, set[int], set[int]]:
     n_group, size = draw(st.integers(2, 4)), draw(st.integers(2, 4))
     kept = draw(st.integers(1, n_group))
     top_k = draw(st.integers(1, kept * size))
     off = draw(st.sets(st.integers(0, n_group * size - 1), min_size=1))
-    return anatomy(n_group, size, kept, top_k, draw(st.sampled_from(["max", "top2"]))), off
+    forced = draw(st.sets(st.integers(0, n_group * size - 1), max_size=top_k)) - off
+    return anatomy(n_group, size, kept, top_k, draw(st.sampled_from(["max", "top2"]))), off, forced
 
 
 @settings(max_examples=300, deadline=None)
 @given(grouped_plans(), st.integers(0, 10**6))
-def test_contract_6_groups_by_brute_force(case: tuple[Anatomy, set[int]], seed: int) -> None:
-    made, off = case
+def test_contract_6_groups_by_brute_force(case: tuple[Anatomy, set[int], set[int]], seed: int) -> None:
+    made, off, forced = case
     layer = made.layers[0]
     rule = layer.rule
     assert rule is not None
     size = layer.n_experts // rule.n_group
-    live = [size - sum(e // size == g for e in off) for g in range(rule.n_group)]
-    possible = brute_force(live, rule.topk_group, layer.top_k, rule.group_score)
-    plan = Plan.off([(0, e) for e in off])
+    live = [[e for e in range(g * size, (g + 1) * size) if e not in off] for g in range(rule.n_group)]
+    possible = brute_force(live, forced, rule.topk_group, layer.top_k, rule.group_score)
+    possible = possible and sum(map(len, live)) >= layer.top_k
+    plan = Plan.off([(0, e) for e in off]) | Plan.force([(0, e) for e in forced])
     try:
         plan.check(made)
     except WorkbenchError:
@@ -153,7 +159,21 @@ def test_contract_6_groups_by_brute_force(case: tuple[Anatomy, set[int]], seed: 
         return
     assert possible, f"{live} is impossible and was accepted"
     logits = 3 * torch.randn(64, layer.n_experts, generator=torch.Generator().manual_seed(seed))
-    mask = torch.tensor([[e in off for e in range(layer.n_experts)]])
-    chosen = route(rule, logits, layer.top_k, None, router_edits(off=mask))
+    masks = {
+        name: torch.tensor([[e in es for e in range(layer.n_experts)]])
+        for name, es in (("off", off), ("force", forced))
+    }
+    chosen = route(rule, logits, layer.top_k, None, router_edits(**masks))
     assert not torch.isin(chosen.index, torch.tensor(sorted(off))).any(), "a dead expert was selected"
+    assert all((chosen.index == e).any(-1).all() for e in forced)
     assert chosen.weights.isfinite().all()
+
+
+def test_contract_6_force_that_is_limited_fills_no_slot_elsewhere() -> None:
+    made = anatomy(2, 2, 1, 1, "max")
+    off = Plan.off([(0, e) for e in (0, 1, 2)])
+    assert off.check(made)
+    made, off = anatomy(2, 2, 1, 2, "max"), Plan.off("L0E2")
+    assert (off | Plan.force("L0E0-1")).check(made)
+    with pytest.raises(WorkbenchError, match="Layer 0 selects 2 experts from 1 of 2 groups"):
+        (off | Plan.force("L0E0-1", positions="0-3")).check(made)

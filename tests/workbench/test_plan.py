@@ -38,7 +38,7 @@ def test_json_round_trip(plan: Plan, fingerprint: str | None) -> None:
 @MANY
 @given(edits, tokens, tokens)
 def test_json_keeps_any_span(edit: Edit, a: str, b: str) -> None:
-    """Tokens may hold spaces and line ends, which the one-line grammar cannot say."""
+    """Tokens may hold spaces and line ends."""
     plan = Plan((Edit(edit.kind, edit.expert, edit.value, Scope(span=(a, b))),))
     assert Plan.from_json(plan.to_json()) == plan
 
@@ -154,6 +154,8 @@ def test_contradictions_are_refused(a: str, b: str, is_refused: bool) -> None:
         ("off L0E1 between <think>", ["<think>"]),
         ("off L*E1", ["needs a model"]),
         ("off L0E1, L0E2", ["KIND EXPERTS"]),
+        ('off L0E1 between "a b', ["KIND EXPERTS"]),
+        ('off L0E1 between "\\x" b', ["JSON string"]),
     ],
 )
 def test_mistakes_are_refused_in_one_sentence(text: str, words: list[str]) -> None:
@@ -194,6 +196,18 @@ def test_mistakes_are_refused_in_one_sentence(text: str, words: list[str]) -> No
     ],
 )
 def test_json_that_is_no_plan_is_refused(text: str) -> None:
+    with pytest.raises(WorkbenchError) as caught:
+        Plan.from_json(text)
+    said = str(caught.value)
+    python = ("Error", "object", "NoneType", "unpack", "subscriptable", "iterable", "int'", "str'", "list indices")
+    assert [w for w in python if w in said.replace("JSON object", "").replace("is an object", "")] == []
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 9000, '{"a":' * 100_000, "9" * 300, '{"edits": ' + "9" * 5000 + "}", '{"edits": [\ud800']
+)
+def test_no_text_is_too_odd_for_one_sentence(text: str) -> None:
     with pytest.raises(WorkbenchError):
         Plan.from_json(text)
 
