@@ -1,7 +1,7 @@
 """Tiny random models of real classes: `load("tiny/olmoe")`. For tests and for trying things offline; never a result.
 
-Every family is built from its own transformers classes with a small config: random weights, a correction bias that really
-decides (where the family has one), a dense first layer and groups (where it has them).
+Every family is built from its own transformers classes with a small config (`workbench.tinyconfigs`): random weights, a
+correction bias that really decides (where the family has one), a dense first layer and groups (where it has them).
 """
 
 from typing import Any
@@ -9,89 +9,84 @@ from typing import Any
 import torch
 
 from workbench.errors import WorkbenchError, suggestion
-
-_SIZES: dict[str, Any] = {
-    "vocab_size": 384,
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 48,
-    "moe_intermediate_size": 24,
-    "max_position_embeddings": 512,
-    "num_experts_per_tok": 3,
-    "pad_token_id": 0,
-    "bos_token_id": None,
-    "eos_token_id": 1,
-    "tie_word_embeddings": False,
-}
-_MLA: dict[str, Any] = {
-    "n_routed_experts": 16,
-    "num_local_experts": 16,
-    "num_key_value_heads": 4,
-    "first_k_dense_replace": 1,
-    "q_lora_rank": None,
-    "kv_lora_rank": 16,
-    "qk_rope_head_dim": 8,
-    "qk_nope_head_dim": 8,
-    "v_head_dim": 8,
-    "n_group": 4,
-    "topk_group": 2,
-}
-
-# what each family's config says beyond the sizes; a correction bias starts at zero and is drawn below
-FAMILIES: dict[str, dict[str, Any]] = {
-    "mixtral": {"num_local_experts": 8, "intermediate_size": 24},
-    "olmoe": {"num_experts": 16, "intermediate_size": 24},
-    "qwen2_moe": {"num_experts": 16, "shared_expert_intermediate_size": 40, "decoder_sparse_step": 1},
-    "qwen3_moe": {"num_experts": 16, "mlp_only_layers": [0], "norm_topk_prob": True, "head_dim": 8},
-    "gpt_oss": {"num_local_experts": 8, "intermediate_size": 24, "head_dim": 8, "layer_types": ["full_attention"] * 3},
-    "deepseek_v2": _MLA | {"topk_method": "group_limited_greedy", "routed_scaling_factor": 2.0, "n_shared_experts": 1},
-    "deepseek_v3": _MLA | {"routed_scaling_factor": 2.5, "n_shared_experts": 1, "norm_topk_prob": True},
-    "granitemoe": {"num_local_experts": 8, "intermediate_size": 24},
-    "glm4_moe": {
-        "n_routed_experts": 16,
-        "num_local_experts": 16,
-        "first_k_dense_replace": 1,
-        "n_shared_experts": 1,
-        "n_group": 4,
-        "topk_group": 2,
-        "head_dim": 8,
-    },
-    "ernie4_5_moe": {
-        "moe_num_experts": 16,
-        "moe_k": 3,
-        "moe_num_shared_experts": 1,
-        "moe_layer_start_index": 1,
-        "moe_layer_interval": 1,
-        "moe_layer_end_index": 2,
-    },
-    "minimax_m2": {"num_local_experts": 16, "intermediate_size": 24, "head_dim": 8},
-}
+from workbench.tinyconfigs import FAMILIES, LAYERS, PARTS, SIZES, TOKENS, VISION
 
 
 def tiny_model(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
-    """A random transformers model of `family` with 2 or 3 MoE layers, about 50 thousand parameters, in eval mode."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    """A random transformers model of `family` with 2 or 3 MoE layers, 50 to 100 thousand parameters, in eval mode.
+
+    family  a model type of transformers out of `FAMILIES`
+    config  other values for fields of the config (of its text part, where it has parts)
+    """
+    from transformers import AutoConfig
 
     if family not in FAMILIES:
         raise WorkbenchError(
-            f"There is no tiny model '{family}'{suggestion(family, list(FAMILIES)) or ';'} it can be {', '.join(FAMILIES)}."
+            f"There is no tiny model '{family}'{suggestion(family, list(FAMILIES)) or ','} out of {len(FAMILIES)} families; "
+            f"`workbench models` lists them."
         )
-    settings = AutoConfig.for_model(family, **(_SIZES | FAMILIES[family] | config))
+    settings = _settings(AutoConfig.for_model(family), family, FAMILIES[family] | config)
     settings.name_or_path = f"tiny/{family}"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(settings, dtype=dtype).eval()
+        model = _model_class(type(settings)).from_config(settings, dtype=dtype).eval()
         _make_lively(model)
     return model
+
+
+def _settings(default: Any, family: str, own: dict[str, Any]) -> Any:
+    """The tiny config: `own` values, then sizes for every field that the family's `default` has; its parts too."""
+    if "text_config" not in default.sub_configs:
+        return type(default)(**_fields(default, SIZES, own))
+    parts = {
+        n: getattr(default, n, None) or default.sub_configs[n]() for n in default.sub_configs if n != "text_config"
+    }
+    changed = PARTS.get(family, {})
+    made = {name: _fields(part, VISION, changed.get(name, {})) for name, part in parts.items()}
+    text = _fields(default.sub_configs["text_config"](), SIZES, own)
+    tokens = {k: v for k, v in TOKENS.items() if hasattr(default, k)}
+    return type(default)(text_config=text, **made, **tokens, **changed.get("", {}), tie_word_embeddings=False)
+
+
+def _fields(default: Any, sizes: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    known, names = default.to_dict(), getattr(default, "attribute_map", {})
+    fields = {names.get(k, k): v for k, v in sizes.items() if names.get(k, k) in known}
+    fields |= {names.get(k, k): v for k, v in own.items() if names.get(k, k) in known or k not in sizes}
+    layers = fields.get("num_hidden_layers", LAYERS)
+    for name in ("layer_types", "mlp_layer_types"):
+        if isinstance(known.get(name), list) and name not in own:
+            fields[name] = _spread(known[name], layers)
+    inner = {n: _fields(part(), sizes, {}) for n, part in default.sub_configs.items() if n not in own}
+    return fields | inner
+
+
+def _spread(kinds: list[str], layers: int) -> list[str]:
+    """Every kind in turn: dense, sparse, sparse for those two, so that most layers route."""
+    kinds = list(dict.fromkeys(kinds))
+    if set(kinds) <= {"dense", "sparse"}:
+        return ["dense"] + ["sparse"] * (layers - 1)
+    return [kinds[i % len(kinds)] for i in range(layers)]
+
+
+def _model_class(config: type) -> Any:
+    """The Auto class that builds a model of this config with a head; a family that sees images gets its whole model."""
+    import transformers as tf
+
+    classes = (tf.AutoModelForImageTextToText, tf.AutoModelForCausalLM, tf.AutoModelForSeq2SeqLM)
+    return next(c for c in classes if config in c._model_mapping)  # pyright: ignore[reportPrivateUsage]
 
 
 @torch.no_grad()
 def _make_lively(model: Any) -> None:
     """Random weights wide enough that routing varies between tokens, experts matter, and correction biases decide."""
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if "correction_bias" in name:
+        if not tensor.is_floating_point():
+            if name.endswith(
+                "tid2eid"
+            ):  # a hash router's table, token id to experts: zeros until a checkpoint fills it
+                n = model.config.get_text_config().num_local_experts
+                tensor.copy_(torch.rand(tensor.shape[0], n).argsort(-1)[:, : tensor.shape[1]])
+        elif "correction_bias" in name:
             tensor.copy_(0.3 * torch.randn(tensor.shape))
         elif name.endswith("sinks") or (tensor.ndim == 1 and name.endswith("bias")):
             tensor.copy_(0.1 * torch.randn(tensor.shape))

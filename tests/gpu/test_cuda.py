@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.families import FAMILIES
 from workbench import Plan, capture, load, steered
 from workbench.record import recording
-from workbench.tiny import FAMILIES, tiny_model, tiny_tokenizer
+from workbench.tiny import tiny_model, tiny_tokenizer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
 
