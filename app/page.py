@@ -1,7 +1,7 @@
-"""The script that Streamlit runs for `workbench app`; the page itself is `dashboard.py`."""
+"""The script that Streamlit runs for `workbench app`; the dashboard itself is the package `dashboard`."""
 
 import sys
 
-from workbench_app.dashboard import page
+from workbench_app.dashboard.navigation import run
 
-page(sys.argv[1:])
+run(sys.argv[1:])

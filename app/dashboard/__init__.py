@@ -1,0 +1,1 @@
+"""The dashboard: a Streamlit page that shows every expert and steers the model live. `navigation.py` is where it begins."""

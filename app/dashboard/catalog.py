@@ -1,0 +1,83 @@
+"""What the server serves, by name: models it was started with, and stores in the project's folders. Pages never see paths.
+
+A page asks for a name and gets what was found under it, so no text from a browser can open another file.
+"""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from workbench import WorkbenchError
+from workbench.bundled import bundled_path
+from workbench.errors import suggestion
+
+Named = TypeVar("Named")
+BUNDLED = "refusal (bundled)"
+"""The store that comes with the bundled model: its answers to the ranking prompts."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Models by name (what `load` takes), the stores named at the start, and the folder in which others are found."""
+
+    models: dict[str, str]
+    given: dict[str, Path]
+    project: Path
+
+    def stores(self) -> dict[str, Path]:
+        """Complete stores by name: given ones, the bundled one, and those under stores/ and runs/ of the project."""
+        found = {str(p.relative_to(self.project)): p for p in self._in_project()}
+        return self.given | {BUNDLED: bundled_path("demo-store")} | found
+
+    def runs(self) -> dict[str, Path]:
+        """Folders of runs/ that hold a report or a plan, by name."""
+        folders = sorted(p for p in (self.project / "runs").glob("*") if p.is_dir())
+        return {p.name: p for p in folders if (p / "report.html").is_file() or (p / "plan.json").is_file()}
+
+    def store(self, name: str) -> Path:
+        """The path of a store by its name; `WorkbenchError` when there is none of that name."""
+        return self._named(name, self.stores(), "store")
+
+    def model(self, name: str) -> str:
+        """What `load` takes for a model's name; `WorkbenchError` when the server was not started with it."""
+        return self._named(name, self.models, "model")
+
+    def new_store(self, name: str) -> Path:
+        """Where a capture of this name goes: stores/NAME of the project, never elsewhere."""
+        if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+            raise WorkbenchError(f"'{name:.60}' cannot name a store; use letters, digits, '-', '_' and '.'.")
+        return self.project / "stores" / name
+
+    def _in_project(self) -> Iterable[Path]:
+        for pattern in ("stores/*/manifest.json", "runs/*/stores/*/manifest.json"):
+            for manifest in sorted(self.project.glob(pattern)):
+                if manifest.resolve().is_relative_to(self.project.resolve()):  # a link may lead out
+                    yield manifest.parent
+
+    @staticmethod
+    def _named(name: str, known: dict[str, Named], what: str) -> Named:
+        if name not in known:
+            hint = suggestion(name, list(known)) or ";"
+            raise WorkbenchError(
+                f"This server has no {what} '{name:.60}'{hint} it has {', '.join(list(known)[:8]) or 'none'}."
+            )
+        return known[name]
+
+
+def catalog_from(arguments: Sequence[str]) -> Catalog:
+    """The catalog of `--model NAME ... --store PATH ... --project FOLDER`; the first model is shown first."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", action="append")
+    parser.add_argument("--store", action="append")
+    parser.add_argument("--project", default=".")
+    given = parser.parse_args(list(arguments))
+    models = given.model or ["demo"]
+    stores = [Path(s) for s in given.store or []]
+    return Catalog({_short(m): m for m in models}, {s.name or str(s): s for s in stores}, Path(given.project))
+
+
+def _short(source: str) -> str:
+    """A folder's last part; ids and `tiny/...` as they are."""
+    return Path(source).name if Path(source).is_dir() else source
