@@ -54,7 +54,7 @@ class Dose:
 
     def counts(self) -> DoseCounts:
         """The counts so far."""
-        n = {key: int(value) for key, value in self._sums.items()}
+        n = {key: int(value) for key, value in dict(self._sums).items()}  # a copy: another thread may be counting
         tokens = n.get("tokens", 0)
         return DoseCounts(
             tokens,

@@ -9,7 +9,8 @@ from .literal import token_text, visible
 
 _HTML = '<div class="chips" role="group"></div>'
 _CSS = """
-.chips { font-family: var(--st-code-font, monospace); font-size: 0.9rem; line-height: 1.75; white-space: pre-wrap; word-break: break-word; }
+.chips { font-family: var(--st-code-font, monospace); font-size: 0.9rem; line-height: 1.75;
+  white-space: pre-wrap; word-break: break-word; }
 .chips button, .chips span { font: inherit; color: inherit; background: transparent; border: 0; padding: 0 1px; margin: 0;
   border-radius: 3px; unicode-bidi: isolate; direction: ltr; white-space: pre-wrap; }
 .chips button { cursor: pointer; }
@@ -22,7 +23,8 @@ _JS = """
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector('.chips');
   root.setAttribute('aria-label', data.label);
-  const had = root.contains(parentElement.getRootNode().activeElement) ? parentElement.getRootNode().activeElement.dataset.i : null;
+  const focused = parentElement.getRootNode().activeElement;
+  const had = root.contains(focused) ? focused.dataset.i : null;
   const made = data.chips.map((chip, i) => {
     const node = document.createElement(data.clickable ? 'button' : 'span');
     node.textContent = chip.text;
@@ -51,7 +53,11 @@ class Chip(NamedTuple):
 
 
 def chips(
-    tokens: Sequence[Chip], key: str, label: str, chosen: int | None = None, on_click: Callable[[int], None] | None = None
+    tokens: Sequence[Chip],
+    key: str,
+    label: str,
+    chosen: int | None = None,
+    on_click: Callable[[int], None] | None = None,
 ) -> None:
     """Draws tokens in a row; with `on_click` each is a button and the number of the clicked one is passed on."""
     shown = [c._replace(text=token_text(c.text), tip=visible(c.tip))._asdict() for c in tokens]

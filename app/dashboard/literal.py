@@ -6,7 +6,7 @@ from ..terminal import plain
 
 _MARKS = frozenset("\\`*_{}[]()#+-.!|<>~$:&@=\"'")
 # what turns the reading direction or hides in a line: shown as a picture, so that text cannot pose as other text
-_DIRECTION = {c: "\u2426" for c in (*range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF)}
+_DIRECTION = dict.fromkeys((*range(8203, 8208), *range(8232, 8239), *range(8288, 8304), 65279), "␦")
 
 
 def visible(value: Any) -> str:
@@ -22,4 +22,8 @@ def escaped(value: Any) -> str:
 def token_text(text: str) -> str:
     """A token as a chip shows it: spaces and line ends visible where they are all there is."""
     shown = visible(text)
-    return shown if shown.strip() else shown.replace(" ", "\u2423").replace("\n", "\u23ce").replace("\t", "\u21e5") or "\u2205"
+    return (
+        shown
+        if shown.strip()
+        else shown.replace(" ", "\u2423").replace("\n", "\u23ce").replace("\t", "\u21e5") or "\u2205"
+    )

@@ -1,16 +1,13 @@
 """Where the page begins: what is served, which page is shown, what is chosen, and errors as a sentence."""
 
-import logging
 from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
 
-from workbench import WorkbenchError
-
 from . import atlas_page, captures_page, probes_page, steer_page, super_page, tokens_page
 from .catalog import Catalog, catalog_from
-from .literal import escaped
+from .sentences import sentences
 from .view import View, choose, current_view, fitting_stores, write_url
 
 PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
@@ -35,24 +32,11 @@ def run(arguments: list[str]) -> None:
 
 
 def _page(catalog: Catalog, show: Callable[[View], None]) -> None:
-    try:
+    with sentences():
         view = current_view(catalog)
         _sidebar(view)
         show(view)
         write_url(view)
-    except WorkbenchError as error:
-        st.error(escaped(error), icon=":material/error:")
-        st.button("Start again with an empty plan", on_click=_start_again)
-    except Exception as error:  # noqa: BLE001 - the reader gets a sentence, the server's log the traceback
-        if type(error).__module__.startswith("streamlit"):
-            raise  # how Streamlit stops and reruns a script
-        logging.getLogger("workbench").exception("a page failed")
-        st.error(escaped(f"This page failed ({type(error).__name__}); reload it, and read the server's log for the cause."))
-
-
-def _start_again() -> None:
-    st.session_state.clear()
-    st.query_params.clear()
 
 
 def _sidebar(view: View) -> None:
@@ -60,7 +44,9 @@ def _sidebar(view: View) -> None:
     with st.sidebar:
         models = list(view.catalog.models)
         if len(models) > 1:
-            st.selectbox("Model", models, models.index(view.name), key="choose-model", on_change=_chosen, args=("model",))
+            st.selectbox(
+                "Model", models, models.index(view.name), key="choose-model", on_change=_chosen, args=("model",)
+            )
         stores = list(fitting_stores(view.catalog, view.anatomy))
         if stores:
             at = stores.index(view.store_name) if view.store_name in stores else 0
@@ -73,5 +59,3 @@ def _sidebar(view: View) -> None:
 
 def _chosen(what: str) -> None:
     choose(**{what: st.session_state[f"choose-{what}"]})
-
-

@@ -41,10 +41,16 @@ def chart(
 
     `on_select` is called when points are clicked, boxed or lassoed; they are in `selected(key)`.
     """
-    options: dict[str, Any] = {} if on_select is None else {"on_select": on_select, "selection_mode": ("points", "box", "lasso")}
-    st.plotly_chart(figure, key=key, config={"displaylogo": False, "toImageButtonOptions": {"filename": key}}, **options)
+    options: dict[str, Any] = (
+        {} if on_select is None else {"on_select": on_select, "selection_mode": ("points", "box", "lasso")}
+    )
+    st.plotly_chart(
+        figure, key=key, config={"displaylogo": False, "toImageButtonOptions": {"filename": key}}, **options
+    )
     if data is not None:
-        st.download_button("Data as CSV", data.to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}-csv", type="tertiary")
+        st.download_button(
+            "Data as CSV", data.to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}-csv", type="tertiary"
+        )
 
 
 def selected(key: str) -> list[str]:

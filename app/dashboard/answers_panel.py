@@ -1,0 +1,103 @@
+"""The chat: base and steered answers side by side as they come, the tokens where they part, the dose, a stop button."""
+
+from difflib import SequenceMatcher
+from typing import Literal
+
+import streamlit as st
+
+from workbench.streaming import StreamedToken
+
+from .answering import Answering
+from .chips import Chip, chips
+from .literal import escaped, visible
+from .sentences import sentences
+
+Side = Literal["base", "steered"]
+_QUESTION_SHOWN = 2000
+_TICK_SECONDS = 0.15
+
+
+def answers_panel(asked: list[Answering]) -> None:
+    """Draws the questions so far, the newest first; draws itself again several times a second while one is answered."""
+    active = any(a.is_active for a in asked)
+    st.fragment(_panel, run_every=_TICK_SECONDS if active else None)(asked, active)
+
+
+def _panel(asked: list[Answering], was_active: bool) -> None:
+    with sentences():
+        _exchanges(asked, was_active)
+
+
+def _exchanges(asked: list[Answering], was_active: bool) -> None:
+    for number, one in reversed(list(enumerate(asked))):
+        one.look()
+        with st.container(border=True):
+            _exchange(number, one)
+    if was_active and not any(a.is_active for a in asked):
+        st.rerun()  # the whole page once more: the board may be coloured by this answer
+
+
+def _exchange(number: int, one: Answering) -> None:
+    top, action = st.columns([5, 1], vertical_alignment="center")
+    shown = one.question[:_QUESTION_SHOWN] + (" \u2026" if len(one.question) > _QUESTION_SHOWN else "")
+    top.text(visible(shown))
+    if one.is_active:
+        action.button("Stop", key=f"stop-{number}", on_click=one.stop, icon=":material/stop:", width="stretch")
+    parted = {
+        "base": _parted(one.tokens("base"), one.tokens("steered")),
+        "steered": _parted(one.tokens("steered"), one.tokens("base")),
+    }
+    for column, side in zip(st.columns(2), ("base", "steered"), strict=True):
+        with column:
+            _answer(number, one, side, parted[side])
+    st.text(_status(one))
+    if one.error:
+        st.error(escaped(one.error), icon=":material/error:")
+
+
+def _answer(number: int, one: Answering, side: Side, parted: set[int]) -> None:
+    st.caption("base" if side == "base" else f"steered: {escaped(_short(str(one.plan)))}")
+    if side == "steered" and not one.plan:
+        st.text("The plan is empty: click an expert above, or use a quick pick.")
+        return
+    found = one.tokens(side)
+    row = [
+        Chip(
+            t.chosen.text,
+            f"{t.chosen.text!r}, probability {t.chosen.probability:.1%}",
+            "parted" if one.plan and i in parted else "",
+        )
+        for i, t in enumerate(found)
+    ]
+    at = st.session_state.get("token")
+    chosen = at[2] if at and at[:2] == (number, side) else None
+
+    def clicked(i: int) -> None:
+        st.session_state.token = (number, side, i)
+        st.session_state.token_clicked = True
+
+    chips(row, f"answer-{number}-{side}", f"{side} answer", chosen, clicked)
+    if not found and not one.is_active and not one.error:
+        st.text("(no text)")
+    if st.session_state.pop("token_clicked", False):
+        st.rerun()  # the token's card is outside this fragment
+
+
+def _parted(one: list[StreamedToken], other: list[StreamedToken]) -> set[int]:
+    """Positions of `one` whose tokens the other answer does not have in this order."""
+    a, b = [t.chosen.id for t in one], [t.chosen.id for t in other]
+    same = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
+    return set(range(len(a))) - {m.a + i for m in same for i in range(m.size)}
+
+
+def _status(one: Answering) -> str:
+    if one.state == "waiting":
+        return f"Waiting for the model, place {one.place or 1} in the queue."
+    said = {"running": "Answering ...", "done": "", "stopped": "Stopped.", "failed": ""}[one.state]
+    if not one.plan or one.state == "failed":
+        return said
+    return f"{said} Dose: {one.dose.counts()}.".strip()
+
+
+def _short(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else text[:most] + " \u2026"
