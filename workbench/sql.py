@@ -26,10 +26,10 @@ def query(store: "Store", sql: str) -> pd.DataFrame:
         ) from error
     with duckdb.connect(":memory:") as connection:
         _lock_down(connection, store)
-        for name in TABLES:
-            _view(connection, store, name)
-        connection.execute("SET lock_configuration = true")
         try:
+            for name in TABLES:
+                _view(connection, store, name)
+            connection.execute("SET lock_configuration = true")
             _check_reads_only(connection, sql)
             return connection.execute(sql).df()
         except duckdb.Error as error:
