@@ -7,7 +7,6 @@ import typer
 
 from workbench import WorkbenchError, read_prompts
 from workbench.durable import check_writable
-from workbench.metrics import metrics_from
 from workbench.prompts import Prompt
 
 from .options import (
@@ -126,6 +125,7 @@ def compare(
     """Answer many prompts with and without a plan: metrics, intervals, KL, dose, random experts. Exit code 1: nothing changed."""
     from workbench import compare as run
     from workbench import open_store
+    from workbench.metrics import metrics_from
 
     if out is not None:
         check_writable(out)

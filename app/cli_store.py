@@ -77,7 +77,7 @@ def check(store: StorePath, json: Json = False) -> None:
     """Compare every file with the manifest: size, checksum, rows. Exit code 1: something is wrong."""
     from workbench import open_store
 
-    found = open_store(store)
+    found = open_store(store, damaged=True)
     problems = found.check()
     if json:
         print_json({"path": str(found.path), "sound": not problems, "problems": problems})

@@ -65,7 +65,7 @@ def counts(
     lock = Lock()
 
     def add(part: Part) -> None:
-        for batch in part.read(columns).to_batches():
+        for batch in store.read(part, columns).to_batches():
             groups, block = _count_batch(batch, grouping, n_experts)
             with lock:
                 n[chosen.index(part.layer or 0), groups] += block.astype(kind, copy=False)
@@ -220,7 +220,12 @@ def _local_groups(batch: pa.RecordBatch, grouping: _Grouping) -> tuple[np.ndarra
 
 
 def _codes(column: pa.DictionaryArray, codes: dict[str, int]) -> np.ndarray:
-    return np.array([codes[name] for name in column.dictionary.to_pylist()], np.int64)
+    try:
+        return np.array([codes[name] for name in column.dictionary.to_pylist()], np.int64)
+    except KeyError as error:
+        raise WorkbenchError(
+            f"A table of the store names the prompt {error}, which its prompts do not have; run `workbench store check`."
+        ) from error
 
 
 def _routed_per_group(store: "Store", grouping: _Grouping) -> np.ndarray:

@@ -82,11 +82,14 @@ def create_json(store: Path, path: str, value: Any) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; `WorkbenchError` when it is damaged."""
+    """The object in a JSON file; `WorkbenchError` when it is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise WorkbenchError(f"'{path}' is damaged ({error}); it should be JSON that workbench wrote.") from error
+    if not isinstance(found, dict):
+        raise WorkbenchError(f"'{path}' is damaged (it holds no object); it should be JSON that workbench wrote.")
+    return found
 
 
 def sha256(path: Path) -> str:

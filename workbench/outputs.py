@@ -22,7 +22,7 @@ def mean_output(store: "Store", expert: ExpertRef) -> np.ndarray:
     for part in store.parts("outputs", ["expert", "output"]):
         if part.layer != expert.layer:
             continue
-        for batch in part.read(["expert", "output"]).to_batches():
+        for batch in store.read(part, ["expert", "output"]).to_batches():
             chosen = batch.column("expert").to_numpy() == number
             values = batch.column("output").flatten().to_numpy().reshape(len(chosen), -1)
             total += values[chosen].sum(0, dtype=np.float64) if chosen.any() else 0.0

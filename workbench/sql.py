@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.prompts import check_characters
 from workbench.schema import TABLES
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ def query(store: "Store", sql: str) -> pd.DataFrame:
             "Store.query needs DuckDB, which is not installed; run `pip install duckdb`, or use Store.table and "
             "Store.counts, which need nothing more."
         ) from error
+    check_characters({"text": sql}, "the query")
     with duckdb.connect(":memory:") as connection:
         _lock_down(connection, store)
-        for name in TABLES:
-            _view(connection, store, name)
-        connection.execute("SET lock_configuration = true")
         try:
+            for name in TABLES:
+                _view(connection, store, name)
+            connection.execute("SET lock_configuration = true")
             _check_reads_only(connection, sql)
             return connection.execute(sql).df()
         except duckdb.Error as error:
@@ -46,6 +48,7 @@ def _check_reads_only(connection: Any, sql: str) -> None:
 
 def _lock_down(connection: Any, store: "Store") -> None:
     connection.execute(f"SET allowed_directories = [{_quoted(str(store.path.resolve()) + '/')}]")
+    connection.execute("SET temp_directory = ''")  # else `.tmp` where the user happens to be, readable and writable
     connection.execute("SET enable_external_access = false")
     connection.execute("SET autoinstall_known_extensions = false")
 

@@ -11,6 +11,7 @@ Tokens have a canonical order (prompt as in `prompts.parquet`, then sample, then
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,8 @@ from workbench.errors import WorkbenchError, suggestion
 from workbench.experts import ExpertRef
 from workbench.parquet import Part, parts, stored_schema
 from workbench.schema import SCHEMA_VERSION, TABLES
+from workbench.seal import check_seal
+from workbench.storecheck import check_files, problems
 
 if TYPE_CHECKING:
     from workbench.counts import Counts, Routing
@@ -98,7 +101,7 @@ class Store:
         """
         wanted = list(columns) if columns is not None else TABLES[_known_table(name)].names
         read = _with_order(name, wanted)
-        tables = [part.read(read) for part in self.parts(name, read, layers)]
+        tables = [self.read(part, read) for part in self.parts(name, read, layers)]
         table = pa.concat_tables(tables) if tables else stored_schema(name).empty_table().select(read)
         frame = table.unify_dictionaries().to_pandas()
         if "prompt_id" in frame and name not in ("prompts", "labels"):
@@ -115,7 +118,12 @@ class Store:
     ) -> Iterator[pa.RecordBatch]:
         """The table as Arrow batches, without holding it all; no batch spans layers. prompt_id is dictionary-encoded."""
         for part in self.parts(name, columns, layers):
-            yield from part.read(columns).to_batches()
+            yield from self.read(part, columns).to_batches()
+
+    def read(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of one of `parts`; `WorkbenchError` when its file is damaged."""
+        with self._reading():
+            return part.read(columns)
 
     def parts(self, name: str, columns: Sequence[str] | None = None, layers: Iterable[int] | None = None) -> list[Part]:
         """The files of a table as row groups of one layer each, in order of shard and layer."""
@@ -127,7 +135,8 @@ class Store:
             raise WorkbenchError(
                 f"The store '{self.path}' kept no {name}; capture it again with keep including '{name}'."
             )
-        return parts([self.path / file for file in files], layers)
+        with self._reading():
+            return parts([self.path / file for file in files], layers)
 
     def counts(
         self,
@@ -173,8 +182,6 @@ class Store:
 
     def check(self) -> list[str]:
         """What is wrong with the store's files, one sentence each; empty when checksums and row counts all hold."""
-        from workbench.storecheck import problems
-
         return problems(self)
 
     def info(self) -> dict[str, Any]:
@@ -202,7 +209,8 @@ class Store:
     @cached_property
     def prompt_ids(self) -> list[str]:
         """The prompts in canonical order."""
-        return pq.read_table(self.path / "prompts.parquet", columns=["prompt_id"])["prompt_id"].to_pylist()
+        with self._reading():
+            return pq.read_table(self.path / "prompts.parquet", columns=["prompt_id"])["prompt_id"].to_pylist()
 
     @property
     def n_prompts(self) -> int:
@@ -215,6 +223,17 @@ class Store:
         if name == "labels":
             return sorted(f"labels/{file.name}" for file in (self.path / "labels").glob("*.parquet"))
         return [file["path"] for shard in self.manifest["shards"] for file in shard["files"] if file["table"] == name]
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turns what Arrow says of a damaged file into one sentence."""
+        try:
+            yield
+        except (pa.ArrowException, OSError, UnicodeDecodeError, AssertionError, AttributeError) as error:
+            what = (str(error).splitlines() or [type(error).__name__])[0]
+            raise WorkbenchError(
+                f"A file of the store '{self.path}' cannot be read ({what}); `workbench store check` says which."
+            ) from error
 
     def _check_layers(self, name: str, layers: Iterable[int]) -> list[int]:
         known = {*self.layers} if name != "residual" else {-1, *range(len(self.anatomy.layers))}
@@ -235,8 +254,12 @@ class Store:
         )
 
 
-def open_store(path: str | Path) -> Store:
-    """Opens a store. Raises `WorkbenchError` when it is missing, half written or of another schema version."""
+def open_store(path: str | Path, *, damaged: bool = False) -> Store:
+    """Opens a store. Raises `WorkbenchError` when it is missing, half written, of another schema version or damaged.
+
+    What is read are the plan and the manifest, against their checksums, and the files' sizes; `Store.check` reads it all.
+    damaged: open a store with wrong files all the same, to check it.
+    """
     path = Path(path)
     durable.check_spelling(path)
     if not (path / "plan.json").is_file():
@@ -249,7 +272,12 @@ def open_store(path: str | Path) -> Store:
             f"The store '{path}' is half written ({_progress(path, plan)}); run the same capture into it again and it "
             f"goes on from there."
         )
-    return Store(path, plan, durable.read_json(path / "manifest.json"))
+    manifest = durable.read_json(path / "manifest.json")
+    check_seal(path, manifest)
+    store = Store(path, plan, manifest)
+    if not damaged:
+        check_files(store)
+    return store
 
 
 def _check_version(path: Path, plan: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench import durable
+from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def problems(store: "Store") -> list[str]:
     """One sentence per damaged, missing or surplus file; empty when the store is sound."""
-    listed = [*store.manifest["files"], *(file for shard in store.manifest["shards"] for file in shard["files"])]
+    listed = _listed(store)
     found = [problem for file in listed if (problem := _problem(store, file))]
     known = {file["path"] for file in listed}
     surplus = [
@@ -25,18 +26,39 @@ def problems(store: "Store") -> list[str]:
     return found + _missing_shards(store) + surplus
 
 
-def _problem(store: "Store", file: dict[str, Any]) -> str | None:
+def check_files(store: "Store") -> None:
+    """Raises `WorkbenchError` when a file is missing or has another size: what costs no reading."""
+    found = [problem for file in _listed(store) if (problem := _size_problem(store, file))]
+    if found:
+        more = f" ({len(found)} files are wrong)" if len(found) > 1 else ""
+        raise WorkbenchError(
+            f"The store '{store.path}' is damaged{more}: {found[0]} `workbench store check` lists what is wrong."
+        )
+
+
+def _listed(store: "Store") -> list[dict[str, Any]]:
+    return [*store.manifest["files"], *(file for shard in store.manifest["shards"] for file in shard["files"])]
+
+
+def _size_problem(store: "Store", file: dict[str, Any]) -> str | None:
     path = store.path / file["path"]
     if not path.is_file():
         return f"{file['path']} is missing; capture the store again."
     if path.stat().st_size != file["size_bytes"]:
         return f"{file['path']} has {path.stat().st_size} bytes, the manifest says {file['size_bytes']}; capture again."
+    return None
+
+
+def _problem(store: "Store", file: dict[str, Any]) -> str | None:
+    path = store.path / file["path"]
+    if wrong := _size_problem(store, file):
+        return wrong
     if durable.sha256(path) != file["sha256"]:
         return f"{file['path']} does not match its checksum; it changed after the capture, so capture again."
     try:
         rows = pq.read_metadata(path).num_rows
-    except (pa.ArrowInvalid, OSError) as error:
-        return f"{file['path']} is not a Parquet file ({error}); capture the store again."
+    except (pa.ArrowException, OSError) as error:
+        return f"{file['path']} is not a Parquet file ({str(error).splitlines()[0]}); capture the store again."
     return None if rows == file["rows"] else f"{file['path']} has {rows} rows, the manifest says {file['rows']}."
 
 

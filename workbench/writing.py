@@ -14,6 +14,7 @@ from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.parquet import stored_schema, writer
 from workbench.schema import SCHEMA_VERSION, TABLES
+from workbench.seal import sealed
 from workbench.shards import ShardWriter, conform
 from workbench.store import Store, open_store
 
@@ -74,6 +75,7 @@ def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, An
         "files": files,
         "shards": sorted(receipts, key=lambda receipt: receipt["shard"]),
     }
+    manifest = sealed(store, manifest)
     durable.write_json(store, "manifest.json", manifest)
     durable.tidy(store)
     return manifest

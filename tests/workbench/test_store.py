@@ -208,6 +208,12 @@ class TestQuery:
             ("select * from read_csv('/etc/passwd')", "The query failed: Permission Error"),
             ("set enable_external_access = true", "this is SET"),
             ("selct 1", "The query failed: Parser Error"),
+            ("attach '{path}/stolen.db'", "this is ATTACH"),
+            ("install httpfs", "this is LOAD"),
+            ("select * from read_csv('{path}/../stolen.csv')", "Permission Error"),
+            ("select * from query('copy slots to x')", "Expected a single SELECT"),
+            ("select * from read_parquet('http://127.0.0.1:9/stolen.parquet')", "Permission Error"),
+            ("select '\ud800'", "half of a surrogate pair"),
             ("select expart from slots", "The query failed: Binder Error"),
         ],
     )
@@ -215,6 +221,11 @@ class TestQuery:
         with pytest.raises(WorkbenchError, match=sentence):
             store.query(sql.format(path=store.path))
         assert not list(store.path.rglob("stolen*"))
+
+    def test_may_read_the_store_alone(self, store: Store) -> None:
+        """Not even the folder that DuckDB would spill to, which is where the user happens to be."""
+        found = store.query("select unnest(current_setting('allowed_directories')) as folder")
+        assert found["folder"].tolist() == [f"{store.path.resolve()}/"]
 
     def test_without_duckdb(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "duckdb", None)

@@ -1,0 +1,36 @@
+"""The seal of a store: checksums of its plan and of its manifest, in the manifest, so that a damaged one is not believed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench import durable
+from workbench.errors import WorkbenchError
+
+
+def sealed(store: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with the checksum of plan.json and its own."""
+    whole = {**manifest, "plan_sha256": durable.sha256(store / "plan.json")}
+    return {**whole, "sha256": _digest(whole)}
+
+
+def check_seal(store: Path, manifest: Mapping[str, Any]) -> None:
+    """Raises `WorkbenchError` when the manifest or plan.json is not what was written."""
+    if manifest.get("sha256") != _digest(manifest):
+        raise WorkbenchError(_damaged(store, "manifest.json"))
+    if manifest.get("plan_sha256") != durable.sha256(store / "plan.json"):
+        raise WorkbenchError(_damaged(store, "plan.json"))
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    said = {name: value for name, value in manifest.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(store: Path, name: str) -> str:
+    return (
+        f"The store '{store}' is damaged: {name} does not match its checksum, so it changed after the capture; take a copy of "
+        f"the store, or capture it again."
+    )
