@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import Json
+from .terminal import note, warn
 
 
 def demo(
@@ -21,21 +22,37 @@ def demo(
 
 
 def dashboard(
-    model: Annotated[str, typer.Option(help="demo, tiny/FAMILY, a folder, or a Hugging Face id.")] = "demo",
-    store: Annotated[Path | None, typer.Option(help="A store of this model.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="demo, tiny/FAMILY, a folder, or a Hugging Face id; may be given several times."),
+    ] = None,
+    store: Annotated[list[Path] | None, typer.Option(help="A store to show; may be given several times.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to serve on; anything but this machine lets others in.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Open the page in a browser, on this machine only.
+    """Open the dashboard in a browser: see every expert, switch them, compare the answers.
 
-    Edit experts there, and see base and steered answers side by side with the dose.
+    Serves this machine only unless --host says otherwise. Stores under stores/ and runs/ of this folder are listed there.
     """
     from workbench import open_store
 
-    if store is not None:
-        open_store(store)  # what is wrong with it is said here, before a browser opens
+    for path in store or []:
+        open_store(path)  # what is wrong with it is said here, before a browser opens
     page = Path(__file__).with_name("page.py")
-    options = {"server.address": "127.0.0.1", "server.port": port, "browser.gatherUsageStats": "false"}
+    options = {"server.address": host, "server.port": port, "browser.gatherUsageStats": "false"}
     options |= {"server.showEmailPrompt": "false"}  # no question on stdin the first time
+    options |= {
+        "server.headless": str(not browser).lower(),
+        "server.fileWatcherType": "none",
+        "client.toolbarMode": "minimal",
+    }
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        warn(f"Serving on {host}: everybody who reaches this machine can use the model and read the stores listed.")
+    else:
+        note(f"Serving on this machine only: http://{host}:{port}")
     command = [sys.executable, "-m", "streamlit", "run", str(page), *(f"--{k}={v}" for k, v in options.items())]
-    chosen = ["--model", model, *(["--store", str(store)] if store is not None else [])]
-    raise typer.Exit(subprocess.call([*command, "--", *chosen]))
+    chosen = [f"--model={m}" for m in model or ["demo"]] + [f"--store={s}" for s in store or []]
+    raise typer.Exit(subprocess.call([*command, "--", *chosen, f"--project={Path.cwd()}"]))

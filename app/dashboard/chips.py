@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import streamlit as st
+from streamlit.components.v2 import component
 
 from .literal import token_text, visible
 
@@ -40,7 +41,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (had !== null && made[had]) made[had].focus();
 }
 """
-_render = st.components.v2.component("workbench_chips", html=_HTML, css=_CSS, js=_JS)
+_render = component("workbench_chips", html=_HTML, css=_CSS, js=_JS)
 
 
 class Chip(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -11,7 +12,7 @@ from workbench.anatomy import Anatomy
 
 from .colours import Colouring
 from .edits import SYMBOLS
-from .theme import STEERED, chart, selected, titled
+from .theme import QUIET, STEERED, chart, selected, titled
 
 _WEBGL_ABOVE = 1500  # so many squares are drawn faster by the graphics card
 
@@ -34,61 +35,79 @@ def switchboard(
 
 def board(anatomy: Anatomy, plan: Plan, colours: Colouring, title: str) -> go.Figure:
     """The figure: one row a layer, one column an expert; edited experts have a shape and a frame of their own."""
-    refs = anatomy.refs()
-    kinds = {e.expert: e.kind for e in plan.edits}
-    values = [colours.values.get(ref) for ref in refs]
-    known = [v for v in values if v is not None]
-    limit = max((abs(v) for v in known), default=1.0) or 1.0
     n, rows = max(x.n_experts for x in anatomy.layers), len(anatomy.moe_layers)
     size = max(5, min(20, 900 // n))
-    row_of = {layer: i for i, layer in enumerate(anatomy.moe_layers)}
-    trace = go.Scattergl if len(refs) > _WEBGL_ABOVE else go.Scatter
-    figure = go.Figure(
-        trace(
-            x=[ref.expert for ref in refs],
-            y=[row_of[ref.layer] for ref in refs],
-            mode="markers",
-            customdata=[[str(ref)] for ref in refs],
-            text=[_tip(ref, kinds.get(ref), value, colours.unit) for ref, value in zip(refs, values, strict=True)],
-            hovertemplate="%{text}<extra></extra>",
-            unselected={"marker": {"opacity": 1}},
-            marker={
-                "symbol": [SYMBOLS.get(kinds.get(ref, ""), "square") for ref in refs],
-                "size": [size * 1.2 if ref in kinds else size for ref in refs],
-                "color": [0.0 if v is None else v for v in values],
-                "opacity": [0.25 if v is None and ref not in kinds else 1 for ref, v in zip(refs, values, strict=True)],
-                "colorscale": colours.palette,
-                "cmin": -limit if min(known, default=0) < 0 else 0,
-                "cmax": limit,
-                "line": {
-                    "width": [2.5 if ref in kinds else 0.5 for ref in refs],
-                    "color": [STEERED if ref in kinds else "#88888888" for ref in refs],
-                },
-                "colorbar": {"title": {"text": colours.unit, "side": "right"}, "thickness": 12},
-            },
-        )
-    )
+    figure = go.Figure([_squares(anatomy, colours, size), *_edited(anatomy, plan, colours, size)])
     figure.update_xaxes(title="expert", range=[-0.8, n - 0.2], zeroline=False, showgrid=False)
+    layers = list(range(rows)), list(map(str, anatomy.moe_layers))
+    shown = slice(None, None, 1 + rows // 40)
     figure.update_yaxes(
         title="layer",
-        tickvals=list(row_of.values()),
-        ticktext=list(map(str, row_of)),
+        tickvals=layers[0][shown],
+        ticktext=layers[1][shown],
         range=[rows - 0.4, -0.6],
         zeroline=False,
         showgrid=False,
     )
-    return titled(
-        figure,
-        title,
-        height=min(900, 130 + rows * max(24, int(size * 1.5))),
-        dragmode="select",
-        clickmode="event+select",
+    height = min(900, 130 + rows * max(24, int(size * 1.5)))
+    return titled(figure, title, height, dragmode="select", clickmode="event+select", showlegend=False)
+
+
+def _squares(anatomy: Anatomy, colours: Colouring, size: int) -> go.Scatter | go.Scattergl:
+    """Every expert. Arrays, not lists: of thousands of squares Plotly would check every entry."""
+    refs, at = anatomy.refs(), {layer: i for i, layer in enumerate(anatomy.moe_layers)}
+    values = np.array([colours.values.get(ref, np.nan) for ref in refs])
+    limit = float(np.nanmax(np.abs(values), initial=0)) or 1.0
+    trace = go.Scattergl if len(refs) > _WEBGL_ABOVE else go.Scatter
+    return trace(
+        x=np.array([ref.expert for ref in refs]),
+        y=np.array([at[ref.layer] for ref in refs]),
+        mode="markers",
+        customdata=np.array([[str(ref)] for ref in refs]),
+        hovertext=np.array([_tip(ref, value, colours.unit) for ref, value in zip(refs, values, strict=True)]),
+        hoverinfo="text",
+        unselected={"marker": {"opacity": 1}},
+        marker={
+            "symbol": "square",
+            "size": size,
+            "color": np.nan_to_num(values),
+            "opacity": np.where(np.isnan(values), 0.25, 1),
+            "colorscale": colours.palette,
+            "cmin": -limit if np.nanmin(values, initial=0) < 0 else 0,
+            "cmax": limit,
+            "line": {"width": 0.5, "color": QUIET},
+            "colorbar": {"title": {"text": colours.unit, "side": "right"}, "thickness": 12},
+        },
     )
 
 
-def _tip(ref: ExpertRef, kind: str | None, value: float | None, unit: str) -> str:
-    said = "no value" if value is None else f"{value:.4g} ({unit})"
-    return f"{ref}: {said}" + (f"; {kind}" if kind else "")
+def _edited(anatomy: Anatomy, plan: Plan, colours: Colouring, size: int) -> list[go.Scatter]:
+    """The edited experts again, on top, each with the shape of its edit; a click on them arrives as well."""
+    at = {layer: i for i, layer in enumerate(anatomy.moe_layers)}
+    kinds = {e.expert: e for e in plan.edits if not e.expert.is_shared and e.expert.layer in at}
+    if not kinds:
+        return []
+    return [
+        go.Scatter(
+            x=[ref.expert for ref in kinds],
+            y=[at[ref.layer] for ref in kinds],
+            mode="markers",
+            customdata=[[str(ref)] for ref in kinds],
+            hovertext=[f"{_tip(r, colours.values.get(r, np.nan), colours.unit)}; {e.kind}" for r, e in kinds.items()],
+            hoverinfo="text",
+            unselected={"marker": {"opacity": 1}},
+            marker={
+                "symbol": [SYMBOLS[e.kind] for e in kinds.values()],
+                "size": size * 1.1,
+                "color": STEERED,
+                "line": {"width": 2, "color": "black"},
+            },
+        )
+    ]
+
+
+def _tip(ref: ExpertRef, value: float, unit: str) -> str:
+    return f"{ref}: no value" if np.isnan(value) else f"{ref}: {value:.4g} ({unit})"
 
 
 def _table(anatomy: Anatomy, plan: Plan, colours: Colouring) -> pd.DataFrame:
