@@ -9,40 +9,60 @@ from typing import Any, Literal
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
 
-CAPABILITIES = ("routing", "logits", "norms", "outputs", "off", "drop", "mute", "force", "scale", "bias", "replace")
+CAPABILITIES = (
+    *("routing", "logits", "norms", "outputs", "residual", "routed_change"),
+    *("off", "drop", "mute", "force", "scale", "bias", "replace"),
+)
 
 
 @dataclass(frozen=True)
 class RoutingRule:
     """How router logits become a selection and weights. Fitted numerically at load, never guessed from names.
 
-    scores    = softmax or sigmoid of the router logits
-    choice    = scores (+ the correction bias)
+    scores    = softmax, sigmoid or the root of softplus of the router logits
+    choice    = scores (or the logits, when `bias_on` says so) + the correction bias
     groups    = the `topk_group` best of `n_group` groups survive; a group scores its maximum or the sum of its best two
     selection = top-k of choice
-    weights   = scores of the selected (divided by their sum when `renormalise`), times `scaling`
+    weights   = scores of the selected (divided by their sum when `renormalise`), times `scaling`, times the expert's own
+                scale when `expert_scale`
+    skip      = the last class is no expert: a token that chooses it gets no expert (its slot names expert 0 with weight 0)
+    sparsemixer (Liu et al. 2024, arXiv 2409.12136): experts one after the other by their logits; each weighs its softmax among
+                those of the rest that are within 2 `jitter` of the best, relative to the larger of that best and their size
     """
 
-    score: Literal["softmax", "sigmoid"]
+    score: Literal["softmax", "sigmoid", "sqrtsoftplus", "sparsemixer"]
     renormalise: bool
     correction_bias: bool = False
     n_group: int = 1
     topk_group: int = 1
     group_score: Literal["max", "top2"] = "max"
     scaling: float = 1.0
+    bias_on: Literal["score", "logit"] = "score"
+    expert_scale: bool = False
+    skip: bool = False
+    jitter: float = 0.0
 
     def __str__(self) -> str:
-        parts = [self.score, "+ correction bias" if self.correction_bias else ""]
+        if self.score == "sparsemixer":
+            return f"sparsemixer, within {2 * self.jitter:g} of the best"
+        bias = "" if not self.correction_bias else f"+ correction bias{' on logits' if self.bias_on == 'logit' else ''}"
+        parts = [self.score, bias]
         if self.n_group > 1:
             parts.append(f"in {self.topk_group} of {self.n_group} groups (by {self.group_score})")
         parts += ["top-k", "renormalised" if self.renormalise else "not renormalised"]
         parts.append(f"x {self.scaling:g}" if self.scaling != 1 else "")
+        parts += ["x a scale per expert" if self.expert_scale else "", "the last class skips" if self.skip else ""]
         return ", ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)
 class LayerAnatomy:
-    """One decoder layer. Dense layers have `n_experts` 0. `refused` maps a capability to the reason why not."""
+    """One decoder layer. Dense layers have `n_experts` 0. `refused` maps a capability to the reason why not.
+
+    notes          what is particular here: identity experts, a skip class, a hash router, probabilities instead of logits
+    output_size    width of an expert's output where it is not the hidden size (experts in a latent space), else 0
+    probabilities  the router reports probabilities; their logarithms are stored as its logits
+    """
 
     layer: int
     n_experts: int = 0
@@ -53,6 +73,9 @@ class LayerAnatomy:
     shared: tuple[str, ...] = ()
     rule: RoutingRule | None = None
     refused: dict[str, str] = field(default_factory=dict[str, str])
+    notes: tuple[str, ...] = ()
+    output_size: int = 0
+    probabilities: bool = False
 
     @property
     def is_moe(self) -> bool:
@@ -136,4 +159,5 @@ class Anatomy:
 
 def _layer_from_dict(data: dict[str, Any]) -> LayerAnatomy:
     rule = RoutingRule(**data["rule"]) if data.get("rule") else None
-    return LayerAnatomy(**{**data, "rule": rule, "shared": tuple(data.get("shared", ()))})
+    lists = {name: tuple(data.get(name, ())) for name in ("shared", "notes")}
+    return LayerAnatomy(**{**data, "rule": rule, **lists})

@@ -26,9 +26,10 @@ def _check_edit(edit: Edit, anatomy: Anatomy) -> None:
     reason = anatomy.layer(edit.expert.layer).refused.get(edit.kind)
     if reason:
         raise WorkbenchError(f"{edit.kind} {edit.expert} is not supported on {anatomy.model}: {reason}")
-    if isinstance(edit.value, tuple) and len(edit.value) != anatomy.hidden_size:
+    width = (0 if edit.expert.is_shared else anatomy.layer(edit.expert.layer).output_size) or anatomy.hidden_size
+    if isinstance(edit.value, tuple) and len(edit.value) != width:
         raise WorkbenchError(
-            f"replace {edit.expert}: the vector has {len(edit.value)} numbers, and {anatomy.model} is {anatomy.hidden_size} wide."
+            f"replace {edit.expert}: the vector has {len(edit.value)} numbers, and this expert of {anatomy.model} gives {width}."
         )
 
 

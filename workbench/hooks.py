@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from workbench.active import Active, HookPoint, active, current_forward, set_forward
+from workbench.adapters import rerun
 from workbench.compiled import LayerEdits, Replacement
 from workbench.dose import changed_slots
 from workbench.errors import WorkbenchError
@@ -49,6 +50,8 @@ def register(runtime: Runtime, point: HookPoint) -> list[Any]:
         ]
     if kind == "shared":
         return [block.shared[number].register_forward_hook(partial(_on_shared, runtime.uid, layer, number))]
+    if kind == "adapted":
+        return [block.block.register_forward_hook(partial(_on_adapted, runtime.uid, layer), with_kwargs=True)]
     if kind == "gate":
         assert block.shared_gate is not None
         return [block.shared_gate.register_forward_hook(partial(_on_gate, runtime.uid, layer))]
@@ -119,7 +122,8 @@ def _on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any
     now = active(uid)
     if now is None:
         return None
-    logits, weights, index = output[:3]
+    answered, weights, index = output[:3]
+    logits = runtime_of(uid).logits(layer, answered)
     if now.recorder is not None:
         now.recorder.see_logits(layer, logits)
     edits = now.compiled.routed.get(layer) if now.compiled else None
@@ -129,14 +133,14 @@ def _on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any
     if now.dose is not None:
         forward = _forward(uid)
         forward.rerouted[layer] = changed_slots(index, weights, routing.index, routing.weights)
-    return (logits, routing.weights, routing.index, *output[3:])
+    return (answered, routing.weights, routing.index, *output[3:])
 
 
 def _reroute(uid: int, layer: int, edits: LayerEdits, logits: Tensor, own: Routing) -> Routing:
     runtime, forward = runtime_of(uid), current_forward(uid) if edits.is_scoped else None
     rule, correction = runtime.rule(layer), runtime.correction(layer)
     changed = edits.router_edits(logits.device, forward)
-    new = route(rule, logits, own.index.shape[-1], correction, changed)
+    new = route(rule, logits, own.index.shape[-1], correction, changed, runtime.expert_scale(layer))
     new = Routing(new.weights.to(own.weights.dtype), new.index)
     if not edits.is_scoped:
         return new
@@ -158,6 +162,7 @@ def _on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None
     forward = current_forward(uid)
     steered = _edit_weights(edits, index, weights, forward) if edits else weights
     if now.recorder is not None:
+        _check_rows(layer, index, forward)
         now.recorder.see_slots(layer, index, steered)
     muted = _taken(edits.mask("mute", index.device, forward), index) if edits else None
     if now.dose is not None and edits is not None:
@@ -170,6 +175,15 @@ def _on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None
     if now.recorder is not None and now.recorder.wants_outputs:
         steered = _tapped(now.recorder, layer, index, steered, _forward(uid))
     return (hidden, index, steered), {}
+
+
+def _check_rows(layer: int, index: Tensor, forward: Forward | None) -> None:
+    """Rows belong to tokens by their order, so a layer that routes only some of them cannot be recorded."""
+    if forward is not None and index.shape[0] != forward.batch * forward.length:
+        raise WorkbenchError(
+            f"Layer {layer} routed {index.shape[0]} of {forward.batch * forward.length} tokens (experts of one modality), so its "
+            f"rows cannot be told apart; record prompts of text alone."
+        )
 
 
 def _experts_arguments(module: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -277,6 +291,33 @@ def _forward(uid: int) -> Forward:
     return forward
 
 
+# ---- blocks that an adapter speaks for
+
+
+def _on_adapted(uid: int, layer: int, module: Any, args: Any, *rest: Any) -> Any:
+    """Runs the block through its adapter, where the hooks on router and experts see it; its output counts where edited."""
+    now = active(uid)
+    edited = now is not None and now.compiled is not None and layer in now.compiled.routed
+    if now is None or not (edited or now.recorder is not None):
+        return None
+    output, named = rest[-1], rest[0] if len(rest) > 1 else {}
+    block, hidden = runtime_of(uid).layout.blocks[layer], args[0] if args else next(iter(named.values()))
+    assert block.adapter is not None
+    forward = current_forward(uid)
+    if forward is not None:
+        forward.rerunning = True  # its shared experts were counted when the model ran them
+    try:
+        new = rerun(block.adapter, block.block, block.router, block.experts, hidden)
+    finally:
+        if forward is not None:
+            forward.rerunning = False
+    if not edited:
+        return None
+    own = output[0] if isinstance(output, tuple) else output
+    new = new.to(own.dtype).reshape(own.shape)
+    return (new, *output[1:]) if isinstance(output, tuple) else new
+
+
 # ---- shared experts and the residual stream
 
 
@@ -291,7 +332,7 @@ def _on_shared(uid: int, layer: int, number: int, module: Any, args: Any, output
         return None
     forward = current_forward(uid)
     new = _edit_shared(edits, number, output.reshape(-1, output.shape[-1]), forward).reshape(output.shape)
-    if now.dose is not None:
+    if now.dose is not None and not _forward(uid).rerunning:
         now.dose.add(_forward(uid), (new != output).reshape(-1, output.shape[-1]).any(-1, keepdim=True))
     return new
 

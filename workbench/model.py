@@ -182,7 +182,7 @@ def _runtime(hf: Any, name: str, revision: str | None) -> Runtime:
         revision=revision or getattr(hf.config, "_commit_hash", None),
         context_length=getattr(config, "max_position_embeddings", None),
     )
-    return Runtime(hf, layout, anatomy, found.before, found.multipliers, found.corrections)
+    return Runtime(hf, layout, anatomy, found.before, found.multipliers, found.facts)
 
 
 @torch.no_grad()

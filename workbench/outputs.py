@@ -12,13 +12,16 @@ if TYPE_CHECKING:
 
 
 def mean_output(store: "Store", expert: ExpertRef) -> np.ndarray:
-    """The expert's mean output over the tokens that selected it, before its routing weight: [hidden] float64.
+    """The expert's mean output over the tokens that selected it, before its routing weight, float64.
+
+    As wide as the expert's output: [hidden], or what the anatomy says where experts work in a space of their own.
 
     Raises `WorkbenchError` when the store kept no output of this expert.
     """
     store.anatomy.check_ref(expert)
     number = -1 - expert.expert if expert.is_shared else expert.expert
-    total, n = np.zeros(store.anatomy.hidden_size), 0
+    own = 0 if expert.is_shared else store.anatomy.layer(expert.layer).output_size
+    total, n = np.zeros(own or store.anatomy.hidden_size), 0
     for part in store.parts("outputs", ["expert", "output"]):
         if part.layer != expert.layer:
             continue

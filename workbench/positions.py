@@ -50,6 +50,7 @@ class Forward:
     added: dict[int, list[tuple[Tensor, Tensor]]] = field(default_factory=dict[int, list[tuple[Tensor, Tensor]]])
     changed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     rerouted: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    rerunning: bool = False
     before: "Forward | None" = None
 
     @cached_property

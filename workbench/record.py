@@ -105,6 +105,10 @@ class Recorder:
         self.begin()
         return record
 
+    def routed(self) -> dict[int, Tensor]:
+        """The routed experts' sum by layer, as the experts modules returned it; the layers of the running forward."""
+        return dict(self._routed)
+
     def wants(self, what: str, layer: int) -> bool:
         """Whether `what` is kept in `layer` (`layers` limits logits and outputs)."""
         limited = what in ("logits", "outputs") and self.layers is not None
@@ -150,7 +154,7 @@ class Recorder:
 
     def see_routed(self, layer: int, routed: Tensor) -> None:
         """The routed experts' sum [rows, hidden]."""
-        if "residual" in self.keep:
+        if self.keep & {"residual", "outputs"}:
             self._routed[layer] = routed.detach()
 
     def see_shared(self, layer: int, number: int, output: Tensor) -> None:
@@ -228,6 +232,8 @@ def recording(
 def _points(model: "MoEModel", recorder: Recorder) -> Iterator[HookPoint]:
     yield HookPoint("forward", -1)
     for layer, block in model.runtime.layout.blocks.items():
+        if block.adapter is not None:
+            yield HookPoint("adapted", layer)
         if recorder.wants("logits", layer):
             yield HookPoint("router", layer)
         yield HookPoint("experts", layer)
@@ -237,6 +243,6 @@ def _points(model: "MoEModel", recorder: Recorder) -> Iterator[HookPoint]:
             yield HookPoint("gate", layer)
         if "residual" in recorder.keep and layer in model.runtime.before:
             yield HookPoint("before", layer)
-    if "residual" in recorder.keep:
+    if "residual" in recorder.keep and not any("residual" in x.refused for x in model.anatomy.layers):
         for layer in range(len(model.runtime.layout.layers)):
             yield HookPoint("residual", layer)

@@ -16,6 +16,8 @@ from torch import Tensor
 from workbench.anatomy import RoutingRule
 
 _MINUS_INF = float("-inf")
+# routers that score in half precision decide near ties by its rounding of scores between 0 and 1
+HALF_TIE = {torch.bfloat16: 2**-7, torch.float16: 2**-10}
 TIE_MARGIN = 1e-5  # below this gap between the k-th and the next selection score, either selection is right (fp32)
 
 
@@ -49,7 +51,12 @@ NO_EDITS = RouterEdits()
 
 
 def route(
-    rule: RoutingRule, logits: Tensor, top_k: int, correction: Tensor | None = None, edits: RouterEdits = NO_EDITS
+    rule: RoutingRule,
+    logits: Tensor,
+    top_k: int,
+    correction: Tensor | None = None,
+    edits: RouterEdits = NO_EDITS,
+    expert_scale: Tensor | None = None,
 ) -> Routing:
     """The rule applied to router logits [tokens, experts], in float32, under edits in the order bias, off, force.
 
@@ -58,12 +65,15 @@ def route(
     force  first in the selection after group masking, never by adding a constant (in bf16, M + 0.01 = M at M = -7), and
            weighted as if its score were the token's highest
     """
+    edits = _widened(edits, logits.shape[-1]) if rule.skip else edits
     logits = logits.float() if edits.shift is None else logits.float() + edits.shift
     corrected = rule.correction_bias and correction is not None
     if rule.score == "softmax" and rule.n_group == 1 and not corrected:
-        return _softmax_top_k(rule, logits, top_k, edits.force)
-    scores = logits.softmax(-1) if rule.score == "softmax" else logits.sigmoid()
-    choice = scores + correction if corrected and correction is not None else scores
+        return _finished(rule, *_softmax_top_k(rule, logits, top_k, edits.force), logits.shape[-1], expert_scale)
+    if rule.score == "sparsemixer":
+        return _sparsemixer(rule, logits, top_k, edits.force)
+    scores = _scores(rule, logits)
+    choice = _choice(rule, logits, scores, correction)
     if edits.off is not None:
         choice = choice.masked_fill(edits.off, _MINUS_INF)
     if rule.n_group > 1:
@@ -78,18 +88,65 @@ def route(
         weights = scores.gather(-1, index)
     if rule.renormalise:
         weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
-    return Routing(weights * rule.scaling if rule.scaling != 1 else weights, index)
+    return _finished(rule, weights, index, logits.shape[-1], expert_scale)
 
 
-def _softmax_top_k(rule: RoutingRule, logits: Tensor, top_k: int, force: Tensor | None) -> Routing:
+def _scores(rule: RoutingRule, logits: Tensor) -> Tensor:
+    if rule.score == "sqrtsoftplus":
+        return torch.nn.functional.softplus(logits).sqrt()
+    return logits.softmax(-1) if rule.score == "softmax" else logits.sigmoid()
+
+
+def _choice(rule: RoutingRule, logits: Tensor, scores: Tensor, correction: Tensor | None) -> Tensor:
+    """What top-k compares."""
+    if not rule.correction_bias or correction is None:
+        return scores
+    return (logits if rule.bias_on == "logit" else scores) + correction
+
+
+def _finished(rule: RoutingRule, weights: Tensor, index: Tensor, classes: int, expert_scale: Tensor | None) -> Routing:
+    """Scaled weights; a slot that chose the class that is no expert names expert 0 with weight 0."""
+    weights = weights * rule.scaling if rule.scaling != 1 else weights
+    if rule.expert_scale and expert_scale is not None:
+        weights = weights * expert_scale[index]
+    if rule.skip:
+        skipped = index == classes - 1
+        weights, index = weights.masked_fill(skipped, 0), index.masked_fill(skipped, 0)
+    return Routing(weights, index)
+
+
+def _widened(edits: RouterEdits, classes: int) -> RouterEdits:
+    """Edits of experts as edits of the router's classes: the class that is no expert is never edited."""
+    pad = (0, 1)
+    parts = (None if t is None or t.shape[-1] == classes else torch.nn.functional.pad(t, pad) for t in edits)
+    return RouterEdits(*(new if new is not None else old for new, old in zip(parts, edits, strict=True)))
+
+
+def _softmax_top_k(rule: RoutingRule, logits: Tensor, top_k: int, force: Tensor | None) -> tuple[Tensor, Tensor]:
     """The same with fewer operations: softmax is monotone, and renormalised over the selected it is theirs alone."""
     if force is None:
         best, index = logits.topk(top_k, dim=-1)
     else:
         index = logits.masked_fill(force, float("inf")).topk(top_k, dim=-1).indices
         best = torch.where(force, logits.amax(-1, keepdim=True), logits).gather(-1, index)
-    weights = best.softmax(-1) if rule.renormalise else (best - logits.logsumexp(-1, keepdim=True)).exp()
-    return Routing(weights * rule.scaling if rule.scaling != 1 else weights, index)
+    return best.softmax(-1) if rule.renormalise else (best - logits.logsumexp(-1, keepdim=True)).exp(), index
+
+
+def _sparsemixer(rule: RoutingRule, logits: Tensor, top_k: int, force: Tensor | None) -> Routing:
+    """One expert after the other, each out of the running for the next; see `RoutingRule`."""
+    if force is not None:
+        logits = torch.where(force, logits.amax(-1, keepdim=True), logits)
+    left, weights, index = logits, list[Tensor](), list[Tensor]()
+    for _ in range(top_k):
+        best = left.amax(-1, keepdim=True)
+        far = (best - left) / logits.abs().maximum(best) > 2 * rule.jitter
+        pick = (left if force is None else left.masked_fill(force & left.isfinite(), float("inf"))).argmax(
+            -1, keepdim=True
+        )
+        weights.append(left.masked_fill(far, _MINUS_INF).softmax(-1).gather(-1, pick))
+        index.append(pick)
+        left = left.scatter(-1, pick, _MINUS_INF)
+    return Routing(torch.cat(weights, -1), torch.cat(index, -1))
 
 
 def _group_mask(rule: RoutingRule, choice: Tensor) -> Tensor:
@@ -107,11 +164,15 @@ def dense(routing: Routing, n_experts: int) -> Tensor:
 
 
 class Fit(NamedTuple):
-    """The rule that reproduces a router, and which correction bias it uses; `rule` None with the reason otherwise."""
+    """The rule that reproduces a router, and by name the correction bias and the scale per expert that it uses.
+
+    `rule` is None, with the reason, when no candidate does.
+    """
 
     rule: RoutingRule | None
     correction: str | None
     reason: str = ""
+    expert_scale: str | None = None
 
 
 def fit_rule(
@@ -120,6 +181,9 @@ def fit_rule(
     corrections: dict[str, Tensor],
     groups: tuple[int, int] = (1, 1),
     tolerance: float = 1e-4,
+    *,
+    skip: bool = False,
+    jitter: float | None = None,
 ) -> Fit:
     """The first candidate rule that gives the model's own selection and weights on these tokens.
 
@@ -127,32 +191,62 @@ def fit_rule(
     corrections  1-D [experts] tensors found in or beside the router, by name
     groups       (n_group, topk_group) as the config states them
     tolerance    largest relative difference of weights (1e-4 in fp32; a few bf16 steps otherwise)
+    skip         the last class of the logits is no expert
+    jitter       the sparsemixer's tolerance, where the config states one
     """
+    strict = _first_fit(logits, observed, corrections, _candidates(corrections, groups, jitter), tolerance, skip)
+    loose = HALF_TIE.get(observed.weights.dtype)
+    if strict.rule is not None or loose is None:
+        return strict
+    again = _candidates(corrections, groups, jitter)
+    found = _first_fit(logits, observed, corrections, again, tolerance, skip, loose)
+    return found if found.rule is not None else strict
+
+
+def _first_fit(
+    logits: Tensor,
+    observed: Routing,
+    corrections: dict[str, Tensor],
+    candidates: "Iterator[_Candidate]",
+    tolerance: float,
+    skip: bool,
+    tie: float = TIE_MARGIN,
+) -> Fit:
     top_k, closest = observed.index.shape[1], (float("inf"), "")
-    for rule, name in _candidates(corrections, groups):
-        unscaled = route(rule, logits, top_k, corrections.get(name or ""))
-        scaling = _scaling(unscaled, observed)
+    for rule, name, scale_name in candidates:
+        rule = replace(rule, skip=skip)
+        correction, scale = corrections.get(name or ""), corrections.get(scale_name or "")
+        scaling = _scaling(route(rule, logits, top_k, correction, NO_EDITS, scale), observed)
         if not scaling > 0:
             continue  # weights of zero, or none at all: any rule would "fit"
         rule = replace(rule, scaling=scaling)
-        error = mismatch(rule, logits, observed, corrections.get(name or ""))
+        error = mismatch(rule, logits, observed, correction, scale, tie)
         if error <= tolerance:
-            return Fit(rule, name)
+            return Fit(rule, name, expert_scale=scale_name)
         closest = min(closest, (error, str(rule)))
-    return Fit(
-        None, None, f"no known routing rule reproduces the router (closest: {closest[1]}, off by {closest[0]:.2g})"
-    )
+    found = f" (closest: {closest[1]}, off by {closest[0]:.2g})" if closest[1] else ""
+    return Fit(None, None, f"no known routing rule reproduces the router{found}")
 
 
-def _candidates(corrections: dict[str, Tensor], groups: tuple[int, int]) -> Iterator[tuple[RoutingRule, str | None]]:
+_Candidate = tuple[RoutingRule, str | None, str | None]
+
+
+def _candidates(corrections: dict[str, Tensor], groups: tuple[int, int], jitter: float | None) -> Iterator[_Candidate]:
     """With a correction bias first: one that is all zero changes nothing today, and would if it were trained."""
     names: list[str | None] = [*corrections, None]
     layouts = [(1, 1, "max")]
     if groups[0] > 1:
         layouts = [(*groups, "top2"), (*groups, "max"), *layouts]
-    scores = ("softmax", "sigmoid")
+    scores = ("softmax", "sigmoid", "sqrtsoftplus")
     for name, (n, kept, by), score, renormalise in product(names, layouts, scores, (True, False)):
-        yield RoutingRule(score, renormalise, name is not None, n, kept, by), name  # pyright: ignore[reportArgumentType]
+        rule = RoutingRule(score, renormalise, name is not None, n, kept, by)  # pyright: ignore[reportArgumentType]
+        yield rule, name, None
+        if name is not None:
+            yield replace(rule, bias_on="logit"), name, None
+    if jitter is not None:
+        yield RoutingRule("sparsemixer", False, jitter=jitter), None, None
+    for name, score, renormalise in product(corrections, scores, (True, False)):
+        yield RoutingRule(score, renormalise, expert_scale=True), None, name  # pyright: ignore[reportArgumentType]
 
 
 def _scaling(unscaled: Routing, observed: Routing) -> float:
@@ -160,18 +254,25 @@ def _scaling(unscaled: Routing, observed: Routing) -> float:
 
     Six digits where weights are float32 (routed_scaling_factor 2.827 of Kimi-K2 is no 2.83), three in half precision.
     """
-    ratio = (observed.weights.float().sum(-1) / unscaled.weights.sum(-1)).median().item()
+    ratio = (observed.weights.float().sum(-1) / unscaled.weights.sum(-1)).nanmedian().item()  # skipped tokens: 0 / 0
     digits = 6 if observed.weights.dtype in (torch.float32, torch.float64) else 3
     return 1.0 if abs(ratio - 1) < 1e-2 else float(f"{ratio:.{digits}g}")
 
 
-def mismatch(rule: RoutingRule, logits: Tensor, observed: Routing, correction: Tensor | None) -> float:
+def mismatch(
+    rule: RoutingRule,
+    logits: Tensor,
+    observed: Routing,
+    correction: Tensor | None,
+    expert_scale: Tensor | None = None,
+    tie: float = TIE_MARGIN,
+) -> float:
     """Largest difference between the rule's and the model's weights by expert, relative to the token's largest weight.
 
     Tokens whose k-th choice is a tie are left out: there either selection is right. Infinite when the sets differ.
     """
-    ours = route(rule, logits, observed.index.shape[1], correction)
-    clear = margin(rule, logits, observed.index.shape[1], correction) > TIE_MARGIN
+    ours = route(rule, logits, observed.index.shape[1], correction, NO_EDITS, expert_scale)
+    clear = margin(rule, logits, observed.index.shape[1], correction) > tie
     same = (ours.index.sort(-1).values == observed.index.sort(-1).values).all(-1)
     if not clear.any() or not same[clear].all():  # a wrong expert may weigh next to nothing, and is wrong nevertheless
         return float("inf")
@@ -183,8 +284,7 @@ def mismatch(rule: RoutingRule, logits: Tensor, observed: Routing, correction: T
 def margin(rule: RoutingRule, logits: Tensor, top_k: int, correction: Tensor | None) -> Tensor:
     """Gap between the k-th and the next selection score, [tokens]; the smaller of it and the gap between groups."""
     logits = logits.float()
-    scores = logits.softmax(-1) if rule.score == "softmax" else logits.sigmoid()
-    choice = scores + correction if rule.correction_bias and correction is not None else scores
+    choice = logits if rule.score == "sparsemixer" else _choice(rule, logits, _scores(rule, logits), correction)
     gap = torch.full(choice.shape[:1], float("inf"), device=choice.device)
     if rule.n_group > 1:
         grouped = choice.view(choice.shape[0], rule.n_group, -1)
@@ -196,4 +296,15 @@ def margin(rule: RoutingRule, logits: Tensor, top_k: int, correction: Tensor | N
     if top_k < choice.shape[-1]:
         best = choice.topk(top_k + 1, dim=-1).values
         gap = torch.minimum(gap, best[:, -2] - best[:, -1])
+    return gap if rule.score != "sparsemixer" else torch.minimum(gap, _band_gap(rule, logits, top_k))
+
+
+def _band_gap(rule: RoutingRule, logits: Tensor, top_k: int) -> Tensor:
+    """How far the nearest logit is from the edge of the sparsemixer's band, [tokens]: weights jump there."""
+    gap, left = torch.full(logits.shape[:1], float("inf"), device=logits.device), logits
+    for _ in range(top_k):
+        best, pick = left.max(-1, keepdim=True)
+        edge = ((best - left) / logits.abs().maximum(best) - 2 * rule.jitter).abs()
+        gap = torch.minimum(gap, edge.nan_to_num(float("inf")).amin(-1))
+        left = left.scatter(-1, pick, _MINUS_INF)
     return gap

@@ -5,11 +5,13 @@ import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from workbench.active import HookPoints
 from workbench.anatomy import Anatomy, RoutingRule
 from workbench.layout import Layout
+from workbench.routerfacts import RouterFacts
 
 _NUMBERS = itertools.count(1)
 _BY_UID: "weakref.WeakValueDictionary[int, Runtime]" = weakref.WeakValueDictionary()
@@ -21,7 +23,7 @@ class Runtime:
 
     before       layer -> the module whose input is the residual stream before the MoE block (its norm)
     multipliers  layer -> what the layer multiplies the MoE block's output with; None where the layer is no plain sum
-    corrections  layer -> (module, attribute) of the correction bias, read when it is needed
+    facts        layer -> what its router is, and where the tensors that its rule needs are
     """
 
     hf: Any
@@ -29,7 +31,7 @@ class Runtime:
     anatomy: Anatomy
     before: dict[int, nn.Module]
     multipliers: dict[int, float | None]
-    corrections: dict[int, tuple[nn.Module, str]]
+    facts: dict[int, RouterFacts]
     uid: int = field(default_factory=lambda: next(_NUMBERS))
     hooks: HookPoints = field(init=False)
 
@@ -49,10 +51,21 @@ class Runtime:
 
     def correction(self, layer: int) -> Tensor | None:
         """The layer's correction bias [experts], if its rule uses one."""
-        if layer not in self.corrections:
-            return None
-        module, name = self.corrections[layer]
-        return getattr(module, name).detach().reshape(-1)
+        return _read(self.facts[layer].correction)
+
+    def expert_scale(self, layer: int) -> Tensor | None:
+        """The layer's scale per expert [experts], if its rule uses one."""
+        return _read(self.facts[layer].expert_scale)
+
+    def logits(self, layer: int, answered: Tensor) -> Tensor:
+        """The router's logits from the first thing it answers: their logarithm where those are probabilities."""
+        if not self.facts[layer].probabilities:
+            return answered
+        return answered.float().clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+def _read(place: tuple[nn.Module, str] | None) -> Tensor | None:
+    return None if place is None else getattr(*place).detach().reshape(-1)
 
 
 def runtime_of(uid: int) -> Runtime:

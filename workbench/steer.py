@@ -38,7 +38,7 @@ def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Itera
         dose = now.dose if now else None  # the outer block goes on counting
     else:
         dose.slots_per_token = sum(x.top_k + x.n_shared for x in model.anatomy.layers)
-    points = _points(compiled, dose is not None)
+    points = _points(model, compiled, dose is not None)
     with model.runtime.hooks.held(points), activate(model.runtime.uid, plan=joined, compiled=compiled, dose=dose):
         yield joined
 
@@ -49,13 +49,15 @@ def plan_in_force(model: "MoEModel") -> Plan:
     return (now.plan if now else None) or Plan()
 
 
-def _points(compiled: CompiledPlan, counted: bool) -> Iterator[HookPoint]:
+def _points(model: "MoEModel", compiled: CompiledPlan, counted: bool) -> Iterator[HookPoint]:
     """Only the places that this plan needs: layers it does not touch compute what they computed."""
     if counted or compiled.needs_positions:
         yield HookPoint("forward", -1)
     if compiled.needs_generate:
         yield HookPoint("generate", -1)
     for layer, edits in compiled.routed.items():
+        if model.runtime.layout.blocks[layer].adapter is not None:
+            yield HookPoint("adapted", layer)
         if edits.reroutes:
             yield HookPoint("router", layer)
         if counted or edits.weighs:

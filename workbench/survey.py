@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from workbench.adapters import rerun
 from workbench.anatomy import LayerAnatomy
 from workbench.errors import WorkbenchError
 from workbench.layout import Layout, MoEBlock
-from workbench.routing import Fit, Routing, fit_rule
+from workbench.residual import norm_before, residual_reason, routed_multiplier
+from workbench.routerfacts import RouterFacts, router_facts
 
 PROBE_SHAPE = (2, 24)  # sequences x tokens of the survey's forward
-_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 3e-2}
 
 
 @dataclass
@@ -25,9 +26,13 @@ class Seen:
     """What one MoE layer did in the survey's forward."""
 
     router: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    router_input: Any = None
     received: list[tuple[Tensor, ...]] = field(default_factory=list[tuple[Tensor, ...]])
+    routed: Tensor | None = None
     block: Tensor | None = None
     layer: Tensor | None = None
+    shared: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    gate: Tensor | None = None
     entering: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict[str, tuple[Tensor, Tensor]])
     block_input: Tensor | None = None
 
@@ -38,13 +43,14 @@ class Survey(NamedTuple):
     layers: tuple[LayerAnatomy, ...]
     before: dict[int, nn.Module]
     multipliers: dict[int, float | None]
-    corrections: dict[int, tuple[nn.Module, str]]
+    facts: dict[int, RouterFacts]
 
 
 def probe_ids(hf: Any) -> Tensor:
-    """Fixed pseudo-random token ids for the survey, on the model's input device."""
+    """Fixed pseudo-random token ids for the survey, on the model's input device; the last eight repeat the first."""
     embedding = hf.get_input_embeddings().weight
     ids = torch.randint(0, embedding.shape[0], PROBE_SHAPE, generator=torch.Generator().manual_seed(0))
+    ids[1, -8:] = ids[0, :8]  # tokens in two contexts: a hash router is told by them
     return ids.to(embedding.device)
 
 
@@ -52,33 +58,40 @@ def probe_ids(hf: Any) -> Tensor:
 def survey(hf: Any, layout: Layout) -> Survey:
     """Runs the model once and describes each layer. Raises `WorkbenchError` when a router or its experts stay silent."""
     seen = {layer: Seen() for layer in layout.blocks}
+    ids = probe_ids(hf)
     with ExitStack() as stack:
         for layer, block in layout.blocks.items():
-            _watch(stack, layout.layers[layer], block, seen[layer])
-        hf(probe_ids(hf), use_cache=False)
+            decoder = layout.layers[layer] if layout.layers else None
+            _watch(stack, decoder, block, seen[layer])
+        hf(ids, use_cache=False)
     layers, before = list[LayerAnatomy](), dict[int, nn.Module]()
-    multipliers, corrections = dict[int, float | None](), dict[int, tuple[nn.Module, str]]()
-    for number, decoder in enumerate(layout.layers):
+    multipliers, facts = dict[int, float | None](), dict[int, RouterFacts]()
+    for number in range(layout.n_layers):
         if number not in layout.blocks:
             layers.append(LayerAnatomy(number))
             continue
         block, found = layout.blocks[number], seen[number]
-        anatomy, correction = _describe(hf, block, found)
-        layers.append(anatomy)
-        if correction is not None:
-            corrections[number] = correction
-        norm = _norm_before(decoder, found)
+        _check_ran(block, found)
+        facts[number] = router_facts(hf, block, found.router[0], found.received[0], ids)
+        norm = norm_before(layout, block, found)
         if norm is not None:
-            before[number], multipliers[number] = norm, _multiplier(found, norm)
-    return Survey(tuple(layers), before, multipliers, corrections)
+            before[number], multipliers[number] = norm, routed_multiplier(found)
+        layers.append(_describe(hf, layout, block, found, facts[number], multipliers.get(number)))
+    return Survey(tuple(layers), before, multipliers, facts)
 
 
-def _watch(stack: ExitStack, decoder: nn.Module, block: MoEBlock, seen: Seen) -> None:
+def _watch(stack: ExitStack, decoder: nn.Module | None, block: MoEBlock, seen: Seen) -> None:
     def hold(handle: Any) -> None:
         stack.callback(handle.remove)
 
+    def on_router(module: Any, args: Any, out: Any) -> None:
+        seen.router.append(tuple(out) if isinstance(out, tuple | list) else (out,))
+
     def on_received(module: Any, args: Any, kwargs: Any) -> None:
         seen.received.append(tuple([*args, *kwargs.values()][:3]))
+
+    def on_routed(module: Any, args: Any, out: Any) -> None:
+        seen.routed = out[0] if isinstance(out, tuple) else out
 
     def on_block(module: Any, args: Any, kwargs: Any, out: Any) -> None:
         seen.block_input = args[0] if args else next(iter(kwargs.values()))
@@ -87,6 +100,15 @@ def _watch(stack: ExitStack, decoder: nn.Module, block: MoEBlock, seen: Seen) ->
     def on_layer(module: Any, args: Any, out: Any) -> None:
         seen.layer = out[0] if isinstance(out, tuple) else out
 
+    def on_shared(name: str) -> Any:
+        def hook(module: Any, args: Any, out: Any) -> None:
+            seen.shared[name] = out
+
+        return hook
+
+    def on_gate(module: Any, args: Any, out: Any) -> None:
+        seen.gate = out
+
     def on_child(name: str) -> Any:
         def hook(module: Any, args: Any, out: Any) -> None:
             if isinstance(out, Tensor) and args and isinstance(args[0], Tensor):
@@ -94,100 +116,83 @@ def _watch(stack: ExitStack, decoder: nn.Module, block: MoEBlock, seen: Seen) ->
 
         return hook
 
-    hold(block.router.register_forward_hook(lambda m, a, out: seen.router.append(tuple(out))))
+    hold(block.router.register_forward_hook(on_router))
     hold(block.experts.register_forward_pre_hook(on_received, with_kwargs=True))
+    hold(block.experts.register_forward_hook(on_routed))
+    for name, shared in zip(block.shared_names, block.shared, strict=True):
+        hold(shared.register_forward_hook(on_shared(name)))
+    if block.shared_gate is not None:
+        hold(block.shared_gate.register_forward_hook(on_gate))
     hold(block.block.register_forward_hook(on_block, with_kwargs=True))
+    if block.adapter is not None:
+        hold(block.block.register_forward_hook(_check_adapter(block), with_kwargs=True))
+    if decoder is None:
+        return
     hold(decoder.register_forward_hook(on_layer))
     for name, child in decoder.named_children():
         if child is not block.block:
             hold(child.register_forward_hook(on_child(name)))
 
 
-def _describe(hf: Any, block: MoEBlock, seen: Seen) -> tuple[LayerAnatomy, tuple[nn.Module, str] | None]:
-    logits, routing = _checked_routing(block, seen)
-    candidates = _corrections(block, logits.shape[-1])
-    groups = _groups(hf, block.router)
-    tolerance = _TOLERANCE.get(routing.weights.dtype, 3e-2)
-    # meta tensors (weights on disk) have no values to fit with
-    tensors = {n: getattr(m, a).detach().reshape(-1) for n, (m, a) in candidates.items()}
-    fit = fit_rule(logits, routing, {n: t for n, t in tensors.items() if not t.is_meta}, groups, tolerance)
-    anatomy = LayerAnatomy(
-        block.layer,
-        logits.shape[-1],
-        routing.index.shape[-1],
-        len(block.shared),
-        block.router_name,
-        block.experts_name,
-        block.shared_names,
-        fit.rule,
-        _refusals(fit),
-    )
-    return anatomy, candidates[fit.correction] if fit.correction else None
+def _check_adapter(block: MoEBlock) -> Any:
+    """A hook that runs the adapter beside the block, and refuses one that does not compute what the block computes."""
+
+    def hook(module: Any, args: Any, kwargs: Any, out: Any) -> None:
+        assert block.adapter is not None
+        hidden, own = args[0] if args else next(iter(kwargs.values())), out[0] if isinstance(out, tuple) else out
+        ours = rerun(block.adapter, block.block, block.router, block.experts, hidden).reshape(own.shape)
+        off = ((ours - own).norm() / own.norm().clamp_min(1e-30)).item()
+        if not off <= (1e-4 if own.dtype in (torch.float32, torch.float64) else 3e-2):
+            raise WorkbenchError(
+                f"The adapter {type(block.adapter).__name__} does not compute what layer {block.layer} "
+                f"({type(module).__name__}) computes: the outputs differ by {off:.2g} of their norm; look at its route, expert "
+                f"and combine."
+            )
+
+    return hook
 
 
-def _refusals(fit: Fit) -> dict[str, str]:
-    return dict.fromkeys(("off", "force", "bias"), fit.reason) if fit.rule is None else {}
-
-
-def _checked_routing(block: MoEBlock, seen: Seen) -> tuple[Tensor, Routing]:
-    """Logits [tokens, experts] and the selection, after checking that router and experts agree on them."""
+def _check_ran(block: MoEBlock, seen: Seen) -> None:
     where = f"Layer {block.layer} ('{block.router_name}')"
     if len(seen.router) != 1 or len(seen.received) != 1:
         raise WorkbenchError(
             f"{where}: the router ran {len(seen.router)} times and the experts {len(seen.received)} times in one forward, not "
-            f"once each; a fused kernel or a wrapper bypasses them. Load the model without kernels (MXFP4: dequantize=True)."
+            f"once each; a fused kernel or a wrapper bypasses them. Load the model without kernels (use_kernels=False; MXFP4: "
+            f"quantization_config=Mxfp4Config(dequantize=True))."
         )
-    out, (_, index, weights) = seen.router[0], seen.received[0]
-    tokens = PROBE_SHAPE[0] * PROBE_SHAPE[1]
-    shapes = [tuple(x.shape) for x in out if isinstance(x, Tensor)]
-    if len(shapes) < 3 or out[0].shape[0] != tokens or out[1].shape != out[2].shape or out[1].shape[0] != tokens:
+    if seen.block is None or seen.routed is None:
         raise WorkbenchError(
-            f"{where}: the router returned {shapes}, and we know (logits [tokens, experts], weights and index [tokens, k]); "
-            f"this family is not supported."
+            f"{where}: the block's or the experts' own hooks never fired, so something calls their forward directly and we "
+            f"would see nothing; call the modules themselves."
         )
-    if not torch.equal(out[2].to(index.device), index) or not torch.equal(out[1].to(weights.device), weights):
-        raise WorkbenchError(
-            f"{where}: the experts did not receive what the router selected, so routing cannot be trusted."
+
+
+def _describe(
+    hf: Any, layout: Layout, block: MoEBlock, seen: Seen, facts: RouterFacts, multiplier: float | None
+) -> LayerAnatomy:
+    assert seen.routed is not None
+    width = seen.routed.shape[-1]
+    hidden = hf.config.get_text_config().hidden_size
+    residual = residual_reason(layout, block, seen, PROBE_SHAPE, hidden)
+    refused = {**facts.refused, **({"residual": residual} if residual else {})}
+    if multiplier is None:
+        refused["routed_change"] = (
+            residual or "the layer is no sum of the residual stream before its MoE norm and the experts"
         )
-    return out[0], Routing(out[1], out[2])
-
-
-def _corrections(block: MoEBlock, n_experts: int) -> dict[str, tuple[nn.Module, str]]:
-    """Correction-bias tensors of the router or its block: [experts] values whose name says so."""
-    found: dict[str, tuple[nn.Module, str]] = {}
-    for module in (*block.router.modules(), block.block):
-        tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        for name, tensor in tensors:
-            if "correction" in name and tensor.numel() == n_experts:
-                found.setdefault(name, (module, name))
-    return found
-
-
-def _groups(hf: Any, router: nn.Module) -> tuple[int, int]:
-    config = hf.config.get_text_config()
-    n = getattr(router, "num_group", None) or getattr(config, "n_group", None) or 1
-    kept = getattr(router, "topk_group", None) or getattr(config, "topk_group", None) or 1
-    return int(n), int(kept)
-
-
-def _norm_before(decoder: nn.Module, seen: Seen) -> nn.Module | None:
-    """The child of the decoder layer whose output is the MoE block's input: its own input is the residual stream."""
-    assert seen.block_input is not None
-    for name, (_, out) in seen.entering.items():
-        if out.shape == seen.block_input.shape and torch.equal(out, seen.block_input):
-            return decoder.get_submodule(name)
-    return None
-
-
-def _multiplier(seen: Seen, norm: nn.Module) -> float | None:
-    """M in layer output = residual + m * block output, by least squares; None when the layer is no such sum."""
-    before = next(
-        x for x, out in seen.entering.values() if seen.block_input is not None and torch.equal(out, seen.block_input)
+    if getattr(block.adapter, "weights_on_input", False):
+        refused["replace"] = "the routing weight multiplies the expert's input, so its output has no weight to keep"
+    notes = facts.notes if width == hidden else (*facts.notes, f"experts work in a space of {width} channels")
+    return LayerAnatomy(
+        block.layer,
+        facts.n_experts,
+        facts.top_k,
+        len(block.shared),
+        block.router_name,
+        block.experts_name,
+        block.shared_names,
+        facts.rule,
+        refused,
+        notes,
+        0 if width == hidden else width,
+        facts.probabilities,
     )
-    assert seen.block is not None
-    assert seen.layer is not None
-    step = (seen.layer.double() - before.double()).reshape(-1)
-    block = seen.block.double().reshape(-1)
-    m = float((step @ block) / (block @ block).clamp_min(1e-30))
-    is_sum = (step - m * block).norm() <= 2e-2 * step.norm().clamp_min(1e-30)
-    return None if not is_sum else 1.0 if abs(m - 1) < 2e-2 else m

@@ -30,8 +30,17 @@ def tiny_model(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float32
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _model_class(type(settings)).from_config(settings, dtype=dtype).eval()
+        _keep_in_float32(model)
         _make_lively(model)
     return model
+
+
+def _keep_in_float32(model: Any) -> None:
+    """What `from_pretrained` leaves in float32 in a half-precision model; `from_config` does not."""
+    kept = getattr(model, "_keep_in_fp32_modules_strict", None) or ()
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_floating_point() and any(part in name for part in kept):
+            tensor.data = tensor.data.float()
 
 
 def _settings(default: Any, family: str, own: dict[str, Any]) -> Any:
@@ -88,6 +97,10 @@ def _make_lively(model: Any) -> None:
                 tensor.copy_(torch.rand(tensor.shape[0], n).argsort(-1)[:, : tensor.shape[1]])
         elif "correction_bias" in name:
             tensor.copy_(0.3 * torch.randn(tensor.shape))
+        elif name.endswith("per_expert_scale"):
+            tensor.copy_(0.5 + torch.rand(tensor.shape))
+        elif name.endswith("expert_bias") or name.endswith("balancing_biases"):
+            tensor.copy_(0.2 * torch.randn(tensor.shape))
         elif name.endswith("sinks") or (tensor.ndim == 1 and name.endswith("bias")):
             tensor.copy_(0.1 * torch.randn(tensor.shape))
         elif tensor.ndim >= 2 and "rotary" not in name:

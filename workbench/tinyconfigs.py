@@ -165,7 +165,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "minimax_m3_vl_text": _NARROW,
     "mistral4": _MLA | {"head_dim": 16},
     "nemotron_h": {"layers_block_type": ["linear_attention", "moe", "full_attention", "moe", "mlp"]},
-    "phimoe": _NARROW | {"num_experts_per_tok": 2},
+    "phimoe": _NARROW | {"num_experts_per_tok": 2, "router_jitter_noise": 0.2},
     "qwen3_5_moe_text": {},
     "qwen3_next": {},
     "qwen4_exp_text": {

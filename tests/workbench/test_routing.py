@@ -238,11 +238,23 @@ class _Changed(nn.Module):
         return self._change(*self._inner[0](hidden))
 
 
+LIES = {
+    "probabilities for logits": (lambda logits, w, i: (logits.softmax(-1), w, i), "probabilities"),
+    "index permuted": (lambda logits, w, i: (logits, w, i.roll(1, -1)), "weights that the router gives do not follow"),
+    "another layer's logits": (lambda logits, w, i: (logits.roll(1, -1), w, i), "say nothing about the experts"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_router_whose_logits_do_not_explain_its_choice_is_refused(lie: str) -> None:
+    change, reason = LIES[lie]
+    with pytest.raises(WorkbenchError, match=reason):
+        load(broken(change))
+
+
 CAPABLE = {
-    "probabilities for logits": lambda logits, w, i: (logits.softmax(-1), w, i),
-    "index permuted": lambda logits, w, i: (logits, w, i.roll(1, -1)),
     "weights squared": lambda logits, w, i: (logits, w.square(), i),
-    "another layer's logits": lambda logits, w, i: (logits.roll(1, -1), w, i),
+    "weights of a temperature": lambda logits, w, i: (logits, w.sqrt(), i),
 }
 
 
