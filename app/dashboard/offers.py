@@ -1,0 +1,45 @@
+"""What a store has to ask about: classes of responses, conditions on prompts, roles of tokens."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from workbench import Store
+
+from .machines import store_at
+
+_FEW = 24  # a label with more values than this is a text, not a class
+
+
+class Offer(NamedTuple):
+    """What a store has to ask about: classes and conditions as `name=value`, and the roles of its tokens."""
+
+    classes: tuple[str, ...]
+    conditions: tuple[str, ...]
+    roles: tuple[str, ...]
+    thinks: bool
+
+
+def offer(path: Path) -> Offer:
+    """What the store at `path` offers; looked up once as long as it does not change."""
+    return _offer(str(path), (path / "manifest.json").stat().st_mtime_ns)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _offer(path: str, stamp: int) -> Offer:
+    store = store_at(Path(path))
+    tokens: Any = store.tokens
+    labels = [f"{n}={v}" for n, v in _few_valued(store)]
+    splits = [f"split={v}" for v in sorted(store.prompts["split"].dropna().unique())]
+    verdicts = ["refused", "answered"] if tokens["role"].eq("assistant").any() else []
+    roles = tuple(str(role) for role, n in tokens["role"].value_counts().items() if n)
+    thinks = bool(tokens["token"].fillna("").str.strip().eq("<think>").any())
+    return Offer((*verdicts, *labels), (*splits, *labels), roles, thinks)
+
+
+def _few_valued(store: Store) -> list[tuple[str, str]]:
+    pairs: Any = store.labels[["name", "value"]].dropna().drop_duplicates()
+    counts = pairs.groupby("name")["value"].size()
+    kept = pairs[pairs["name"].isin(counts.index[counts <= _FEW])].sort_values(["name", "value"])
+    return list(kept.itertuples(index=False, name=None))
