@@ -88,8 +88,3 @@ def options(
     ] = False,
 ) -> None:
     """Options that come before the command."""
-
-
-def main() -> None:
-    """The entry point of the `workbench` script."""
-    app()

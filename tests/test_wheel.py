@@ -69,6 +69,6 @@ def test_the_report_s_template_and_the_page_are_in_it(installed):
 
 def test_the_command_runs(installed, tmp_path):
     said = python(
-        installed, "from workbench_app.cli import main; import sys; sys.argv[1:] = ['models']; main()", tmp_path
+        installed, "from workbench_app.__main__ import main; import sys; sys.argv[1:] = ['models']; main()", tmp_path
     )
     assert "demo" in said

@@ -1,0 +1,31 @@
+"""The entry point of the `workbench` script: Ctrl-C ends it with one word from the first moment, imports included."""
+
+import signal
+import sys
+from typing import Any, NoReturn
+
+
+def main() -> None:
+    """Runs the command line. Interrupted, it exits with 130, whatever library was just being imported."""
+    was_interrupted = False
+
+    def interrupt(*_: Any) -> NoReturn:
+        nonlocal was_interrupted
+        was_interrupted = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        from .cli import app
+
+        app()
+    except BaseException as error:
+        # a library that is interrupted while it is imported may raise anything
+        if not was_interrupted or (isinstance(error, SystemExit) and error.code == 130):
+            raise
+        print("Stopped.", file=sys.stderr)  # noqa: T201 - rich may not be imported yet
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
