@@ -19,9 +19,8 @@ def main() -> None:
         from .cli import app
 
         app()
-    except BaseException as error:
-        # a library that is interrupted while it is imported may raise anything
-        if not was_interrupted or (isinstance(error, SystemExit) and error.code == 130):
+    except BaseException:
+        if not was_interrupted:  # else: a library that is interrupted while it is imported may raise anything
             raise
         print("Stopped.", file=sys.stderr)  # noqa: T201 - rich may not be imported yet
         sys.exit(130)

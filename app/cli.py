@@ -41,8 +41,7 @@ class PlainErrors(TyperGroup):
             warn(f"{error.strerror or error}: '{error.filename}'; choose another place." if error.filename else error)
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
-            warn("Stopped.")
-            raise typer.Exit(130) from error
+            raise typer.Exit(130) from error  # `__main__` says that it stopped
 
 
 def _refused(error: Any) -> Exception:
