@@ -81,8 +81,34 @@ def super_experts(
     return ExpertScores("super_experts", options, full, notes, store.anatomy.fingerprint, store.anatomy.model)
 
 
+class Thresholds(NamedTuple):
+    """What a rule compares an expert's largest output value with."""
+
+    limits: dict[str, float]
+    """By name; an expert has to exceed all of them. Empty when there is no expert to compare."""
+    layers: tuple[int, ...]
+    """Decoder layers in which an expert can pass."""
+    guards: dict[int, float]
+    """By layer, what the guard asks for besides: ten medians of the layer."""
+
+
+def thresholds(store: "Store", scores: ExpertScores) -> Thresholds:
+    """The thresholds behind an answer of `super_experts` on this store: for drawing them."""
+    forming = forming_layers(store, MassiveRule(*scores.options["massive"]))
+    frame: Any = scores.frame
+    rule = scores.options["rule"]
+    verdict = _verdict(frame, rule, forming, len(store.anatomy.layers))
+    medians: dict[Any, Any] = frame.groupby("layer")["score"].median().to_dict()
+    layers = np.unique(frame["layer"].to_numpy()[verdict.eligible])
+    return Thresholds(
+        verdict.limits, tuple(int(n) for n in layers), {int(n): GUARD * float(v) for n, v in medians.items()}
+    )
+
+
 class _Verdict(NamedTuple):
     passes: np.ndarray  # [rows]
+    eligible: np.ndarray  # [rows]: in a layer that the rule looks at
+    limits: dict[str, float]
     n: int  # experts the thresholds were taken over
     said: str
     uses_percentile: bool
@@ -98,11 +124,13 @@ def _verdict(frame: pd.DataFrame, rule: str, forming: tuple[int, ...], n_layers:
         eligible = over = layer < round(0.75 * n_layers)
     values = score[over & ~np.isnan(score)]
     if not len(values):
-        return _Verdict(np.zeros(len(frame), bool), 0, "no expert to compare", False)
+        return _Verdict(np.zeros(len(frame), bool), eligible, {}, 0, "no expert to compare", False)
     limits = _LIMITS[rule](values)
     passes = eligible & ~np.isnan(score) & np.all([score > limit for limit in limits.values()], axis=0)
     said = ", ".join(f"{name} = {limit:.4g}" for name, limit in limits.items())
-    return _Verdict(passes, len(values), f"over {len(values)} experts {said}", "99.5th percentile" in limits)
+    return _Verdict(
+        passes, eligible, limits, len(values), f"over {len(values)} experts {said}", "99.5th percentile" in limits
+    )
 
 
 def _paper_limits(values: np.ndarray) -> dict[str, float]:

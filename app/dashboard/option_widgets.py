@@ -21,6 +21,13 @@ def choices(method: str, name: str) -> tuple[tuple[Any, ...], Any]:
     return (NAMES if name == "tokens" else get_args(parameter.annotation)), parameter.default
 
 
+def default_of(method: str, name: str) -> Any:
+    """The default of a probe's option, from the signature; something equal to nothing else when it has none."""
+    import probes
+
+    return inspect.signature(getattr(probes, method)).parameters[name].default
+
+
 def choice(method: str, name: str, default: Any = None, more: tuple[str, ...] = ()) -> Any:
     """One of the values that the signature allows, or of `more`; the default is the signature's if none is given."""
     known, given = choices(method, name)

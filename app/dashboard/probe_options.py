@@ -8,7 +8,7 @@ import streamlit as st
 from workbench import WorkbenchError
 
 from .offers import Offer
-from .option_widgets import choice, one_of, p_values, read, two_classes, where
+from .option_widgets import choice, default_of, one_of, p_values, read, two_classes, where
 
 PROBES = {
     "ftri": "fTRI: selected more in one class of responses than in another",
@@ -43,9 +43,9 @@ def check(asked: Asked) -> Asked:
 
 
 def ask(method: str, offered: Offer) -> Asked:
-    """Draws the options of a probe and returns what they say now."""
+    """Draws the options of a probe and returns what they say now; what is left at the probe's default is left out."""
     found = _QUESTIONS[method](offered)
-    return Asked(method, tuple(sorted(found.items())))
+    return Asked(method, tuple(sorted((k, v) for k, v in found.items() if v != default_of(method, k))))
 
 
 # ---- the probes' own options

@@ -1,10 +1,51 @@
-"""The page 'super'."""
+"""Super experts: which few experts write extreme values, what that does to the residual stream and to attention."""
 
 import streamlit as st
 
+from workbench import Store, WorkbenchError
+
+from .literal import escaped, visible
+from .machines import scores_of
+from .magnitudes import magnitudes, residual_by_layer, residual_figure
+from .option_widgets import choice
+from .ranked_table import ranked_table
+from .sinks_panel import sinks_panel
+from .theme import chart
 from .view import View
 
 
 def show(view: View) -> None:
     """Draws the page."""
-    st.text("super")
+    st.header("Super experts")
+    st.text("A few experts can write values hundreds of times larger than the others. Muting them breaks a model.")
+    if view.store is None or view.store_path is None:
+        st.text("No store of this model yet; make one under Captures and runs.")
+        return
+    rule = choice("super_experts", "rule")
+    try:
+        scores = scores_of(view.store_path, "super_experts", rule=rule)
+    except WorkbenchError as error:
+        st.error(escaped(error), icon=":material/error:")
+        return
+    found = scores.flagged("super expert")
+    st.text(f"{len(found)} super experts by this rule{': ' + ', '.join(map(str, found)) if found else ''}.")
+    st.text("\n".join(f"• {visible(note)}" for note in scores.notes))
+    magnitudes(view.store, scores)
+    with st.expander("Every expert as a table"):
+        ranked_table(scores, "super")
+    _residual(view.store)
+    sinks_panel(view, scores)
+
+
+def _residual(store: Store) -> None:
+    from probes.massive import MassiveRule, forming_layers
+
+    st.subheader("Massive activations", divider=True)
+    rule = MassiveRule()
+    frame = residual_by_layer(str(store.path), (store.path / "manifest.json").stat().st_mtime_ns)
+    forming = forming_layers(store, rule)
+    chart(residual_figure(frame, rule, forming), "residual", frame)
+    where = f"Layers {', '.join(map(str, forming))} form" if forming else "No layer forms"
+    st.text(
+        f"{where} massive activations: |h| above {rule.absolute:g} and above {rule.ratio:g} times the token's median."
+    )
