@@ -1,10 +1,99 @@
-"""The page 'atlas'."""
+"""The page 'Atlas': every expert of every layer by load, entropy or a probe's score, and the card of one of them."""
 
+from typing import Any
+
+import pandas as pd
 import streamlit as st
 
-from .view import View
+from workbench import ExpertRef, Store
+
+from .atlas_card import draw_card
+from .expert_map import entropy_chart, expert_map
+from .layers import current_layer, layer_box, look_at
+from .literal import escaped, visible
+from .machines import scores_of
+from .measures import Measure, Offer, notes_of, offer, token_measure, values_of
+from .theme import chart, selected
+from .view import View, plan
+
+_TOKEN = "nPMI: a token of your choice ..."
 
 
 def show(view: View) -> None:
     """Draws the page."""
-    st.text("atlas")
+    st.header("Atlas")
+    store = view.store
+    if store is None:
+        st.info(
+            "No store of this model yet; make one under Captures and runs, then come back to see what its experts do."
+        )
+        return
+    offered = offer(view, store)
+    measure = _measure(offered)
+    frame = values_of(view, measure)
+    ref = _chosen(store, frame)
+    _map(view, measure, frame, ref)
+    _choose_by_hand(store, ref)
+    draw_card(view, store, ref, offered)
+    _layers(view)
+
+
+def _measure(offered: Offer) -> Measure:
+    named = {m.name: m for m in offered.measures}
+    name = st.selectbox("Colour by", [*named, _TOKEN], key="atlas-measure")
+    for reason in offered.refused:
+        st.caption(escaped(reason))
+    if name != _TOKEN:
+        return named[name]
+    token = st.text_input("Token, as it is written (with its leading space)", " the", key="atlas-token", max_chars=100)
+    return token_measure(token)
+
+
+def _chosen(store: Store, frame: pd.DataFrame) -> ExpertRef:
+    """The layer of the view and the expert of this session; where none was chosen, the first by the measure."""
+    if "layer" in st.session_state.view:
+        layer = current_layer(store.layers)
+        ranked: Any = frame["expert"][frame["layer"] == layer]
+    else:
+        layer, ranked = (
+            (int(frame["layer"].iloc[0]), frame["expert"]) if len(frame) else (store.layers[0], frame["expert"])
+        )
+    first = int(ranked.iloc[0]) if len(ranked) else 0
+    asked = st.session_state.get("atlas-at", first)
+    return ExpertRef(layer, asked if asked < store.anatomy.layer(layer).n_experts else first)
+
+
+def _map(view: View, measure: Measure, frame: pd.DataFrame, ref: ExpertRef) -> None:
+    key = f"atlas-map-{st.session_state.setdefault('atlas-turn', 0)}"
+    figure = expert_map(frame, measure.unit, measure.palette, f"{measure.name}, by layer and expert", ref, plan())
+    chart(figure, key, frame, lambda: _clicked(key))
+    with st.expander("How to read this"):
+        for note in notes_of(view, measure):
+            st.text(visible(note))
+
+
+def _clicked(key: str) -> None:
+    names = selected(key)
+    if names:
+        ref = ExpertRef.parse(names[0])
+        look_at(ref.layer)
+        st.session_state["atlas-at"] = ref.expert
+
+
+def _choose_by_hand(store: Store, ref: ExpertRef) -> None:
+    left, right = st.columns(2)
+    with left:
+        layer_box(store.layers, "atlas-layer", ref.layer)
+    st.session_state["atlas-expert"] = ref.expert
+    right.selectbox("Expert", range(store.anatomy.layer(ref.layer).n_experts), key="atlas-expert", on_change=_by_hand)
+
+
+def _by_hand() -> None:
+    st.session_state["atlas-at"] = st.session_state["atlas-expert"]
+    st.session_state["atlas-turn"] += 1  # a fresh map: the square that was clicked before can be clicked again
+
+
+def _layers(view: View) -> None:
+    assert view.store_path is not None
+    frame = scores_of(view.store_path, "routing_entropy")
+    chart(entropy_chart(frame), "atlas-entropy", frame)  # pyright: ignore[reportArgumentType]  # a frame, not scores
