@@ -50,7 +50,9 @@ def board(anatomy: Anatomy, plan: Plan, colours: Colouring, title: str) -> go.Fi
         showgrid=False,
     )
     height = min(900, 130 + rows * max(24, int(size * 1.5)))
-    return titled(figure, title, height, dragmode="select", clickmode="event+select", showlegend=False)
+    # in Plotly's select mode Streamlit passes on boxes but no clicks; so clicks it is, and boxes by the chart's own buttons
+    figure.update_xaxes(fixedrange=True).update_yaxes(fixedrange=True)
+    return titled(figure, title, height, dragmode="pan", clickmode="event+select", showlegend=False)
 
 
 def _squares(anatomy: Anatomy, colours: Colouring, size: int) -> go.Scatter | go.Scattergl:
