@@ -1,5 +1,6 @@
 """The entry point of the `workbench` script: Ctrl-C ends it with one word from the first moment, imports included."""
 
+import os
 import signal
 import sys
 from typing import Any, NoReturn
@@ -14,6 +15,14 @@ def main() -> None:
         was_interrupted = True
         raise KeyboardInterrupt
 
+    def swallowed(unraisable: Any) -> None:
+        """The interrupt fell into a finaliser, where Python would print it and go on."""
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            print("Stopped.", file=sys.stderr, flush=True)  # noqa: T201
+            os._exit(130)
+        sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = swallowed
     signal.signal(signal.SIGINT, interrupt)
     try:
         from .cli import app
