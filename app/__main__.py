@@ -18,8 +18,7 @@ def main() -> None:
     def swallowed(unraisable: Any) -> None:
         """The interrupt fell into a finaliser, where Python would print it and go on."""
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            print("Stopped.", file=sys.stderr, flush=True)  # noqa: T201
-            os._exit(130)
+            _end()
         sys.__unraisablehook__(unraisable)
 
     sys.unraisablehook = swallowed
@@ -31,8 +30,14 @@ def main() -> None:
     except BaseException:
         if not was_interrupted:  # else: a library that is interrupted while it is imported may raise anything
             raise
-        print("Stopped.", file=sys.stderr)  # noqa: T201 - rich may not be imported yet
-        sys.exit(130)
+        _end()
+
+
+def _end() -> NoReturn:
+    """Everything was unwound; what Python does after `sys.exit` may still change the code, when C was interrupted."""
+    print("Stopped.", file=sys.stderr, flush=True)  # noqa: T201 - rich may not be imported yet
+    sys.stdout.flush()
+    os._exit(130)
 
 
 if __name__ == "__main__":

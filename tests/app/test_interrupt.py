@@ -21,6 +21,6 @@ def test_ctrl_c_is_one_word_and_130(after):
     time.sleep(after)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert said.strip().splitlines()[-1] == "Stopped."
     assert "Traceback" not in said
