@@ -22,7 +22,7 @@ PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
 
 def run(arguments: list[str]) -> None:
     """One run of the script for one session."""
-    st.set_page_config(page_title="MoE Workbench", layout="wide", initial_sidebar_state="expanded")
+    st.set_page_config(page_title="MoE Workbench", layout="wide")
     catalog = catalog_from(arguments)
     pages = [
         st.Page(partial(_page, catalog, show), title=title, url_path=path, default=path == "steer")
