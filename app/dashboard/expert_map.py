@@ -21,13 +21,15 @@ def expert_map(frame: Any, unit: str, palette: str, title: str, chosen: ExpertRe
     n = int(frame["expert"].max()) + 1
     figure = go.Figure([_cells(frame, row_of, n, unit, palette), _squares(frame, row_of, n, unit)])
     if chosen.layer in row_of:
-        figure.add_trace(_framed([chosen], row_of, n))
+        x, y = chosen.expert, row_of[chosen.layer]
+        figure.add_shape(type="rect", x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5, line={"color": MARK, "width": 3})
     edits = {e.expert: e.kind for e in plan.edits if e.expert.layer in row_of and not e.expert.is_shared}
     if edits:
         figure.add_trace(_edited(edits, row_of, n))
     figure.update_xaxes(title="expert", range=[-0.5, n - 0.5], showgrid=False, zeroline=False)
-    ticks = {"tickvals": list(row_of.values()), "ticktext": list(map(str, layers))} if len(layers) <= 24 else {}
-    figure.update_yaxes(title="layer", range=[len(layers) - 0.5, -0.5], showgrid=False, zeroline=False, **ticks)
+    step = -(-len(layers) // 24)
+    figure.update_yaxes(title="layer", range=[len(layers) - 0.5, -0.5], showgrid=False, zeroline=False,
+                        tickvals=list(range(len(layers)))[::step], ticktext=list(map(str, layers))[::step])  # fmt: skip
     return titled(figure, title, min(900, 140 + 30 * len(layers) if len(layers) < 16 else 160 + 14 * len(layers)),
                   showlegend=False, clickmode="event+select", hovermode="closest")  # fmt: skip
 
@@ -39,12 +41,12 @@ def _cells(frame: pd.DataFrame, row_of: dict[int, int], n: int, unit: str, palet
     signed = palette.startswith("PuOr")
     return go.Heatmap(
         z=z, colorscale=palette, zmin=-limit if signed else min(0.0, np.nanmin(z, initial=0.0)), zmax=limit,
-        xgap=1, ygap=1, hoverinfo="skip", colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12},
+        xgap=int(n <= 64), ygap=1, hoverinfo="skip", colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12},
     )  # fmt: skip
 
 
 def _squares(frame: pd.DataFrame, row_of: dict[int, int], n: int, unit: str) -> Any:
-    refs = [ExpertRef(int(layer), int(e)) for layer, e in zip(frame["layer"], frame["expert"], strict=True)]
+    refs = [f"L{layer}E{e}" for layer, e in zip(frame["layer"], frame["expert"], strict=True)]
     trace = go.Scattergl if len(refs) > _WEBGL_ABOVE else go.Scatter
     said = [
         f"{ref}: " + ("never selected" if s != s else f"{s:.4g}") + f", {unit}; n = {k:,}"
@@ -52,16 +54,9 @@ def _squares(frame: pd.DataFrame, row_of: dict[int, int], n: int, unit: str) -> 
     ]
     return trace(
         x=frame["expert"], y=[row_of[layer] for layer in frame["layer"]], mode="markers",
-        customdata=[[str(ref)] for ref in refs], text=said, hovertemplate="%{text}<extra></extra>",
+        customdata=np.array(refs)[:, None], text=np.array(said), hovertemplate="%{text}<extra></extra>",
         marker={"symbol": "square", "size": _size(n), "color": "rgba(0,0,0,0)"},
         selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
-    )  # fmt: skip
-
-
-def _framed(refs: list[ExpertRef], row_of: dict[int, int], n: int) -> go.Scatter:
-    return go.Scatter(
-        x=[r.expert for r in refs], y=[row_of[r.layer] for r in refs], mode="markers", hoverinfo="skip",
-        marker={"symbol": "square-open", "size": _size(n) + 4, "color": MARK, "line": {"width": 3}},
     )  # fmt: skip
 
 

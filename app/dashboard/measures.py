@@ -123,7 +123,8 @@ def _classes(store: Store) -> Iterable[str]:
     for name, values in store.labels.groupby("name")["value"]:
         known = sorted(set(values.dropna()))
         if 2 <= len(known) <= _MOST_VALUES:
-            yield from (f"{name}={value}" for value in known)
+            asked = known[1:] if len(known) == 2 else known  # of two, one is the other with its sign turned
+            yield from (f"{name}={value}" for value in asked)
 
 
 def _roles(store: Store) -> list[str]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -21,8 +20,8 @@ def path_table(trace: Trace, position: int) -> pd.DataFrame:
         for layer in trace.layers
         for rank, (e, w, l2, most) in enumerate(trace.at(layer, position), start=1)
     ]
-    frame: Any = pd.DataFrame(rows, columns=["layer", "rank", "expert", "weight", "output_l2", "output_max_abs"])
-    empty = [name for name in ("output_l2", "output_max_abs") if not np.isfinite(frame[name].to_numpy()).any()]
+    frame = pd.DataFrame(rows, columns=["layer", "rank", "expert", "weight", "output_l2", "output_max_abs"])
+    empty = [name for i, name in ((4, "output_l2"), (5, "output_max_abs")) if all(row[i] != row[i] for row in rows)]
     return frame.drop(columns=empty)
 
 
@@ -37,7 +36,7 @@ def expert_chart(table: pd.DataFrame, layer: int, n_experts: int) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_xaxes(title="layer", dtick=1 if table["layer"].nunique() <= 24 else None)
+    figure.update_xaxes(title="layer", dtick=1 if len(set(table["layer"])) <= 24 else None)
     figure.update_yaxes(title="expert", range=[-1, n_experts])
     return titled(figure, "Its experts by layer (size: routing weight)", 320)
 
