@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -50,17 +51,16 @@ def magnitude_figure(frame: Any, found: "Thresholds", rule: str) -> go.Figure:
 
 def _experts(rows: Any, name: str, marker: dict[str, Any]) -> go.Scattergl:
     widest = max(1, int(rows["expert"].max()) + 1) if len(rows) else 1
+    told = rows[["name", "score", "n", "flags"]].itertuples(index=False)
+    hover = [f"{name}: {value:.4g}, n {n:,} {text(flags)}" for name, value, n, flags in told]
     return go.Scattergl(
-        x=rows["layer"] + ((rows["expert"] + 0.5) / widest - 0.5) * _WIDTH,
-        y=rows["score"],
+        x=(rows["layer"] + ((rows["expert"] + 0.5) / widest - 0.5) * _WIDTH).to_numpy(),
+        y=rows["score"].to_numpy(),
         mode="markers",
         name=name,
         marker=marker,
-        customdata=rows[["name"]],
-        text=[
-            f"{n}: {v:.4g}, n {k:,} {text(f)}"
-            for n, v, k, f in rows[["name", "score", "n", "flags"]].itertuples(index=False)
-        ],
+        customdata=rows[["name"]].to_numpy(),
+        text=np.array(hover),  # of lists Plotly would check every entry
         hovertemplate="%{text}<extra></extra>",
     )
 

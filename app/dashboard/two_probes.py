@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -71,11 +72,11 @@ def _figure(both: pd.DataFrame, first: str, second: str, what: str) -> go.Figure
     ]
     drawn = go.Figure(
         go.Scattergl(
-            x=both[f"{what}_first"],
-            y=both[f"{what}_second"],
+            x=both[f"{what}_first"].to_numpy(),
+            y=both[f"{what}_second"].to_numpy(),
             mode="markers",
             marker={"color": BASE, "size": 7, "opacity": 0.7},
-            text=shown,
+            text=np.array(shown),  # of lists Plotly would check every entry
             hovertemplate="%{text}<extra></extra>",
         )
     )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ALPHA = 0.05
 KEY = "volcano"
+# in Plotly's select mode Streamlit passes on boxes but no clicks; so clicks it is, and boxes by the chart's own buttons
+_CLICKS = {"dragmode": "pan", "clickmode": "event+select"}
 # colour and symbol say the same: nobody has to tell the colours apart
 _GROUPS = (
     ("p adjusted below 0.05", STEERED, "diamond", 9),
@@ -54,7 +56,7 @@ def figure(scores: "ExpertScores", frame: Any) -> go.Figure:
     _line(drawn, ALPHA, "p = 0.05")
     drawn.update_xaxes(title="score (association)", zeroline=True)
     drawn.update_yaxes(title="−log10 p (larger: rarer by chance)", rangemode="tozero")
-    return titled(drawn, f"{scores.method}: score against p-value", legend={"orientation": "h", "y": -0.2})
+    return titled(drawn, f"{scores.method}: score against p-value", legend={"orientation": "h", "y": -0.2}, **_CLICKS)
 
 
 def _grouped(frame: Any) -> tuple[pd.DataFrame, ...]:
@@ -68,13 +70,13 @@ def _points(rows: Any, name: str, marker: dict[str, object]) -> go.Scattergl:
         for name, score, p, adjusted, n, flags in _data(rows).itertuples(index=False)
     ]
     return go.Scattergl(
-        x=rows["score"],
-        y=-np.log10(rows["p"]),
+        x=rows["score"].to_numpy(),
+        y=-np.log10(rows["p"].to_numpy()),
         mode="markers",
         name=name,
         marker=marker,
-        customdata=rows[["name"]],
-        text=hover,
+        customdata=rows[["name"]].to_numpy(),
+        text=np.array(hover),  # of lists Plotly would check every entry
         hovertemplate="%{text}<extra></extra>",
     )
 
