@@ -26,7 +26,8 @@ def switchboard(
 
     def picked() -> None:
         names = selected(key)
-        if names:
+        # a page that runs a fragment meanwhile tells the old board's last click once more
+        if names and st.session_state.board == turn:
             st.session_state.board = turn + 1  # another key: the next click on the same square is a new one
             on_pick([ExpertRef.parse(name) for name in names])
 
