@@ -40,6 +40,10 @@ def _offer(path: str, stamp: int) -> Offer:
 
 def _few_valued(store: Store) -> list[tuple[str, str]]:
     pairs: Any = store.labels[["name", "value"]].dropna().drop_duplicates()
-    counts = pairs.groupby("name")["value"].size()
-    kept = pairs[pairs["name"].isin(counts.index[counts <= _FEW])].sort_values(["name", "value"])
-    return list(kept.itertuples(index=False, name=None))
+    values = pairs.groupby("name")["value"].size()
+    kept = pairs[pairs["name"].isin(values.index[values <= _FEW])]
+    # labels that tell prompts apart come first, and of each the last value: yes before no
+    kept = kept.assign(alone=kept["name"].map(values) == 1).sort_values(
+        ["alone", "name", "value"], ascending=[True, True, False]
+    )
+    return list(kept[["name", "value"]].itertuples(index=False, name=None))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 KEY = "volcano"
 # in Plotly's select mode Streamlit passes on boxes but no clicks; so clicks it is, and boxes by the chart's own buttons
-_CLICKS = {"dragmode": "pan", "clickmode": "event+select"}
+_CLICKS: dict[str, Any] = {"dragmode": "pan", "clickmode": "event+select"}
 # colour and symbol say the same: nobody has to tell the colours apart
 _GROUPS = (
     ("p adjusted below 0.05", STEERED, "diamond", 9),
