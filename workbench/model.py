@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.adapters import MoEAdapter
 from workbench.anatomy import Anatomy
 from workbench.bundled import bundled_path
 from workbench.check import check_by_intervening
 from workbench.errors import WorkbenchError, listed
 from workbench.hub import hub_unreachable
 from workbench.layout import find_layout
+from workbench.plain import PlainModel
 from workbench.runtime import Runtime
 from workbench.survey import survey
 from workbench.tiny import FAMILIES, tiny_model, tiny_tokenizer
@@ -58,6 +60,7 @@ def load(
     device: str = "auto",
     dtype: str | torch.dtype = "auto",
     check: bool = True,
+    adapter: MoEAdapter | None = None,
     **hub: Any,
 ) -> MoEModel:
     """A model ready to capture and steer.
@@ -67,16 +70,21 @@ def load(
     device   "auto" is CUDA when there is one, else the CPU; for several devices pass `device_map="auto"`
     dtype    "auto" is the checkpoint's own
     check    also mute one expert per layer and see that the logits change (one small forward per MoE layer)
+    adapter  how an MoE outside transformers' experts interface routes (`workbench.adapters`); with one, source may be any
+             `nn.Module` from token ids to logits
     hub      goes to `from_pretrained`: revision, device_map, experts_implementation, trust_remote_code, ...
 
     Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
     """
+    if adapter is not None and isinstance(source, torch.nn.Module) and not hasattr(source, "config"):
+        source = PlainModel(source)
     hf, tokenizer, name = _resolve(source, tokenizer, device, dtype, hub)
     hf.eval()
     known = _RUNTIMES.get(hf)
     runtime = known() if known is not None else None
-    if runtime is None or runtime.anatomy.weights != weights_fingerprint(hf):  # trained in place: another model now
-        runtime = _runtime(hf, name, hub.get("revision"))
+    trained = runtime is not None and runtime.anatomy.weights != weights_fingerprint(hf)  # in place: another model now
+    if runtime is None or trained or adapter is not None:
+        runtime = _runtime(hf, name, hub.get("revision"), adapter)
         _RUNTIMES[hf] = weakref.ref(runtime)
     model = MoEModel(hf, tokenizer, runtime)
     if check:
@@ -168,8 +176,8 @@ def _first_line(error: Exception) -> str:
     return f"{lines[0].rstrip('.')}." if lines else f"{type(error).__name__}."
 
 
-def _runtime(hf: Any, name: str, revision: str | None) -> Runtime:
-    layout = find_layout(hf)
+def _runtime(hf: Any, name: str, revision: str | None, adapter: MoEAdapter | None) -> Runtime:
+    layout = find_layout(hf, adapter)
     found = survey(hf, layout)
     config = hf.config.get_text_config()
     anatomy = Anatomy(
