@@ -15,7 +15,7 @@ from .token_colours import ramp
 def tokens_of(store: Store, found: Selected) -> None:
     """The tokens that select the expert more than others do, as a table."""
     st.markdown("**Tokens that go with it**")
-    left, right = st.columns(2)
+    left, right = st.columns([3, 2])
     by = left.segmented_control("Rank by", ["nPMI", "lift", "selected"], default="nPMI", key="atlas-rank") or "nPMI"
     at_least = right.number_input("Seen at least (times)", 1, 1000, 5, key="atlas-least")
     frame = top_tokens(store, found, by, int(at_least))

@@ -22,7 +22,15 @@ def position_chart(ref: ExpertRef, frame: pd.DataFrame, even: float) -> go.Figur
     figure.update_xaxes(title="position in the sequence")
     figure.update_yaxes(title="tokens that select it, %", rangemode="tozero")
     figure.update_layout(
-        yaxis2={"title": "tokens (n)", "overlaying": "y", "side": "right", "showgrid": False, "rangemode": "tozero"}
+        yaxis2={
+            "title": "tokens (n)",
+            "overlaying": "y",
+            "side": "right",
+            "showgrid": False,
+            "rangemode": "tozero",
+            "tickmode": "auto",
+            "tickformat": "~s",
+        }
     )
     return titled(figure, f"{ref} over positions (dotted: even routing)", 300, legend=_BELOW)
 

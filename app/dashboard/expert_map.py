@@ -9,9 +9,7 @@ import plotly.graph_objects as go
 from workbench import ExpertRef, Plan
 
 from .edits import SYMBOLS
-from .theme import BASE, MARK, STEERED, titled
-
-_WEBGL_ABOVE = 1500  # so many squares are drawn faster by the graphics card
+from .theme import BASE, DIVERGING, MARK, STEERED, titled
 
 
 def expert_map(frame: Any, unit: str, palette: str, title: str, chosen: ExpertRef, plan: Plan) -> go.Figure:
@@ -38,21 +36,22 @@ def _cells(frame: pd.DataFrame, row_of: dict[int, int], n: int, unit: str, palet
     z = np.full((len(row_of), n), np.nan)
     z[[row_of[layer] for layer in frame["layer"]], frame["expert"]] = frame["score"]
     limit = np.nanmax(np.abs(z), initial=0.0) or 1.0
-    signed = palette.startswith("PuOr")
+    least = np.nanmin(z, initial=limit)
+    # a scale from zero, unless every value is far from it and all would have one colour
+    start = -limit if palette == DIVERGING else least if least > limit / 2 else 0.0
     return go.Heatmap(
-        z=z, colorscale=palette, zmin=-limit if signed else min(0.0, np.nanmin(z, initial=0.0)), zmax=limit,
+        z=z, colorscale=palette, zmin=start, zmax=limit,
         xgap=int(n <= 64), ygap=1, hoverinfo="skip", colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12},
     )  # fmt: skip
 
 
 def _squares(frame: pd.DataFrame, row_of: dict[int, int], n: int, unit: str) -> Any:
     refs = [f"L{layer}E{e}" for layer, e in zip(frame["layer"], frame["expert"], strict=True)]
-    trace = go.Scattergl if len(refs) > _WEBGL_ABOVE else go.Scatter
     said = [
         f"{ref}: " + ("never selected" if s != s else f"{s:.4g}") + f", {unit}; n = {k:,}"
         for ref, s, k in zip(refs, frame["score"], frame["n"], strict=True)
     ]
-    return trace(
+    return go.Scatter(  # Scattergl took twice as long for 48 x 128 experts in a browser without a graphics card
         x=frame["expert"], y=[row_of[layer] for layer in frame["layer"]], mode="markers",
         customdata=np.array(refs)[:, None], text=np.array(said), hovertemplate="%{text}<extra></extra>",
         marker={"symbol": "square", "size": _size(n), "color": "rgba(0,0,0,0)"},
