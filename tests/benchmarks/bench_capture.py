@@ -9,17 +9,19 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 
 from tests.benchmarks.models import demo, random_qwen3
 from tests.benchmarks.timing import Ratio, ratio
-from workbench import PromptSet, capture, read_prompts
+from workbench import PromptSet, capture, open_store, read_prompts
 from workbench.batches import schedule
 from workbench.encoding import encode
 from workbench.model import MoEModel
+from workbench.parquet import rows_per_group, stored_schema, writer
 
 KEEPS = (
     ("capture of routing and logits", frozenset({"logits"}), 1.10),
@@ -37,6 +39,9 @@ def ratios(pairs: int = 9) -> Iterator[Ratio]:
                 work = partial(captured, model, prompts, sequences * length, keep, Path(folder) / "store")
                 name = f"{what}, {model.anatomy.model}, batches of {sequences} x {length}"
                 yield ratio(name, work, "bare forward", base, pairs=pairs, limit=limit)
+                alone = partial(encoded_again, Path(folder) / "store", Path(folder) / "again.parquet")
+                name = f"of that, the same tables through Arrow's Parquet writer alone, {model.anatomy.model}"
+                yield ratio(name, alone, "bare forward", base, pairs=pairs)
 
 
 def prompts_of(model: MoEModel, n: int, length: int) -> PromptSet:
@@ -70,6 +75,20 @@ def captured(model: MoEModel, prompts: PromptSet, batch_tokens: int, keep: froze
     """A whole capture into a fresh folder."""
     shutil.rmtree(store, ignore_errors=True)
     capture(model, prompts, store, keep=keep, batch_tokens=batch_tokens, progress=False)
+
+
+def encoded_again(store: Path, into: Path) -> None:
+    """The floor of any capture on these cores: the store's own tables, read before, encoded on one thread."""
+    for name, groups in _tables(store).items():
+        with writer(into, name) as file:
+            for group in groups:
+                file.write_table(group, row_group_size=rows_per_group(group))
+
+
+@cache
+def _tables(store: Path) -> dict[str, list[pa.Table]]:
+    names = [name for name in ("slots", "logits") if open_store(store).has(name)]
+    return {name: [part.read().cast(stored_schema(name)) for part in open_store(store).parts(name)] for name in names}
 
 
 if __name__ == "__main__":
