@@ -1,5 +1,6 @@
 """What all sessions share: each model once with the turns at it, each store once, and rankings that were asked before."""
 
+import gc
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,11 @@ class Machine:
 @st.cache_resource(show_spinner="Loading the model ...")
 def machine(source: str) -> Machine:
     """The model, once for all sessions. `source` is what `workbench.load` takes."""
-    return Machine(load(source))
+    found = Machine(load(source))
+    # Streamlit collects garbage after every run of a script and every look of a fragment. Among the objects of torch and
+    # a model that takes 0.3 to 0.4 s (2026-11-23, two busy cores) in which no thread moves; frozen ones are not searched.
+    gc.freeze()
+    return found
 
 
 def store_at(path: Path) -> Store:
