@@ -58,10 +58,6 @@ def _bridged(bridge: Any) -> Any:
 
 def _traced(model: Any) -> Any:
     hf = model._module
-    if not callable(getattr(hf, "generate", None)):
-        raise WorkbenchError(
-            f"This nnsight model holds a {type(hf).__name__}; load takes one around a transformers causal language model."
-        )
     if any(p.is_meta for p in hf.parameters()) and not hasattr(hf, "hf_device_map"):
         raise WorkbenchError(
             "This nnsight model has no weights yet, and what its experts do is read off a forward; make it with dispatch=True."

@@ -173,9 +173,16 @@ def _has_weights(module: nn.Module) -> bool:
     return next(module.parameters(), None) is not None
 
 
+def fused_weights(module: nn.Module) -> list[nn.Parameter]:
+    """Weights with one matrix per expert; of what an adapter layer wraps (`base_layer`, as PEFT has it) as well."""
+    inner = getattr(module, "base_layer", None)
+    own = [p for p in module.parameters(recurse=False) if p.ndim == 3]
+    return own or (fused_weights(inner) if isinstance(inner, nn.Module) else [])
+
+
 def _rows(module: nn.Module) -> int:
     """How many experts a module of fused weights holds; 0 for any other module."""
-    return max((p.shape[0] for p in module.parameters(recurse=False) if p.ndim == 3), default=0)
+    return max((p.shape[0] for p in fused_weights(module)), default=0)
 
 
 def _is_expert(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.adapters import MoEAdapter
 from workbench.anatomy import Anatomy
 from workbench.bundled import bundled_path
 from workbench.check import check_by_intervening
@@ -15,6 +16,7 @@ from workbench.errors import WorkbenchError, listed
 from workbench.hub import hub_unreachable
 from workbench.interop import Opened, as_it_runs, is_wrapped, opened, unwrapped
 from workbench.layout import find_layout
+from workbench.plain import PlainModel
 from workbench.runtime import Runtime
 from workbench.survey import survey
 from workbench.tiny import FAMILIES, tiny_model, tiny_tokenizer
@@ -63,6 +65,7 @@ def load(
     device: str = "auto",
     dtype: str | torch.dtype = "auto",
     check: bool = True,
+    adapter: MoEAdapter | None = None,
     **hub: Any,
 ) -> MoEModel:
     """A model ready to capture and steer.
@@ -72,20 +75,30 @@ def load(
     device   "auto" is CUDA when there is one, else the CPU; for several devices pass `device_map="auto"`
     dtype    "auto" is the checkpoint's own
     check    also mute one expert per layer and see that the logits change (one small forward per MoE layer)
+    adapter  how an MoE outside transformers' experts interface routes (`workbench.adapters`); with one, source may be any
+             `nn.Module` from token ids to logits
     hub      goes to `from_pretrained`: revision, device_map, experts_implementation, trust_remote_code, ...
 
     Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
     """
     around = opened(source)
+    if adapter is not None and isinstance(around.hf, torch.nn.Module) and not hasattr(around.hf, "config"):
+        around = around._replace(hf=PlainModel(around.hf))
     hf, tokenizer, name = _resolve(around.hf, tokenizer or around.tokenizer, device, dtype, hub)
     hf.eval()
-    model = MoEModel(hf, tokenizer, _known_runtime(hf, name, hub.get("revision"), around), around.nnsight)
+    runtime = _known_runtime(hf, around)
+    if runtime is None or adapter is not None:
+        runtime = _runtime(hf, name, hub.get("revision"), adapter)
+        _RUNTIMES[hf] = weakref.ref(runtime)
+    if around.bridge is not None:
+        runtime.bridges.add(around.bridge)
+    model = MoEModel(hf, tokenizer, runtime, around.nnsight)
     if check:
         check_by_intervening(model)
     return model
 
 
-def _known_runtime(hf: Any, name: str, revision: str | None, around: Opened) -> Runtime:
+def _known_runtime(hf: Any, around: Opened) -> Runtime | None:
     """The runtime of an earlier load, unless the model was trained in place or put into a bridge since."""
     known, wrapped = _RUNTIMES.get(hf), is_wrapped(hf)
     runtime = known() if known is not None else None
@@ -94,10 +107,7 @@ def _known_runtime(hf: Any, name: str, revision: str | None, around: Opened) -> 
             f"This {type(hf).__name__} lies in a TransformerBridge, whose wrappers replace its modules; pass the bridge to load."
         )
     if runtime is None or runtime.wrapped != wrapped or runtime.anatomy.weights != weights_fingerprint(hf):
-        runtime = _runtime(hf, name, revision)
-        _RUNTIMES[hf] = weakref.ref(runtime)
-    if around.bridge is not None:
-        runtime.bridges.add(around.bridge)
+        return None
     return runtime
 
 
@@ -186,9 +196,9 @@ def _first_line(error: Exception) -> str:
     return f"{lines[0].rstrip('.')}." if lines else f"{type(error).__name__}."
 
 
-def _runtime(hf: Any, name: str, revision: str | None) -> Runtime:
+def _runtime(hf: Any, name: str, revision: str | None, adapter: MoEAdapter | None) -> Runtime:
     with unwrapped(hf) as wrapper:
-        layout = find_layout(hf)
+        layout = find_layout(hf, adapter)
         found = survey(hf, layout)
     before = {layer: wrapper.get(norm, norm) for layer, norm in found.before.items()}
     config = hf.config.get_text_config()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from workbench.anatomy import RoutingRule
 from workbench.errors import WorkbenchError
-from workbench.layout import MoEBlock
+from workbench.layout import MoEBlock, fused_weights
 from workbench.routing import Fit, Routing, fit_rule
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 3e-2}
@@ -39,8 +39,8 @@ def router_facts(
     logits, routing = _checked(block, answer, received, ids.numel())
     probabilities = _are_probabilities(block, logits)
     logits = logits.float().clamp_min(torch.finfo(torch.float32).tiny).log() if probabilities else logits
-    held = _held(block, routing)
     classes = logits.shape[-1]
+    held = _held(block, classes)
     n_experts, skip = (held, True) if classes == held + 1 and routing.index.max() < held else (classes, False)
     found, fit = _fit(hf, block, logits, routing, skip)
     notes = [*_identity_notes(block, n_experts, held), *_answer_notes(answer, probabilities, skip, classes)]
@@ -72,15 +72,15 @@ def _checked(
             f"{where}: the router returned {shapes}, and we know (logits [tokens, experts], weights and index [tokens, k]); "
             f"this family is not supported, unless an adapter says how it routes (workbench/adapters.py)."
         )
-    _, index, weights = received
-    if not torch.equal(out[2].to(index.device), index) or not torch.equal(out[1].to(weights.device), weights):
-        raise WorkbenchError(
-            f"{where}: the experts did not receive what the router selected, so routing cannot be trusted."
-        )
     if not out[0].isfinite().all() or not out[1].isfinite().all():
         raise WorkbenchError(
             f"{where}: the router's logits or weights are not finite on random tokens, so nothing can be measured; look at the "
             f"weights and at the dtype."
+        )
+    _, index, weights = received
+    if not torch.equal(out[2].to(index.device), index) or not torch.equal(out[1].to(weights.device), weights):
+        raise WorkbenchError(
+            f"{where}: the experts did not receive what the router selected, so routing cannot be trusted."
         )
     return out[0], Routing(out[1], out[2])
 
@@ -100,10 +100,9 @@ def _are_probabilities(block: MoEBlock, logits: Tensor) -> bool:
     return True
 
 
-def _held(block: MoEBlock, routing: Routing) -> int:
-    """Experts that have weights: the rows of the fused weights (the smallest, where they differ)."""
-    rows = [p.shape[0] for p in block.experts.parameters(recurse=False) if p.ndim == 3]
-    return min(rows) if rows else int(routing.index.max()) + 1
+def _held(block: MoEBlock, classes: int) -> int:
+    """Experts that have weights: the rows of the fused weights (the smallest, where they differ); else every class."""
+    return min((p.shape[0] for p in fused_weights(block.experts)), default=classes)
 
 
 def _fit(

@@ -232,6 +232,7 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {
         "audio_config": {"num_hidden_layers": 4, "hidden_sizes": [8, 8, 8, 8]},
         "": {"out_hidden_size": 128, "projector_hidden_size": 32},
     },
+    "qwen3_omni_moe_thinker": {"": {"vision_start_token_id": 381}},
     "unlimited_ocr": {"vision_config": {"sam_config": _SAM}},
     "deepseek_ocr2": {"vision_config": {"sam_config": _SAM}},
 }

@@ -255,5 +255,5 @@ def test_what_cannot_be_opened_is_one_sentence() -> None:
     bridge.enable_compatibility_mode(disable_warnings=True)
     with pytest.raises(WorkbenchError, match="processed weights"):
         load(bridge)
-    with pytest.raises(WorkbenchError, match="causal language model"):
+    with pytest.raises(WorkbenchError, match="not a Linear"):
         load(NNsight(torch.nn.Linear(2, 2)))

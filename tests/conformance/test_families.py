@@ -1,0 +1,56 @@
+"""Every family keeps the design's promises: anatomy, capture, the seven contracts, against an oracle that knows no workbench."""
+
+import pytest
+
+from tests import families
+from tests.conformance import checks
+from tests.conformance.checks import CAPTURED, EDITS, SUPPORTED
+
+QUICK = ("mixtral", "gemma4_text", "llama4_text", "zaya")
+EVERY = families.slow(SUPPORTED, QUICK)
+DTYPES = ("float32", "bfloat16")
+
+
+def test_at_least_fifty_families() -> None:
+    assert len(SUPPORTED) >= 50
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_anatomy(family: str) -> None:
+    checks.check_anatomy(family)
+
+
+@pytest.mark.parametrize("capability", CAPTURED)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", EVERY)
+def test_capture(family: str, dtype: str, capability: str) -> None:
+    checks.check(family, dtype, capability)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", EVERY)
+def test_nothing_active_changes_nothing(family: str, dtype: str) -> None:
+    checks.check_nothing(family, dtype)
+
+
+@pytest.mark.parametrize("kind", EDITS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", EVERY)
+def test_edit(family: str, dtype: str, kind: str) -> None:
+    checks.check(family, dtype, kind)
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_threads_do_not_see_each_other(family: str) -> None:
+    checks.check_threads(family)
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_impossible_plans_are_refused(family: str) -> None:
+    checks.check_refusals(family)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", EVERY)
+def test_padding_and_decoding_agree(family: str, dtype: str) -> None:
+    checks.check_agreement(family, dtype)
