@@ -19,6 +19,7 @@ from workbench.adapters import rerun
 from workbench.compiled import LayerEdits, Replacement
 from workbench.dose import changed_slots
 from workbench.errors import WorkbenchError
+from workbench.interop import BridgeSteps
 from workbench.positions import Forward, prompt_length, read_forward
 from workbench.record import Recorder
 from workbench.routing import Routing, route
@@ -33,7 +34,7 @@ def register(runtime: Runtime, point: HookPoint) -> list[Any]:
     if kind == "forward":
         return [layout.base.register_forward_pre_hook(partial(_on_forward, runtime.uid), with_kwargs=True)]
     if kind == "generate":
-        return [_GenerateHandle(runtime)]
+        return [_GenerateHandle(runtime), *map(BridgeSteps, runtime.bridges)]
     if kind == "residual":
         handles = [layout.layers[layer].register_forward_hook(partial(_on_residual, runtime.uid, layer))]
         if layer == 0:

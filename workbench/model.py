@@ -14,6 +14,7 @@ from workbench.bundled import bundled_path
 from workbench.check import check_by_intervening
 from workbench.errors import WorkbenchError, listed
 from workbench.hub import hub_unreachable
+from workbench.interop import Opened, as_it_runs, is_wrapped, opened, unwrapped
 from workbench.layout import find_layout
 from workbench.plain import PlainModel
 from workbench.runtime import Runtime
@@ -27,11 +28,15 @@ _SAMPLE = 4096  # values read of each tensor for the weights' fingerprint
 
 @dataclass(frozen=True, eq=False)
 class MoEModel:
-    """A transformers model (`.hf`, unchanged whenever nothing is active), its tokenizer and its `Anatomy`."""
+    """A transformers model (`.hf`, unchanged whenever nothing is active), its tokenizer and its `Anatomy`.
+
+    nnsight  the nnsight model that it was loaded from, if any
+    """
 
     hf: Any
     tokenizer: Any
     runtime: Runtime
+    nnsight: Any = None
 
     @property
     def anatomy(self) -> Anatomy:
@@ -65,8 +70,8 @@ def load(
 ) -> MoEModel:
     """A model ready to capture and steer.
 
-    source   "demo" (bundled), "tiny/FAMILY" (random weights), a local folder, a Hugging Face id, or a transformers model
-             already built
+    source   "demo" (bundled), "tiny/FAMILY" (random weights), a local folder, a Hugging Face id, or a model already built:
+             of transformers, in a TransformerLens `TransformerBridge`, or of nnsight (`TransformersModel`)
     device   "auto" is CUDA when there is one, else the CPU; for several devices pass `device_map="auto"`
     dtype    "auto" is the checkpoint's own
     check    also mute one expert per layer and see that the logits change (one small forward per MoE layer)
@@ -76,20 +81,34 @@ def load(
 
     Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
     """
-    if adapter is not None and isinstance(source, torch.nn.Module) and not hasattr(source, "config"):
-        source = PlainModel(source)
-    hf, tokenizer, name = _resolve(source, tokenizer, device, dtype, hub)
+    around = opened(source)
+    if adapter is not None and isinstance(around.hf, torch.nn.Module) and not hasattr(around.hf, "config"):
+        around = around._replace(hf=PlainModel(around.hf))
+    hf, tokenizer, name = _resolve(around.hf, tokenizer or around.tokenizer, device, dtype, hub)
     hf.eval()
-    known = _RUNTIMES.get(hf)
-    runtime = known() if known is not None else None
-    trained = runtime is not None and runtime.anatomy.weights != weights_fingerprint(hf)  # in place: another model now
-    if runtime is None or trained or adapter is not None:
+    runtime = _known_runtime(hf, around)
+    if runtime is None or adapter is not None:
         runtime = _runtime(hf, name, hub.get("revision"), adapter)
         _RUNTIMES[hf] = weakref.ref(runtime)
-    model = MoEModel(hf, tokenizer, runtime)
+    if around.bridge is not None:
+        runtime.bridges.add(around.bridge)
+    model = MoEModel(hf, tokenizer, runtime, around.nnsight)
     if check:
         check_by_intervening(model)
     return model
+
+
+def _known_runtime(hf: Any, around: Opened) -> Runtime | None:
+    """The runtime of an earlier load, unless the model was trained in place or put into a bridge since."""
+    known, wrapped = _RUNTIMES.get(hf), is_wrapped(hf)
+    runtime = known() if known is not None else None
+    if wrapped and around.bridge is None and (runtime is None or not runtime.bridges):
+        raise WorkbenchError(
+            f"This {type(hf).__name__} lies in a TransformerBridge, whose wrappers replace its modules; pass the bridge to load."
+        )
+    if runtime is None or runtime.wrapped != wrapped or runtime.anatomy.weights != weights_fingerprint(hf):
+        return None
+    return runtime
 
 
 def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any, str]:
@@ -101,7 +120,8 @@ def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str
         return (*_from_pretrained(name, tokenizer, device, dtype, hub), name)
     if not hasattr(source, "config") or not callable(getattr(source, "generate", None)):
         raise WorkbenchError(
-            f"load takes 'demo', a folder, a Hugging Face id or a transformers model, not a {type(source).__name__}."
+            f"load takes 'demo', a folder, a Hugging Face id or a model of transformers, TransformerLens or nnsight, "
+            f"not a {type(source).__name__}."
         )
     if hub or device != "auto" or dtype != "auto":
         raise WorkbenchError(
@@ -177,8 +197,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _runtime(hf: Any, name: str, revision: str | None, adapter: MoEAdapter | None) -> Runtime:
-    layout = find_layout(hf, adapter)
-    found = survey(hf, layout)
+    with unwrapped(hf) as wrapper:
+        layout = find_layout(hf, adapter)
+        found = survey(hf, layout)
+    before = {layer: wrapper.get(norm, norm) for layer, norm in found.before.items()}
     config = hf.config.get_text_config()
     anatomy = Anatomy(
         model=name,
@@ -190,7 +212,8 @@ def _runtime(hf: Any, name: str, revision: str | None, adapter: MoEAdapter | Non
         revision=revision or getattr(hf.config, "_commit_hash", None),
         context_length=getattr(config, "max_position_embeddings", None),
     )
-    return Runtime(hf, layout, anatomy, found.before, found.multipliers, found.facts)
+    layout = as_it_runs(layout, wrapper)
+    return Runtime(hf, layout, anatomy, before, found.multipliers, found.facts, wrapped=bool(wrapper))
 
 
 @torch.no_grad()
@@ -200,7 +223,9 @@ def weights_fingerprint(hf: Any) -> str:
     Parameters that are not in memory (offloaded to disk) count by name and shape only.
     """
     digest = hashlib.sha256()
-    for name, parameter in sorted(hf.named_parameters()):
+    with unwrapped(hf):
+        parameters = sorted(hf.named_parameters())
+    for name, parameter in parameters:
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
         if not parameter.is_meta:
             digest.update(_sampled(parameter).numpy().tobytes())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from workbench.active import HookPoint, activate
 from workbench.errors import WorkbenchError
+from workbench.interop import outside_traces, refuse_new_bridge
 from workbench.magnitude import Magnitude, magnitude, median_abs, routed_change
 
 if TYPE_CHECKING:
@@ -220,12 +221,14 @@ def recording(
     unknown = set(keep) - KEEPS
     if unknown:
         raise WorkbenchError(f"keep knows {', '.join(sorted(KEEPS))}, not {', '.join(sorted(unknown))}.")
+    refuse_new_bridge(model.runtime)
     runtime = model.runtime
     chosen = None if experts is None else frozenset(experts)
     limited = None if layers is None else frozenset(layers)
     moe = model.anatomy.moe_layers
     recorder = Recorder(frozenset(keep), moe, limited, chosen, runtime.multipliers)
-    with runtime.hooks.held(_points(model, recorder)), activate(runtime.uid, recorder=recorder):
+    points, state = _points(model, recorder), activate(runtime.uid, recorder=recorder)
+    with outside_traces("recording"), runtime.hooks.held(points), state:
         yield recorder
 
 

@@ -24,6 +24,8 @@ class Runtime:
     before       layer -> the module whose input is the residual stream before the MoE block (its norm)
     multipliers  layer -> what the layer multiplies the MoE block's output with; None where the layer is no plain sum
     facts        layer -> what its router is, and where the tensors that its rule needs are
+    wrapped      whether the model lay in a TransformerLens bridge when it was looked at
+    bridges      the bridges around it
     """
 
     hf: Any
@@ -32,6 +34,8 @@ class Runtime:
     before: dict[int, nn.Module]
     multipliers: dict[int, float | None]
     facts: dict[int, RouterFacts]
+    wrapped: bool = False
+    bridges: "weakref.WeakSet[Any]" = field(default_factory=lambda: weakref.WeakSet())
     uid: int = field(default_factory=lambda: next(_NUMBERS))
     hooks: HookPoints = field(init=False)
 

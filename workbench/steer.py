@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from workbench.active import HookPoint, activate, active
 from workbench.compiled import CompiledPlan, compile_plan
 from workbench.dose import Dose
+from workbench.interop import outside_traces, refuse_new_bridge
 from workbench.plan import Plan
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 @contextmanager
 def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Iterator[Plan]:
     """While open, forwards and generations of `model.hf` in this context follow `plan`; yields the plan in force.
+
+    So do those of the TransformerLens bridge or the nnsight model around it (run_with_cache, trace, generate, ...).
 
     Leaving the block (return, exception, interrupted generation) restores the model. Other threads are not steered; a thread
     that should be runs in `contextvars.copy_context()`. Such a thread that outlives the block loses the plan in silence, as
@@ -27,6 +30,7 @@ def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Itera
 
     Raises `WorkbenchError` when the plan is impossible on this model; it is never trimmed.
     """
+    refuse_new_bridge(model.runtime)
     now = active(model.runtime.uid)
     joined = ((now.plan if now else None) or Plan()) | plan
     if not joined:
@@ -39,7 +43,8 @@ def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Itera
     else:
         dose.slots_per_token = sum(x.top_k + x.n_shared for x in model.anatomy.layers)
     points = _points(model, compiled, dose is not None)
-    with model.runtime.hooks.held(points), activate(model.runtime.uid, plan=joined, compiled=compiled, dose=dose):
+    state = activate(model.runtime.uid, plan=joined, compiled=compiled, dose=dose)
+    with outside_traces("steered"), model.runtime.hooks.held(points), state:
         yield joined
 
 
