@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-STEER = [sys.executable, "-m", "workbench_app", "steer", "demo", "--prompt", "hello", "--off", "L0E1", "--tokens", "400"]
+STEER = [
+    sys.executable,
+    "-m",
+    "workbench_app",
+    "steer",
+    "demo",
+    "--prompt",
+    "hello",
+    "--off",
+    "L0E1",
+    "--tokens",
+    "400",
+]
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux to see which libraries are loaded")
