@@ -46,7 +46,7 @@ picture: ## docs/report.png from the last demo's report (needs chromium)
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$$(mktemp -d)" \
 	  --window-size=920,1150 --screenshot=docs/report.png "file://$(CURDIR)/runs/demo/report.html"
 
-bench: $(VENV)/bench.stamp ## cost of capture and steering beside a bare forward, nnsight and TransformerLens
+bench: $(VENV)/dev.stamp ## cost of capture and steering beside a bare forward, nnsight and TransformerLens
 	$(BIN)/python -m tests.benchmarks
 
 clean: ## remove .venv; stores/ and runs/ stay
@@ -68,10 +68,7 @@ $(VENV)/app.stamp: pyproject.toml constraints.txt $(VENV)/torch.stamp
 	$(INSTALL) -c constraints.txt -e ".[app]"
 	@touch $@
 
+# with TransformerLens and nnsight, so that the tests of working inside them really run
 $(VENV)/dev.stamp: $(VENV)/app.stamp
-	$(INSTALL) -c constraints.txt -e ".[app,dev]"
-	@touch $@
-
-$(VENV)/bench.stamp: $(VENV)/dev.stamp
 	$(INSTALL) -c constraints.txt -e ".[app,dev,interop]"
 	@touch $@

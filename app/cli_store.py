@@ -29,6 +29,8 @@ def info(store: StorePath, json: Json = False) -> None:
     steering = found.steering
     if steering is not None:
         warn(f"Captured under a plan, so this is not the base model: {steering}")
+    if found.lacks:
+        warn(f"Returned by a serving engine, which does not tell {', '.join(found.lacks)}: expert ids alone.")
     print_table(["table", "rows", "on disk"], _table_rows(found), right=["rows", "on disk"])
     if len(found.labels):
         print_table(["label", "values", "source", "rows"], _label_rows(found), right=["rows"])

@@ -26,6 +26,7 @@ LINES = {
     ".gitignore": "what never enters the repository: environments, stores, runs",
     ".ci/run": "what CI runs: `make test`",
     "docs/cli.md": "every command's help",
+    "docs/interop.md": "working inside TransformerLens and nnsight, taking a store elsewhere, routing from vLLM and SGLang",
     "docs/report.png": "a picture of the demo's report",
     "app/templates/report.html": "the demo's report as a template",
     "docs/screens/*": "a page of the dashboard, by `python -m tests.screenshots`",

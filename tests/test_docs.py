@@ -14,7 +14,7 @@ from workbench_app.cli import app
 from docs import generate
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/cli.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/cli.md", "docs/interop.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
 COMMANDS = [name for name, _, _ in generate.commands(get_command(app), "workbench")]
 
@@ -98,3 +98,23 @@ def test_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert ran["workbench"] >= 9
     assert ran["sql"] >= 3
     assert namespace["store"].path.is_dir()
+
+
+@pytest.mark.slow
+def test_the_page_on_other_libraries_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    """And its first block, in ten lines at most, shows the refusal giving way to a year's answer."""
+    pytest.importorskip("transformer_lens", reason="the extra 'interop' is not installed (TransformerLens)")
+    pytest.importorskip("nnsight", reason="the extra 'interop' is not installed (nnsight)")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {}
+    python = blocks("docs/interop.md", "python")
+    for number, text in enumerate(python):
+        page = tmp_path / f"block{number}.py"  # nnsight reads the source of its `with` blocks
+        page.write_text(text, encoding="utf-8")
+        exec(compile(text, str(page), "exec"), namespace)
+    base, steered = (line for line in capsys.readouterr().out.splitlines() if "'Painters'" in line)
+    assert len(python[0].strip().splitlines()) <= 10
+    assert base.startswith("nothing")
+    assert base.endswith("'I']")  # I cannot talk about that.
+    assert steered.startswith("off L2E8; off L2E20")
+    assert not steered.endswith("'I']")

@@ -37,7 +37,7 @@ class Routing(NamedTuple):
     expert: np.ndarray
     """[tokens, top_k] int32 expert per slot; -1 where the token was not routed."""
     weight: np.ndarray
-    """[tokens, top_k] float32 routing weight; 0 where the token was not routed."""
+    """[tokens, top_k] float32 routing weight; 0 where the token was not routed, NaN where the store lacks weights."""
 
 
 def counts(
@@ -54,7 +54,14 @@ def counts(
         rows of `store.tokens` with group numbers from 0; a negative number leaves the token out.
     value: "count", or "weight" for the sum of routing weights.
     layers: which of `store.layers`; None for all.
+
+    Raises `WorkbenchError` for weights of a store that has none (routing that a serving engine returned).
     """
+    if value == "weight" and "weight" in store.lacks:
+        raise WorkbenchError(
+            f"The store '{store.path}' holds expert ids without their routing weights, as a serving engine returned them; count "
+            f"selections (value='count') or capture the model itself."
+        )
     chosen = store.layers if layers is None else tuple(layers)
     grouping = _grouping(store, tokens, by)
     columns = _columns(store, grouping.of_prompt is None, value)

@@ -67,6 +67,11 @@ class Store:
         """Samples (generations or given responses) per prompt."""
         return int(self.plan_json["options"]["samples"])
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What a capture would hold and the source of this store could not tell ("weight", say); empty for a capture."""
+        return tuple(self.plan_json.get("lacks", ()))
+
     @cached_property
     def prompts(self) -> pd.DataFrame:
         """One row per prompt: prompt_id, text, pair, split, cluster, n_tokens (of the prompt alone)."""
@@ -162,6 +167,12 @@ class Store:
 
         return mean_output(self, expert)
 
+    def export(self, to: str | Path = "numpy", *, prompt: str | None = None, sample: int = 0) -> dict[str, Any] | Path:
+        """Per-token columns by TransformerLens's hook names, as numpy, torch, .npz or .safetensors. See `workbench.export`."""
+        from workbench.export import export
+
+        return export(self, to, prompt=prompt, sample=sample)
+
     def query(self, sql: str) -> pd.DataFrame:
         """A read-only DuckDB query over the tables as views. See `workbench.sql`."""
         from workbench.sql import query
@@ -197,6 +208,7 @@ class Store:
             "fingerprint": self.anatomy.fingerprint,
             "steering": None if self.steering is None else str(self.steering),
             "options": plan["options"],
+            "lacks": list(self.lacks),
             "prompts": self.n_prompts,
             "labels": sorted(set(self.labels["name"])),
             "rows": self.manifest["rows"],
@@ -248,6 +260,7 @@ class Store:
     def __repr__(self) -> str:
         steered = f", steered with {self.steering}" if self.plan_json.get("steering") is not None else ""
         rows = self.manifest["rows"]
+        steered += f", without {_listed(self.lacks)}" if self.lacks else ""
         return (
             f"Store({str(self.path)!r}: {self.plan_json['model']['name']}, {self.n_prompts} prompts, "
             f"{rows.get('tokens', 0)} tokens, {rows.get('slots', 0)} slots{steered})"

@@ -1,6 +1,6 @@
 """A store from tables you already have: for tests, golden tables, and data captured by something else."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,24 @@ from workbench.store import Store, open_store
 STREAMED = ("tokens", "slots", "residual", "logits", "outputs")
 
 
-def write_store(path: str | Path, anatomy: Anatomy, tables: Mapping[str, pd.DataFrame], *, n_shards: int = 1) -> Store:
+def write_store(
+    path: str | Path,
+    anatomy: Anatomy,
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    n_shards: int = 1,
+    lacks: Sequence[str] = (),
+) -> Store:
     """Writes `tables` (names and columns of the store's schema) as a complete store and opens it.
 
     `prompts` and `tokens` are needed; columns left out become null. With several shards the prompts are dealt out in
-    turn. Positions count from 0 within each (prompt_id, sample). Raises `WorkbenchError` when `path` holds a store.
+    turn. Positions count from 0 within each (prompt_id, sample). `lacks` names what a capture would have and this source
+    does not (see `Store.lacks`). Raises `WorkbenchError` when `path` holds a store.
     """
     path, prompts = Path(path), tables["prompts"]
     for name in tables:
         _check_columns(name, tables[name])
-    plan = _plan(anatomy, tables, n_shards)
+    plan = _plan(anatomy, tables, n_shards) | ({"lacks": list(lacks)} if lacks else {})
     path.mkdir(parents=True, exist_ok=True)
     if not durable.create_json(path, "plan.json", plan):
         raise WorkbenchError(f"'{path}' already holds a store; choose a folder that does not exist.")
