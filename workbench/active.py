@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from workbench import eager
+
 if TYPE_CHECKING:
     from workbench.compiled import CompiledPlan
     from workbench.dose import Dose
@@ -83,6 +85,7 @@ class HookPoints:
     def held(self, points: Iterable[HookPoint]) -> Iterator[None]:
         """Keeps `points` installed during the block."""
         taken: list[HookPoint] = []
+        eager.enter()
         try:
             for point in points:
                 self._take(point)
@@ -91,6 +94,7 @@ class HookPoints:
         finally:
             for point in reversed(taken):
                 self._leave(point)
+            eager.leave()
 
     def _take(self, point: HookPoint) -> None:
         with self._lock:

@@ -291,7 +291,7 @@ class _Capture:
 
     @cached_property
     def _marked(self) -> MarkedIds:
-        return MarkedIds(self.runner.model.tokenizer)
+        return MarkedIds(self.runner.model.tokenizer, self.runner.model.image_token)
 
     @cached_property
     def _stop(self) -> frozenset[int]:

@@ -29,9 +29,12 @@ class Encoded:
     """Why roles are unknown, and oddities: double BOS, special tokens typed in the text, thinking left out."""
 
 
-def encode(tokenizer: Any, prompts: PromptSet) -> list[Encoded]:
-    """Every prompt tokenised, in order. Raises `WorkbenchError` naming a prompt that becomes no token."""
-    marked = MarkedIds(tokenizer)
+def encode(tokenizer: Any, prompts: PromptSet, image: int | None = None) -> list[Encoded]:
+    """Every prompt tokenised, in order. Raises `WorkbenchError` naming a prompt that becomes no token.
+
+    image  the id of the model's image placeholder, whose tokens get a role of their own
+    """
+    marked = MarkedIds(tokenizer, image)
     rendered = [_render(tokenizer, prompt) for prompt in prompts]
     tokenised = _tokenise_all(tokenizer, [prompt.is_chat for prompt in prompts], rendered)
     encoded = [
@@ -104,7 +107,9 @@ def _tokenise_all(tokenizer: Any, are_chats: Sequence[bool], rendered: Sequence[
 
 
 def _tokenise(tokenizer: Any, rendered: list[Rendered], with_special: bool) -> Iterator[_Tokens]:
-    fast = bool(getattr(tokenizer, "is_fast", False)) and any(r.authors is not None for r in rendered)  # offsets cost time
+    fast = bool(getattr(tokenizer, "is_fast", False)) and any(
+        r.authors is not None for r in rendered
+    )  # offsets cost time
     texts = [r.text for r in rendered]
     found = tokenizer(
         texts, add_special_tokens=with_special, return_special_tokens_mask=True, return_offsets_mapping=fast

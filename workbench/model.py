@@ -53,6 +53,12 @@ class MoEModel:
         """The floating type of the weights."""
         return self.hf.dtype
 
+    @property
+    def image_token(self) -> int | None:
+        """The id that stands for an image in a prompt; None for a model of text alone."""
+        names = ("image_token_id", "image_token_index")
+        return next((x for x in (getattr(self.hf.config, n, None) for n in names) if x is not None), None)
+
     def __repr__(self) -> str:
         a = self.anatomy
         return f"<MoEModel {a.model}: {a.family}, {len(a.moe_layers)} MoE layers, {a.n_experts} experts, {self.dtype}>"

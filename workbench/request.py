@@ -129,7 +129,7 @@ def make_request(
         responses=None if given is None else _digest(given),
     )
     _check_where(model.anatomy, options, refs)
-    encoded = encode(model.tokenizer, prompts)
+    encoded = encode(model.tokenizer, prompts, model.image_token)
     answers = None if given is None else encode_responses(model.tokenizer, given)
     lengths = [
         len(prompt.ids) + (len(answers[prompt.id][sample]) if answers is not None else 0)

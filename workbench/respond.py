@@ -34,7 +34,7 @@ def encode_all(model: "MoEModel", prompts: "PromptSet", max_new_tokens: int) -> 
         raise WorkbenchError(
             "This model was loaded without a tokenizer, so prompts cannot be read; pass load(..., tokenizer)."
         )
-    encoded, limit = encode(model.tokenizer, prompts), model.anatomy.context_length
+    encoded, limit = encode(model.tokenizer, prompts, model.image_token), model.anatomy.context_length
     for prompt in encoded:
         if limit is not None and len(prompt.ids) + max_new_tokens > limit:
             raise WorkbenchError(

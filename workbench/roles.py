@@ -99,14 +99,18 @@ def think_spans(text: str, *, inside: bool = False) -> list[tuple[int, int]]:
 
 
 class MarkedIds:
-    """Ids of the tokenizer's special tokens (BOS, EOS, the markers of turns) and of its image placeholder."""
+    """Ids of the tokenizer's special tokens (BOS, EOS, the markers of turns) and of its image placeholder.
 
-    def __init__(self, tokenizer: Any) -> None:
+    image  the placeholder's id by the model's config, for a tokenizer that does not know it
+    """
+
+    def __init__(self, tokenizer: Any, image: int | None = None) -> None:
         added = getattr(tokenizer, "added_tokens_decoder", {})
         ids = {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
         self.table = np.zeros(max(ids, default=-1) + 2, bool)  # the last entry stands for all larger ids
         self.table[list(ids)] = True
-        image = getattr(tokenizer, "image_token_id", None)
+        own = getattr(tokenizer, "image_token_id", None)
+        image = image if own is None else own
         self.image = -1 if image is None else int(image)
 
     def is_special(self, ids: np.ndarray) -> np.ndarray:
