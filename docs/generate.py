@@ -28,6 +28,8 @@ LINES = {
     "docs/cli.md": "every command's help",
     "docs/report.png": "a picture of the demo's report",
     "app/templates/report.html": "the demo's report as a template",
+    "data/conformance.json": "what the conformance suite found, family by family; `workbench models` prints it",
+    "tests/conformance.md": "the same as a page: family x capability, with the reason for every no",
     "data/demo-model/README.md": "the model card: behaviours, every seed and arm, grades",
     "data/demo-model/choice.json": "score, variant, n and edit, chosen on the ranking split",
     "data/demo-model/implant.json": "the experts that training tuned: the truth to grade by",
