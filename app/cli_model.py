@@ -1,6 +1,10 @@
 """`workbench models` and `workbench inspect`: what can be loaded, and what a model's MoE map looks like."""
 
+import json as json_module
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+from workbench.bundled import bundled_path
 
 from .options import Device, Dtype, Json, Model, open_model
 from .terminal import print_json, print_table, say
@@ -14,15 +18,29 @@ _TINY = "random weights of the real class: for trying things, never a result"
 
 
 def models(json: Json = False) -> None:
-    """List the models that need no download, and say what else can be named."""
-    from workbench.tiny import FAMILIES
-
-    names = ["demo", *(f"tiny/{family}" for family in FAMILIES)]
+    """List the models that need no download, and what the conformance suite found of every MoE family."""
+    rows = [{"model": "demo", "what": _DEMO}, *_families()]
     if json:
-        return print_json([{"model": name, "what": _TINY if name.startswith("tiny/") else _DEMO} for name in names])
-    print_table(["model", "what it is"], [("demo", _DEMO), ("\n".join(names[1:]), _TINY)])
+        return print_json(rows)
+    print_table(["model", "what it is"], [("demo", _DEMO), ("tiny/FAMILY", _TINY)])
+    listed = [(row["model"], ", ".join(row["no"]) or "-", "; ".join(_once(row["no"].values()))) for row in rows[1:]]
+    print_table(["family", "not supported", "because"], listed)
+    say(
+        "Everything else is supported, in fp32 and bf16: routing, logits, norms, outputs, the residual stream and seven edits."
+    )
     say("Or a folder with a transformers MoE model, or its Hugging Face id; `workbench inspect MODEL` says what works.")
     return None
+
+
+def _families() -> list[dict[str, Any]]:
+    """One row per family: what it does not support, by capability with the reason; "load" where it is refused whole."""
+    found = json_module.loads(bundled_path("conformance.json").read_text(encoding="utf-8"))
+    rows = [{"model": f"tiny/{f}", "what": _TINY, "no": entry["no"]} for f, entry in found["families"].items()]
+    return rows + [{"model": f"tiny/{f}", "what": _TINY, "no": {"load": why}} for f, why in found["refused"].items()]
+
+
+def _once(reasons: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(reasons))
 
 
 def inspect(model: Model, device: Device = "auto", dtype: Dtype = "auto", json: Json = False) -> None:

@@ -31,6 +31,8 @@ LINES = {
     "app/templates/report.html": "the demo's report as a template",
     "docs/screens/*": "a page of the dashboard, by `python -m tests.screenshots`",
     "data/demo-store/*": "a store to begin with: the bundled model's answers to the ranking prompts",
+    "data/conformance.json": "what the conformance suite found, family by family; `workbench models` prints it",
+    "tests/conformance.md": "the same as a page: family x capability, with the reason for every no",
     "data/demo-model/README.md": "the model card: behaviours, every seed and arm, grades",
     "data/demo-model/choice.json": "score, variant, n and edit, chosen on the ranking split",
     "data/demo-model/implant.json": "the experts that training tuned: the truth to grade by",

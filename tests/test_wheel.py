@@ -72,3 +72,4 @@ def test_the_command_runs(installed, tmp_path):
         installed, "from workbench_app.__main__ import main; import sys; sys.argv[1:] = ['models']; main()", tmp_path
     )
     assert "demo" in said
+    assert "tiny/longcat_flash" in said  # the conformance suite's findings are in the wheel

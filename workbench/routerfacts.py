@@ -179,7 +179,7 @@ def _unexplained(
             f"experts it gives them to (mean correlation {follow:.2f}), so index and weights do not belong together."
         )
     if len(answer) > 3:
-        return f"{reason}; the router returns {len(answer)} values, so its weights depend on more than its logits"
+        return f"the router returns {len(answer)} values, and its weights depend on more than its logits"
     return reason
 
 

@@ -125,6 +125,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "o_groups": 2,
         "o_lora_rank": 8,
         "num_key_value_heads": 1,
+        "mlp_layer_types": ["hash_moe", "moe", "moe"],
         "compress_rates": {"compressed_sparse_attention": 4, "heavily_compressed_attention": 8},
     },
     "doge": {"is_moe": True, "num_experts": 16},

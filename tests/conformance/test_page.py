@@ -1,0 +1,43 @@
+"""conformance.md is what the suite found, names every family of the installed transformers, and `workbench models` prints it."""
+
+import json
+
+import pytest
+
+from tests import families
+from tests.conformance.__main__ import JSON, PAGE, page
+from tests.conformance.checks import REFUSED, SUPPORTED, why_not
+from tests.conformance.survey import LEFT_OUT, moe_types
+from workbench import WorkbenchError, load
+from workbench.anatomy import CAPABILITIES
+from workbench.tinyconfigs import FAMILIES
+
+FOUND = json.loads(JSON.read_text(encoding="utf-8"))
+QUICK = ("mixtral", "deepseek_v4", "llama4_text")
+
+
+def test_the_page_is_made_from_what_was_found() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(FOUND)
+
+
+@pytest.mark.slow
+def test_no_family_of_transformers_is_left_out_without_a_reason() -> None:
+    assert moe_types() - set(FAMILIES) == set(LEFT_OUT)
+
+
+def test_every_family_is_on_the_page() -> None:
+    assert tuple(FOUND["families"]) == SUPPORTED
+    assert tuple(FOUND["refused"]) == REFUSED
+    assert len(SUPPORTED) >= 50
+
+
+@pytest.mark.parametrize("family", families.slow(SUPPORTED, QUICK))
+def test_the_reasons_are_those_that_load_gives(family: str) -> None:
+    assert FOUND["families"][family]["no"] == {c: r for c in CAPABILITIES if (r := why_not(family, c))}
+
+
+@pytest.mark.parametrize("family", REFUSED)
+def test_what_is_refused_says_why_and_what_still_works(family: str) -> None:
+    with pytest.raises(WorkbenchError, match="output_router_logits still works") as said:
+        load(f"tiny/{family}", device="cpu")
+    assert FOUND["refused"][family] == str(said.value)
