@@ -92,9 +92,7 @@ def _forward(
     """One forward over new tokens [1, n]: logits [vocabulary] of the last, the record, the cache."""
     mask = torch.ones(1, seen, dtype=torch.long, device=model.device)
     with torch.no_grad():  # around the forward alone: gradients are the thread's, not the context's
-        out = model.hf(
-            input_ids=given.to(model.device), attention_mask=mask, past_key_values=cache, use_cache=True
-        )
+        out = model.hf(input_ids=given.to(model.device), attention_mask=mask, past_key_values=cache, use_cache=True)
     return out.logits[0, -1].float(), recorder.take(), out.past_key_values
 
 
@@ -108,7 +106,9 @@ def _token(
     )
     chosen = int(logits.argmax())
     first = next((c for c in found if c.id == chosen), found[0])
-    return StreamedToken(first, found, {n: _last_row(x.index, x.weight) for n, x in record.layers.items()}, chosen in ends)
+    return StreamedToken(
+        first, found, {n: _last_row(x.index, x.weight) for n, x in record.layers.items()}, chosen in ends
+    )
 
 
 def _last_row(index: Tensor, weight: Tensor) -> tuple[tuple[int, float], ...]:
