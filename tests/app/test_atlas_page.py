@@ -11,6 +11,8 @@ PAGE = """
 from workbench_app.dashboard.catalog import catalog_from
 from workbench_app.dashboard.navigation import PAGES, _page
 
+pytestmark = pytest.mark.slow  # every test draws pages
+
 _page(catalog_from({arguments!r}), PAGES[{page!r}][1])
 """
 HOSTILE = "<script>alert(1)</script>![x](http://a.invalid/b.png)\x1b[2J\u202e**b**"

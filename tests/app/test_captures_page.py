@@ -18,6 +18,8 @@ from tests.stores import assert_same_content
 from workbench import Plan, WorkbenchError, capture, load, open_store, read_prompts, steered
 from workbench.bundled import bundled_path
 
+pytestmark = pytest.mark.slow  # every test draws pages
+
 SMALL = {"keep": ("norms", "residual"), "generate": 8, "batch_tokens": 256, "shard_tokens": 256}
 
 

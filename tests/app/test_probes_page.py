@@ -16,6 +16,8 @@ from tests.pages import HOSTILE, hostile_store, opened, says, texts
 from workbench import Plan, load, open_store
 from workbench.bundled import bundled_path
 
+pytestmark = pytest.mark.slow  # every test draws pages
+
 NO_STORE = "No store of this model yet; make one under Captures and runs."
 
 

@@ -1,0 +1,199 @@
+"""A person at the dashboard: what they do with mouse and keyboard, and what they read on the page."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
+
+from workbench import ExpertRef
+
+PATIENCE = 120.0
+"""Seconds after which a page that does not do what it should has failed; long, for machines that do much else."""
+LOCAL = ("127.0.0.1", "localhost")
+_WATCH = """
+window.presses = 0;
+addEventListener('pointerdown', e => { if (e.isTrusted) window.presses += 1; }, true);
+"""
+_EXCHANGES = """() => {
+  const all = (root, found = []) => {
+    for (const e of root.querySelectorAll('*')) { if (e.shadowRoot) { found.push(e.shadowRoot); all(e.shadowRoot, found); } }
+    return found;
+  };
+  const answer = e => e && all(e).flatMap(root => [...root.querySelectorAll('.chips > *')].map(c => c.textContent));
+  return [...document.querySelectorAll('[class*="st-key-answer-"][class*="-base"]')].map(base => {
+    const number = base.className.match(/st-key-answer-(\\d+)-base/)[1];
+    const box = base.closest('[data-testid=stHorizontalBlock]').parentElement.closest('[data-testid=stVerticalBlock]');
+    const text = [...box.querySelectorAll('[data-testid=stText]')].map(e => e.innerText);
+    const captions = [...box.querySelectorAll('[data-testid=stCaptionContainer]')].map(e => e.innerText);
+    const errors = [...box.querySelectorAll('[data-testid=stAlert]')].map(e => e.innerText);
+    return {number: +number, question: text[0], base: answer(base),
+      steered: answer(box.querySelector(`.st-key-answer-${number}-steered`)) || [],
+      plan: (captions[1] || '').replace(/^steered: /, ''), status: text[text.length - 1], errors,
+      active: !!box.querySelector(`.st-key-stop-${number}`)};
+  });
+}"""
+_RUNNING = "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState"
+_AT = """([chart, x, y]) => {
+  const gd = document.querySelectorAll('.js-plotly-plot')[chart], box = gd.getBoundingClientRect();
+  const {xaxis, yaxis} = gd._fullLayout;
+  return [box.left + xaxis._offset + xaxis.c2p(x), box.top + yaxis._offset + yaxis.c2p(y)];
+}"""
+_CLEAN = str.maketrans({"\u2423": " ", "\u23ce": "\n", "\u21e5": "\t", "\u2205": ""})
+
+
+class Exchange(NamedTuple):
+    """A question and both answers, as they stand on the page."""
+
+    number: int
+    question: str
+    base: str
+    steered: str
+    plan: str
+    status: str
+    errors: tuple[str, ...]
+    active: bool
+
+
+@dataclass
+class Desk:
+    """One browser window on one dashboard, and everything it asked for or complained about meanwhile."""
+
+    page: Page
+    address: str
+    requests: list[str] = field(default_factory=list[str])
+    dialogs: list[str] = field(default_factory=list[str])
+    complaints: list[str] = field(default_factory=list[str])
+
+    @classmethod
+    def at(cls, context: BrowserContext, address: str) -> "Desk":
+        desk = cls(context.new_page(), address)
+        desk.page.set_default_timeout(1000 * PATIENCE)
+        desk.page.add_init_script(_WATCH)
+        desk.page.on("request", lambda request: desk._requested(request))
+        desk.page.on("dialog", lambda dialog: (desk.dialogs.append(dialog.message), dialog.dismiss()))
+        desk.page.on("console", lambda message: desk._said(message))
+        desk.page.on("pageerror", lambda error: desk.complaints.append(str(error)))
+        return desk
+
+    def _requested(self, request: Request) -> None:
+        self.requests.append(request.url)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+    # ---- what a person does
+
+    def open(self, path: str = "", **query: str) -> "Desk":
+        """Goes to a page of the dashboard and waits until it stands still."""
+        self.page.goto(f"{self.address}/{path}{'?' + urlencode(query) if query else ''}")
+        self.page.get_by_test_id("stMain").wait_for()
+        return self.settle()
+
+    def ask(self, question: str) -> None:
+        box = self.page.get_by_test_id("stChatInputTextArea")
+        box.fill(question)
+        box.press("Enter")
+
+    def click_expert(self, ref: str) -> None:
+        """A real mouse click on an expert's square."""
+        self.page.mouse.click(*self.square(ref))
+
+    def box_experts(self, first: str, last: str) -> None:
+        """Draws a box with the mouse, from a little outside one square to a little outside another."""
+        self.page.locator(".js-plotly-plot").first.hover()
+        self.page.locator("[data-title='Box Select']").first.click()
+        (left, top), (right, bottom) = self.square(first), self.square(last)
+        self.page.mouse.move(left - 9, top - 9)
+        self.page.mouse.down()
+        self.page.mouse.move(right + 9, bottom + 9, steps=6)
+        self.page.mouse.up()
+
+    def square(self, ref: str) -> tuple[float, float]:
+        """Where an expert of the bundled model is on the screen; its layers are all MoE layers."""
+        chart = self.page.locator(".js-plotly-plot").first
+        chart.wait_for()
+        chart.scroll_into_view_if_needed()
+        expert = ExpertRef.parse(ref)
+        x, y = self.page.evaluate(_AT, [0, expert.expert, expert.layer])
+        return x, y
+
+    def press(self, name: str) -> None:
+        """Clicks the button of this name."""
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def chip(self, side: str, token: str) -> None:
+        """Clicks a token of the newest answer."""
+        newest = self.newest().number
+        answer = self.page.locator(f".st-key-answer-{newest}-{side}")
+        answer.get_by_role("button", name=token, exact=True).first.click()
+
+    # ---- what a person reads
+
+    def exchanges(self) -> list[Exchange]:
+        """The questions on the page, the newest first."""
+        return [_exchange(found) for found in self.page.evaluate(_EXCHANGES)]
+
+    def newest(self) -> Exchange:
+        return self.exchanges()[0]
+
+    def answered(self, question: str, plan: str | None = None, timeout: float = PATIENCE) -> Exchange:
+        """The newest exchange, once it is this question (under this plan) and nothing more comes."""
+        end, found = time.monotonic() + timeout, None
+        while time.monotonic() < end:
+            before, found = found, self.finished(question, plan)
+            if found is not None and found == before:  # twice the same: not half of the page before
+                return found
+            self.page.wait_for_timeout(60)
+        raise AssertionError(f"no answer to {question!r} under {plan!r} after {timeout} s; there is {self.exchanges()}")
+
+    def finished(self, question: str, plan: str | None = None) -> Exchange | None:
+        """The newest exchange if it is this question (under this plan), nothing more comes and the page stands still."""
+        found = next(iter(self.exchanges()), None)
+        if found is None or found.active or found.question != question or plan not in (None, found.plan):
+            return None
+        return found if self.page.evaluate(_RUNNING) == "notRunning" else None
+
+    def plan(self) -> str:
+        """The plan as the page states it."""
+        return self.text_with("Plan: ").removeprefix("Plan: ")
+
+    def until_plan(self, wanted: str, timeout: float = PATIENCE) -> None:
+        """Waits until the page states this plan."""
+        self.page.get_by_test_id("stText").get_by_text(f"Plan: {wanted}", exact=True).wait_for(timeout=1000 * timeout)
+
+    def text_with(self, start: str) -> str:
+        return next(t for t in self.page.get_by_test_id("stText").all_inner_texts() if t.startswith(start))
+
+    def errors(self) -> list[str]:
+        """The sentences in red."""
+        return self.page.get_by_test_id("stAlert").all_inner_texts()
+
+    def presses(self) -> int:
+        """How often a mouse button went down since the page was opened."""
+        return self.page.evaluate("() => window.presses")
+
+    def abroad(self) -> list[str]:
+        """Requests that left this machine."""
+        return [u for u in self.requests if urlsplit(u).scheme in ("http", "https", "ws") and not _is_local(u)]
+
+    def settle(self, timeout: float = PATIENCE) -> "Desk":
+        """Waits until the server has drawn the page and nothing is being drawn."""
+        end, quiet = time.monotonic() + timeout, 0
+        while quiet < 3:
+            assert time.monotonic() < end, "the page does not come to rest"
+            busy = self.page.evaluate(_RUNNING) != "notRunning" or self.page.get_by_test_id("stSpinner").count()
+            quiet = 0 if busy or not self.page.get_by_test_id("stElementContainer").count() else quiet + 1
+            self.page.wait_for_timeout(60)
+        return self
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in LOCAL
+
+
+def _exchange(found: dict[str, Any]) -> Exchange:
+    sides = {side: "".join(found[side]).translate(_CLEAN) for side in ("base", "steered")}
+    return Exchange(**found | sides | {"errors": tuple(found["errors"])})

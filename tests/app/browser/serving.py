@@ -1,0 +1,67 @@
+"""`workbench app` as a person starts it: a process of its own, on a free port of this machine, in an empty folder."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+START_SECONDS = 90
+
+
+@contextmanager
+def served(folder: Path, *arguments: str, model: str = "demo") -> Iterator[str]:
+    """The address of a dashboard of its own, healthy, until the block ends. Its log is FOLDER/server.log."""
+    port = free_port()
+    command = [sys.executable, "-m", "workbench_app", "app", f"--port={port}", "--no-browser", f"--model={model}"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    log = folder / "server.log"
+    with log.open("w") as out:
+        server = subprocess.Popen(
+            [*command, *arguments], cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait_until_healthy(address, server, log)
+            yield address
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on; in the range FIRST-LAST of WORKBENCH_PORTS where that is set."""
+    first, _, last = os.environ.get("WORKBENCH_PORTS", "0-0").partition("-")
+    for port in range(int(first), int(last) + 1):
+        with socket.socket() as taken:
+            try:
+                taken.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return taken.getsockname()[1]
+    raise OSError(f"No port between {first} and {last} is free.")
+
+
+def _wait_until_healthy(address: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            if server.poll() is not None:
+                break
+            time.sleep(0.1)
+    raise RuntimeError(f"The dashboard did not start:\n{log.read_text()[-2000:]}")
