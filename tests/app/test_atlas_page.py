@@ -7,11 +7,11 @@ from streamlit.testing.v1 import AppTest
 from tests import families
 from workbench.writing import write_store
 
+pytestmark = pytest.mark.slow  # every test draws pages
+
 PAGE = """
 from workbench_app.dashboard.catalog import catalog_from
 from workbench_app.dashboard.navigation import PAGES, _page
-
-pytestmark = pytest.mark.slow  # every test draws pages
 
 _page(catalog_from({arguments!r}), PAGES[{page!r}][1])
 """
