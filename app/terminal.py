@@ -44,18 +44,18 @@ def plain(value: Any) -> str:
 
 
 def say(text: Any = "", style: str = "") -> None:
-    """One line of a result."""
-    console().print(literal(text, style))
+    """One line of a result. The terminal wraps it, not we: a path stays whole for whoever copies it."""
+    console().print(literal(text, style), soft_wrap=True)
 
 
 def note(text: Any) -> None:
     """One line about the work, on stderr."""
-    console(stderr=True).print(literal(text, "dim"))
+    console(stderr=True).print(literal(text, "dim"), soft_wrap=True)
 
 
 def warn(text: Any) -> None:
     """One line that should not be missed, on stderr."""
-    console(stderr=True).print(literal(text, "yellow"))
+    console(stderr=True).print(literal(text, "yellow"), soft_wrap=True)
 
 
 def print_table(
