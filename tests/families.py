@@ -40,6 +40,10 @@ def slow(values: Iterable[Any], but: Collection[Any]) -> list[Any]:
     return [v if v in but else pytest.param(v, marks=pytest.mark.slow) for v in values]
 
 
+# every model: QUICK and one with biases in the quick tier, the others in the full one
+EACH = slow(MODELS, but=(*QUICK, "gpt_oss"))
+
+
 @cache
 def get(name: str, dtype: str = "float32") -> MoEModel:
     """The shared model: nobody changes its weights or its config. CPU, checked at load."""

@@ -19,7 +19,11 @@ CASES = st.builds(
 )
 TOKENS = st.sampled_from(["all", "prompt", "response", "last_prompt", "frame", "first_answer", "first_generated"])
 SPANS = st.sampled_from(["all", "prompt", "response", "last_prompt"])
-thorough = settings(max_examples=200, deadline=None)
+
+
+def thorough(test):
+    """200 random stores: in the full tier. The hand-worked tables are in both."""
+    return pytest.mark.slow(settings(max_examples=200, deadline=None)(test))
 
 
 @pytest.mark.parametrize("method", sorted(GOLDENS))

@@ -8,7 +8,7 @@ import torch
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from tests import families, reference
-from tests.families import DTYPES, MODELS
+from tests.families import DTYPES, EACH
 from tests.watching import hooks_of, watch
 from workbench import Plan, load, steered
 from workbench.dose import Dose
@@ -46,7 +46,7 @@ def use_everything(model: MoEModel, ids: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_contract_1_with_nothing_active_the_model_is_its_own(name: str, dtype: str) -> None:
     own, model = untouched(name, dtype), families.get(name, dtype)
     ids = families.ids(model)
@@ -65,7 +65,7 @@ def test_contract_1_no_experts_backend_of_ours_is_registered() -> None:
     assert not [f for f in functions if f.__module__.startswith("workbench")]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_contract_1_an_empty_plan_is_nothing(name: str) -> None:
     model = families.get(name, "bfloat16")
     ids = families.ids(model)
@@ -78,7 +78,7 @@ def test_contract_1_an_empty_plan_is_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_contract_1_layers_that_a_plan_does_not_touch_compute_what_they_computed(name: str, dtype: str) -> None:
     model = families.get(name, dtype)
     ids, moe = families.ids(model), model.anatomy.moe_layers
@@ -99,7 +99,7 @@ def test_contract_1_layers_that_a_plan_does_not_touch_compute_what_they_computed
     assert not torch.equal(base.logits, changed.logits)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_contract_1_only_touched_layers_carry_hooks(name: str) -> None:
     model = families.get(name)
     first, *others = model.anatomy.moe_layers
@@ -111,7 +111,7 @@ def test_contract_1_only_touched_layers_carry_hooks(name: str) -> None:
 
 @pytest.mark.parametrize("implementation", families.IMPLEMENTATIONS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_contract_1_recording_changes_no_logit(name: str, dtype: str, implementation: str) -> None:
     model = families.get(name, dtype)
     ids = families.ids(model)

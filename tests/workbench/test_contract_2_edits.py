@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tests import families, reference
-from tests.families import CORRECTED, DTYPES, FAMILIES, GROUPED, MODELS, SHARED
+from tests.families import CORRECTED, DTYPES, EACH, FAMILIES, GROUPED, SHARED
 from tests.judging import judge
 from tests.watching import Spec, edits_of, plan_of, relative, watch
 from workbench import Plan, steered
@@ -42,7 +42,7 @@ def each_edit(model: MoEModel, ids: Tensor) -> list[list[Spec]]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_contract_2_each_edit_does_what_the_reference_does(name: str, dtype: str) -> None:
     model = families.get(name, dtype)
     ids = families.ids(model, 2, 8)
@@ -54,7 +54,7 @@ def test_contract_2_each_edit_does_what_the_reference_does(name: str, dtype: str
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_contract_2_off_is_never_received_and_force_always_is(name: str, dtype: str) -> None:
     model = families.get(name, dtype)
     ids = families.ids(model, 4, 16)
@@ -72,7 +72,7 @@ def test_contract_2_off_is_never_received_and_force_always_is(name: str, dtype: 
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_contract_2_edits_apply_in_one_order(name: str, dtype: str) -> None:
     """bias, off, force, top-k, drop, scale, replace, mute: all at once, so that any other order would show."""
     model = families.get(name, dtype)
@@ -93,7 +93,7 @@ def test_contract_2_edits_apply_in_one_order(name: str, dtype: str) -> None:
     assert judge(model, watch(model, plan_of(model, specs), ids).layers, specs, dtype) >= 0.5
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_contract_2_all_slots_dropped_is_zero(name: str) -> None:
     model = families.get(name)
     ids = families.ids(model, 2, 6)
@@ -171,7 +171,7 @@ def test_contract_2_force_wins_ties_in_bf16() -> None:
     assert all(x[:, 7].all() for x in got)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_contract_3_mute_equals_subtracting_the_weighted_output(name: str) -> None:
     model = families.get(name)
     ids = families.ids(model)
@@ -198,7 +198,7 @@ def test_contract_3_shared_experts_can_be_muted_scaled_and_replaced(name: str, k
 
 
 @pytest.mark.parametrize("implementation", families.IMPLEMENTATIONS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_contract_2_edits_hold_on_every_experts_implementation(name: str, implementation: str) -> None:
     model = families.get(name)
     ids = families.ids(model, 2, 8)

@@ -3,6 +3,7 @@
 # ruff: noqa: SIM117 - nnsight reads the source of a `with`: how they are nested is what is tested
 import copy
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ from workbench import Plan, WorkbenchError, capture, load, steered
 from workbench.model import MoEModel
 from workbench.record import recording
 
-pytest.importorskip("transformer_lens", reason="the extra 'interop' is not installed (TransformerLens)")
-pytest.importorskip("nnsight", reason="the extra 'interop' is not installed (nnsight)")
+# looked for, not imported: collecting the tests should not cost the import
+pytestmark = pytest.mark.skipif(
+    not (find_spec("transformer_lens") and find_spec("nnsight")),
+    reason="the extra 'interop' is not installed (TransformerLens, nnsight)",
+)
 
 SOME = ("mixtral", "deepseek_v3", "demo")
 PROMPTS = ["what happened", "calculate 4 + 7"]

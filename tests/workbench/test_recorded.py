@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tests import families, reference
-from tests.families import IMPLEMENTATIONS, MODELS, SHARED
+from tests.families import EACH, IMPLEMENTATIONS, SHARED
 from tests.watching import hooks_of, plan_of, relative, watch
 from workbench import Plan, WorkbenchError, steered
 from workbench.model import MoEModel
@@ -80,7 +80,7 @@ def assert_shared(model: MoEModel, layer: int, found: LayerRecord, hidden: Tenso
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_recorded_slots_equal_the_reference(name: str, dtype: str, implementation: str) -> None:
     model = families.get(name, dtype)
     ids = families.ids(model)
@@ -139,7 +139,7 @@ def assert_residual(model: MoEModel) -> None:
         assert expected.max() > 1e-3
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_recorded_residual_equals_the_reference(name: str) -> None:
     assert_residual(families.get(name))
 
@@ -154,7 +154,7 @@ def test_recorded_residual_knows_a_residual_multiplier() -> None:
 
 
 @pytest.mark.parametrize("dtype", families.DTYPES)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_steered_and_recording_nest_in_either_order(name: str, dtype: str) -> None:
     model = families.get(name, dtype)
     ids = families.ids(model)
@@ -183,7 +183,7 @@ def test_steered_and_recording_nest_in_either_order(name: str, dtype: str) -> No
         assert all(p is q or torch.equal(p, q) for p, q in zip(x, two.residual[layer], strict=True))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_recorded_under_a_plan_is_what_the_experts_received(name: str) -> None:
     model = families.get(name)
     ids = families.ids(model)

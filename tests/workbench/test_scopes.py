@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests import families
-from tests.families import MODELS, slow
+from tests.families import EACH, slow
 from tests.judging import judge
 from tests.watching import Seen, Spec, plan_of, watch, watch_all
 from workbench import Plan, WorkbenchError, steered
@@ -63,7 +63,7 @@ def generate(model: MoEModel, ids: Tensor, **options: Any) -> Tensor:
 
 
 @pytest.mark.parametrize("phase", ["prompt", "generated"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EACH)
 def test_phase_through_generate(name: str, phase: Any) -> None:
     """The last prompt position, which decides the first answer token, is prompt; the last generated token has no routing."""
     model, specs = families.get(name), specs_for(families.get(name))
