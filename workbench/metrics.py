@@ -5,6 +5,16 @@ from typing import NamedTuple
 
 from workbench.classify import ExactAnswer, Refusal, Response, answer_part
 from workbench.errors import WorkbenchError, suggestion
+from workbench.texts import (
+    LANGUAGES,
+    collapsed,
+    language,
+    phrase_refused,
+    repetition,
+    thinking_ended,
+    thinking_length,
+    thought_switches,
+)
 
 MetricFunction = Callable[[Response], float | bool | None]
 
@@ -48,12 +58,30 @@ def length(response: Response) -> float:
     return float(len(response))
 
 
+def speaks(wanted: str) -> MetricFunction:
+    """A metric: whether the answer is in this language (en de fr es it pt ja zh ko ru ar el); None where it cannot be told."""
+
+    def spoken(response: Response) -> bool | None:
+        found = language(response)
+        return None if found is None else found == wanted
+
+    spoken.__name__ = f"in_{wanted}"
+    return spoken
+
+
 METRICS: dict[str, MetricFunction] = {
     "refused": refused,
+    "phrase_refused": phrase_refused,
     "exact": exact,
     "revealed": revealed,
     "thinks": thinks,
     "length": length,
+    "repetition": repetition,
+    "collapsed": collapsed,
+    "thinking_length": thinking_length,
+    "thinking_ended": thinking_ended,
+    "thought_switches": thought_switches,
+    **{f"in_{name}": speaks(name) for name in LANGUAGES},
 }
 MetricsArgument = str | MetricFunction | Sequence[str | MetricFunction] | Mapping[str, MetricFunction]
 
