@@ -1,6 +1,6 @@
 """One answer, token by token, with what the router did for each: for a page that shows an answer as it is made."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
 from typing import TYPE_CHECKING, NamedTuple
@@ -53,7 +53,7 @@ def stream(
     max_new_tokens: int = 128,
     alternatives: int = 8,
     dose: Dose | None = None,
-) -> Iterator[StreamedToken]:
+) -> Generator[StreamedToken, None, None]:
     """The greedy answer to the first of `prompts` under `plan`, token by token; the same tokens as `compare` gives.
 
     The caller is never steered: each step runs in a context of its own, so several streams of one model may take turns.
@@ -71,7 +71,7 @@ def stream(
 
 def _steps(
     model: "MoEModel", ids: Sequence[int], plan: Plan, max_new_tokens: int, alternatives: int, dose: Dose | None
-) -> Iterator[StreamedToken]:
+) -> Generator[StreamedToken, None, None]:
     with ExitStack() as stack:
         stack.enter_context(steered(model, plan, dose=dose))
         recorder = stack.enter_context(recording(model, keep=()))

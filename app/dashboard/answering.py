@@ -7,7 +7,7 @@ no page looks at any more stops by itself and frees the model.
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -120,7 +120,7 @@ class Answering:
             for _, tokens in sides:
                 tokens.close()  # pyright: ignore[reportAttributeAccessIssue]
 
-    def _sides(self) -> list[tuple[list[StreamedToken], Iterator[StreamedToken]]]:
+    def _sides(self) -> list[tuple[list[StreamedToken], Generator[StreamedToken, None, None]]]:
         model, asked = self.machine.model, asked_once(self.question)
         sides = [] if self.base_is_known else [(self.base, stream(model, asked, max_new_tokens=self.limit))]
         if self.plan:
