@@ -5,8 +5,9 @@ With 192 experts and 1,000 permutations Benjamini-Hochberg cannot bring a lone h
 
 "max" asks whether a score is larger than the largest of chance, the question that a ranked list raises. It has little power
 for experts that are seldom selected, whose scores are small; "max_standardised" divides every expert's score by its standard
-deviation under relabelling first. Simulated with 192 experts of unequal load, 60 against 60 prompts and effects of equal
-size in standard errors: power 0.00, 0.00, 0.29 ("max") against 0.03, 0.14, 0.23 for rare, medium and frequent experts.
+deviation under relabelling first. Simulated with 192 experts of unequal load, 60 against 60 prompts of 40 tokens and effects of
+four standard errors (150 runs each): power 0.00, 0.01, 0.71 ("max") against 0.29, 0.49, 0.61 for rare (selected at 0.8 % of
+tokens), medium (5 %) and frequent (30 %) experts.
 """
 
 from collections.abc import Callable
