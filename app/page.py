@@ -2,6 +2,6 @@
 
 import sys
 
-from workbench_app.dashboard.navigation import run
+from workbench_app.dashboard.navigation import run  # pyright: ignore[reportMissingImports]  # an editable install maps the name
 
 run(sys.argv[1:])
