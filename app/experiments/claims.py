@@ -10,6 +10,7 @@ The rule (ours), for an effect in the claimed direction:
 nothing changes (direction none) appears where the interval lies within +-`within`, and does not where it lies outside.
 """
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,13 +51,13 @@ def claims_table(recipe: "Recipe", tables: Mapping[str, pd.DataFrame]) -> pd.Dat
     """A row for each claim and model, from the tables `arms` and `effects`."""
     arms, effects = tables["arms"], tables["effects"]
     models = list(dict.fromkeys(arms["model"]))
-    rows = [_row(claim, model, arms, effects) for claim in recipe.claims for model in models]
+    rows = [_row(recipe, claim, model, arms, effects) for claim in recipe.claims for model in models]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.astype(dict.fromkeys(_NUMBERS, "float64") | {"n_draws": "int64"})
 
 
-def verdict(claim: "Claim", effect: Effect, draws: np.ndarray) -> Verdict:
-    """The rule. draws: differences of the random draws, [draws]."""
+def verdict(claim: "Claim", effect: Effect, draws: np.ndarray, base: float = float("nan")) -> Verdict:
+    """The rule. draws: differences of the random draws, [draws]. base: our level without the plan."""
     if any(np.isnan(effect)):
         return Verdict(UNDECIDED, "no interval: it needs two clusters of prompts with a value under both")
     if claim.direction == "none":
@@ -64,7 +65,7 @@ def verdict(claim: "Claim", effect: Effect, draws: np.ndarray) -> Verdict:
     sign = -1.0 if claim.direction == "down" else 1.0
     size = sign * effect.difference
     low, high = sorted((sign * effect.low, sign * effect.high))
-    needed, rivals = at_least(claim), int((sign * draws >= size - 1e-12).sum())
+    needed, rivals = at_least(claim, base), int((sign * draws >= size - 1e-12).sum())
     if low > 0 and not rivals and len(draws):
         small = ", though smaller than was asked for" if high < needed else ""
         return Verdict(APPEARS, f"the interval excludes 0, and no random draw of {len(draws)} moved it as far{small}")
@@ -73,52 +74,44 @@ def verdict(claim: "Claim", effect: Effect, draws: np.ndarray) -> Verdict:
     if high < needed:
         return Verdict(ABSENT, f"the interval excludes a change of {needed:.3g} or more in that direction")
     if low > 0:
-        random = f"{rivals} of {len(draws)} random draws moved it as far" if len(draws) else "no random experts were drawn"
+        random = (
+            f"{rivals} of {len(draws)} random draws moved it as far" if len(draws) else "no random experts were drawn"
+        )
         return Verdict(UNDECIDED, f"the interval excludes 0, but {random}")
     return Verdict(UNDECIDED, f"the interval holds both 0 and a change of {needed:.3g}")
 
 
-def at_least(claim: "Claim") -> float:
-    """The smallest change that the claim is about, as a positive number in the metric's unit."""
+def at_least(claim: "Claim", base: float) -> float:
+    """The smallest change that the claim is about, as a positive number in the metric's unit. base: our level."""
     if claim.at_least is not None:
         return claim.at_least
-    change = paper_change(claim)
+    change = paper_change(claim, base)
     return AT_LEAST if change is None else abs(change) / 2
 
 
-def paper_change(claim: "Claim") -> float | None:
-    """The paper's change with its sign; None where it is not given."""
+def paper_change(claim: "Claim", base: float) -> float | None:
+    """The paper's change with its sign, as a part of our base where it is relative; None where it is not given."""
     paper = claim.paper
-    if paper is None or paper.base is None or paper.steered is None:
-        return None if paper is None else paper.difference
-    return paper.steered - paper.base
+    if paper is None:
+        return None
+    if paper.base is None or paper.steered is None:
+        change = paper.difference
+    else:
+        change = paper.steered - paper.base
+    return None if change is None or (paper.relative and math.isnan(base)) else change * (base if paper.relative else 1)
 
 
-def arm_of(claim: "Claim", arms: pd.DataFrame) -> Any | None:
-    """The row of `arms` (of one model) that the claim is about; None where it was not run."""
-    found: Any = arms[arms["kind"].isin(["plan", "explicit"])]
-    for column, wanted in _asked(claim).items():
-        found = found[[_same(value, wanted) for value in found[column]]]
-    return None if found.empty else found.iloc[0]
+def arm_of(recipe: "Recipe", claim: "Claim", arms: pd.DataFrame) -> Any | None:
+    """The row of `arms` (of one model) that the claim is about; None where this model could not run it."""
+    from .grid import chosen
+
+    found: Any = arms[arms["arm"] == chosen(recipe, claim)[0].arm]
+    return None if found.empty or isinstance(found.iloc[0]["reason"], str) else found.iloc[0]
 
 
 def draws_of(arm: str, arms: pd.DataFrame) -> pd.DataFrame:
     """The random arms drawn for one plan."""
     return arms[(arms["kind"] == "random") & (arms["of"] == arm)]
-
-
-def _asked(claim: "Claim") -> dict[str, Any]:
-    if claim.plan is not None:
-        return {"name": claim.plan}
-    names = ("ranking", "edit", "n", "value", "phase", "end")
-    return {name: value for name in names if (value := getattr(claim, name, None)) is not None}
-
-
-def _same(value: Any, wanted: Any) -> bool:
-    """Strengths stand in the table as text."""
-    if isinstance(wanted, float) and isinstance(value, str):
-        return value.replace(".", "", 1).lstrip("-").isdigit() and float(value) == wanted
-    return bool(value == wanted)
 
 
 def _unchanged(effect: Effect, within: float) -> Verdict:
@@ -129,11 +122,11 @@ def _unchanged(effect: Effect, within: float) -> Verdict:
     return Verdict(UNDECIDED, f"the interval is not within +-{within:.3g}, and not outside")
 
 
-def _row(claim: "Claim", model: str, all_arms: pd.DataFrame, effects: pd.DataFrame) -> dict[str, Any]:
+def _row(recipe: "Recipe", claim: "Claim", model: str, all_arms: pd.DataFrame, effects: pd.DataFrame) -> dict[str, Any]:
     arms = all_arms[all_arms["model"] == model]
     about = {"name": claim.name, "model": model, "text": claim.text, "prompts": claim.prompts, "metric": claim.metric}
     row = dict.fromkeys(COLUMNS) | about | {"direction": claim.direction, "n_draws": 0} | _paper(claim)
-    arm = arm_of(claim, arms)
+    arm = arm_of(recipe, claim, arms)
     if arm is None:
         return row | {"verdict": UNDECIDED, "why": "its plan was not run on this model (see the notes)"}
     row["arm"] = arm["arm"]
@@ -145,7 +138,8 @@ def _row(claim: "Claim", model: str, all_arms: pd.DataFrame, effects: pd.DataFra
     found = measured.loc[arm["arm"]]
     names = [d for d in draws_of(arm["arm"], arms)["arm"] if d in measured.index]
     draws = measured.loc[names, "difference"].to_numpy(np.float64)
-    said = verdict(claim, Effect(*(float(found[c]) for c in Effect._fields)), draws[~np.isnan(draws)])
+    effect = Effect(*(float(found[c]) for c in Effect._fields))
+    said = verdict(claim, effect, draws[~np.isnan(draws)], float(found["base"]))
     row |= {c: found[c] for c in ("base", "steered", "difference", "low", "high", "p_adjusted")}
     return row | _spread(draws) | {"verdict": said.word, "why": said.why}
 

@@ -64,15 +64,19 @@ def claim_facts(recipe: "Recipe", tables: Tables) -> list[ClaimFacts]:
     by_name = {claim.name: claim for claim in recipe.claims}
     order = {name: i for i, name in enumerate(by_name)}
     rows: list[Any] = tables["claims"].to_dict("records")
-    return [_facts(by_name[r["name"]], r, tables) for r in sorted(rows, key=lambda r: (order[r["name"]], r["model"]))]
+    return [
+        _facts(recipe, by_name[r["name"]], r, tables)
+        for r in sorted(rows, key=lambda r: (order[r["name"]], r["model"]))
+    ]
 
 
-def _facts(claim: "Claim", row: dict[str, Any], tables: Tables) -> ClaimFacts:
+def _facts(recipe: "Recipe", claim: "Claim", row: dict[str, Any], tables: Tables) -> ClaimFacts:
     arms: Any = tables["arms"][tables["arms"]["model"] == row["model"]]
     measured = _measured_on(tables["effects"], row["model"], claim)
-    arm: Any = arm_of(claim, arms)
-    needed = None if claim.direction == "none" else at_least(claim)
-    nothing = ClaimFacts(claim, row, None, {}, None, (), None, (), paper_change(claim), needed, None)
+    arm: Any = arm_of(recipe, claim, arms)
+    base = float(row["base"])
+    needed = None if claim.direction == "none" else at_least(claim, base)
+    nothing = ClaimFacts(claim, row, None, {}, None, (), None, (), paper_change(claim, base), needed, None)
     if arm is None or arm["arm"] not in measured:
         return nothing if arm is None else nothing._replace(arm=arm.to_dict())
     bottom: Any = arms[(arms["kind"] == "bottom") & (arms["of"] == arm["arm"])]

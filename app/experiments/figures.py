@@ -8,7 +8,7 @@ from math import ceil, floor, isnan, log10
 
 from ..svg import Scale, circle, diamond, figure, line, linear, path, rect, text
 from .facts import ClaimFacts, Grid, Measured
-from .units import change, interval, level, said, unit_of
+from .metric_words import change, interval, level, said, unit_of
 
 WIDTH = 820
 _LEFT, _RIGHT, _ROW, _TOP = 258, 190, 27, 34
@@ -24,7 +24,9 @@ def claim_figure(facts: ClaimFacts) -> str:
     unit, words = unit_of(facts.claim.metric), said(facts.claim.metric)
     x = linear(_domain(facts), (_LEFT, WIDTH - _RIGHT))
     pieces = [*_axis(x, facts, height), *_promised(facts, x, height)]
-    pieces.append(text((_LEFT + WIDTH - _RIGHT) / 2, height - 6, f"change of {words}, {unit.change}", "label", "middle"))
+    pieces.append(
+        text((_LEFT + WIDTH - _RIGHT) / 2, height - 6, f"change of {words}, {unit.change}", "label", "middle")
+    )
     for i, (kind, label, found) in enumerate(rows):
         pieces += _drawn(kind, label, found, facts, x, _TOP + _ROW * (i + 0.5))
     for i, grid in enumerate(facts.grids[:2]):
@@ -125,7 +127,9 @@ def _drawn(kind: str, label: str, found: tuple[Measured, ...], facts: ClaimFacts
     if not isnan(one.low):
         pieces.append(line(x(one.low), y, x(one.high), y, "whisker thick" if kind == "plan" else "whisker"))
     words = f"{change(one.difference, metric)} {interval(one.low, one.high, metric)}"
-    mark = circle(x(one.difference), y, 6 if kind == "plan" else 5, "plan" if kind == "plan" else "hollow", _tip(one, metric))
+    mark = circle(
+        x(one.difference), y, 6 if kind == "plan" else 5, "plan" if kind == "plan" else "hollow", _tip(one, metric)
+    )
     return [*pieces, mark, text(right, y + 4, words, "label" if kind == "plan" else "tick")]
 
 
@@ -165,7 +169,9 @@ def _panel(grid: Grid, facts: ClaimFacts, at: tuple[float, float]) -> list[str]:
     pieces.append(path([(x(i), y(m.steered)) for i, (_, m, _) in enumerate(grid.points)], "plan-line"))
     step = min(11.0, (x(1) - x(0)) / 4)
     for i, (name, m, draws) in enumerate(grid.points):
-        pieces += [diamond(x(i) + step, y(d.steered), 3, "random", _tip(d, metric)) for d in draws if not isnan(d.steered)]
+        pieces += [
+            diamond(x(i) + step, y(d.steered), 3, "random", _tip(d, metric)) for d in draws if not isnan(d.steered)
+        ]
         if not isnan(m.low):
             pieces.append(line(x(i), y(m.base + m.low), x(i), y(m.base + m.high), "whisker"))
         pieces.append(circle(x(i), y(m.steered), 5, "plan", _tip(m, metric)))
