@@ -94,14 +94,13 @@ def paper_change(claim: "Claim", base: float) -> float | None:
     paper = claim.paper
     if paper is None:
         return None
-    if paper.base is None or paper.steered is None:
-        change = paper.difference
-    else:
+    change = paper.difference
+    if paper.base is not None and paper.steered is not None:
         change = paper.steered - paper.base
     return None if change is None or (paper.relative and math.isnan(base)) else change * (base if paper.relative else 1)
 
 
-def arm_of(recipe: "Recipe", claim: "Claim", arms: pd.DataFrame) -> Any | None:
+def arm_of(recipe: "Recipe", claim: "Claim", arms: Any) -> Any | None:
     """The row of `arms` (of one model) that the claim is about; None where this model could not run it."""
     from .grid import chosen
 
@@ -109,7 +108,7 @@ def arm_of(recipe: "Recipe", claim: "Claim", arms: pd.DataFrame) -> Any | None:
     return None if found.empty or isinstance(found.iloc[0]["reason"], str) else found.iloc[0]
 
 
-def draws_of(arm: str, arms: pd.DataFrame) -> pd.DataFrame:
+def draws_of(arm: str, arms: Any) -> Any:
     """The random arms drawn for one plan."""
     return arms[(arms["kind"] == "random") & (arms["of"] == arm)]
 
@@ -122,7 +121,7 @@ def _unchanged(effect: Effect, within: float) -> Verdict:
     return Verdict(UNDECIDED, f"the interval is not within +-{within:.3g}, and not outside")
 
 
-def _row(recipe: "Recipe", claim: "Claim", model: str, all_arms: pd.DataFrame, effects: pd.DataFrame) -> dict[str, Any]:
+def _row(recipe: "Recipe", claim: "Claim", model: str, all_arms: Any, effects: Any) -> dict[str, Any]:
     arms = all_arms[all_arms["model"] == model]
     about = {"name": claim.name, "model": model, "text": claim.text, "prompts": claim.prompts, "metric": claim.metric}
     row = dict.fromkeys(COLUMNS) | about | {"direction": claim.direction, "n_draws": 0} | _paper(claim)

@@ -161,7 +161,7 @@ def _panel(grid: Grid, facts: ClaimFacts, at: tuple[float, float]) -> list[str]:
     x = linear((-0.5, len(grid.points) - 0.3), (left, right))
     y = linear(_levels(grid, metric), (bottom, top))
     factor, base = unit_of(metric).factor, grid.points[0][1].base
-    ticks = [t for t in _ticks(*(factor * v for v in _levels(grid, metric)))]
+    ticks = _ticks(*(factor * v for v in _levels(grid, metric)))
     pieces = [line(left, y(t / factor), right, y(t / factor), "grid") for t in ticks]
     pieces += [text(left - 7, y(t / factor) + 4, _tick(t), "tick", "end") for t in ticks]
     pieces.append(text(left - 40, top - 14, f"{said(metric)}, {unit_of(metric).level}", "label"))
