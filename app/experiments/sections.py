@@ -209,6 +209,8 @@ class PaperNumber(Section):
     """With it."""
     difference: Number | None = None
     """Where the paper gives the change alone."""
+    relative: StrictBool = False
+    """The numbers are shares of the paper's own base (base = 1): the change is shown as that share of ours."""
     grade: str | None = None
     """How well it is known: text, abstract, second-hand, ..."""
 
