@@ -13,9 +13,9 @@ from workbench_app.experiments.report_tables import MOVED, STAYED, UNCLEAR, stat
 from tests.app.made_runs import ATTACK, made_recipe, made_run, made_tables
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> str:
-    return write_report(made_run(tmp_path / "run")).read_text("utf-8").replace("\u00a0", " ").replace("&nbsp;", " ")
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_report(made_run(tmp_path_factory.mktemp("made") / "run")).read_text("utf-8").replace("\u00a0", " ").replace("&nbsp;", " ")
 
 
 def test_every_number_comes_from_the_tables(page: str, tmp_path: Path) -> None:
