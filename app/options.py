@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -40,7 +40,7 @@ Scale = Annotated[list[str] | None, _edit("L1E4=8", "Where selected, the routing
 Bias = Annotated[list[str] | None, _edit("L1E4=-2", "Added to the router logit before scoring.")]
 
 
-def open_model(source: str, device: str, dtype: str, **hub: str) -> "MoEModel":
+def open_model(source: str, device: str, dtype: str, **hub: Any) -> "MoEModel":
     """`workbench.load`, with a spinner instead of the progress bars of transformers. `hub`: revision, device_map."""
     with working(f"Loading {source}"):
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
