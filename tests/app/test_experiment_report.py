@@ -15,7 +15,12 @@ from tests.app.made_runs import ATTACK, made_recipe, made_run, made_tables
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_report(made_run(tmp_path_factory.mktemp("made") / "run")).read_text("utf-8").replace("\u00a0", " ").replace("&nbsp;", " ")
+    return (
+        write_report(made_run(tmp_path_factory.mktemp("made") / "run"))
+        .read_text("utf-8")
+        .replace("\u00a0", " ")
+        .replace("&nbsp;", " ")
+    )
 
 
 def test_every_number_comes_from_the_tables(page: str, tmp_path: Path) -> None:
