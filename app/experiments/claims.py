@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .metric_words import change
+
 if TYPE_CHECKING:
     from .recipe import Recipe
     from .sections import Claim
@@ -61,7 +63,7 @@ def verdict(claim: "Claim", effect: Effect, draws: np.ndarray, base: float = flo
     if any(np.isnan(effect)):
         return Verdict(UNDECIDED, "no interval: it needs two clusters of prompts with a value under both")
     if claim.direction == "none":
-        return _unchanged(effect, claim.within)
+        return _unchanged(effect, claim)
     sign = -1.0 if claim.direction == "down" else 1.0
     size = sign * effect.difference
     low, high = sorted((sign * effect.low, sign * effect.high))
@@ -72,21 +74,21 @@ def verdict(claim: "Claim", effect: Effect, draws: np.ndarray, base: float = flo
     if high < 0:
         return Verdict(ABSENT, "the interval lies on the other side of 0")
     if high < needed:
-        return Verdict(ABSENT, f"the interval excludes a change of {needed:.3g} or more in that direction")
+        return Verdict(ABSENT, f"the interval excludes a change of {_size(needed, claim)} or more in that direction")
     if low > 0:
         random = (
             f"{rivals} of {len(draws)} random draws moved it as far" if len(draws) else "no random experts were drawn"
         )
         return Verdict(UNDECIDED, f"the interval excludes 0, but {random}")
-    return Verdict(UNDECIDED, f"the interval holds both 0 and a change of {needed:.3g}")
+    return Verdict(UNDECIDED, f"the interval holds both 0 and a change of {_size(needed, claim)}")
 
 
 def at_least(claim: "Claim", base: float) -> float:
     """The smallest change that the claim is about, as a positive number in the metric's unit. base: our level."""
     if claim.at_least is not None:
         return claim.at_least
-    change = paper_change(claim, base)
-    return AT_LEAST if change is None else abs(change) / 2
+    moved = paper_change(claim, base)
+    return AT_LEAST if moved is None else abs(moved) / 2
 
 
 def paper_change(claim: "Claim", base: float) -> float | None:
@@ -94,10 +96,12 @@ def paper_change(claim: "Claim", base: float) -> float | None:
     paper = claim.paper
     if paper is None:
         return None
-    change = paper.difference
+    moved = paper.difference
     if paper.base is not None and paper.steered is not None:
-        change = paper.steered - paper.base
-    return None if change is None or (paper.relative and math.isnan(base)) else change * (base if paper.relative else 1)
+        moved = paper.steered - paper.base
+    if moved is None or not paper.relative:
+        return moved
+    return None if math.isnan(base) else moved / (paper.base or 1) * base
 
 
 def arm_of(recipe: "Recipe", claim: "Claim", arms: Any) -> Any | None:
@@ -113,12 +117,17 @@ def draws_of(arm: str, arms: Any) -> Any:
     return arms[(arms["kind"] == "random") & (arms["of"] == arm)]
 
 
-def _unchanged(effect: Effect, within: float) -> Verdict:
+def _unchanged(effect: Effect, claim: "Claim") -> Verdict:
+    within, band = claim.within, f"±{_size(claim.within, claim)}"
     if -within <= effect.low and effect.high <= within:
-        return Verdict(APPEARS, f"the interval lies within +-{within:.3g}")
+        return Verdict(APPEARS, f"the interval lies within {band}")
     if effect.low > within or effect.high < -within:
-        return Verdict(ABSENT, f"the interval lies outside +-{within:.3g}")
-    return Verdict(UNDECIDED, f"the interval is not within +-{within:.3g}, and not outside")
+        return Verdict(ABSENT, f"the interval lies outside {band}")
+    return Verdict(UNDECIDED, f"the interval lies neither within {band} nor outside")
+
+
+def _size(value: float, claim: "Claim") -> str:
+    return change(value, claim.metric, with_unit=True).lstrip("+").replace("\u00a0", " ")
 
 
 def _row(recipe: "Recipe", claim: "Claim", model: str, all_arms: Any, effects: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from .claims import arm_of, at_least, draws_of, paper_change
+from .claims import arm_of, at_least, paper_change
 from .labels import MATCHES, arm_label, edit_label, given
 
 if TYPE_CHECKING:
@@ -73,21 +73,23 @@ def claim_facts(recipe: "Recipe", tables: Tables) -> list[ClaimFacts]:
 def _facts(recipe: "Recipe", claim: "Claim", row: dict[str, Any], tables: Tables) -> ClaimFacts:
     arms: Any = tables["arms"][tables["arms"]["model"] == row["model"]]
     measured = _measured_on(tables["effects"], row["model"], claim)
-    arm: Any = arm_of(recipe, claim, arms)
-    base = float(row["base"])
+    found, base = arm_of(recipe, claim, arms), float(row["base"])
     needed = None if claim.direction == "none" else at_least(claim, base)
     nothing = ClaimFacts(claim, row, None, {}, None, (), None, (), paper_change(claim, base), needed, None)
-    if arm is None or arm["arm"] not in measured:
-        return nothing if arm is None else nothing._replace(arm=arm.to_dict())
-    bottom: Any = arms[(arms["kind"] == "bottom") & (arms["of"] == arm["arm"])]
-    ends = [_measured(b, measured) for _, b in bottom.iterrows() if b["arm"] in measured]
+    if found is None:
+        return nothing
+    arm = {str(name): value for name, value in found.items()}
+    if arm["arm"] not in measured:
+        return nothing._replace(arm=arm)
+    here = _Arms([a for a in arms.to_dict("records") if a["arm"] in measured], measured)
+    ends = [here.measured(a) for a in here.rows if a["kind"] == "bottom" and a["of"] == arm["arm"]]
     return nothing._replace(
-        arm=arm.to_dict(),
+        arm=arm,
         effect=measured[arm["arm"]],
-        plan=_measured(arm, measured),
-        draws=_draws(arm, arms, measured),
+        plan=here.measured(arm),
+        draws=here.draws(arm),
         bottom=ends[0] if ends else None,
-        grids=tuple(grid for axis in ("n", "value") if (grid := _grid(arm, arms, measured, axis))),
+        grids=tuple(grid for axis in ("n", "value") if (grid := here.grid(arm, axis))),
         dose=_dose(tables["doses"], row["model"], arm["arm"], claim.prompts),
     )
 
@@ -100,36 +102,35 @@ def _measured_on(effects: Any, model: str, claim: "Claim") -> dict[str, dict[str
     return {row["arm"]: row for row in here.to_dict("records")}
 
 
-def _measured(arm: Any, measured: Mapping[str, dict[str, Any]]) -> Measured:
-    numbers = (float(measured[arm["arm"]][name]) for name in Measured._fields[2:])
-    return Measured(arm_label(arm), str(arm["plan"]), *numbers)
+class _Arms(NamedTuple):
+    """The arms of one model that a claim's metric was measured for, with their effects by arm."""
+
+    rows: list[dict[str, Any]]
+    effects: Mapping[str, dict[str, Any]]
+
+    def measured(self, arm: Mapping[str, Any]) -> Measured:
+        numbers = (float(self.effects[arm["arm"]][name]) for name in Measured._fields[2:])
+        return Measured(arm_label(arm), str(arm["plan"]), *numbers)
+
+    def draws(self, arm: Mapping[str, Any]) -> tuple[Draws, ...]:
+        drawn = [a for a in self.rows if a["kind"] == "random" and a["of"] == arm["arm"]]
+        kinds = ((label, [a for a in drawn if a["match"] == match]) for match, label in MATCHES.items())
+        return tuple(Draws(label, tuple(map(self.measured, of_kind))) for label, of_kind in kinds if of_kind)
+
+    def grid(self, arm: Mapping[str, Any], axis: str) -> Grid | None:
+        """The arms that differ from this one in `axis` alone; None where there is only one."""
+        others = [c for c in ("kind", "ranking", "end", "edit", "value", "phase", "n", "name") if c != axis]
+        rows = [a for a in self.rows if given(a[axis]) and all(_alike(a[c], arm[c]) for c in others)]
+        if len(rows) < 2:
+            return None
+        rows = sorted(rows, key=lambda a: _as_number(a[axis]))
+        points = [(str(a[axis]), self.measured(a), tuple(m for d in self.draws(a) for m in d.found)) for a in rows]
+        said = "experts" if axis == "n" else f"strength of {edit_label(arm).split()[0]}"
+        return Grid(said, tuple(points), [a["arm"] for a in rows].index(arm["arm"]))
 
 
-def _draws(arm: Any, arms: Any, measured: Mapping[str, dict[str, Any]]) -> tuple[Draws, ...]:
-    drawn = draws_of(arm["arm"], arms)
-    found = [
-        Draws(label, tuple(_measured(d, measured) for _, d in drawn[drawn["match"] == match].iterrows() if d["arm"] in measured))
-        for match, label in MATCHES.items()
-    ]  # fmt: skip
-    return tuple(draws for draws in found if draws.found)
-
-
-def _grid(arm: Any, arms: Any, measured: Mapping[str, dict[str, Any]], axis: str) -> Grid | None:
-    """The arms that differ from the claim's in `axis` alone; None where there is only one."""
-    others = [c for c in ("ranking", "end", "edit", "value", "phase", "n", "name") if c != axis]
-    same: Any = arms[arms["kind"] == arm["kind"]]
-    for column in others:
-        same = same[[a == arm[column] or not (given(a) or given(arm[column])) for a in same[column]]]
-    rows = [row for _, row in same.iterrows() if row["arm"] in measured and given(row[axis])]
-    rows = sorted(rows, key=lambda row: _as_number(row[axis]))
-    if len(rows) < 2:
-        return None
-    points = tuple(
-        (f"{row[axis]}", _measured(row, measured), tuple(m for d in _draws(row, arms, measured) for m in d.found))
-        for row in rows
-    )
-    said = "experts" if axis == "n" else f"strength of {edit_label(arm).split()[0]}"
-    return Grid(said, points, [row["arm"] for row in rows].index(arm["arm"]))
+def _alike(a: Any, b: Any) -> bool:
+    return (not given(a) and not given(b)) or (given(a) and given(b) and bool(a == b))
 
 
 def _as_number(value: Any) -> float:

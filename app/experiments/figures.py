@@ -30,7 +30,8 @@ def claim_figure(facts: ClaimFacts) -> str:
     for i, (kind, label, found) in enumerate(rows):
         pieces += _drawn(kind, label, found, facts, x, _TOP + _ROW * (i + 0.5))
     for i, grid in enumerate(facts.grids[:2]):
-        pieces += _panel(grid, facts, (14 + i * WIDTH / 2, height + 18))
+        wide = WIDTH / min(len(facts.grids), 2)
+        pieces += _panel(grid, facts, (14 + i * wide, height + 18), wide)
     height += _PANEL_HEIGHT + 18 if facts.grids else 0
     return figure(WIDTH, height, pieces, f"{facts.claim.text}: {facts.row['verdict']} on {facts.row['model']}")
 
@@ -153,11 +154,11 @@ def _tip(m: Measured, metric: str) -> str:
     return f"{m.plan}: {level(m.base, metric)} to {level(m.steered, metric)}"
 
 
-def _panel(grid: Grid, facts: ClaimFacts, at: tuple[float, float]) -> list[str]:
+def _panel(grid: Grid, facts: ClaimFacts, at: tuple[float, float], wide: float) -> list[str]:
     """The metric over experts or strength, with the interval of the change, and every draw beside it."""
     metric = facts.claim.metric
     left, top = at[0] + 44, at[1] + 26
-    right, bottom = at[0] + WIDTH / 2 - 24, at[1] + _PANEL_HEIGHT - 48
+    right, bottom = at[0] + wide - 30, at[1] + _PANEL_HEIGHT - 48
     x = linear((-0.5, len(grid.points) - 0.3), (left, right))
     y = linear(_levels(grid, metric), (bottom, top))
     factor, base = unit_of(metric).factor, grid.points[0][1].base
@@ -167,7 +168,7 @@ def _panel(grid: Grid, facts: ClaimFacts, at: tuple[float, float]) -> list[str]:
     pieces.append(text(left - 40, top - 14, f"{said(metric)}, {unit_of(metric).level}", "label"))
     pieces += [line(left, y(base), right, y(base), "base"), text(right, y(base) - 5, "without the plan", "tiny", "end")]
     pieces.append(path([(x(i), y(m.steered)) for i, (_, m, _) in enumerate(grid.points)], "plan-line"))
-    step = min(11.0, (x(1) - x(0)) / 4)
+    step = min(14.0, (x(1) - x(0)) / 4)
     for i, (name, m, draws) in enumerate(grid.points):
         pieces += [
             diamond(x(i) + step, y(d.steered), 3, "random", _tip(d, metric)) for d in draws if not isnan(d.steered)
