@@ -156,8 +156,11 @@ def _show_result(run: Path, report: Path) -> None:
     tables = read_tables(run)
     claims: Any = tables["claims"]
     if len(claims):
-        columns = ["claim", "model", "base", "steered", "difference", "95 % interval", "random draws", "verdict"]
-        print_table(columns, [_claim_row(row) for row in claims.itertuples()], right=columns[2:7])
+        columns, several = (
+            ["claim", "effect", "95 % interval", "random draws", "verdict"],
+            claims["model"].nunique() > 1,
+        )
+        print_table(columns, [_claim_row(row, several) for row in claims.itertuples()], right=columns[1:4])
     notes = [f"{row['about']}: {row['text']}" for row in tables["notes"].to_dict("records")]
     for text in notes[:_SHOWN_NOTES]:
         note(f"- {text}")
@@ -166,13 +169,10 @@ def _show_result(run: Path, report: Path) -> None:
     say(f"Report: {report}")
 
 
-def _claim_row(row: Any) -> list[str]:
+def _claim_row(row: Any, several: bool) -> list[str]:
     return [
-        row.name,
-        row.model,
-        _number(row.base),
-        _number(row.steered),
-        _number(row.difference, "+"),
+        f"{row.name} ({row.model})" if several else row.name,
+        f"{_number(row.base)} -> {_number(row.steered)}",
         f"{_number(row.low, '+')} to {_number(row.high, '+')}",
         f"{_number(row.random_low, '+')} to {_number(row.random_high, '+')}",
         row.verdict,
@@ -180,4 +180,4 @@ def _claim_row(row: Any) -> list[str]:
 
 
 def _number(value: Any, sign: str = "") -> str:
-    return "-" if value is None or value != value else f"{value:{sign}.3f}"
+    return "-" if value is None or value != value else f"{value:{sign}.2f}"
