@@ -1,7 +1,7 @@
 """A recipe's prompt sets: read, filtered, and held apart, so that no prompt that experts are ranked on is measured."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from workbench import PromptSet, WorkbenchError, read_prompts
@@ -21,8 +21,7 @@ def read_sets(recipe: Recipe) -> dict[str, PromptSet]:
             found[name] = _read(spec)
         except WorkbenchError as error:
             raise WorkbenchError(f"'prompts.{name}': {error}") from error
-    check_apart(recipe, found)
-    return found
+    return held_apart(recipe, found)
 
 
 def _read(spec: Prompts) -> PromptSet:
@@ -36,25 +35,28 @@ def _read(spec: Prompts) -> PromptSet:
     return PromptSet(prompts.prompts[: spec.limit], prompts.source)
 
 
-def check_apart(recipe: Recipe, sets: Mapping[str, PromptSet]) -> None:
-    """Raises `WorkbenchError` when a measured set shares a prompt, by id or by its words, with a set that is ranked on."""
-    ranked = [name for name, spec in recipe.prompts.items() if spec.role == "ranking"]
-    for ranking in ranked:
-        for name in recipe.measured():
-            for what in _shared(sets[ranking], sets[name]):
-                raise WorkbenchError(
-                    f"'prompts.{name}' shares {what} with 'prompts.{ranking}', which experts are ranked on; measure on prompts "
-                    f"that the ranking has not seen, by split or from another file."
-                )
+def held_apart(recipe: Recipe, sets: Mapping[str, PromptSet]) -> dict[str, PromptSet]:
+    """The sets without what a measured one shares, by id or by words, with one that is ranked on.
 
-
-def _shared(ranking: PromptSet, measured: PromptSet) -> Iterator[str]:
-    ids, words = {p.id for p in ranking}, {said(p).strip() for p in ranking}
-    for prompt in measured:
-        if prompt.id in ids and not _NUMBERED.fullmatch(prompt.id):
-            yield f"the prompt '{prompt.id}'"
-        if said(prompt).strip() in words:
-            yield f"the words of its prompt '{prompt.id}'"
+    Raises `WorkbenchError` where a set that shares does not say that such prompts are to be left out (`unseen`).
+    """
+    ranked = [p for name, spec in recipe.prompts.items() if spec.role == "ranking" for p in sets[name]]
+    ids, words = {p.id for p in ranked if not _NUMBERED.fullmatch(p.id)}, {said(p).strip() for p in ranked}
+    found = dict(sets)
+    for name, spec in recipe.measured().items():
+        shared = [p for p in sets[name] if p.id in ids or said(p).strip() in words]
+        if shared and not spec.unseen:
+            what = f"the prompt '{shared[0].id}'" if shared[0].id in ids else f"the words of '{shared[0].id}'"
+            raise WorkbenchError(
+                f"'prompts.{name}' shares {what} and {len(shared) - 1} more with a set that experts are ranked on; measure on "
+                f"prompts that the ranking has not seen, or leave these out with unseen = true."
+            )
+        found[name] = PromptSet(tuple(p for p in sets[name] if p not in shared), sets[name].source)
+        if not len(found[name]):
+            raise WorkbenchError(
+                f"'prompts.{name}' holds no prompt that experts are not ranked on; give other prompts."
+            )
+    return found
 
 
 def said(prompt: Prompt) -> str:

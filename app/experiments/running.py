@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from workbench import PromptSet
-from workbench.durable import disk_errors
+from workbench.durable import disk_errors, tidy
 from workbench.progress import Meter, ProgressLines, Report
 
 from .arms import Arm, arms_of, from_rows, to_rows
@@ -116,6 +116,7 @@ class _Run:
         units_run = sum(self._one_model(number) for number in range(len(self.recipe.models)))
         self.meter.say("Making the tables")
         write_tables(self.path, self.recipe, self.sets)
+        tidy(self.path)
         return units_run
 
     def _model(self, number: int) -> "MoEModel":
