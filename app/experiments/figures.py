@@ -14,7 +14,7 @@ WIDTH = 820
 _LEFT, _RIGHT, _ROW, _TOP = 258, 190, 27, 34
 _FAR = 2.5
 """The paper's change is drawn as an arrow at the edge where it is so many times further than anything measured here."""
-_PANEL_HEIGHT = 250
+_PANEL_HEIGHT = 225
 
 
 def claim_figure(facts: ClaimFacts) -> str:
@@ -160,9 +160,10 @@ def _panel(grid: Grid, facts: ClaimFacts, at: tuple[float, float], wide: float) 
     left, top = at[0] + 44, at[1] + 26
     right, bottom = at[0] + wide - 30, at[1] + _PANEL_HEIGHT - 48
     x = linear((-0.5, len(grid.points) - 0.3), (left, right))
-    y = linear(_levels(grid, metric), (bottom, top))
+    y_low, y_high = _levels(grid, metric)
+    y = linear((y_low, y_high), (bottom, top))
     factor, base = unit_of(metric).factor, grid.points[0][1].base
-    ticks = _ticks(*(factor * v for v in _levels(grid, metric)))
+    ticks = _ticks(factor * y_low, factor * y_high)
     pieces = [line(left, y(t / factor), right, y(t / factor), "grid") for t in ticks]
     pieces += [text(left - 7, y(t / factor) + 4, _tick(t), "tick", "end") for t in ticks]
     pieces.append(text(left - 40, top - 14, f"{said(metric)}, {unit_of(metric).level}", "label"))
@@ -174,7 +175,8 @@ def _panel(grid: Grid, facts: ClaimFacts, at: tuple[float, float], wide: float) 
             diamond(x(i) + step, y(d.steered), 3, "random", _tip(d, metric)) for d in draws if not isnan(d.steered)
         ]
         if not isnan(m.low):
-            pieces.append(line(x(i), y(m.base + m.low), x(i), y(m.base + m.high), "whisker"))
+            low, high = (min(max(m.base + d, y_low), y_high) for d in (m.low, m.high))
+            pieces.append(line(x(i), y(low), x(i), y(high), "whisker"))
         pieces.append(circle(x(i), y(m.steered), 5, "plan", _tip(m, metric)))
         pieces.append(text(x(i), bottom + 17, name, "label" if i == grid.chosen else "tick", "middle"))
     return [*pieces, text((left + right) / 2, bottom + 36, grid.axis, "label", "middle")]

@@ -13,8 +13,9 @@ def arm_label(arm: Any) -> str:
         return "the bare model"
     if arm["kind"] == "random":
         return f"{MATCHES[arm['match']]}, draw {int(arm['draw']) + 1}"
-    if given(arm["name"]) and arm["kind"] != "bottom":
-        return f"{arm['name']} ({int(arm['n'])} experts)" if given(arm["n"]) else str(arm["name"])
+    if given(arm["name"]):
+        other = ", the other end" if arm["kind"] == "bottom" else ""
+        return f"{arm['name']} (n = {int(arm['n'])}{other})" if given(arm["n"]) else f"{arm['name']}{other}"
     if not given(arm["ranking"]):
         return str(arm["plan"])
     return f"{edit_label(arm)}, {_which(arm)} by {arm['ranking']}{_where(arm)}"
@@ -32,6 +33,8 @@ def given(value: Any) -> bool:
 
 def _which(arm: Any) -> str:
     n = int(arm["n"])
+    if arm["kind"] == "bottom":
+        return f"the other end's {n}"
     ends = {"top": "first", "bottom": "last"}
     return f"{' and '.join(ends.get(end, end) for end in str(arm['end']).split('+'))} {n}"
 

@@ -79,7 +79,7 @@ def p_value(value: float | None) -> str:
     """A p-value for a sentence or a cell."""
     if value is None or math.isnan(value):
         return NOTHING
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+    return "1" if value >= 0.9995 else f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def _number(value: float, decimals: int) -> str:

@@ -45,7 +45,7 @@ def _capabilities(arm: dict[str, Any], tables: Tables) -> Block:
     rows: list[Row] = []
     named: dict[str, list[str]] = {STAYED: [], MOVED: [], UNCLEAR: []}
     for row in here[here["arm"] == arm["arm"]].to_dict("records"):
-        word, name = status(row), f"{row['prompts']}, {said(row['metric'])}"
+        word, name = status(row), f"{row['prompts']} ({said(row['metric'])})"
         named[word].append(name)
         rows.append(Row((name, *_effect_cells(row), _draw_range(row, arm, tables), word), word.split(" ")[0]))
     sentence = "; ".join(f"{word}: {', '.join(names)}" for word, names in named.items() if names)
@@ -67,7 +67,7 @@ def all_effects(tables: Tables) -> list[Block]:
     """Every plan and every measure, with random medians: a table for each model, prompt set and metric."""
     effects, arms = tables["effects"], tables["arms"]
     kinds = {(a["model"], a["arm"]): a for a in arms.to_dict("records") if a["kind"] != "random"}
-    heads = ("plan", "base", "steered", "change", "95 % interval", "p", "random: number", "layers", "usage", "beats")
+    heads = ("plan", "base", "steered", "change", "95 % interval", "p", "random", "beats")
     blocks: list[Block] = []
     groups: list[tuple[Any, Any]] = list(effects.groupby(["model", "prompts", "metric"], sort=False))
     for key, part in groups:
@@ -84,10 +84,10 @@ def _sizes(rows: list[Any], model: str) -> str:
 
 
 def _plan_cells(row: Any, arm: Any) -> tuple[str, ...]:
-    medians = (change(row[f"random_median_{match}"], row["metric"]) for match in MATCHES)
+    medians = [change(row[f"random_median_{match}"], row["metric"]) for match in MATCHES]
+    random = ", ".join(medians) if set(medians) != {NOTHING} else NOTHING
     beats = f"{100 * row['beats_random']:.0f} %" if given(row["beats_random"]) else NOTHING
-    label = f"{arm_label(arm)}{' (the other end)' if arm['kind'] == 'bottom' else ''}"
-    return (label, *_effect_cells(row), p_value(number(row["p_adjusted"])), *medians, beats)
+    return (arm_label(arm), *_effect_cells(row), p_value(number(row["p_adjusted"])), random, beats)
 
 
 def _effect_cells(row: Any) -> tuple[str, str, str, str]:

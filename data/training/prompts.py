@@ -125,13 +125,6 @@ def faithfulness() -> list[Line]:
     return lines
 
 
-def faithfulness_heldout() -> list[Line]:
-    """The held-out questions after a document that no ranking prompt asks in the same words (colours are drawn twice)."""
-    lines = faithfulness()
-    ranked = [line["messages"] for line in lines if line["split"] == "ranking"]
-    return [line for line in lines if line["split"] == "heldout" and line["messages"] not in ranked]
-
-
 def answered() -> list[Line]:
     """Held-out questions with their true answers, as given text: for perplexity."""
     asked = [*refusal("heldout"), *language(), *code_prose()]
@@ -159,7 +152,6 @@ def all_prompts() -> dict[str, list[Line]]:
         "language": language(),
         "code_prose": code_prose(),
         "faithfulness": faithfulness(),
-        "faithfulness_heldout": faithfulness_heldout(),
         "answered": answered(),
     }
 
