@@ -109,10 +109,9 @@ class _Tables:
     def _values(self, piece: Piece, arm: Arm) -> Iterator[Columns]:
         """Each metric of a piece."""
         metrics = self._metric_columns(piece, arm)
-        if piece.what == "sinks":
-            found = self._sink_values(piece, arm)
-        else:
-            found = self._columns(piece, arm, "prompt_id", *metrics)
+        found = (
+            self._sink_values(piece, arm) if piece.what == "sinks" else self._columns(piece, arm, "prompt_id", *metrics)
+        )
         about = {key: found[key] for key in ("arm", "prompts", "prompt_id")}
         about["cluster"] = np.array([self._clusters[piece.prompts][name] for name in found["prompt_id"]], object)
         for column, metric in metrics.items():
