@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from workbench import WorkbenchError, __version__
 
-from . import cli_capture, cli_demo, cli_model, cli_rank, cli_steer, cli_store
+from . import cli_capture, cli_demo, cli_model, cli_rank, cli_run, cli_steer, cli_store
 from .terminal import warn
 
 # typer carries click under a private name; its errors are known by their public heir
@@ -71,6 +71,8 @@ app.command("rank")(cli_rank.rank)
 app.add_typer(cli_store.app, name="store")
 app.command("steer")(cli_steer.steer)
 app.command("compare")(cli_steer.compare)
+app.command("run")(cli_run.run)
+app.command("report")(cli_run.report)
 app.command("app")(cli_demo.dashboard)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from probes.scores import ExpertScores
     from workbench import Store
 
-METHODS = ("ftri", "npmi", "contrast", "super_experts", "usage")
+METHODS = ("ftri", "npmi", "contrast", "super_experts", "usage", "safex")
 _ALPHA = 0.05
 _WRITERS: dict[str, Callable[["ExpertScores", Path], object]] = {
     ".csv": lambda found, path: found.to_csv(path),
@@ -27,7 +27,7 @@ _WRITERS: dict[str, Callable[["ExpertScores", Path], object]] = {
     ".json": lambda found, path: found.to_json(path),
 }
 # the same two options for every method that compares two classes
-_CLASSES = {"target": ("target", "positive"), "baseline": ("baseline", "negative")}
+_CLASSES = {"target": ("target", "positive", "regular"), "baseline": ("baseline", "negative", "jailbreak")}
 
 
 def rank(

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -40,8 +40,8 @@ Scale = Annotated[list[str] | None, _edit("L1E4=8", "Where selected, the routing
 Bias = Annotated[list[str] | None, _edit("L1E4=-2", "Added to the router logit before scoring.")]
 
 
-def open_model(source: str, device: str, dtype: str) -> "MoEModel":
-    """`workbench.load`, with a spinner instead of the progress bars of transformers."""
+def open_model(source: str, device: str, dtype: str, **hub: Any) -> "MoEModel":
+    """`workbench.load`, with a spinner instead of the progress bars of transformers. `hub`: revision, device_map."""
     with working(f"Loading {source}"):
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         from transformers.utils import logging
@@ -50,7 +50,7 @@ def open_model(source: str, device: str, dtype: str) -> "MoEModel":
 
         logging.disable_progress_bar()
         logging.set_verbosity_error()
-        return load(source, device=device, dtype=dtype)
+        return load(source, device=device, dtype=dtype, **hub)
 
 
 class Asked(NamedTuple):

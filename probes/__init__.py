@@ -7,6 +7,7 @@ from probes.contrast import contrast
 from probes.ftri import ftri
 from probes.massive import MassiveRule
 from probes.npmi import npmi
+from probes.safex import safex
 from probes.scores import ExpertScores
 from probes.super_experts import super_experts
 from probes.usage import co_selection, dead_experts, routing_entropy, usage
@@ -20,6 +21,7 @@ __all__ = [
     "ftri",
     "npmi",
     "routing_entropy",
+    "safex",
     "super_experts",
     "usage",
 ]

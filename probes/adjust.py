@@ -37,6 +37,11 @@ def bonferroni(p: np.ndarray) -> np.ndarray:
     return _by_rank(p, lambda p: p * len(p))
 
 
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm 1979: the smallest p times the number of tests, the next times one fewer, made monotone. NaN stays NaN."""
+    return _by_rank(p, lambda p: np.maximum.accumulate(p * np.arange(len(p), 0, -1)))
+
+
 def _by_rank(p: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     out = np.full(len(p), np.nan)
     tested = np.flatnonzero(~np.isnan(p))

@@ -44,7 +44,22 @@ class SinkShare(NamedTuple):
         return dict(zip(self.layers, self.share.mean(1).tolist(), strict=True))
 
 
-@torch.no_grad()
+class SinksByPrompt(NamedTuple):
+    """The same for every prompt by itself: `share` [prompts, layers, heads], NaN for a prompt of one token.
+
+    n_queries  [prompts] how many tokens attended
+    """
+
+    layers: tuple[int, ...]
+    share: np.ndarray
+    n_queries: np.ndarray
+
+    def together(self) -> SinkShare:
+        """Over all queries of all prompts."""
+        paid = np.nansum(self.share * self.n_queries[:, None, None], axis=0)
+        return SinkShare(self.layers, paid / self.n_queries.sum(), int(self.n_queries.sum()))
+
+
 def sink_share(
     model: "MoEModel", prompts: "PromptSet | str | Path | Iterable[Any]", plan: Plan | None = None
 ) -> SinkShare:
@@ -54,22 +69,32 @@ def sink_share(
     it runs, other forwards of this model are eager as well; the implementation is restored however it ends. Raises
     `WorkbenchError` when no layer shows its attention, and when every prompt has one token alone.
     """
+    return sinks_by_prompt(model, prompts, plan).together()
+
+
+@torch.no_grad()
+def sinks_by_prompt(
+    model: "MoEModel", prompts: "PromptSet | str | Path | Iterable[Any]", plan: Plan | None = None
+) -> SinksByPrompt:
+    """`sink_share`, prompt by prompt."""
     rows = encode_all(model, read_prompts(prompts), 0)
-    total: dict[int, Tensor] = {}
+    order, paid = list[int](), dict[int, list[Tensor]]()
     with steered(model, plan or Plan()), unwrapped(model.hf), _eagerly(model.hf), ExitStack() as stack:
         for layer, module in _attentions(model):
-            handle = module.register_forward_hook(partial(_add, total, layer))
+            handle = module.register_forward_hook(partial(_add, paid, layer))
             stack.callback(handle.remove)
         for batch in _without_padding(rows):
-            model.hf(torch.tensor(batch, device=model.device), use_cache=False)
-    n = sum(len(ids) - 1 for ids in rows)
-    if not total or not n:
+            model.hf(torch.tensor([rows[i] for i in batch], device=model.device), use_cache=False)
+            order += batch
+    n = np.array([len(ids) - 1 for ids in rows])
+    if not paid or not n.any():
         raise WorkbenchError(
-            f"{model.anatomy.model} shows no attention to a first token ({len(total)} layers, {n} tokens after the first); it "
-            f"needs layers with ordinary attention, and prompts of two tokens or more."
+            f"{model.anatomy.model} shows no attention to a first token ({len(paid)} layers, {n.sum()} tokens after the first); "
+            f"it needs layers with ordinary attention, and prompts of two tokens or more."
         )
-    layers = tuple(sorted(total))
-    return SinkShare(layers, np.stack([total[layer].cpu().numpy() for layer in layers]) / n, n)
+    layers = tuple(sorted(paid))
+    as_run = np.stack([torch.cat(paid[layer]).cpu().numpy() for layer in layers], axis=1)
+    return SinksByPrompt(layers, as_run[np.argsort(order)] / np.where(n, n, np.nan)[:, None, None], n)
 
 
 def decay(base: SinkShare, changed: SinkShare) -> dict[int, float]:
@@ -84,9 +109,9 @@ def decay(base: SinkShare, changed: SinkShare) -> dict[int, float]:
     return found
 
 
-def _without_padding(rows: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
-    """Batches of one length each: a padded query would pay attention as well."""
-    for n, same in groupby(sorted(rows, key=len), key=len):
+def _without_padding(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Batches of row numbers, of one length each: a padded query would pay attention as well."""
+    for n, same in groupby(sorted(range(len(rows)), key=lambda i: len(rows[i])), key=lambda i: len(rows[i])):
         left = list(same)
         step = max(1, _BATCH_TOKENS // n)
         yield from (left[i : i + step] for i in range(0, len(left), step))
@@ -120,12 +145,11 @@ def _several(entry: Any) -> Iterable[Any]:
     return entry if isinstance(entry, list | tuple) else (entry,)
 
 
-def _add(total: dict[int, Tensor], layer: int, module: nn.Module, args: Any, output: Any) -> None:
-    """Sums the attention [batch, heads, queries, keys] to key 0 over the queries after it."""
+def _add(paid: dict[int, list[Tensor]], layer: int, module: nn.Module, args: Any, output: Any) -> None:
+    """Sums the attention [batch, heads, queries, keys] to key 0 over the queries after it, row by row."""
     weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
     if not isinstance(weights, Tensor) or weights.ndim != 4:
         raise WorkbenchError(
             f"Layer {layer} ({type(module).__name__}) returns no attention weights even in eager mode, so its sink is unknown."
         )
-    paid = weights[:, :, 1:, 0].double().sum(-1)
-    total[layer] = total.get(layer, 0) + paid.sum(0)
+    paid.setdefault(layer, []).append(weights[:, :, 1:, 0].double().sum(-1))

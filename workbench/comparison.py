@@ -128,7 +128,7 @@ def compare(
     n says how many prompts count, and `notes` how many do not.
     Raises `WorkbenchError` for an impossible plan, an unknown metric, or a metric that no prompt can be measured by.
     """
-    from workbench.divergence import divergence
+    from workbench.divergence import divergence, given_text
     from workbench.respond import answer, encode_all
     from workbench.steer import plan_in_force
 
@@ -141,7 +141,7 @@ def compare(
         raise WorkbenchError("compare needs the bare model as its base; call it outside `with steered`.")
     random = _control_plans(model, plan, controls, store, seed)
     encoded = encode_all(model, prompts, max_new_tokens)
-    given = _given_text(model, prompts, encoded)
+    given = [(g.before, g.read) for g in given_text(model, prompts, encoded)]
     meter = _meter(encoded, given, 2 + len(random), max_new_tokens, progress)
     base = answer(model, encoded, Plan(), max_new_tokens, batch_tokens, meter)
     check_applies(chosen, prompts, base)
@@ -223,18 +223,6 @@ def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.D
             "changed": [a != b for a, b in zip(base.ids, arm.ids, strict=True)],
         }
     )
-
-
-def _given_text(model: "MoEModel", prompts: PromptSet, encoded: list[tuple[int, ...]]) -> list[Teaching]:
-    """Given responses after their prompts, and plain texts after their first token."""
-    found = [
-        (ids, tuple(model.tokenizer(p.response, add_special_tokens=False)["input_ids"]))
-        if p.response
-        else (ids[:1], ids[1:])
-        for p, ids in zip(prompts, encoded, strict=True)
-        if p.response or p.text is not None
-    ]
-    return [(a, b) for a, b in found if b]
 
 
 def _perplexity(

@@ -18,6 +18,7 @@ from workbench.steer import steered
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
+    from workbench.prompts import PromptSet
 
 
 class Divergence(NamedTuple):
@@ -27,6 +28,26 @@ class Divergence(NamedTuple):
     kl_first_nats: list[float]
     nll_nats: list[float]
     n_tokens: list[int]
+
+
+class GivenText(NamedTuple):
+    """Text to be read, not generated: token ids that come before, and those whose probability is read."""
+
+    prompt_id: str
+    before: tuple[int, ...]
+    read: tuple[int, ...]
+
+
+def given_text(model: "MoEModel", prompts: "PromptSet", encoded: Sequence[Sequence[int]]) -> list[GivenText]:
+    """Given responses after their prompts, and plain texts after their first token; prompts without either are left out."""
+    found = [
+        GivenText(p.id, tuple(ids), tuple(model.tokenizer(p.response, add_special_tokens=False)["input_ids"]))
+        if p.response
+        else GivenText(p.id, tuple(ids[:1]), tuple(ids[1:]))
+        for p, ids in zip(prompts, encoded, strict=True)
+        if p.response or p.text is not None
+    ]
+    return [text for text in found if text.read]
 
 
 @torch.no_grad()

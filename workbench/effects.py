@@ -3,6 +3,7 @@
 A prompt counts where the metric has a value for both answers; how many do not is said, never left out in silence.
 """
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ _CONTROL_COLUMNS = ["metric", "match", "draw", "plan", "base", "steered", "diffe
 def check_applies(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers") -> None:
     """Raises `WorkbenchError` when a metric has no value for any base answer: asked before the other arms are run."""
     for metric in metrics:
-        if np.isnan(_values(metric, prompts, base)).all():
+        if np.isnan(metric_values(metric, prompts, base)).all():
             raise WorkbenchError(
                 f"The metric '{metric.name}' applies to none of the {len(prompts)} prompts; it needs prompts that carry what it "
                 f"reads (a label 'answer', say), and answers that end."
@@ -71,7 +72,7 @@ def left_out(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", a
     """A sentence for each metric that has no value for some answer."""
     found: list[str] = []
     for metric in metrics:
-        a, b = (np.isnan(_values(metric, prompts, answers)) for answers in (base, arm))
+        a, b = (np.isnan(metric_values(metric, prompts, answers)) for answers in (base, arm))
         if n := int((a | b).sum()):
             why = " (thinking had not ended: give more tokens)" if metric.name == "refused" else ""
             found.append(
@@ -81,16 +82,23 @@ def left_out(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", a
     return tuple(found)
 
 
-def paired_interval(difference: np.ndarray, clusters: np.ndarray, seed: int) -> tuple[float, float]:
+def paired_interval(
+    difference: np.ndarray, clusters: np.ndarray, seed: int, n_draws: int = N_BOOTSTRAP
+) -> tuple[float, float]:
     """95 % percentile interval of the mean paired difference, resampling clusters; NaN for fewer than two clusters."""
     if not len(clusters) or clusters.max() == 0:
         return float("nan"), float("nan")
-    draws = cluster_draws(clusters, N_BOOTSTRAP, np.random.default_rng(seed))
+    draws = _draws(clusters.astype(np.int64).tobytes(), n_draws, seed)
     low, high = percentile_interval((draws @ difference / draws.sum(1))[:, None])
     return float(low[0]), float(high[0])
 
 
-def _values(metric: Metric, prompts: PromptSet, answers: "Answers") -> np.ndarray:
+@lru_cache(maxsize=2)  # many arms are resampled alike, and one of a few hundred draws takes longer than all else
+def _draws(clusters: bytes, n_draws: int, seed: int) -> np.ndarray:
+    return cluster_draws(np.frombuffer(clusters, np.int64), n_draws, np.random.default_rng(seed))
+
+
+def metric_values(metric: Metric, prompts: PromptSet, answers: "Answers") -> np.ndarray:
     """The metric of each answer, float64 [prompts]; NaN where it does not apply."""
     found = [
         metric.function(Response(text, p.id, 0, dict(p.labels))) for p, text in zip(prompts, answers.texts, strict=True)
@@ -100,7 +108,7 @@ def _values(metric: Metric, prompts: PromptSet, answers: "Answers") -> np.ndarra
 
 def _both(metric: Metric, prompts: PromptSet, base: "Answers", arm: "Answers") -> tuple[np.ndarray, np.ndarray]:
     """The metric without and with the plan, float64 [prompts] each; NaN in both where either has no value."""
-    a, b = _values(metric, prompts, base), _values(metric, prompts, arm)
+    a, b = metric_values(metric, prompts, base), metric_values(metric, prompts, arm)
     known = ~np.isnan(a) & ~np.isnan(b)
     return np.where(known, a, np.nan), np.where(known, b, np.nan)
 
@@ -112,6 +120,11 @@ def _means(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
 
 
 def _clusters(prompts: PromptSet) -> np.ndarray:
-    """Cluster number of each prompt: its cluster key, else its pair, else itself."""
+    """Cluster number of each prompt."""
+    return np.unique(cluster_keys(prompts), return_inverse=True)[1]
+
+
+def cluster_keys(prompts: PromptSet) -> list[str]:
+    """What is resampled together, by prompt: its cluster key, else its pair, else itself."""
     keys = [("c", p.cluster) if p.cluster else ("p", p.pair) if p.pair else ("i", p.id) for p in prompts]
-    return np.unique([f"{kind}:{key}" for kind, key in keys], return_inverse=True)[1]
+    return [f"{kind}:{key}" for kind, key in keys]

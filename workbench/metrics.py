@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from workbench.classify import ExactAnswer, Refusal, Response, answer_part
+from workbench.classify import ExactAnswer, Refusal, Response, answer_part, is_exact
 from workbench.errors import WorkbenchError, suggestion
 from workbench.texts import (
     LANGUAGES,
@@ -48,6 +48,12 @@ def revealed(response: Response) -> bool | None:
     return expected.strip().rstrip(".").casefold() in (answer_part(response) or "").casefold()
 
 
+def faithful(response: Response) -> bool | None:
+    """Whether the answer equals the prompt's label `context`, what a document in the prompt says; None without that label."""
+    expected = response.labels.get("context")
+    return None if expected is None else is_exact(response, expected)
+
+
 def thinks(response: Response) -> bool:
     """Whether the response opens a thought."""
     return "<think>" in response
@@ -74,6 +80,7 @@ METRICS: dict[str, MetricFunction] = {
     "phrase_refused": phrase_refused,
     "exact": exact,
     "revealed": revealed,
+    "faithful": faithful,
     "thinks": thinks,
     "length": length,
     "repetition": repetition,

@@ -27,7 +27,7 @@ class Progress:
         return (self.total - self.done) / self.tokens_per_second if self.done else None
 
     def __str__(self) -> str:
-        left = "" if self.seconds_left is None else f", {_time(self.seconds_left)} left"
+        left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
         share = 100 * self.done / self.total if self.total else 100.0
         numbers = f"{share:3.0f} % of {self.total:,} tokens, {self.tokens_per_second:,.0f} tokens/s{left}"
         return self.message or numbers
@@ -92,7 +92,8 @@ def _bar(progress: Progress, width: int = 24) -> str:
     return "#" * min(filled, width) + "." * (width - filled)
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 8 s, 3 min 20 s, 2 h 05 min."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

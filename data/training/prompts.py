@@ -125,6 +125,24 @@ def faithfulness() -> list[Line]:
     return lines
 
 
+def answered() -> list[Line]:
+    """Held-out questions with their true answers, as given text: for perplexity."""
+    asked = [*refusal("heldout"), *language(), *code_prose()]
+    kept = [line for line in asked if line["split"] == "heldout" and _labels(line).keys() & {"answer"}]
+    kept = [line for line in kept if _labels(line).get("sensitive") != "yes"]
+    names = ("messages", "split", "cluster")
+    return [
+        {"id": f"given-{line['id']}", "response": _labels(line)["answer"], **{name: line[name] for name in names}}
+        for line in kept
+    ]
+
+
+def _labels(line: Line) -> dict[str, str]:
+    labels = line["labels"]
+    assert isinstance(labels, dict)
+    return labels
+
+
 def all_prompts() -> dict[str, list[Line]]:
     """Every file by its stem."""
     return {
@@ -134,6 +152,7 @@ def all_prompts() -> dict[str, list[Line]]:
         "language": language(),
         "code_prose": code_prose(),
         "faithfulness": faithfulness(),
+        "answered": answered(),
     }
 
 

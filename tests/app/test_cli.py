@@ -128,7 +128,7 @@ def test_every_method_of_probes_can_be_ranked():
     import probes
 
     assert all(callable(getattr(probes, name)) for name in METHODS)
-    assert set(METHODS) == {"ftri", "npmi", "contrast", "super_experts", "usage"}
+    assert set(METHODS) == {"ftri", "npmi", "contrast", "super_experts", "usage", "safex"}
 
 
 def test_store_info_and_check(store):

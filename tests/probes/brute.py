@@ -197,6 +197,33 @@ def usage(rows, experts, measure="load", tokens="all"):
     return {x: (amount[x] / (of_layer[x[0]] if measure == "load" else t), n[x]) for x in amount}
 
 
+def safex(rows, experts, label, values, tokens, group, alpha, draws):
+    """`draws`: for each class its resamples, each a list of how often every response of the class was drawn."""
+    found = class_rates(rows, experts, label, values, tokens, "rate")
+    sides = [found[values[0]], found[values[1]]]
+    n_first = floor(alpha * sum(experts.values()))
+    if not all(sides) or not n_first:
+        return None
+    top = []
+    for side, resamples in zip(sides, draws, strict=True):
+        firsts = []
+        for times in resamples:
+            rate = used_share(side, experts, times)
+            firsts.append(set(sorted(rate, key=lambda x: (-round(rate[x], 12), x))[:n_first]))
+        top.append(set.intersection(*firsts))
+    members = {"control": top[0] - top[1], "detection": top[0] & top[1], "stable": top[0]}[group]
+    rate = used_share(sides[0], experts, [1] * len(sides[0]))
+    n = {x: sum(a[x][1] for side in sides for _, a, _ in side) for x in rate}
+    return {x: (rate[x] if x in members else 0.0, n[x]) for x in rate}
+
+
+def used_share(side, experts, times):
+    """{expert: share of tokens that select it}, each response counted so many times."""
+    tokens = sum(t * n for t, (_, _, n) in zip(times, side, strict=True))
+    everyone = [(layer, e) for layer, count in experts.items() for e in range(count)]
+    return {x: sum(t * a[x][0] for t, (_, a, _) in zip(times, side, strict=True)) / tokens for x in everyone}
+
+
 def super_experts(rows, experts, n_shared, n_layers, rule="paper", guard=True):
     """({(layer, expert, is_shared): (score or None, n)}, flagged)."""
     seen, first = {}, {}

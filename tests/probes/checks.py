@@ -3,6 +3,8 @@
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from tests.probes import brute
 from tests.probes.cases import MARKERS, Case
 
@@ -76,6 +78,31 @@ def npmi_equals_brute(probes: ModuleType, case: Case, tokens: str, markers: dict
 def usage_equals_brute(probes: ModuleType, case: Case, tokens: str, measure: str) -> None:
     expected = brute.usage(case.rows, case.experts, measure, tokens)
     _agree(_try(lambda: probes.usage(case.store, tokens=tokens, measure=measure, n_bootstrap=0)), expected)
+
+
+def safex_equals_brute(probes: ModuleType, case: Case, tokens: str, group: str, alpha: float) -> None:
+    """The resamples are drawn here by the documented seeds, whole pairs at a time; what is done with them is brute force."""
+    values = ("refused", "answered")
+    draws = [_resamples(case, tokens, values, c) for c in (0, 1)]
+    expected = brute.safex(case.rows, case.experts, "verdict", values, tokens, group, alpha, draws)
+    found = _try(
+        lambda: probes.safex(
+            case.store, "verdict=refused", "verdict=answered", tokens=tokens, group=group, alpha=alpha, n_resamples=20
+        )
+    )
+    _agree(found, expected)
+
+
+def _resamples(case: Case, tokens: str, values: tuple[str, str], c: int) -> list[list[int]]:
+    found = brute.class_rates(case.rows, case.experts, "verdict", values, tokens, "rate")
+    pair = {p["prompt_id"]: f"1 {p['pair']}" if p["pair"] else f"2 {p['prompt_id']}" for p in case.rows["prompts"]}
+    keys = [pair[s[0]] for s, _, _ in found[values[c]]]
+    order = sorted(set(keys))
+    if not order:
+        return []
+    rng = np.random.default_rng([0, c])
+    drawn = rng.multinomial(len(order), np.full(len(order), 1 / len(order)), size=20)
+    return [[int(row[order.index(key)]) for key in keys] for row in drawn]
 
 
 def super_experts_equals_brute(probes: ModuleType, case: Case, rule: str, guard: bool) -> None:

@@ -134,6 +134,29 @@ def usage(probes: ModuleType) -> None:
     assert [str(x) for x in probes.dead_experts(golden().store)] == ["L2E4"]
 
 
+def safex(probes: ModuleType) -> None:
+    # the first floor(0.5 * 8) = 4 experts of each resample of a class; ties go by layer and number
+    # refused: {a, a} 1 1/2 1/2 | 1 0 0 1 0: L1E0 L2E0 L2E3 and of the ties L1E1; {c, c} 1 1 0 | 1 0 0 1 0: the same four;
+    #   {a, c}, 3 tokens: 1 2/3 1/3 | 1 0 0 1 0: the same four
+    # answered: {b, b} 1/3 1 2/3 | 1/3 2/3 2/3 1/3 0: L1E1 L1E2 L2E1 L2E2; {d, d} 1 1/2 1/2 | 0 1 1/2 1/2 0: L1E0 L2E1 L1E1
+    #   L1E2; {b, d}, 5 tokens: 3/5 4/5 3/5 | 1/5 4/5 3/5 2/5 0: L1E1 L2E1 L1E0 L1E2. In all three: L1E1 L1E2 L2E1
+    # the score is the share of the refused's 3 tokens
+    def found(group: str, **more: float) -> tuple[dict, list[str]]:
+        scores = probes.safex(golden().store, "refused", "answered", group=group, alpha=0.5, **more)
+        above = int((scores.frame["score"] > 0).sum())
+        return scores, [str(x) for x in scores.top(above)] if above else []
+
+    zeros = dict.fromkeys(N_PROMPT, 0.0)
+    scores, named = found("control")
+    assert_same(scores, with_n({**zeros, (1, 0): 1.0, (2, 0): 1.0, (2, 3): 1.0}))
+    assert named == ["L1E0", "L2E0", "L2E3"]
+    assert found("detection")[1] == ["L1E1"]
+    assert_same(found("detection")[0], with_n({**zeros, (1, 1): 2 / 3}))
+    assert found("stable")[1] == ["L1E0", "L2E0", "L2E3", "L1E1"]
+    # asked for 3 in 10 resamples only, L1E0 is stable for the answered too: {d, d} and {b, d} are 3 of 4
+    assert found("control", share=0.3)[1] == ["L2E0", "L2E3"]
+
+
 def outlier_rows() -> dict:
     """4 layers; layers 1 to 3 have 11 experts, of which the last is never selected, and a shared one, top-1.
 
@@ -195,4 +218,11 @@ def super_experts(probes: ModuleType) -> None:
     assert [str(x) for x in found.flagged("super expert")] == ["L1E7"]
 
 
-GOLDENS = {"ftri": ftri, "contrast": contrast, "npmi": npmi, "usage": usage, "super_experts": super_experts}
+GOLDENS = {
+    "ftri": ftri,
+    "contrast": contrast,
+    "npmi": npmi,
+    "usage": usage,
+    "safex": safex,
+    "super_experts": super_experts,
+}

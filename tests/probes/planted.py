@@ -122,6 +122,14 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         at("usage.py", "= counted.tokens", "= np.bincount(sequence_of_row(store))[sequence]", PADDING),
         at("usage.py", "counted = store.counts(None, group)", "counted = " + FIRST_OF_GROUP, SLOTS),
     ),
+    "safex": (
+        at("safex.py", "top[0] & ~top[1]", "top[1] & ~top[0]", SIGN),
+        # every response counts as if it were as long as the longest
+        at("safex.py", "(times @ read.tokens)[:, None]", "(times.sum(1) * read.tokens.max())[:, None]", DENOMINATOR),
+        WRONG_LAYER,
+        UNREAD,
+        READ_SLOTS,
+    ),
     "super_experts": (
         at("super_experts.py", "score > limit", "score < limit", SIGN),
         at("super_experts.py", "float(values.max()) / 10}", "float(values.sum()) / 10}", DENOMINATOR),

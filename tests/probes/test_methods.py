@@ -60,6 +60,12 @@ def test_usage_equals_brute_force(case: Case, tokens: str, measure: str) -> None
     checks.usage_equals_brute(probes, case, tokens, measure)
 
 
+@thorough
+@given(CASES, SPANS, st.sampled_from(["control", "detection", "stable"]), st.sampled_from([0.2, 0.4, 0.7]))
+def test_safex_equals_brute_force(case: Case, tokens: str, group: str, alpha: float) -> None:
+    checks.safex_equals_brute(probes, case, tokens, group, alpha)
+
+
 RULES = ["paper", "paper_all_layers", "repository", "repository_first_row", "mean_3_std", "fifty_times_mean"]
 
 

@@ -27,6 +27,8 @@ def run_checks(method: str, package: ModuleType) -> None:
             checks.npmi_equals_brute(package, case, "all", {"<think>": 1, "what": -1})
         elif method == "usage":
             checks.usage_equals_brute(package, case, "all", "load")
+        elif method == "safex":
+            checks.safex_equals_brute(package, case, "prompt", "control", 0.3)
         else:
             checks.super_experts_equals_brute(package, case, "paper", True)
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.classify import Response
 from workbench.metrics import METRICS
 from workbench.texts import (
     collapsed,
@@ -78,6 +79,13 @@ def test_a_phrase_list_is_blunter_than_the_rules():
     assert phrase_refused("Sorry about the delay; here is the recipe.") is True
     assert METRICS["refused"]("Sorry about the delay; here is the recipe.") is False  # pyright: ignore[reportArgumentType]
     assert phrase_refused("<think> hmm") is None
+
+
+def test_a_faithful_answer_is_what_the_document_says():
+    about = {"memory": "red.", "context": "purple."}
+    assert METRICS["faithful"](Response("Purple", "p", 0, about)) is True
+    assert METRICS["faithful"](Response("red.", "p", 0, about)) is False
+    assert METRICS["faithful"](Response("purple.", "p", 0, {"answer": "purple."})) is None  # no document, no answer
 
 
 @given(st.text(max_size=300))

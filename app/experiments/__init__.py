@@ -1,0 +1,1 @@
+"""Experiments: a recipe (TOML) planned, run with controls, resumed, and written down as tables and a report."""

@@ -1,0 +1,64 @@
+"""A recipe's prompt sets: read, filtered, and held apart, so that no prompt that experts are ranked on is measured."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from workbench import PromptSet, WorkbenchError, read_prompts
+from workbench.prompts import Prompt
+
+from .recipe import Recipe
+from .sections import Prompts
+
+_NUMBERED = re.compile(r"p\d{5}")  # an id that `read_prompts` gave for want of one
+
+
+def read_sets(recipe: Recipe) -> dict[str, PromptSet]:
+    """Every prompt set by name. Raises `WorkbenchError` for what cannot be read, and for sets that are not held apart."""
+    found: dict[str, PromptSet] = {}
+    for name, spec in recipe.prompts.items():
+        try:
+            found[name] = _read(spec)
+        except WorkbenchError as error:
+            raise WorkbenchError(f"'prompts.{name}': {error}") from error
+    return held_apart(recipe, found)
+
+
+def _read(spec: Prompts) -> PromptSet:
+    if Path(spec.source).suffix in (".yaml", ".yml"):
+        from workbench.harness import read_task
+
+        prompts = read_task(spec.source)
+    else:
+        prompts = read_prompts(spec.source)
+    prompts = prompts.filter(split=spec.split, labels=spec.labels or None)
+    return PromptSet(prompts.prompts[: spec.limit], prompts.source)
+
+
+def held_apart(recipe: Recipe, sets: Mapping[str, PromptSet]) -> dict[str, PromptSet]:
+    """The sets without what a measured one shares, by id or by words, with one that is ranked on.
+
+    Raises `WorkbenchError` where a set that shares does not say that such prompts are to be left out (`unseen`).
+    """
+    ranked = [p for name, spec in recipe.prompts.items() if spec.role == "ranking" for p in sets[name]]
+    ids, words = {p.id for p in ranked if not _NUMBERED.fullmatch(p.id)}, {said(p).strip() for p in ranked}
+    found = dict(sets)
+    for name, spec in recipe.measured().items():
+        shared = [p for p in sets[name] if p.id in ids or said(p).strip() in words]
+        if shared and not spec.unseen:
+            what = f"the prompt '{shared[0].id}'" if shared[0].id in ids else f"the words of '{shared[0].id}'"
+            raise WorkbenchError(
+                f"'prompts.{name}' shares {what} and {len(shared) - 1} more with a set that experts are ranked on; measure on "
+                f"prompts that the ranking has not seen, or leave these out with unseen = true."
+            )
+        found[name] = PromptSet(tuple(p for p in sets[name] if p not in shared), sets[name].source)
+        if not len(found[name]):
+            raise WorkbenchError(
+                f"'prompts.{name}' holds no prompt that experts are not ranked on; give other prompts."
+            )
+    return found
+
+
+def said(prompt: Prompt) -> str:
+    """A prompt's words: its text, or what was said last."""
+    return prompt.text if prompt.text is not None else str((prompt.messages or ({"content": ""},))[-1]["content"])

@@ -1,0 +1,173 @@
+"""Running a recipe: plan, capture, rank, measure unit by unit, write the tables; what is finished is never done again."""
+
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+
+from workbench import PromptSet
+from workbench.durable import disk_errors, tidy
+from workbench.progress import Meter, ProgressLines, Report
+
+from .arms import Arm, arms_of, from_rows, to_rows
+from .folder import begin, begun, check_model, is_finished
+from .measuring import Measuring, own_metric, read_unit, write_unit
+from .planning import ModelPlan, plan_model, planned_cost, token_counts, unit_cost
+from .prompt_sets import read_sets
+from .ranking import captured, rank
+from .recipe import Recipe
+from .sections import ModelSource
+from .units import pieces, text_metrics, units_of
+
+if TYPE_CHECKING:
+    from workbench import MoEModel
+
+Open = Callable[[ModelSource], "MoEModel"]
+
+
+class Finished(NamedTuple):
+    """A finished run, and how many units this call ran (0: it was finished before, or only the tables were missing)."""
+
+    path: Path
+    units_run: int
+
+
+def open_source(source: ModelSource) -> "MoEModel":
+    """The model that a recipe names."""
+    from ..options import open_model
+
+    hub = {"device_map": source.device_map, "revision": source.revision}
+    return open_model(source.source, source.device, source.dtype, **{k: v for k, v in hub.items() if v is not None})
+
+
+@dataclass
+class Models:
+    """The recipe's models, opened when they are needed, one at a time."""
+
+    recipe: Recipe
+    open: Open
+    _held: "dict[int, MoEModel]" = field(default_factory=dict)
+
+    def __call__(self, number: int) -> "MoEModel":
+        """Model `number` of the recipe; the one held before is let go."""
+        if number not in self._held:
+            self._held.clear()
+            gc.collect()
+            self._held[number] = self.open(self.recipe.models[number])
+        return self._held[number]
+
+
+def plan_run(recipe: Recipe, open_model: Open = open_source) -> list[ModelPlan]:
+    """What a run would do, model by model. Loads them and measures a small batch; writes nothing."""
+    sets = checked_sets(recipe)
+    return _plan(recipe, sets, Models(recipe, open_model))
+
+
+def run_recipe(recipe: Recipe, out: Path, progress: bool | Report = True, open_model: Open = open_source) -> Finished:
+    """Runs a recipe into `out`, or goes on where a run of the same recipe stopped.
+
+    progress    as for `capture`: lines on stderr, False for silence, or a function that receives `Progress` values
+    open_model  how a model of the recipe is opened: for models that are built already
+
+    Raises `WorkbenchError` for a folder that holds another recipe's run, before anything is written.
+    """
+    sets, models = checked_sets(recipe), Models(recipe, open_model)
+    with disk_errors(out):
+        plan = begun(out, recipe, sets)
+        if plan is not None and is_finished(out):
+            return Finished(out, 0)
+        if plan is None:
+            plan = begin(out, recipe, sets, _plan(recipe, sets, models))
+        report = ProgressLines() if progress is True else progress or None
+        return Finished(out, _Run(out, recipe, sets, models, plan, Meter(0, report)).run())
+
+
+def checked_sets(recipe: Recipe) -> dict[str, PromptSet]:
+    """The recipe's prompt sets, after everything was checked that needs no model."""
+    for name in recipe.measured():
+        for metric in text_metrics(recipe, name):
+            if ":" in metric:
+                own_metric(metric)
+    return read_sets(recipe)
+
+
+def _plan(recipe: Recipe, sets: Mapping[str, PromptSet], models: Models) -> list[ModelPlan]:
+    return [plan_model(recipe, sets, models(i), source.source) for i, source in enumerate(recipe.models)]
+
+
+@dataclass
+class _Run:
+    """One process at work on a run."""
+
+    path: Path
+    recipe: Recipe
+    sets: Mapping[str, PromptSet]
+    models: Models
+    plan: Mapping[str, Any]
+    meter: Meter
+
+    def run(self) -> int:
+        """Everything that is left; returns how many units were run."""
+        from .tables import write_tables
+
+        units_run = sum(self._one_model(number) for number in range(len(self.recipe.models)))
+        self.meter.say("Making the tables")
+        write_tables(self.path, self.recipe, self.sets)
+        tidy(self.path)
+        return units_run
+
+    def _model(self, number: int) -> "MoEModel":
+        model = self.models(number)
+        dtype = str(model.dtype).removeprefix("torch.")
+        check_model(self.path, self.plan, number, model.anatomy.fingerprint, dtype)
+        return model
+
+    def _one_model(self, number: int) -> int:
+        arms = self._arms_on_disk(number)
+        if arms is None:
+            arms = self._make_arms(number)
+        planned = pieces(self.recipe, arms)
+        left = [u for u in units_of(self.recipe, number, planned) if not (self.path / u.path).is_file()]
+        if not left:
+            return 0
+        model = self._model(number)
+        lengths = token_counts(self.recipe, self.sets, model)
+        costs = [unit_cost(self.recipe, self.sets, lengths, unit) for unit in left]
+        later = (len(self.recipe.models) - number - 1) * planned_cost(self.recipe, self.sets, lengths)
+        stores = self._stores(number)
+        by_ranking = {r.name: stores[r.prompts] for r in self.recipe.rankings}
+        measuring = Measuring(self.path, self.recipe, model, self.sets, by_ranking, self.meter)
+        for i, unit in enumerate(left):
+            self.meter.total = self.meter.done + sum(costs[i:]) + later
+            measuring.measure(unit)
+        self.meter.total = self.meter.done + later
+        return len(left)
+
+    def _stores(self, number: int) -> Any:
+        return captured(self.path, self.recipe, number, self.sets, lambda: self._model(number), self.meter)
+
+    def _make_arms(self, number: int) -> tuple[Arm, ...]:
+        model = self._model(number)
+        lengths = token_counts(self.recipe, self.sets, model)
+        models_left = len(self.recipe.models) - number
+        self.meter.total = self.meter.done + models_left * planned_cost(self.recipe, self.sets, lengths)
+        ranked = rank(self.path, self.recipe, number, self._stores(number), self.meter)
+        arms = arms_of(self.recipe, model.anatomy, ranked)
+        write_unit(self.path, arms_path(number), pd.DataFrame(to_rows(arms)).astype(object))
+        return arms
+
+    def _arms_on_disk(self, number: int) -> tuple[Arm, ...] | None:
+        return read_arms(self.path, number) if (self.path / arms_path(number)).is_file() else None
+
+
+def arms_path(number: int) -> str:
+    """Where a model's arms lie in the run."""
+    return f"units/{number:02}-arms.parquet"
+
+
+def read_arms(run: Path, number: int) -> tuple[Arm, ...]:
+    """A model's arms, as they were made."""
+    return from_rows(read_unit(run / arms_path(number)).to_pylist())
