@@ -111,6 +111,7 @@ def make_request(
     shard_tokens: int,
     seed: int,
     text: bool,
+    backend: str = "native",
 ) -> Request:
     """Checks a capture and plans it. Raises `WorkbenchError` on anything that cannot be done as asked."""
     given = _given(prompts, responses)
@@ -148,7 +149,7 @@ def make_request(
         responses=answers,
         schedule=plan,
         seeds=seeds,
-        plan_json=_plan_json(model, prompts, options, encoded, plan, seeds),
+        plan_json=_plan_json(model, prompts, options, encoded, plan, seeds) | {"backend": backend},
         estimate=estimate(model.anatomy, tokens, options.keep, options.layers, pairs),
     )
 
@@ -181,6 +182,7 @@ def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable
     yield "prompt set", there.get("fingerprint"), asked["prompts"]["fingerprint"]
     yield "tokenisation", there.get("tokens"), asked["prompts"]["tokens"]
     yield "steering plan", begun.get("steering"), asked["steering"]
+    yield "backend", begun.get("backend", "native"), asked["backend"]
     for name in asked["options"]:
         yield name, begun.get("options", {}).get(name), asked["options"][name]
     for name in ("batches", "shards", "seeds"):

@@ -1,0 +1,98 @@
+"""NDIF, where nnsight runs models that are too large to load: what must be so before anything is sent, and errors as sentences."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from workbench import magnitude
+from workbench.errors import WorkbenchError
+
+
+def check_ndif(wrapped: Any, remote: bool | str) -> None:
+    """Raises `WorkbenchError` unless a trace of this nnsight model can be sent: a hub id, a key, a server, equal versions.
+
+    `remote` as nnsight has it: False and "local" send nothing; True or a host's URL do.
+    """
+    if not remote or remote == "local":
+        return
+    from nnsight.schema.config import CONFIG
+
+    host = remote if isinstance(remote, str) else CONFIG.API.HOST
+    if isinstance(wrapped.args[0] if wrapped.args else wrapped._module, nn.Module):
+        raise WorkbenchError(
+            "remote=True runs a checkpoint that NDIF serves, and this nnsight model was made from a model in this process; make "
+            "it from the hub's name, TransformersModel('owner/name'), or leave remote away."
+        )
+    if not CONFIG.API.APIKEY:
+        raise WorkbenchError(
+            f"remote=True needs a key for {host}, and there is none; set NDIF_API_KEY, or run `nnsight login` once."
+        )
+    _check_versions(host)
+
+
+def _check_versions(host: str) -> None:
+    """torch, transformers and nnsight must be the server's: modules have other names and forwards elsewhere."""
+    import httpx
+    from nnsight.ndif import CRITICAL_PACKAGES, EnvComparison, get_local_env
+
+    try:
+        answer = httpx.get(f"{host}/env", timeout=10.0).raise_for_status().json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise WorkbenchError(
+            f"NDIF could not be reached at {host} ({_line(error)}); check the network and `nnsight.status()`, or capture a model "
+            f"that is loaded here."
+        ) from error
+    compared = EnvComparison(get_local_env(), answer)
+    differing = [
+        f"{name} {versions['local']} here and {versions['remote']} there"
+        for name, versions in sorted(compared.critical_mismatches.items())
+        if name in CRITICAL_PACKAGES
+    ]
+    if differing:
+        raise WorkbenchError(
+            f"NDIF at {host} runs other versions ({', '.join(differing)}), so modules and their forwards may differ; install the "
+            f"server's versions here."
+        )
+
+
+@contextmanager
+def plainly(remote: bool | str) -> Iterator[None]:
+    """While open, what fails between here and the server, or on it, is one sentence. Local errors stay what they are."""
+    try:
+        yield
+    except WorkbenchError:
+        raise
+    except Exception as error:
+        if not remote or remote == "local" or not _is_remote(error):
+            raise
+        raise WorkbenchError(f"NDIF did not run the trace: {_line(error)}") from error
+
+
+def _is_remote(error: BaseException) -> bool:
+    """Of nnsight's remote backend, of the connection, or of the hub that names the checkpoint."""
+    roots = {c.__module__.split(".")[0] for c in type(error).__mro__}
+    return type(error).__name__ == "RemoteError" or bool(
+        roots & {"httpx", "httpcore", "websockets", "websocket", "huggingface_hub"}
+    )
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[-1] if lines else type(error).__name__).rstrip(".")
+
+
+@contextmanager
+def shipped(*modules: ModuleType) -> Iterator[None]:
+    """While open, functions of `modules` and `workbench.magnitude` are sent as source, for the server has no workbench."""
+    import cloudpickle
+
+    for module in (magnitude, *modules):
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in (magnitude, *modules):
+            cloudpickle.unregister_pickle_by_value(module)
