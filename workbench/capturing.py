@@ -113,7 +113,7 @@ def capture(
             shard_tokens=shard_tokens,
             seed=seed,
             text=text,
-            backend=backend if not remote else f"{backend} on NDIF",
+            backend=f"{backend} on NDIF" if remote and remote != "local" else backend,
         )
         path = Path(into)
         stack.enter_context(durable.disk_errors(path))
@@ -141,7 +141,7 @@ def _check_backend(model: "MoEModel", backend: str, remote: bool | str) -> None:
         from workbench.ndif import check_ndif
         from workbench.traced import check_traceable
 
-        check_traceable(model)
+        check_traceable(model, remote)
         check_ndif(model.nnsight, remote)
 
 

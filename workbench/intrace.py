@@ -33,6 +33,27 @@ def rows(tensor: Tensor) -> Tensor:
     return tensor.reshape(-1, tensor.shape[-1])
 
 
+def forward_numbers(
+    entries: Mapping[str, Any],
+    modules: Sequence[str],
+    places: Mapping[int, Place],
+    calls: Mapping[int, Any],
+    stream: Sequence[str],
+) -> dict[str, Any]:
+    """Everything of one forward: visits of each of `modules`, and unless one was missed, layers and residual stream.
+
+    places and calls are the MoE layers' (`calls` their experts modules); stream the decoder layers' paths, or none.
+    """
+    visits = {path: len(entries.get(path, ())) for path in modules}
+    if any(n != 1 for n in visits.values()):
+        return {"visits": visits}
+    layers = {n: layer_numbers(place, entries, calls[n]) for n, place in places.items()}
+    residual = {n: residual_numbers(n, path, places.get(n), entries) for n, path in enumerate(stream)}
+    if stream:
+        residual[-1] = residual_numbers(-1, stream[0], None, entries)
+    return {"visits": visits, "layers": layers, "residual": residual}
+
+
 def layer_numbers(place: Place, entries: Mapping[str, Any], experts: Any) -> dict[str, Any]:
     """One MoE layer: slots as the experts received them, and what `place` wants beside them.
 
@@ -106,10 +127,49 @@ def token_logprobs(logits: Tensor, ids: Tensor) -> Tensor:
     return logits[:, :-1].float().log_softmax(-1).gather(-1, ids[:, 1:, None].to(logits.device))[..., 0]
 
 
-def sampled(parameters: Sequence[tuple[str, Tensor]], most: int) -> dict[str, Tensor]:
-    """About `most` evenly spaced values of every parameter, in bf16, by name."""
-    found: dict[str, Tensor] = {}
-    for name, parameter in parameters:
+def survey_numbers(place: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[str, Any]:
+    """What one layer did, for `workbench.survey`: answers of its modules, and of those beside the block what bears on it.
+
+    place  paths by kind: router, experts, block, decoder, shared (several), gate, beside (the decoder's other children)
+    """
+    block = entries[place["block"]]
+    given = arguments(block[0])[0] if block else None
+    beside = {}
+    for name, path in place["beside"].items():
+        for entry in entries.get(path, ()):
+            came, out = (arguments(entry) or [None])[0], entry.output
+            if isinstance(came, Tensor) and isinstance(out, Tensor) and (same(out, given) or same(came, given)):
+                beside[name] = (came, out)
+    one = {
+        kind: [first(entry.output) for entry in entries.get(place[kind], ())]
+        for kind in ("block", "decoder", "experts", "gate")
+    }
+    return {
+        "router": [
+            tuple(x for x in entry.output if isinstance(x, Tensor)) for entry in entries.get(place["router"], ())
+        ],
+        "received": [(None, *arguments(entry)[1:3]) for entry in entries.get(place["experts"], ())],
+        "shared": {path: entries[path][0].output for path in place["shared"] if entries.get(path)},
+        "given": given,
+        "beside": beside,
+        **one,
+    }
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two tensors are equal, whatever they are."""
+    return isinstance(b, Tensor) and a.shape == b.shape and torch.equal(a, b)
+
+
+def held_numbers(module: Any, vectors: Sequence[str], most: int) -> dict[str, Any]:
+    """Of a model's weights: their dtype, about `most` evenly spaced values of each in bf16, and `vectors` as they are."""
+    values: dict[str, Tensor] = {}
+    for name, parameter in module.named_parameters():
         flat = parameter.detach().reshape(-1)
-        found[name] = flat[:: max(1, flat.numel() // most)].to(torch.bfloat16).cpu()
-    return found
+        values[name] = flat[:: max(1, flat.numel() // most)].to(torch.bfloat16).cpu()
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {
+        "dtype": str(module.dtype),
+        "values": values,
+        "vectors": {name: tensors[name].detach().cpu() for name in vectors if name in tensors},
+    }

@@ -1,4 +1,4 @@
-"""NDIF, where nnsight runs models that are too large to load: what must be so before anything is sent, and errors as sentences."""
+"""NDIF, where nnsight runs models that are too large to load: what must hold before anything is sent, errors as sentences."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,8 @@ from torch import nn
 
 from workbench import magnitude
 from workbench.errors import WorkbenchError
+
+_CONNECTIONS = {"httpx", "httpcore", "websockets", "websocket", "huggingface_hub"}
 
 
 def check_ndif(wrapped: Any, remote: bool | str) -> None:

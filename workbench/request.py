@@ -149,7 +149,7 @@ def make_request(
         responses=answers,
         schedule=plan,
         seeds=seeds,
-        plan_json=_plan_json(model, prompts, options, encoded, plan, seeds) | {"backend": backend},
+        plan_json=_plan_json(model, prompts, options, encoded, plan, seeds) | _where(backend),
         estimate=estimate(model.anatomy, tokens, options.keep, options.layers, pairs),
     )
 
@@ -291,6 +291,11 @@ def _plan_json(
         "batches": [list(batch) for batch in plan.batches],
         "shards": [list(shard) for shard in plan.shards],
     }
+
+
+def _where(backend: str) -> dict[str, Any]:
+    """How the forwards are run; on NDIF their device is the server's affair."""
+    return {"backend": backend} | ({"device": "NDIF"} if backend.endswith("NDIF") else {})
 
 
 def _versions() -> dict[str, str]:

@@ -26,6 +26,7 @@ class Runtime:
     facts        layer -> what its router is, and where the tensors that its rule needs are
     wrapped      whether the model lay in a TransformerLens bridge when it was looked at
     bridges      the bridges around it
+    far          whether the weights are on NDIF, and only the modules' names here
     """
 
     hf: Any
@@ -35,6 +36,7 @@ class Runtime:
     multipliers: dict[int, float | None]
     facts: dict[int, RouterFacts]
     wrapped: bool = False
+    far: bool = False
     bridges: "weakref.WeakSet[Any]" = field(default_factory=lambda: weakref.WeakSet())
     uid: int = field(default_factory=lambda: next(_NUMBERS))
     hooks: HookPoints = field(init=False)

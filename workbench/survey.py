@@ -51,7 +51,7 @@ def probe_ids(hf: Any) -> Tensor:
     embedding = hf.get_input_embeddings().weight
     ids = torch.randint(0, embedding.shape[0], PROBE_SHAPE, generator=torch.Generator().manual_seed(0))
     ids[1, -8:] = ids[0, :8]  # tokens in two contexts: a hash router is told by them
-    return ids.to(embedding.device)
+    return ids if embedding.is_meta else ids.to(embedding.device)
 
 
 @torch.no_grad()
@@ -64,6 +64,11 @@ def survey(hf: Any, layout: Layout) -> Survey:
             decoder = layout.layers[layer] if layout.layers else None
             _watch(stack, decoder, block, seen[layer])
         hf(ids, use_cache=False)
+    return described(hf, layout, seen, ids)
+
+
+def described(hf: Any, layout: Layout, seen: dict[int, Seen], ids: Tensor) -> Survey:
+    """The description of each layer from what it did in a forward over `ids`."""
     layers, before = list[LayerAnatomy](), dict[int, nn.Module]()
     multipliers, facts = dict[int, float | None](), dict[int, RouterFacts]()
     for number in range(layout.n_layers):

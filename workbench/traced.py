@@ -17,7 +17,7 @@ from workbench import intrace
 from workbench.batches import padded
 from workbench.errors import WorkbenchError
 from workbench.harvest import Chunk, Harvest, prompt_step
-from workbench.intrace import layer_numbers, residual_numbers, token_logprobs
+from workbench.intrace import forward_numbers, token_logprobs
 from workbench.magnitude import Magnitude
 from workbench.ndif import plainly, shipped
 from workbench.record import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' sum, as `workbench.check` has it
 
 
-def check_traceable(model: "MoEModel") -> None:
+def check_traceable(model: "MoEModel", remote: bool | str = False) -> None:
     """Raises `WorkbenchError` where a trace could not see what a native capture sees."""
     name, runtime = model.anatomy.model, model.runtime
     if model.nnsight is None:
@@ -50,6 +50,8 @@ def check_traceable(model: "MoEModel") -> None:
         raise WorkbenchError(
             f"A plan steers {name} by hooks of ours, which a trace does not carry; capture it without backend='nnsight'."
         )
+    if runtime.far and not remote:
+        raise WorkbenchError(f"The weights of {name} are on NDIF, not here; capture it with remote=True.")
 
 
 @dataclass
@@ -130,41 +132,34 @@ class TracedRunner:
 
     def _answers(self, rows: Sequence[Sequence[int]], decoding: Decoding) -> list[list[int]]:
         ids, mask = (torch.from_numpy(x) for x in padded(rows, self.pad, left=True))
-        wrapped, stop = self.model.nnsight, sorted(decoding.stop)
-        how: dict[str, Any] = {
-            "max_new_tokens": decoding.tokens,
-            "do_sample": False,
-            "num_beams": 1,
-            "pad_token_id": self.pad,
-        }
-        how["eos_token_id"] = stop or None
-        with plainly(self.remote), torch.no_grad():
-            with wrapped.generate(input_ids=ids, attention_mask=mask, remote=self.remote, **how) as tracer:
-                made = tracer.result.save()
+        from nnsight import save
+
+        wrapped = self.model.nnsight
+        how: dict[str, Any] = {"max_new_tokens": decoding.tokens, "do_sample": False, "num_beams": 1}
+        how |= {"attention_mask": mask, "pad_token_id": self.pad, "eos_token_id": sorted(decoding.stop) or None}
+        with (
+            plainly(self.remote),
+            torch.no_grad(),
+            wrapped.generate(input_ids=ids, remote=self.remote, **how) as tracer,
+        ):
+            made = save(tracer.result)
         return [_until(row[ids.shape[1] :].tolist(), decoding) for row in made]
 
     def _trace(self, ids: Tensor, mask: Tensor, logprobs: bool) -> dict[str, Any]:
-        """The numbers of one forward: {"layers", "stream", "logprobs"}."""
+        """The numbers of one forward: {"visits", "layers", "residual", "logprobs"}."""
+        from nnsight import save
+
+        # a trace sends away the names that its body reads: plain values, and modules by their paths
         wrapped, modules, places, calls, stream = self.model.nnsight, self.modules, self.places, self.calls, self.stream
-        options: dict[str, Any] = {"attention_mask": mask, "use_cache": False}
-        with plainly(self.remote), shipped(intrace), torch.no_grad():
-            with wrapped.trace(input_ids=ids, remote=self.remote, **options) as tracer:
-                seen = tracer.cache(modules=modules, device=None, include_inputs=True)
-                logits = wrapped.output.logits  # the forward's end: by now the cache is full
-                entries = seen._cache.entries
-                numbers = {}
-                numbers["visits"] = {path: len(entries.get(path, ())) for path in modules}
-                if all(n == 1 for n in numbers["visits"].values()):
-                    numbers["layers"] = {n: layer_numbers(place, entries, calls[n]) for n, place in places.items()}
-                    numbers["stream"] = {
-                        n: residual_numbers(n, path, places.get(n), entries) for n, path in enumerate(stream)
-                    }
-                    if stream:
-                        numbers["stream"][-1] = residual_numbers(-1, stream[0], None, entries)
-                    if logprobs:
-                        numbers["logprobs"] = token_logprobs(logits, ids)
-                numbers = numbers.save()
-                entries.clear()  # what is saved comes back; the hidden states stay where they are
+        options: dict[str, Any] = {"attention_mask": mask, "use_cache": False, "remote": self.remote}
+        with plainly(self.remote), shipped(intrace), torch.no_grad(), wrapped.trace(input_ids=ids, **options) as tracer:
+            seen = tracer.cache(modules=modules, device=None, include_inputs=True)
+            logits = wrapped.output.logits  # the forward's end: by now the cache is full
+            entries = seen._cache.entries
+            numbers = save(forward_numbers(entries, modules, places, calls, stream))
+            if logprobs:
+                numbers["logprobs"] = token_logprobs(logits, ids)
+            entries.clear()  # what is saved comes back: the hidden states stay where they are
         return numbers
 
     def _record(self, found: dict[str, Any]) -> ForwardRecord:
@@ -176,7 +171,7 @@ class TracedRunner:
                 f"it there; capture natively, or a model without that kernel."
             )
         layers = {n: self._layer(n, numbers) for n, numbers in found["layers"].items()}
-        residual = {n: ResidualRecord(**numbers) for n, numbers in sorted(found["stream"].items())}
+        residual = {n: ResidualRecord(**numbers) for n, numbers in sorted(found["residual"].items())}
         return ForwardRecord(layers, residual)
 
     def _layer(self, layer: int, found: dict[str, Any]) -> LayerRecord:
@@ -186,13 +181,13 @@ class TracedRunner:
                 f"Layer {layer}: expert outputs called again in the trace do not add up to what the experts said (off by "
                 f"{found['off']:.2g} of its norm), so sizes would be wrong; capture with keep without norms and outputs."
             )
-        size = found.get("size") or (None, None, None)
+        l2, largest, channel = found.get("size") or (None, None, None)
         vectors = None if found.get("vectors") is None else OutputRows(*found["vectors"])
         shared = tuple(
             SharedRecord(s["weight"], None if s["size"] is None else Magnitude(*s["size"]), s["vectors"])
             for s in found["shared"]
         )
-        return LayerRecord(found["index"], found["weight"], found.get("logits"), *size, vectors, shared)
+        return LayerRecord(found["index"], found["weight"], found.get("logits"), l2, largest, channel, vectors, shared)
 
 
 def _paths(place: dict[str, Any]) -> list[str]:
