@@ -36,28 +36,33 @@ def check_ndif(wrapped: Any, remote: bool | str) -> None:
 
 
 def _check_versions(host: str) -> None:
-    """torch, transformers and nnsight must be the server's: modules have other names and forwards elsewhere."""
+    """Transformers and nnsight must be the server's, and torch up to the patch: modules have other names and forwards elsewhere."""
     import httpx
-    from nnsight.ndif import CRITICAL_PACKAGES, EnvComparison, get_local_env
+    from nnsight.ndif import CRITICAL_PACKAGES, get_local_env
 
     try:
-        answer = httpx.get(f"{host}/env", timeout=10.0).raise_for_status().json()
-    except (httpx.HTTPError, ValueError) as error:
+        there = httpx.get(f"{host}/env", timeout=10.0).raise_for_status().json()["packages"]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise WorkbenchError(
             f"NDIF could not be reached at {host} ({_line(error)}); check the network and `nnsight.status()`, or capture a model "
             f"that is loaded here."
         ) from error
-    compared = EnvComparison(get_local_env(), answer)
+    here = get_local_env()["packages"]
     differing = [
-        f"{name} {versions['local']} here and {versions['remote']} there"
-        for name, versions in sorted(compared.critical_mismatches.items())
-        if name in CRITICAL_PACKAGES
+        f"{name} {here.get(name)} here and {there[name]} there"
+        for name in sorted(CRITICAL_PACKAGES & set(there))
+        if _release(name, str(here.get(name))) != _release(name, str(there[name]))
     ]
     if differing:
         raise WorkbenchError(
             f"NDIF at {host} runs other versions ({', '.join(differing)}), so modules and their forwards may differ; install the "
             f"server's versions here."
         )
+
+
+def _release(name: str, version: str) -> list[str]:
+    """What of a version matters: not the build (2.13.0+cpu), and of torch not the patch."""
+    return version.split("+")[0].split(".")[: 2 if name == "torch" else None]
 
 
 @contextmanager
