@@ -17,8 +17,10 @@ from workbench.errors import WorkbenchError, listed
 from workbench.hub import hub_unreachable
 from workbench.interop import Opened, as_it_runs, is_wrapped, opened, unwrapped
 from workbench.layout import find_layout
+from workbench.placement import named_values
 from workbench.plain import PlainModel
 from workbench.runtime import Runtime
+from workbench.suitable import check_suitable
 from workbench.survey import Survey, survey
 from workbench.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
@@ -91,6 +93,8 @@ def load(
              routes; it can be captured (`capture(..., backend="nnsight", remote=True)`), not steered
     hub      goes to `from_pretrained`: revision, device_map, experts_implementation, trust_remote_code, ...
 
+    The model is put into eval mode.
+
     Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
     """
     if remote:
@@ -153,6 +157,11 @@ def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str
             hf = tiny_model(name.removeprefix("tiny/"), dtype=torch.float32 if dtype == "auto" else _dtype(dtype))
             return _moved(hf, device), tokenizer or tiny_tokenizer(), name
         return (*_from_pretrained(name, tokenizer, device, dtype, hub), name)
+    if isinstance(source, torch.nn.Module) and hasattr(source, "config") and not hasattr(source, "generate"):
+        raise WorkbenchError(
+            f"A {type(source).__name__} predicts no next token, so there is nothing to steer or to check it by; load its "
+            f"ForCausalLM class."
+        )
     if not hasattr(source, "config") or not callable(getattr(source, "generate", None)):
         raise WorkbenchError(
             f"load takes 'demo', a folder, a Hugging Face id or a model of transformers, TransformerLens or nnsight, "
@@ -163,7 +172,12 @@ def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str
             "A model already built keeps its device, dtype and options; pass nothing but the tokenizer."
         )
     if isinstance(tokenizer, str):
-        tokenizer = _tokenizer(tokenizer, {})
+        tokenizer = _tokenizer(tokenizer, {"local_files_only": True} if hub_unreachable(tokenizer, {}) else {})
+    if tokenizer is not None and not hasattr(tokenizer, "all_special_ids"):
+        raise WorkbenchError(
+            f"load(..., tokenizer) takes a tokenizer of transformers, or the name or folder of one, not a "
+            f"{type(tokenizer).__name__}."
+        )
     return source, tokenizer, getattr(source.config, "name_or_path", "") or type(source).__name__
 
 
@@ -197,7 +211,7 @@ def _tokenizer(source: str, hub: dict[str, Any]) -> Any:
         return AutoTokenizer.from_pretrained(source, **passed)
     except (OSError, ValueError, KeyError) as error:
         raise WorkbenchError(
-            f"No tokenizer could be read from '{source}' ({error}); pass one as load(..., tokenizer)."
+            f"No tokenizer could be read from '{source}' ({_first_line(error).rstrip('.')}); pass one as load(..., tokenizer)."
         ) from error
 
 
@@ -220,7 +234,7 @@ def _dtype(dtype: Any) -> Any:
     if not isinstance(dtype, str) or dtype == "auto":
         return dtype
     found = getattr(torch, dtype, None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+    if found not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
         raise WorkbenchError(f"'{dtype}' is no torch dtype of weights; use auto, float32, bfloat16 or float16.")
     return found
 
@@ -232,6 +246,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _runtime(hf: Any, name: str, revision: str | None, adapter: MoEAdapter | None) -> Runtime:
+    check_suitable(hf)
     with unwrapped(hf) as wrapper:
         layout = find_layout(hf, adapter)
         found = survey(hf, layout)
@@ -259,17 +274,15 @@ def _anatomy(hf: Any, name: str, revision: str | None, found: Survey, weights: s
 def weights_fingerprint(hf: Any, far: Mapping[str, Tensor] | None = None) -> str:
     """16 hex digits of about 4,096 evenly spaced values of every parameter, rounded to bf16: the dtype does not matter.
 
-    Parameters that are not in memory (offloaded to disk) count by name and shape only; `far` has the values of a model whose
-    weights are elsewhere.
+    Parameters that accelerate keeps on disk are read there; `far` has the values of a model whose weights are on NDIF.
     """
     digest = hashlib.sha256()
     with unwrapped(hf):
-        parameters = sorted(hf.named_parameters())
-    for name, parameter in parameters:
-        digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        values = far.get(name) if far is not None else None if parameter.is_meta else _sampled(parameter)
-        if values is not None:
-            digest.update(values.contiguous().view(torch.int16).numpy().tobytes())
+        shapes = {name: tuple(parameter.shape) for name, parameter in hf.named_parameters()}
+        values = far if far is not None else {name: _sampled(x) for name, x in named_values(hf)}
+    for name in sorted(shapes):
+        digest.update(f"{name}{shapes[name]}".encode())
+        digest.update(values[name].contiguous().view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -36,7 +36,7 @@ def check_ndif(wrapped: Any, remote: bool | str) -> None:
 
 
 def _check_versions(host: str) -> None:
-    """Transformers and nnsight must be the server's, and torch up to the patch: modules have other names and forwards elsewhere."""
+    """Transformers and nnsight must be the server's, and torch up to the patch: names and forwards of modules differ else."""
     import httpx
     from nnsight.ndif import CRITICAL_PACKAGES, get_local_env
 

@@ -114,6 +114,10 @@ def make_request(
     backend: str = "native",
 ) -> Request:
     """Checks a capture and plans it. Raises `WorkbenchError` on anything that cannot be done as asked."""
+    if model.tokenizer is None:
+        raise WorkbenchError(
+            f"Prompts are text, and {model.anatomy.model} was loaded without a tokenizer; load(..., tokenizer)."
+        )
     given = _given(prompts, responses)
     refs = None if experts is None else sorted({as_ref(expert) for expert in experts})
     options = Options(
@@ -132,6 +136,7 @@ def make_request(
     _check_where(model.anatomy, options, refs)
     encoded = encode(model.tokenizer, prompts, model.image_token)
     answers = None if given is None else encode_responses(model.tokenizer, given)
+    _check_vocabulary(model, encoded, answers)
     lengths = [
         len(prompt.ids) + (len(answers[prompt.id][sample]) if answers is not None else 0)
         for prompt in encoded
@@ -239,6 +244,18 @@ def _check_where(anatomy: "Anatomy", options: Options, refs: Sequence[ExpertRef]
         anatomy.check_ref(ref)
     if refs is not None and "outputs" not in options.keep:
         raise WorkbenchError("capture(experts=...) chooses output vectors; add 'outputs' to keep.")
+
+
+def _check_vocabulary(model: "MoEModel", encoded: Sequence[Encoded], answers: Mapping[str, Any] | None) -> None:
+    """Every id must have an embedding; the tokenizer of another model may give more."""
+    rows = model.hf.get_input_embeddings().weight.shape[0]
+    for prompt in encoded:
+        ids = [*prompt.ids, *(i for answer in (answers or {}).get(prompt.id, ()) for i in answer)]
+        if ids and max(ids) >= rows:
+            raise WorkbenchError(
+                f"The prompt '{prompt.id}' has the token id {max(ids)}, and {model.anatomy.model} has embeddings 0-{rows - 1}: "
+                f"the tokenizer is another model's; load(..., tokenizer) with its own."
+            )
 
 
 def _check_context(anatomy: "Anatomy", prompts: PromptSet, lengths: Sequence[int], options: Options) -> None:

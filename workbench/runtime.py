@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from workbench.active import HookPoints
 from workbench.anatomy import Anatomy, RoutingRule
 from workbench.layout import Layout
+from workbench.placement import value
 from workbench.routerfacts import RouterFacts
 
 _NUMBERS = itertools.count(1)
@@ -71,7 +72,7 @@ class Runtime:
 
 
 def _read(place: tuple[nn.Module, str] | None) -> Tensor | None:
-    return None if place is None else getattr(*place).detach().reshape(-1)
+    return None if place is None else value(*place).detach().reshape(-1)
 
 
 def runtime_of(uid: int) -> Runtime:
