@@ -272,7 +272,9 @@ def _anatomy(hf: Any, name: str, revision: str | None, found: Survey, weights: s
 
 @torch.no_grad()
 def weights_fingerprint(hf: Any, far: Mapping[str, Tensor] | None = None) -> str:
-    """16 hex digits of about 4,096 evenly spaced values of every parameter, rounded to bf16: the dtype does not matter.
+    """16 hex digits of about 4,096 evenly spaced values of every parameter, rounded to bf16: float32 or bfloat16 does not matter.
+
+    Weights that went through float16 are rounded twice: a model loaded in it is another one to plans and scores.
 
     Parameters that accelerate keeps on disk are read there; `far` has the values of a model whose weights are on NDIF.
     """
