@@ -28,6 +28,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from workbench.placement import brought
+
 Routed = tuple[Tensor, Tensor, Tensor]
 
 
@@ -196,5 +198,6 @@ class AdaptedExperts(nn.Module):
 def rerun(adapter: MoEAdapter, block: nn.Module, router: nn.Module, experts: nn.Module, hidden: Tensor) -> Tensor:
     """What the block should output for `hidden` [..., hidden], computed through the adapter, in the shape of `hidden`."""
     rows = hidden.reshape(-1, hidden.shape[-1])
-    _, weights, index = router(rows)
-    return adapter.combine(block, rows, experts(rows, index, weights)).reshape(hidden.shape)
+    with brought(block):
+        _, weights, index = router(rows)
+        return adapter.combine(block, rows, experts(rows, index, weights)).reshape(hidden.shape)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ from workbench.writing import describe, finish, write_table
 if TYPE_CHECKING:
     from workbench.model import MoEModel
     from workbench.plan import Plan
+    from workbench.traced import TracedRunner
 
 BATCH_TOKENS = 4096
 
@@ -57,8 +58,8 @@ def capture(
     seed: int = 0,
     plan: "Plan | None" = None,
     resume: bool = True,
-    backend: str = "native",
-    remote: bool = False,
+    backend: Literal["native", "nnsight"] = "native",
+    remote: bool | str = False,
     text: bool = True,
     shard_tokens: int = SHARD_TOKENS,
     shard: tuple[int, int] | None = None,
@@ -76,6 +77,8 @@ def capture(
     layers       limit logits and outputs to these layers; experts: limit outputs to these experts
     batch_tokens tokens that go through the model together, padding and generation included (padding is never stored)
     plan         steer while capturing: the store says so everywhere
+    backend      "nnsight": every forward is a trace of the nnsight model that was loaded; see `workbench.traced`. Greedy, no plan
+    remote       with backend "nnsight": True runs the traces on NDIF (see `load(..., remote=True)` for models too large to load)
     resume       go on with a store that was begun with the same request (a complete one is returned as it is); False
                  refuses any store that is there
     text         False keeps the words out of the store: no prompt text, no token ids, no token strings, and no label whose
@@ -92,11 +95,10 @@ def capture(
     shard. Raises `WorkbenchError` on bad input, before anything is written, and on a full disk, after which the same call
     goes on.
     """
-    if backend != "native" or remote:
-        raise WorkbenchError(f"capture(backend='{backend}', remote={remote}) is not possible; use backend='native'.")
     with ExitStack() as stack:
         if plan is not None:
             stack.enter_context(steered(model, plan))
+        _check_backend(model, backend, remote)
         request = make_request(
             model,
             read_prompts(prompts),
@@ -111,24 +113,49 @@ def capture(
             shard_tokens=shard_tokens,
             seed=seed,
             text=text,
+            backend=f"{backend} on NDIF" if remote and remote != "local" else backend,
         )
         path = Path(into)
         stack.enter_context(durable.disk_errors(path))
         if _begin(path, request, resume=resume):
             report = ProgressLines() if progress is True else progress or None
-            refs = request.options.experts
-            recorder = stack.enter_context(
-                recording(
-                    model,
-                    frozenset(request.options.keep),
-                    request.options.layers,
-                    None if refs is None else expert_numbers(map(ExpertRef.parse, refs)),
-                )
-            )
-            stack.enter_context(torch.no_grad())
             meter = Meter(0, report)
-            _Capture(path, request, Runner(model, recorder, meter.forwarded), meter).run(*(shard or _rank()))
+            if backend == "nnsight":
+                runner = _traced(model, request, remote, meter)
+            else:
+                recorder = stack.enter_context(recording(model, *_wanted(request)))
+                runner = Runner(model, recorder, meter.forwarded)
+            stack.enter_context(torch.no_grad())
+            _Capture(path, request, runner, meter).run(*(shard or _rank()))
     return open_store(path)
+
+
+def _check_backend(model: "MoEModel", backend: str, remote: bool | str) -> None:
+    """Raises `WorkbenchError` for a way of running that there is not, or that this model cannot go."""
+    if backend not in ("native", "nnsight") or (remote and backend == "native"):
+        raise WorkbenchError(
+            f"capture(backend='{backend}', remote={remote}) is not possible; backend is 'native', or 'nnsight' with or without "
+            f"remote=True."
+        )
+    if backend == "nnsight":
+        from workbench.ndif import check_ndif
+        from workbench.traced import check_traceable
+
+        check_traceable(model, remote)
+        check_ndif(model.nnsight, remote)
+
+
+def _wanted(request: Request) -> tuple[frozenset[str], tuple[int, ...] | None, list[tuple[int, int]] | None]:
+    """keep, layers and experts, as `recording` takes them."""
+    options = request.options
+    refs = None if options.experts is None else expert_numbers(map(ExpertRef.parse, options.experts))
+    return frozenset(options.keep), options.layers, refs
+
+
+def _traced(model: "MoEModel", request: Request, remote: bool | str, meter: Meter) -> "TracedRunner":
+    from workbench.traced import TracedRunner
+
+    return TracedRunner(model, *_wanted(request), remote, meter.forwarded)
 
 
 def _rank() -> tuple[int, int]:
@@ -160,7 +187,7 @@ class _Capture:
 
     path: Path
     request: Request
-    runner: Runner
+    runner: "Runner | TracedRunner"
     meter: Meter
 
     def run(self, rank: int, world: int) -> None:

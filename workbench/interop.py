@@ -28,8 +28,8 @@ class Opened(NamedTuple):
     nnsight: Any = None
 
 
-def opened(source: Any) -> Opened:
-    """What lies in a bridge or an nnsight model; anything else as it is.
+def opened(source: Any, *, far: bool = False) -> Opened:
+    """What lies in a bridge or an nnsight model; anything else as it is. `far`: its weights need not be here.
 
     Raises `WorkbenchError` for a bridge without a model of its own (vLLM, Inspect), a bridge whose weights were processed,
     and an nnsight model whose weights are not loaded.
@@ -37,7 +37,7 @@ def opened(source: Any) -> Opened:
     if _is(source, "transformer_lens", "TransformerBridge"):
         return Opened(_bridged(source), source.tokenizer, bridge=source)
     if _is(source, "nnsight", "Envoy"):
-        return Opened(_traced(source), getattr(source, "tokenizer", None), nnsight=source)
+        return Opened(source._module if far else _traced(source), getattr(source, "tokenizer", None), nnsight=source)
     return Opened(source, None)
 
 
@@ -60,7 +60,8 @@ def _traced(model: Any) -> Any:
     hf = model._module
     if any(p.is_meta for p in hf.parameters()) and not hasattr(hf, "hf_device_map"):
         raise WorkbenchError(
-            "This nnsight model has no weights yet, and what its experts do is read off a forward; make it with dispatch=True."
+            "This nnsight model has no weights yet, and what its experts do is read off a forward; make it with dispatch=True, "
+            "or load(..., remote=True) when NDIF serves it."
         )
     return hf
 
@@ -126,11 +127,17 @@ def _innermost(wrapper: nn.Module) -> nn.Module:
     return _innermost(inside) if _wraps(inside) else inside
 
 
-def refuse_new_bridge(runtime: "Runtime") -> None:
-    """Raises `WorkbenchError` when the model was put into a bridge after `load`: what we hook would be only a part of it."""
+def check_here(runtime: "Runtime") -> None:
+    """Raises `WorkbenchError` when what we would hook is not what runs: put into a bridge after `load`, or on NDIF."""
+    name = runtime.anatomy.model
+    if runtime.far:
+        raise WorkbenchError(
+            f"The weights of {name} are on NDIF, not here; capture(..., backend='nnsight', remote=True) works, and "
+            f"steering needs them here."
+        )
     if not runtime.wrapped and is_wrapped(runtime.hf):
         raise WorkbenchError(
-            f"{runtime.anatomy.model} was put into a TransformerBridge after it was loaded; use load(bridge) from then on."
+            f"{name} was put into a TransformerBridge after it was loaded; use load(bridge) from then on."
         )
 
 

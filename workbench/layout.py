@@ -58,6 +58,11 @@ def find_layout(hf: Any, adapter: MoEAdapter | None = None) -> Layout:
         adapter = adapter or ADAPTERS.get(kind)
     if adapter is not None:
         return _adapted_layout(hf, adapter)
+    if getattr(hf.config, "is_encoder_decoder", False):
+        raise WorkbenchError(
+            f"{type(hf).__name__} is an encoder-decoder, and stores, roles and generation here are those of decoder-only models; "
+            f"its own output_router_logits still works."
+        )
     return _declared_layout(hf)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,11 @@ from workbench.errors import WorkbenchError, listed
 from workbench.hub import hub_unreachable
 from workbench.interop import Opened, as_it_runs, is_wrapped, opened, unwrapped
 from workbench.layout import find_layout
+from workbench.placement import named_values
 from workbench.plain import PlainModel
 from workbench.runtime import Runtime
-from workbench.survey import survey
+from workbench.suitable import check_suitable
+from workbench.survey import Survey, survey
 from workbench.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
 # both sides weak: a runtime holds its model, so a strong value would keep every model ever loaded in memory
@@ -30,13 +33,15 @@ _SAMPLE = 4096  # values read of each tensor for the weights' fingerprint
 class MoEModel:
     """A transformers model (`.hf`, unchanged whenever nothing is active), its tokenizer and its `Anatomy`.
 
-    nnsight  the nnsight model that it was loaded from, if any
+    nnsight    the nnsight model that it was loaded from, if any
+    far_dtype  the dtype of the weights where they are on NDIF (`.hf` is then a skeleton without weights); else None
     """
 
     hf: Any
     tokenizer: Any
     runtime: Runtime
     nnsight: Any = None
+    far_dtype: torch.dtype | None = None
 
     @property
     def anatomy(self) -> Anatomy:
@@ -51,7 +56,7 @@ class MoEModel:
     @property
     def dtype(self) -> torch.dtype:
         """The floating type of the weights."""
-        return self.hf.dtype
+        return self.far_dtype or self.hf.dtype
 
     @property
     def image_token(self) -> int | None:
@@ -72,6 +77,7 @@ def load(
     dtype: str | torch.dtype = "auto",
     check: bool = True,
     adapter: MoEAdapter | None = None,
+    remote: bool | str = False,
     **hub: Any,
 ) -> MoEModel:
     """A model ready to capture and steer.
@@ -83,10 +89,16 @@ def load(
     check    also mute one expert per layer and see that the logits change (one small forward per MoE layer)
     adapter  how an MoE outside transformers' experts interface routes (`workbench.adapters`); with one, source may be any
              `nn.Module` from token ids to logits
+    remote   True: source is an nnsight model named by its hub id, and its weights stay on NDIF. One trace there tells how it
+             routes; it can be captured (`capture(..., backend="nnsight", remote=True)`), not steered
     hub      goes to `from_pretrained`: revision, device_map, experts_implementation, trust_remote_code, ...
+
+    The model is put into eval mode.
 
     Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
     """
+    if remote:
+        return _far(source, tokenizer, remote)
     around = opened(source)
     if adapter is not None and isinstance(around.hf, torch.nn.Module) and not hasattr(around.hf, "config"):
         around = around._replace(hf=PlainModel(around.hf))
@@ -102,6 +114,27 @@ def load(
     if check:
         check_by_intervening(model)
     return model
+
+
+def _far(source: Any, tokenizer: Any, remote: bool | str) -> MoEModel:
+    """A model on NDIF."""
+    from workbench.far import look
+    from workbench.ndif import check_ndif
+
+    around = opened(source, far=True)
+    if around.nnsight is None:
+        raise WorkbenchError(
+            f"load(..., remote=True) takes an nnsight model named by its hub id, TransformersModel('owner/name'), not "
+            f"{source if isinstance(source, str) else f'a {type(source).__name__}'!r}."
+        )
+    check_ndif(around.nnsight, remote)
+    hf = around.hf
+    layout = find_layout(hf)
+    found = look(around.nnsight, layout, remote)
+    name, revision = around.nnsight.repo_id, around.nnsight.revision
+    anatomy = _anatomy(hf, name, revision, found.survey, weights_fingerprint(hf, found.values))
+    runtime = Runtime(hf, layout, anatomy, found.survey.before, found.survey.multipliers, found.survey.facts, far=True)
+    return MoEModel(hf, tokenizer or around.tokenizer, runtime, around.nnsight, found.dtype)
 
 
 def _known_runtime(hf: Any, around: Opened) -> Runtime | None:
@@ -124,6 +157,11 @@ def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str
             hf = tiny_model(name.removeprefix("tiny/"), dtype=torch.float32 if dtype == "auto" else _dtype(dtype))
             return _moved(hf, device), tokenizer or tiny_tokenizer(), name
         return (*_from_pretrained(name, tokenizer, device, dtype, hub), name)
+    if isinstance(source, torch.nn.Module) and hasattr(source, "config") and not hasattr(source, "generate"):
+        raise WorkbenchError(
+            f"A {type(source).__name__} predicts no next token, so there is nothing to steer or to check it by; load its "
+            f"ForCausalLM class."
+        )
     if not hasattr(source, "config") or not callable(getattr(source, "generate", None)):
         raise WorkbenchError(
             f"load takes 'demo', a folder, a Hugging Face id or a model of transformers, TransformerLens or nnsight, "
@@ -134,7 +172,12 @@ def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str
             "A model already built keeps its device, dtype and options; pass nothing but the tokenizer."
         )
     if isinstance(tokenizer, str):
-        tokenizer = _tokenizer(tokenizer, {})
+        tokenizer = _tokenizer(tokenizer, {"local_files_only": True} if hub_unreachable(tokenizer, {}) else {})
+    if tokenizer is not None and not hasattr(tokenizer, "all_special_ids"):
+        raise WorkbenchError(
+            f"load(..., tokenizer) takes a tokenizer of transformers, or the name or folder of one, not a "
+            f"{type(tokenizer).__name__}."
+        )
     return source, tokenizer, getattr(source.config, "name_or_path", "") or type(source).__name__
 
 
@@ -168,7 +211,7 @@ def _tokenizer(source: str, hub: dict[str, Any]) -> Any:
         return AutoTokenizer.from_pretrained(source, **passed)
     except (OSError, ValueError, KeyError) as error:
         raise WorkbenchError(
-            f"No tokenizer could be read from '{source}' ({error}); pass one as load(..., tokenizer)."
+            f"No tokenizer could be read from '{source}' ({_first_line(error).rstrip('.')}); pass one as load(..., tokenizer)."
         ) from error
 
 
@@ -191,7 +234,7 @@ def _dtype(dtype: Any) -> Any:
     if not isinstance(dtype, str) or dtype == "auto":
         return dtype
     found = getattr(torch, dtype, None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+    if found not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
         raise WorkbenchError(f"'{dtype}' is no torch dtype of weights; use auto, float32, bfloat16 or float16.")
     return found
 
@@ -203,42 +246,48 @@ def _first_line(error: Exception) -> str:
 
 
 def _runtime(hf: Any, name: str, revision: str | None, adapter: MoEAdapter | None) -> Runtime:
+    check_suitable(hf)
     with unwrapped(hf) as wrapper:
         layout = find_layout(hf, adapter)
         found = survey(hf, layout)
     before = {layer: wrapper.get(norm, norm) for layer, norm in found.before.items()}
-    config = hf.config.get_text_config()
-    anatomy = Anatomy(
-        model=name,
-        family=config.model_type,
-        hidden_size=config.hidden_size,
-        vocab_size=config.vocab_size,
-        weights=weights_fingerprint(hf),
-        layers=found.layers,
-        revision=revision or getattr(hf.config, "_commit_hash", None),
-        context_length=getattr(config, "max_position_embeddings", None),
-    )
+    anatomy = _anatomy(hf, name, revision, found, weights_fingerprint(hf))
     layout = as_it_runs(layout, wrapper)
     return Runtime(hf, layout, anatomy, before, found.multipliers, found.facts, wrapped=bool(wrapper))
 
 
-@torch.no_grad()
-def weights_fingerprint(hf: Any) -> str:
-    """16 hex digits of about 4,096 evenly spaced values of every parameter, rounded to bf16: the dtype does not matter.
+def _anatomy(hf: Any, name: str, revision: str | None, found: Survey, weights: str) -> Anatomy:
+    config = hf.config.get_text_config()
+    return Anatomy(
+        model=name,
+        family=config.model_type,
+        hidden_size=config.hidden_size,
+        vocab_size=config.vocab_size,
+        weights=weights,
+        layers=found.layers,
+        revision=revision or getattr(hf.config, "_commit_hash", None),
+        context_length=getattr(config, "max_position_embeddings", None),
+    )
 
-    Parameters that are not in memory (offloaded to disk) count by name and shape only.
+
+@torch.no_grad()
+def weights_fingerprint(hf: Any, far: Mapping[str, Tensor] | None = None) -> str:
+    """16 hex digits of about 4,096 evenly spaced values of every parameter, rounded to bf16: float32 or bfloat16 does not matter.
+
+    Weights that went through float16 are rounded twice: a model loaded in it is another one to plans and scores.
+
+    Parameters that accelerate keeps on disk are read there; `far` has the values of a model whose weights are on NDIF.
     """
     digest = hashlib.sha256()
     with unwrapped(hf):
-        parameters = sorted(hf.named_parameters())
-    for name, parameter in parameters:
-        digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        if not parameter.is_meta:
-            digest.update(_sampled(parameter).numpy().tobytes())
+        shapes = {name: tuple(parameter.shape) for name, parameter in hf.named_parameters()}
+        values = far if far is not None else {name: _sampled(x) for name, x in named_values(hf)}
+    for name in sorted(shapes):
+        digest.update(f"{name}{shapes[name]}".encode())
+        digest.update(values[name].contiguous().view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
 def _sampled(parameter: Tensor) -> Tensor:
     flat = parameter.detach().reshape(-1)
-    step = max(1, flat.numel() // _SAMPLE)
-    return flat[::step].to(torch.bfloat16).view(torch.int16).cpu()
+    return flat[:: max(1, flat.numel() // _SAMPLE)].to(torch.bfloat16).cpu()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workbench.active import HookPoint, activate
 from workbench.errors import WorkbenchError
-from workbench.interop import outside_traces, refuse_new_bridge
+from workbench.interop import check_here, outside_traces
 from workbench.magnitude import Magnitude, magnitude, median_abs, routed_change
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def recording(
     unknown = set(keep) - KEEPS
     if unknown:
         raise WorkbenchError(f"keep knows {', '.join(sorted(KEEPS))}, not {', '.join(sorted(unknown))}.")
-    refuse_new_bridge(model.runtime)
+    check_here(model.runtime)
     runtime = model.runtime
     chosen = None if experts is None else frozenset(experts)
     limited = None if layers is None else frozenset(layers)

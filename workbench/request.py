@@ -111,8 +111,13 @@ def make_request(
     shard_tokens: int,
     seed: int,
     text: bool,
+    backend: str = "native",
 ) -> Request:
     """Checks a capture and plans it. Raises `WorkbenchError` on anything that cannot be done as asked."""
+    if model.tokenizer is None:
+        raise WorkbenchError(
+            f"Prompts are text, and {model.anatomy.model} was loaded without a tokenizer; load(..., tokenizer)."
+        )
     given = _given(prompts, responses)
     refs = None if experts is None else sorted({as_ref(expert) for expert in experts})
     options = Options(
@@ -131,6 +136,7 @@ def make_request(
     _check_where(model.anatomy, options, refs)
     encoded = encode(model.tokenizer, prompts, model.image_token)
     answers = None if given is None else encode_responses(model.tokenizer, given)
+    _check_vocabulary(model, encoded, answers)
     lengths = [
         len(prompt.ids) + (len(answers[prompt.id][sample]) if answers is not None else 0)
         for prompt in encoded
@@ -148,7 +154,7 @@ def make_request(
         responses=answers,
         schedule=plan,
         seeds=seeds,
-        plan_json=_plan_json(model, prompts, options, encoded, plan, seeds),
+        plan_json=_plan_json(model, prompts, options, encoded, plan, seeds) | _where(backend),
         estimate=estimate(model.anatomy, tokens, options.keep, options.layers, pairs),
     )
 
@@ -181,6 +187,7 @@ def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable
     yield "prompt set", there.get("fingerprint"), asked["prompts"]["fingerprint"]
     yield "tokenisation", there.get("tokens"), asked["prompts"]["tokens"]
     yield "steering plan", begun.get("steering"), asked["steering"]
+    yield "backend", begun.get("backend", "native"), asked["backend"]
     for name in asked["options"]:
         yield name, begun.get("options", {}).get(name), asked["options"][name]
     for name in ("batches", "shards", "seeds"):
@@ -239,6 +246,18 @@ def _check_where(anatomy: "Anatomy", options: Options, refs: Sequence[ExpertRef]
         raise WorkbenchError("capture(experts=...) chooses output vectors; add 'outputs' to keep.")
 
 
+def _check_vocabulary(model: "MoEModel", encoded: Sequence[Encoded], answers: Mapping[str, Any] | None) -> None:
+    """Every id must have an embedding; the tokenizer of another model may give more."""
+    rows = model.hf.get_input_embeddings().weight.shape[0]
+    for prompt in encoded:
+        ids = [*prompt.ids, *(i for answer in (answers or {}).get(prompt.id, ()) for i in answer)]
+        if ids and max(ids) >= rows:
+            raise WorkbenchError(
+                f"The prompt '{prompt.id}' has the token id {max(ids)}, and {model.anatomy.model} has embeddings 0-{rows - 1}: "
+                f"the tokenizer is another model's; load(..., tokenizer) with its own."
+            )
+
+
 def _check_context(anatomy: "Anatomy", prompts: PromptSet, lengths: Sequence[int], options: Options) -> None:
     limit = anatomy.context_length
     if limit is None:
@@ -289,6 +308,11 @@ def _plan_json(
         "batches": [list(batch) for batch in plan.batches],
         "shards": [list(shard) for shard in plan.shards],
     }
+
+
+def _where(backend: str) -> dict[str, Any]:
+    """How the forwards are run; on NDIF their device is the server's affair."""
+    return {"backend": backend} | ({"device": "NDIF"} if backend.endswith("NDIF") else {})
 
 
 def _versions() -> dict[str, str]:

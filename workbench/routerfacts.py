@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from workbench.anatomy import RoutingRule
 from workbench.errors import WorkbenchError
 from workbench.layout import MoEBlock, fused_weights
+from workbench.placement import forward_is_its_own, value
 from workbench.routing import Fit, Routing, fit_rule
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 3e-2}
@@ -91,7 +92,7 @@ def _are_probabilities(block: MoEBlock, logits: Tensor) -> bool:
     if not ((rows >= 0).all() and ((rows.sum(-1) - 1).abs() < 1e-2).all()):
         return False
     router = block.router
-    hooked = bool(router._forward_hooks) or "forward" in vars(router)
+    hooked = bool(router._forward_hooks) or not forward_is_its_own(router)
     if hooked or not type(router).__module__.startswith("transformers."):
         raise WorkbenchError(
             f"Layer {block.layer} ('{block.router_name}'): the router reports probabilities (rows sum to 1) in place of its "
@@ -109,13 +110,12 @@ def _fit(
     hf: Any, block: MoEBlock, logits: Tensor, routing: Routing, skip: bool
 ) -> tuple[dict[str, tuple[nn.Module, str]], Fit]:
     found = _vectors(block, logits.shape[-1])
-    # meta tensors (weights on disk) have no values to fit with
-    tensors = {n: getattr(m, a).detach().reshape(-1) for n, (m, a) in found.items()}
+    tensors = {n: value(m, a).detach().reshape(-1) for n, (m, a) in found.items()}
     config = hf.config.get_text_config()
     fit = fit_rule(
         logits,
         routing,
-        {n: t for n, t in tensors.items() if not t.is_meta},
+        {n: t.to(logits.device) for n, t in tensors.items()},
         _groups(config, block.router),
         _TOLERANCE.get(routing.weights.dtype, 3e-2),
         skip=skip,
@@ -135,7 +135,7 @@ def _vectors(block: MoEBlock, n_classes: int) -> dict[str, tuple[nn.Module, str]
         for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
             if tensor.numel() != n_classes or not tensor.is_floating_point() or name in ("bias", "weight"):
                 continue
-            if "bias" in name or (not tensor.is_meta and bool((tensor != tensor.reshape(-1)[0]).any())):
+            if "bias" in name or bool(((held := value(module, name)) != held.reshape(-1)[0]).any()):
                 found.setdefault(name, (module, name))
     return dict(sorted(found.items(), key=lambda item: "correction" not in item[0]))
 

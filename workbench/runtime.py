@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from workbench.active import HookPoints
 from workbench.anatomy import Anatomy, RoutingRule
 from workbench.layout import Layout
+from workbench.placement import value
 from workbench.routerfacts import RouterFacts
 
 _NUMBERS = itertools.count(1)
@@ -26,6 +27,7 @@ class Runtime:
     facts        layer -> what its router is, and where the tensors that its rule needs are
     wrapped      whether the model lay in a TransformerLens bridge when it was looked at
     bridges      the bridges around it
+    far          whether the weights are on NDIF, and only the modules' names here
     """
 
     hf: Any
@@ -35,6 +37,7 @@ class Runtime:
     multipliers: dict[int, float | None]
     facts: dict[int, RouterFacts]
     wrapped: bool = False
+    far: bool = False
     bridges: "weakref.WeakSet[Any]" = field(default_factory=lambda: weakref.WeakSet())
     uid: int = field(default_factory=lambda: next(_NUMBERS))
     hooks: HookPoints = field(init=False)
@@ -69,7 +72,7 @@ class Runtime:
 
 
 def _read(place: tuple[nn.Module, str] | None) -> Tensor | None:
-    return None if place is None else getattr(*place).detach().reshape(-1)
+    return None if place is None else value(*place).detach().reshape(-1)
 
 
 def runtime_of(uid: int) -> Runtime:

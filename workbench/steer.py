@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from workbench.active import HookPoint, activate, active
 from workbench.compiled import CompiledPlan, compile_plan
 from workbench.dose import Dose
-from workbench.interop import outside_traces, refuse_new_bridge
+from workbench.interop import check_here, outside_traces
 from workbench.plan import Plan
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Itera
 
     Raises `WorkbenchError` when the plan is impossible on this model; it is never trimmed.
     """
-    refuse_new_bridge(model.runtime)
+    check_here(model.runtime)
     now = active(model.runtime.uid)
     joined = ((now.plan if now else None) or Plan()) | plan
     if not joined:

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from workbench.adapters import rerun
 from workbench.anatomy import LayerAnatomy
 from workbench.errors import WorkbenchError
+from workbench.intrace import first
 from workbench.layout import Layout, MoEBlock
+from workbench.placement import brought
 from workbench.residual import norm_before, residual_reason, routed_multiplier
 from workbench.routerfacts import RouterFacts, router_facts
+from workbench.suitable import check_head
 
 PROBE_SHAPE = (2, 24)  # sequences x tokens of the survey's forward
 
@@ -26,7 +29,7 @@ class Seen:
     """What one MoE layer did in the survey's forward."""
 
     router: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    router_input: Any = None
+    router_call: tuple[Any, Any] = ((), {})
     received: list[tuple[Tensor, ...]] = field(default_factory=list[tuple[Tensor, ...]])
     routed: Tensor | None = None
     block: Tensor | None = None
@@ -51,7 +54,7 @@ def probe_ids(hf: Any) -> Tensor:
     embedding = hf.get_input_embeddings().weight
     ids = torch.randint(0, embedding.shape[0], PROBE_SHAPE, generator=torch.Generator().manual_seed(0))
     ids[1, -8:] = ids[0, :8]  # tokens in two contexts: a hash router is told by them
-    return ids.to(embedding.device)
+    return ids if embedding.is_meta else ids.to(embedding.device)
 
 
 @torch.no_grad()
@@ -63,7 +66,15 @@ def survey(hf: Any, layout: Layout) -> Survey:
         for layer, block in layout.blocks.items():
             decoder = layout.layers[layer] if layout.layers else None
             _watch(stack, decoder, block, seen[layer])
-        hf(ids, use_cache=False)
+        answer = _ran(hf, ids)
+    check_head(hf, getattr(answer, "logits", None), PROBE_SHAPE)
+    for layer, block in layout.blocks.items():
+        _check_offloaded(block, seen[layer])
+    return described(hf, layout, seen, ids)
+
+
+def described(hf: Any, layout: Layout, seen: dict[int, Seen], ids: Tensor) -> Survey:
+    """The description of each layer from what it did in a forward over `ids`."""
     layers, before = list[LayerAnatomy](), dict[int, nn.Module]()
     multipliers, facts = dict[int, float | None](), dict[int, RouterFacts]()
     for number in range(layout.n_layers):
@@ -84,7 +95,8 @@ def _watch(stack: ExitStack, decoder: nn.Module | None, block: MoEBlock, seen: S
     def hold(handle: Any) -> None:
         stack.callback(handle.remove)
 
-    def on_router(module: Any, args: Any, out: Any) -> None:
+    def on_router(module: Any, args: Any, kwargs: Any, out: Any) -> None:
+        seen.router_call = (args, kwargs)
         seen.router.append(tuple(out) if isinstance(out, tuple | list) else (out,))
 
     def on_received(module: Any, args: Any, kwargs: Any) -> None:
@@ -116,7 +128,7 @@ def _watch(stack: ExitStack, decoder: nn.Module | None, block: MoEBlock, seen: S
 
         return hook
 
-    hold(block.router.register_forward_hook(on_router))
+    hold(block.router.register_forward_hook(on_router, with_kwargs=True))
     hold(block.experts.register_forward_pre_hook(on_received, with_kwargs=True))
     hold(block.experts.register_forward_hook(on_routed))
     for name, shared in zip(block.shared_names, block.shared, strict=True):
@@ -132,6 +144,39 @@ def _watch(stack: ExitStack, decoder: nn.Module | None, block: MoEBlock, seen: S
     for name, child in decoder.named_children():
         if child is not block.block:
             hold(child.register_forward_hook(on_child(name)))
+
+
+def _ran(hf: Any, ids: Tensor) -> Any:
+    """The model's answer; what it raises by itself is one sentence."""
+    try:
+        return hf(ids, use_cache=False)
+    except WorkbenchError:
+        raise
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
+        away = any(p.is_meta for p in hf.parameters())
+        remedy = (
+            "it reads offloaded weights outside of their modules; load it whole"
+            if away
+            else "make its own forward work"
+        )
+        said = (str(error).strip() or "no message").splitlines()[0].rstrip(".")
+        raise WorkbenchError(
+            f"{type(hf).__name__} itself fails on {ids.numel()} random token ids ({type(error).__name__}: {said}); {remedy}."
+        ) from error
+
+
+def _check_offloaded(block: MoEBlock, seen: Seen) -> None:
+    """A router that reads an offloaded weight outside of its module computes with memory that holds anything, in silence."""
+    if not any(p.is_meta for p in block.router.parameters()) or not seen.router:
+        return
+    args, kwargs = seen.router_call
+    with brought(block.router):
+        again = first(block.router(*args, **kwargs))
+    if not torch.allclose(again.float(), seen.router[0][0].float(), rtol=1e-2, atol=1e-3):
+        raise WorkbenchError(
+            f"Layer {block.layer} ('{block.router_name}'): with its offloaded weights brought in, the router answers something "
+            f"else than in the model's forward, so that reads weights outside of their modules; load the model whole."
+        )
 
 
 def _check_adapter(block: MoEBlock) -> Any:
@@ -159,6 +204,11 @@ def _check_ran(block: MoEBlock, seen: Seen) -> None:
             f"{where}: the router ran {len(seen.router)} times and the experts {len(seen.received)} times in one forward, not "
             f"once each; a fused kernel or a wrapper bypasses them. Load the model without kernels (use_kernels=False; MXFP4: "
             f"quantization_config=Mxfp4Config(dequantize=True))."
+        )
+    if seen.routed is not None and not seen.routed.isfinite().all():
+        raise WorkbenchError(
+            f"{where}: the experts' output in {str(seen.routed.dtype).removeprefix('torch.')} is not finite on random tokens, so "
+            f"nothing can be measured; look at the weights, and load a model that overflows in float16 in bfloat16."
         )
     if seen.block is None or seen.routed is None:
         raise WorkbenchError(
