@@ -18,26 +18,32 @@ _TICK_SECONDS = 0.15
 
 
 def answers_panel(asked: list[Answering]) -> None:
-    """Draws the questions so far, the newest first; draws itself again several times a second while one is answered."""
-    active = any(a.is_active for a in asked)
-    st.fragment(_panel, run_every=_TICK_SECONDS if active else None)(asked, active)
-
-
-def _panel(asked: list[Answering], was_active: bool) -> None:
-    with sentences():
-        _exchanges(asked, was_active)
-
-
-def _exchanges(asked: list[Answering], was_active: bool) -> None:
+    """Draws the questions so far, the newest first; an answer that comes draws itself again several times a second."""
+    st.session_state.pop("token_clicked", None)
     for number, one in reversed(list(enumerate(asked))):
-        one.look()
-        with st.container(border=True):
+        if one.is_active:
+            st.fragment(_coming, run_every=_TICK_SECONDS)(number, one)
+        else:
             _exchange(number, one)
-    if was_active and not any(a.is_active for a in asked):
-        st.rerun()  # the whole page once more: the board may be coloured by this answer
+
+
+def _coming(number: int, one: Answering) -> None:
+    """An answer at work. The whole page is drawn once more when it is there, since the board may be coloured by it."""
+    with sentences():
+        one.look()
+        _exchange(number, one)
+        if not one.is_active or st.session_state.pop(
+            "token_clicked", False
+        ):  # the token's card is outside this fragment
+            st.rerun()
 
 
 def _exchange(number: int, one: Answering) -> None:
+    with st.container(border=True):
+        _both(number, one)
+
+
+def _both(number: int, one: Answering) -> None:
     top, action = st.columns([5, 1], vertical_alignment="center")
     shown = one.question[:_QUESTION_SHOWN] + (" \u2026" if len(one.question) > _QUESTION_SHOWN else "")
     top.text(visible(shown))
@@ -79,8 +85,6 @@ def _answer(number: int, one: Answering, side: Side, parted: set[int]) -> None:
     chips(row, f"answer-{number}-{side}", f"{side} answer", chosen, clicked)
     if not found and not one.is_active and not one.error:
         st.text("(no text)")
-    if st.session_state.pop("token_clicked", False):
-        st.rerun()  # the token's card is outside this fragment
 
 
 def _parted(one: list[StreamedToken], other: list[StreamedToken]) -> set[int]:

@@ -17,7 +17,7 @@ _REPORT, _PLAN = "report.html", "plan.json"
 
 def runs_panel(view: View) -> None:
     """Draws the list of runs and what can be done with one."""
-    st.subheader("Experiment runs", divider=True)
+    st.subheader("Experiment runs", divider="gray")
     runs = _inside(view)
     if not runs:
         st.text("No run in runs/ of this project yet; `workbench demo --out runs/demo` makes one.")

@@ -35,10 +35,9 @@ _EXCHANGES = """() => {
   });
 }"""
 _RUNNING = "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState"
-_AT = """([chart, x, y]) => {
-  const gd = document.querySelectorAll('.js-plotly-plot')[chart], box = gd.getBoundingClientRect();
-  const {xaxis, yaxis} = gd._fullLayout;
-  return [box.left + xaxis._offset + xaxis.c2p(x), box.top + yaxis._offset + yaxis.c2p(y)];
+_AT = """(canvas, [layer, expert]) => {
+  const box = canvas.getBoundingClientRect(), {left, top, w, h, layers} = canvas.dataset, row = JSON.parse(layers).indexOf(layer);
+  return [box.left + +left + (expert + 0.5) * w, box.top + +top + (row + 0.5) * h];
 }"""
 _CLEAN = str.maketrans({"\u2423": " ", "\u23ce": "\n", "\u21e5": "\t", "\u2205": ""})
 
@@ -89,7 +88,7 @@ class Desk:
     def open(self, path: str = "", **query: str) -> "Desk":
         """Goes to a page of the dashboard and waits until it stands still."""
         self.page.goto(f"{self.address}/{path}{'?' + urlencode(query) if query else ''}")
-        self.page.get_by_test_id("stMain").wait_for()
+        self.page.locator(".stMain").wait_for()  # its test id changes when a chat box is drawn
         return self.settle()
 
     def ask(self, question: str) -> None:
@@ -102,22 +101,20 @@ class Desk:
         self.page.mouse.click(*self.square(ref))
 
     def box_experts(self, first: str, last: str) -> None:
-        """Draws a box with the mouse, from a little outside one square to a little outside another."""
-        self.page.locator(".js-plotly-plot").first.hover()
-        self.page.locator("[data-title='Box Select']").first.click()
-        (left, top), (right, bottom) = self.square(first), self.square(last)
-        self.page.mouse.move(left - 9, top - 9)
+        """Draws a box with the mouse, from the middle of one square to the middle of another."""
+        start, end = self.square(first), self.square(last)
+        self.page.mouse.move(*start)
         self.page.mouse.down()
-        self.page.mouse.move(right + 9, bottom + 9, steps=6)
+        self.page.mouse.move(*end, steps=6)
         self.page.mouse.up()
 
     def square(self, ref: str) -> tuple[float, float]:
-        """Where an expert of the bundled model is on the screen; its layers are all MoE layers."""
-        chart = self.page.locator(".js-plotly-plot").first
-        chart.wait_for()
-        chart.scroll_into_view_if_needed()
+        """Where an expert is on the screen."""
+        board = self.page.locator(".board canvas").first
+        board.wait_for()
+        board.scroll_into_view_if_needed()
         expert = ExpertRef.parse(ref)
-        x, y = self.page.evaluate(_AT, [0, expert.expert, expert.layer])
+        x, y = board.evaluate(_AT, [expert.layer, expert.expert])
         return x, y
 
     def press(self, name: str) -> None:
