@@ -1,5 +1,6 @@
 """A person at the dashboard: what they do with mouse and keyboard, and what they read on the page."""
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
 
 from workbench import ExpertRef
 
-PATIENCE = 120.0
+PATIENCE = 60.0
 """Seconds after which a page that does not do what it should has failed; long, for machines that do much else."""
 LOCAL = ("127.0.0.1", "localhost")
 _WATCH = """
@@ -38,6 +39,44 @@ _RUNNING = "() => document.querySelector('[data-testid=stApp]').dataset.testScri
 _AT = """(canvas, [layer, expert]) => {
   const box = canvas.getBoundingClientRect(), {left, top, w, h, layers} = canvas.dataset, row = JSON.parse(layers).indexOf(layer);
   return [box.left + +left + (expert + 0.5) * w, box.top + +top + (row + 0.5) * h];
+}"""
+_POINTS = """gd => {
+  const box = gd.getBoundingClientRect(), found = [];
+  for (const node of gd.querySelectorAll('.sankey-node rect.node-rect, .bars .point path')) {
+    const r = node.getBoundingClientRect();
+    if (r.width > 0 && r.height > 0) found.push([r.left + r.width / 2, r.top + r.height / 2]);
+  }
+  for (const {x, y, xaxis, yaxis, type, hoverinfo} of gd._fullData) {
+    if (!type.startsWith('scatter') || hoverinfo === 'skip') continue;
+    const {[`xaxis${xaxis?.slice(1) ?? ''}`]: ax, [`yaxis${yaxis?.slice(1) ?? ''}`]: ay} = gd._fullLayout;
+    for (let i = 0; i < Math.min(x.length, 4); i += 1) {
+      const at = [box.left + ax._offset + ax.d2p(x[i]), box.top + ay._offset + ay.d2p(y[i])];
+      if (at.every(Number.isFinite)) found.push(at);
+    }
+  }
+  return found;
+}"""
+_SAID = """gd => ({
+  title: gd.layout.title?.text ?? '',
+  axes: gd._fullData.some(t => t.type === 'sankey') ? [] :
+    Object.keys(gd._fullLayout).filter(k => /^[xy]axis/.test(k)).map(k => gd.layout[k]?.title?.text ?? ''),
+})"""
+_LIGHTNESS = """(canvas, [layer, expert]) => {
+  const {left, top, w, h, layers} = canvas.dataset, scale = devicePixelRatio, row = JSON.parse(layers).indexOf(layer);
+  const x = (+left + (expert + 0.2) * w) * scale, y = (+top + (row + 0.25) * h) * scale;
+  const [r, g, b] = canvas.getContext('2d').getImageData(x, y, 1, 1).data;
+  return (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
+}"""
+_MARKED = """() => {
+  const roots = [document];
+  for (const root of roots) for (const e of root.querySelectorAll('*')) if (e.shadowRoot) roots.push(e.shadowRoot);
+  const found = selector => roots.flatMap(root => [...root.querySelectorAll(selector)]);
+  return [
+    ...found('script').filter(e => e.textContent.includes('alert(')),
+    ...found('img, iframe, object, embed, a').filter(e => /invalid|javascript:|\\/x$/.test(e.src || e.href || '')),
+    ...found('[onerror]'),
+    ...found('b, strong, em, i').filter(e => /^(b|bold)$/.test(e.textContent)),
+  ].map(e => e.outerHTML.slice(0, 200));
 }"""
 _CLEAN = str.maketrans({"\u2423": " ", "\u23ce": "\n", "\u21e5": "\t", "\u2205": ""})
 
@@ -80,8 +119,9 @@ class Desk:
         self.requests.append(request.url)
 
     def _said(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.complaints.append(message.text)
+        # below a page of its own Streamlit looks for itself at the wrong place first
+        if message.type == "error" and "/_stcore/" not in message.location.get("url", ""):
+            self.complaints.append(f"{message.text} {message.location.get('url', '')}")
 
     # ---- what a person does
 
@@ -117,6 +157,34 @@ class Desk:
         x, y = board.evaluate(_AT, [expert.layer, expert.expert])
         return x, y
 
+    def chart(self, key: str) -> Any:
+        """The Plotly chart of this key, drawn and in sight."""
+        found = self.page.locator(f".st-key-{key} .js-plotly-plot")
+        found.wait_for()
+        found.scroll_into_view_if_needed()
+        self.settle()
+        return found
+
+    def click_chart(self, key: str) -> str:
+        """Clicks a point of a chart with the mouse; what the chart says of it."""
+        chart = self.chart(key)
+        said = chart.locator(".hoverlayer .hovertext")
+        for x, y in chart.evaluate(_POINTS)[:24]:
+            self.page.mouse.move(x - 1, y - 1)
+            self.page.mouse.move(x, y)
+            self.page.wait_for_timeout(120)
+            if said.count():
+                found = said.first.text_content() or ""
+                self.page.mouse.click(x, y)
+                self.settle()
+                return found
+        raise AssertionError(f"no point of the chart '{key}' says anything")
+
+    def labels(self, key: str) -> tuple[str, list[str]]:
+        """A chart's title and the titles of its axes."""
+        found = self.chart(key).evaluate(_SAID)
+        return found["title"], found["axes"]
+
     def press(self, name: str) -> None:
         """Clicks the button of this name."""
         self.page.get_by_role("button", name=name, exact=True).click()
@@ -127,7 +195,24 @@ class Desk:
         answer = self.page.locator(f".st-key-answer-{newest}-{side}")
         answer.get_by_role("button", name=token, exact=True).first.click()
 
+    def chip_at(self, side: str, number: int) -> None:
+        """Clicks a token of the newest answer, by its place."""
+        self.page.locator(f".st-key-answer-{self.newest().number}-{side} .chips > *").nth(number).click()
+
+    def answer_length(self, tokens: int) -> None:
+        """Sets how many tokens an answer has at most."""
+        self.press("Options")
+        box = self.page.get_by_label("Tokens per answer")
+        box.fill(str(tokens))
+        box.press("Enter")
+        self.page.keyboard.press("Escape")
+        self.settle()
+
     # ---- what a person reads
+
+    def chips(self, key: str) -> list[str]:
+        """The tokens of a row, as they are shown."""
+        return self.page.locator(f".st-key-{key} .chips > *").all_text_contents()
 
     def exchanges(self) -> list[Exchange]:
         """The questions on the page, the newest first."""
@@ -146,6 +231,11 @@ class Desk:
             self.page.wait_for_timeout(60)
         raise AssertionError(f"no answer to {question!r} under {plan!r} after {timeout} s; there is {self.exchanges()}")
 
+    def answered_any(self) -> Exchange:
+        """The newest exchange once nothing more comes, whatever the page shows of its question."""
+        self.page.wait_for_function(f"() => ({_EXCHANGES})().some(e => !e.active)")
+        return self.settle().newest()
+
     def finished(self, question: str, plan: str | None = None) -> Exchange | None:
         """The newest exchange if it is this question (under this plan), nothing more comes and the page stands still."""
         found = next(iter(self.exchanges()), None)
@@ -162,6 +252,7 @@ class Desk:
         self.page.get_by_test_id("stText").get_by_text(f"Plan: {wanted}", exact=True).wait_for(timeout=1000 * timeout)
 
     def text_with(self, start: str) -> str:
+        """The text of the page that begins so."""
         return next(t for t in self.page.get_by_test_id("stText").all_inner_texts() if t.startswith(start))
 
     def errors(self) -> list[str]:
@@ -175,6 +266,22 @@ class Desk:
     def abroad(self) -> list[str]:
         """Requests that left this machine."""
         return [u for u in self.requests if urlsplit(u).scheme in ("http", "https", "ws") and not _is_local(u)]
+
+    def lightness(self, ref: str) -> float:
+        """Of the upper left part of an expert's square, 0 (black) to 1."""
+        self.square(ref)
+        expert = ExpertRef.parse(ref)
+        board = self.page.locator(".board canvas").first
+        return board.evaluate(_LIGHTNESS, [expert.layer, expert.expert])
+
+    def ground(self) -> float:
+        """How light the page's background is, 0 to 1."""
+        colour = self.page.evaluate("() => getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+        return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 765
+
+    def marked_up(self) -> list[str]:
+        """Elements that the tests' hostile texts make where they are read as HTML or Markdown."""
+        return self.page.evaluate(_MARKED)
 
     def settle(self, timeout: float = PATIENCE) -> "Desk":
         """Waits until the server has drawn the page and nothing is being drawn."""
