@@ -16,7 +16,7 @@ from .view import View, plan, set_plan, undo
 EXAMPLES = {"demo": ("what happened in 1979 in Banke?", "calculate 432 + 497?", "say in German: the young book")}
 """Questions to begin with; the first is refused by the bundled model."""
 TOP = 2
-_KEPT = 12  # exchanges that stay on the page
+_KEPT = 6  # exchanges that stay on the page
 
 
 def show(view: View) -> None:

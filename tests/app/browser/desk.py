@@ -17,22 +17,24 @@ _WATCH = """
 window.presses = 0;
 addEventListener('pointerdown', e => { if (e.isTrusted) window.presses += 1; }, true);
 """
-_EXCHANGES = """() => {
+_EXCHANGES = """most => {
   const all = (root, found = []) => {
     for (const e of root.querySelectorAll('*')) { if (e.shadowRoot) { found.push(e.shadowRoot); all(e.shadowRoot, found); } }
     return found;
   };
   const answer = e => e && all(e).flatMap(root => [...root.querySelectorAll('.chips > *')].map(c => c.textContent));
-  return [...document.querySelectorAll('[class*="st-key-answer-"][class*="-base"]')].map(base => {
+  return [...document.querySelectorAll('[class*="st-key-answer-"][class*="-base"]')].slice(0, most).map(base => {
     const number = base.className.match(/st-key-answer-(\\d+)-base/)[1];
     const box = base.closest('[data-testid=stHorizontalBlock]').parentElement.closest('[data-testid=stVerticalBlock]');
     const text = [...box.querySelectorAll('[data-testid=stText]')].map(e => e.innerText);
     const captions = [...box.querySelectorAll('[data-testid=stCaptionContainer]')].map(e => e.innerText);
     const errors = [...box.querySelectorAll('[data-testid=stAlert]')].map(e => e.innerText);
-    return {number: +number, question: text[0], base: answer(base),
-      steered: answer(box.querySelector(`.st-key-answer-${number}-steered`)) || [],
-      plan: (captions[1] || '').replace(/^steered: /, ''), status: text[text.length - 1], errors,
-      active: !!box.querySelector(`.st-key-stop-${number}`)};
+    const sides = [answer(base), answer(box.querySelector(`.st-key-answer-${number}-steered`)) || []];
+    const status = text[text.length - 1], none = text.filter(t => t === '(no text)' || t.startsWith('The plan is empty')).length;
+    const drawn = errors.length || status.startsWith('Stopped') || sides.filter(side => !side.length).length <= none;
+    return {number: +number, question: text[0], base: sides[0], steered: sides[1],
+      plan: (captions[1] || '').replace(/^steered: /, ''), status, errors,
+      active: !drawn || !!box.querySelector(`.st-key-stop-${number}`)};
   });
 }"""
 _RUNNING = "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState"
@@ -216,10 +218,10 @@ class Desk:
 
     def exchanges(self) -> list[Exchange]:
         """The questions on the page, the newest first."""
-        return [_exchange(found) for found in self.page.evaluate(_EXCHANGES)]
+        return [_exchange(found) for found in self.page.evaluate(_EXCHANGES, 99)]
 
     def newest(self) -> Exchange:
-        return self.exchanges()[0]
+        return _exchange(self.page.evaluate(_EXCHANGES, 1)[0])
 
     def answered(self, question: str, plan: str | None = None, timeout: float = PATIENCE) -> Exchange:
         """The newest exchange, once it is this question (under this plan) and nothing more comes."""
@@ -233,12 +235,12 @@ class Desk:
 
     def answered_any(self) -> Exchange:
         """The newest exchange once nothing more comes, whatever the page shows of its question."""
-        self.page.wait_for_function(f"() => ({_EXCHANGES})().some(e => !e.active)")
+        self.page.wait_for_function(f"() => ({_EXCHANGES})(1).some(e => !e.active)")
         return self.settle().newest()
 
     def finished(self, question: str, plan: str | None = None) -> Exchange | None:
         """The newest exchange if it is this question (under this plan), nothing more comes and the page stands still."""
-        found = next(iter(self.exchanges()), None)
+        found = next(map(_exchange, self.page.evaluate(_EXCHANGES, 1)), None)
         if found is None or found.active or found.question != question or plan not in (None, found.plan):
             return None
         return found if self.page.evaluate(_RUNNING) == "notRunning" else None

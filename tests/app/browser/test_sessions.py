@@ -20,19 +20,19 @@ QUESTIONS = 25
 
 
 @pytest.mark.slow
-def test_eight_sessions_with_eight_plans_get_the_librarys_answers_to_25_questions_each(tabs, dashboard):
+def test_eight_sessions_with_eight_plans_get_the_librarys_answers_to_25_questions_each(browser, dashboard):
     from tests.app.browser.desk import Desk
 
     asked = read_prompts("refusal_heldout").prompts[:QUESTIONS]
     questions = [p.messages[0]["content"] for p in asked]
-    desks = [Desk.at(tabs, dashboard) for _ in PLANS]
+    window = browser.new_context(viewport={"width": 700, "height": 500})
+    desks = [Desk.at(window, dashboard) for _ in PLANS]
     try:
         for desk, plan in zip(desks, PLANS, strict=True):
             desk.open(plan=plan)
         found = _together(desks, questions)
     finally:
-        for desk in desks:
-            desk.page.close()
+        window.close()
     for plan, answers in zip(PLANS, found, strict=True):
         assert answers == _of_the_library(asked, plan), plan
     assert len({tuple(steered for _, steered in answers) for answers in found}) == len(
@@ -56,7 +56,7 @@ def _together(desks, questions):
                 found[i].append((last.base, last.steered))
                 if n + 1 < len(questions):
                     desk.ask(questions[n + 1])
-        desks[0].page.wait_for_timeout(20)
+        desks[0].page.wait_for_timeout(50)
     return found
 
 
