@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test quick browser gpu lint format docs app picture bench clean
+.PHONY: help demo test quick browser screens gpu lint format docs app picture bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -17,14 +17,17 @@ help: ## this list
 demo: $(VENV)/app.stamp ## the main job on the bundled model: a table here, runs/demo/report.html
 	$(BIN)/workbench demo
 
-test: $(VENV)/dev.stamp ## every test that needs no GPU
-	$(PYTEST) -n $(WORKERS) -m "not gpu and not browser"
+test: $(VENV)/dev.stamp ## every test that needs no GPU; those in a browser where chromium is installed
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not gpu"
 
 quick: $(VENV)/dev.stamp ## the quick tier, under two minutes
 	$(PYTEST) -n $(WORKERS) -m "not gpu and not browser and not slow"
 
 browser: $(VENV)/dev.stamp ## the dashboard in a real browser (needs chromium)
 	$(PYTEST) -m browser
+
+screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
+	$(BIN)/python -m tests.screenshots
 
 gpu: $(VENV)/dev.stamp ## the tests that need a CUDA device
 	$(PYTEST) -m gpu

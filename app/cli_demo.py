@@ -49,6 +49,8 @@ def dashboard(
         "server.fileWatcherType": "none",
         "client.toolbarMode": "minimal",
     }
+    # the charts' blue for what is pressed, so that colour alone says nothing that form does not
+    options |= {"theme.light.primaryColor": "#0072B2", "theme.dark.primaryColor": "#4AA8DE"}
     if host not in ("127.0.0.1", "localhost", "::1"):
         warn(f"Serving on {host}: everybody who reaches this machine can use the model and read the stores listed.")
     else:

@@ -1,40 +1,49 @@
-"""Pictures of every page for the README: `python -m tests.screenshots` writes docs/screens/*.png (needs chromium)."""
+"""Pictures of every page for the README: `python -m tests.screenshots` writes docs/screens/*.png (needs chromium).
 
+python -m tests.screenshots [--out DIR] [--dark] [--width N] [--height N]
+"""
+
+import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import sync_playwright
 
 from tests.app.browser.conftest import CHROMIUM
+from tests.app.browser.desk import Desk
 from tests.app.browser.serving import served
 
 OUT = Path(__file__).parents[1] / "docs" / "screens"
-QUESTION = "what happened in 1979 in Banke?"
-PLAN = "off L2E8; off L2E20"
+QUESTION, PLAN = "what happened in 1979 in Banke?", "off L2E8; off L2E20"
 
 
-def _steer(page: Page) -> None:
-    page.get_by_role("button", name=QUESTION).click()
-    page.get_by_text("cannot", exact=False).first.wait_for()
-    page.get_by_role("button", name="Top 2 by fTRI").click()
-    page.get_by_text("slots changed").wait_for()
+def _steer(desk: Desk) -> None:
+    """A refusal and what two experts make of it, with the card of a token."""
+    desk.press(QUESTION)
+    desk.answered(QUESTION)
+    desk.settle().press("Top 2 by fTRI")
+    desk.answered(QUESTION, PLAN)
+    desk.settle().chip("steered", "ing")
+    desk.chart("alternatives")
 
 
-def _press(name: str) -> Callable[[Page], None]:
-    return lambda page: page.get_by_role("button", name=name, exact=True).first.click()
+def _volcano(desk: Desk) -> None:
+    desk.press("Run")
+    desk.page.get_by_role("tab", name="Volcano").click()
+    desk.chart("volcano")
 
 
-def _nothing(page: Page) -> None:
+def _nothing(desk: Desk) -> None:
     return None
 
 
-PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
+PAGES: dict[str, tuple[str, Callable[[Desk], None]]] = {
     "steer": ("", _steer),
-    "atlas": ("atlas", _nothing),
+    "atlas": ("atlas", lambda desk: desk.click_expert("L2E8")),
     "tokens": ("tokens", _nothing),
-    "probes": ("probes", _press("Run")),
+    "probes": ("probes", _volcano),
     "super-experts": ("super-experts", _nothing),
     "captures": ("captures", _nothing),
 }
@@ -42,27 +51,26 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
 
 def main() -> None:
     """Opens every page of a dashboard on the bundled model and saves what it shows."""
-    OUT.mkdir(parents=True, exist_ok=True)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--dark", action="store_true")
+    parser.add_argument("--width", type=int, default=1280)
+    parser.add_argument("--height", type=int, default=1100)
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as address, sync_playwright() as playwright:
-        browser: Any = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser: Any = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        context = browser.new_context(
+            viewport={"width": asked.width, "height": asked.height}, color_scheme="dark" if asked.dark else "light"
+        )
         for name, (path, prepare) in PAGES.items():
-            page = browser.new_page(viewport={"width": 1280, "height": 1100})
-            page.set_default_timeout(120_000)
-            page.goto(f"{address}/{path}")
-            page.locator("[data-testid=stSidebar] [data-testid=stText]").first.wait_for()
-            _settled(page)
-            prepare(page)
-            _settled(page)
-            page.screenshot(path=OUT / f"{name}.png")
-            page.close()
+            desk = Desk.at(context, address).open(path)
+            prepare(desk)
+            desk.settle().page.locator(".stMain").evaluate("e => e.scrollTo(0, 0)")
+            desk.page.wait_for_timeout(700)  # charts fade in
+            desk.page.screenshot(path=asked.out / f"{name}.png")
+            desk.page.close()
         browser.close()
-
-
-def _settled(page: Page) -> None:
-    """Until the script has run to its end and the charts stand."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    page.wait_for_timeout(2500)
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from typing import Literal
 
 from workbench import Plan, PromptSet, WorkbenchError
@@ -23,12 +25,17 @@ from .turns import Left
 ABANDONED_SECONDS = 10.0
 """A page that shows an answer asks for it several times a second; after this long nobody is there."""
 
+_NUMBERS = count()
+
 State = Literal["waiting", "running", "done", "stopped", "failed"]
 
 
 @dataclass(eq=False)
 class Answering:
-    """A question, its plan, and both answers as far as they are. Written by one thread, read by the page's."""
+    """A question, its plan, and both answers as far as they are. Written by one thread, read by the page's.
+
+    `number` names the question on its page; the same question under another plan keeps it.
+    """
 
     machine: Machine
     question: str
@@ -43,6 +50,7 @@ class Answering:
     seen: float = field(default_factory=time.monotonic)
     stopping: bool = False
     first_token_seconds: float | None = None
+    number: int = field(default_factory=partial(next, _NUMBERS))
 
     def start(self) -> "Answering":
         """Begins, or queues for, the answer."""
@@ -79,9 +87,8 @@ class Answering:
     def again(self, plan: Plan) -> "Answering":
         """The same question under another plan; the base answer is known already."""
         known = self.base_is_known or self.state == "done"
-        return Answering(
-            self.machine, self.question, plan, self.limit, list(self.base) if known else [], base_is_known=known
-        )
+        base = list(self.base) if known else []
+        return Answering(self.machine, self.question, plan, self.limit, base, base_is_known=known, number=self.number)
 
     def _has_left(self) -> bool:
         return self.stopping or time.monotonic() - self.seen > ABANDONED_SECONDS

@@ -18,44 +18,50 @@ _TICK_SECONDS = 0.15
 
 
 def answers_panel(asked: list[Answering]) -> None:
-    """Draws the questions so far, the newest first; draws itself again several times a second while one is answered."""
-    active = any(a.is_active for a in asked)
-    st.fragment(_panel, run_every=_TICK_SECONDS if active else None)(asked, active)
+    """Draws the questions so far, the newest first; an answer that comes draws itself again several times a second."""
+    st.session_state.pop("token_clicked", None)
+    for one in reversed(asked):
+        if one.is_active:
+            st.fragment(_coming, run_every=_TICK_SECONDS)(one)
+        else:
+            _exchange(one)
 
 
-def _panel(asked: list[Answering], was_active: bool) -> None:
+def _coming(one: Answering) -> None:
+    """An answer at work. The whole page is drawn once more when it is there, since the board may be coloured by it."""
     with sentences():
-        _exchanges(asked, was_active)
-
-
-def _exchanges(asked: list[Answering], was_active: bool) -> None:
-    for number, one in reversed(list(enumerate(asked))):
         one.look()
-        with st.container(border=True):
-            _exchange(number, one)
-    if was_active and not any(a.is_active for a in asked):
-        st.rerun()  # the whole page once more: the board may be coloured by this answer
+        _exchange(one)
+        if not one.is_active or st.session_state.pop(
+            "token_clicked", False
+        ):  # the token's card is outside this fragment
+            st.rerun()
 
 
-def _exchange(number: int, one: Answering) -> None:
+def _exchange(one: Answering) -> None:
+    with st.container(border=True):
+        _both(one)
+
+
+def _both(one: Answering) -> None:
     top, action = st.columns([5, 1], vertical_alignment="center")
     shown = one.question[:_QUESTION_SHOWN] + (" \u2026" if len(one.question) > _QUESTION_SHOWN else "")
     top.text(visible(shown))
     if one.is_active:
-        action.button("Stop", key=f"stop-{number}", on_click=one.stop, icon=":material/stop:", width="stretch")
+        action.button("Stop", key=f"stop-{one.number}", on_click=one.stop, icon=":material/stop:", width="stretch")
     parted = {
         "base": _parted(one.tokens("base"), one.tokens("steered")),
         "steered": _parted(one.tokens("steered"), one.tokens("base")),
     }
     for column, side in zip(st.columns(2), ("base", "steered"), strict=True):
         with column:
-            _answer(number, one, side, parted[side])
+            _answer(one, side, parted[side])
     st.text(_status(one))
     if one.error:
         st.error(escaped(one.error), icon=":material/error:")
 
 
-def _answer(number: int, one: Answering, side: Side, parted: set[int]) -> None:
+def _answer(one: Answering, side: Side, parted: set[int]) -> None:
     st.caption("base" if side == "base" else f"steered: {escaped(_short(str(one.plan)))}")
     if side == "steered" and not one.plan:
         st.text("The plan is empty: click an expert above, or use a quick pick.")
@@ -70,17 +76,15 @@ def _answer(number: int, one: Answering, side: Side, parted: set[int]) -> None:
         for i, t in enumerate(found)
     ]
     at = st.session_state.get("token")
-    chosen = at[2] if at and at[:2] == (number, side) else None
+    chosen = at[2] if at and at[:2] == (one.number, side) else None
 
     def clicked(i: int) -> None:
-        st.session_state.token = (number, side, i)
+        st.session_state.token = (one.number, side, i)
         st.session_state.token_clicked = True
 
-    chips(row, f"answer-{number}-{side}", f"{side} answer", chosen, clicked)
+    chips(row, f"answer-{one.number}-{side}", f"{side} answer", chosen, clicked)
     if not found and not one.is_active and not one.error:
         st.text("(no text)")
-    if st.session_state.pop("token_clicked", False):
-        st.rerun()  # the token's card is outside this fragment
 
 
 def _parted(one: list[StreamedToken], other: list[StreamedToken]) -> set[int]:

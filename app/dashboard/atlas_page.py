@@ -8,15 +8,17 @@ import streamlit as st
 from workbench import ExpertRef, Store
 
 from .atlas_card import draw_card
-from .expert_map import entropy_chart, expert_map
+from .board import Board, board
+from .entropy_chart import entropy_chart
 from .layers import current_layer, layer_box, look_at
 from .literal import escaped, visible
 from .machines import scores_of
 from .measures import Measure, Offer, notes_of, offer, token_measure, values_of
-from .theme import chart, selected
+from .theme import chart
 from .view import View, plan
 
 _TOKEN = "nPMI: a token of your choice ..."
+_HINT = "Click an expert for its card, or use the arrow keys and Enter."
 
 
 def show(view: View) -> None:
@@ -64,20 +66,30 @@ def _chosen(store: Store, frame: pd.DataFrame) -> ExpertRef:
 
 
 def _map(view: View, measure: Measure, frame: pd.DataFrame, ref: ExpertRef) -> None:
-    key = f"atlas-map-{st.session_state.setdefault('atlas-turn', 0)}"
-    figure = expert_map(frame, measure.unit, measure.palette, f"{measure.name}, by layer and expert", ref, plan())
-    chart(figure, key, frame, lambda: _clicked(key))
+    title = f"{measure.name}, by layer and expert"
+    rows, counts = _rows(frame)
+    shown = Board(title, rows, measure.unit, measure.palette, counts, ref, _HINT)
+    board(shown, plan(), "atlas-map", _picked)
     with st.expander("How to read this"):
         for note in notes_of(view, measure):
             st.text(visible(note))
 
 
-def _clicked(key: str) -> None:
-    names = selected(key)
-    if names:
-        ref = ExpertRef.parse(names[0])
-        look_at(ref.layer)
-        st.session_state["atlas-at"] = ref.expert
+def _rows(frame: Any) -> tuple[dict[int, list[float | None]], dict[int, list[int]]]:
+    """Layer -> score of each expert (None: has none), and how many tokens it rests on."""
+    values: dict[int, list[float | None]] = {}
+    counts: dict[int, list[int]] = {}
+    for layer in sorted(map(int, frame["layer"].unique())):
+        part = frame[frame["layer"] == layer].set_index("expert").sort_index()
+        part = part.reindex(range(int(part.index.max()) + 1))
+        values[layer] = [None if score != score else float(score) for score in part["score"]]
+        counts[layer] = part["n"].fillna(0).astype(int).tolist()
+    return values, counts
+
+
+def _picked(refs: list[ExpertRef]) -> None:
+    look_at(refs[0].layer)
+    st.session_state["atlas-at"] = refs[0].expert
 
 
 def _choose_by_hand(store: Store, ref: ExpertRef) -> None:
@@ -90,7 +102,6 @@ def _choose_by_hand(store: Store, ref: ExpertRef) -> None:
 
 def _by_hand() -> None:
     st.session_state["atlas-at"] = st.session_state["atlas-expert"]
-    st.session_state["atlas-turn"] += 1  # a fresh map: the square that was clicked before can be clicked again
 
 
 def _layers(view: View) -> None:

@@ -31,7 +31,7 @@ _SHARDS = 20  # a stopped capture repeats at most about a twentieth
 
 def capture_form(view: View) -> None:
     """Draws the form; Start begins the capture in the background."""
-    st.subheader("New capture", divider=True)
+    st.subheader("New capture", divider="gray")
     prompts = _prompts()
     if prompts is None:
         return

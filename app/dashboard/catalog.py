@@ -32,9 +32,10 @@ class Catalog:
         return self.given | {BUNDLED: bundled_path("demo-store")} | found
 
     def runs(self) -> dict[str, Path]:
-        """Folders of runs/ that hold a report or a plan, by name."""
+        """Folders of runs/ that hold a recipe, a plan or a report, by name."""
         folders = sorted(p for p in (self.project / "runs").glob("*") if p.is_dir())
-        return {p.name: p for p in folders if (p / "report.html").is_file() or (p / "plan.json").is_file()}
+        held = ("recipe.toml", "plan.json", "report.html")
+        return {p.name: p for p in folders if any((p / file).is_file() for file in held)}
 
     def store(self, name: str) -> Path:
         """The path of a store by its name; `WorkbenchError` when there is none of that name."""

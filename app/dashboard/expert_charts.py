@@ -41,7 +41,7 @@ def role_chart(ref: ExpertRef, frame: pd.DataFrame, even: float) -> go.Figure:
     figure = go.Figure(go.Bar(y=names, x=100 * frame["share"], orientation="h", marker_color=BASE))
     figure.add_vline(x=100 * even, line={"dash": "dot", "color": "#888888"})
     figure.update_xaxes(title="tokens that select it, %")
-    figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_yaxes(autorange="reversed", automargin=True, title="role of the token")
     return titled(figure, f"{ref} over roles (dotted: even routing)", 130 + 26 * len(frame))
 
 

@@ -25,7 +25,7 @@ def _draw(before: frozenset[int]) -> None:
     shown = [job for job in jobs().all() if job.is_active or job.owner == session()]
     if not shown:
         return
-    st.subheader("At work", divider=True)
+    st.subheader("At work", divider="gray")
     for number, job in enumerate(shown):
         _one(job, f"job-{number}")
 

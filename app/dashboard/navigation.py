@@ -23,6 +23,7 @@ PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
 def run(arguments: list[str]) -> None:
     """One run of the script for one session."""
     st.set_page_config(page_title="MoE Workbench", layout="wide")
+    st.html("<style>.stMainBlockContainer { padding-top: 3.75rem; }</style>")  # the first row at the height of the menu
     catalog = catalog_from(arguments)
     pages = [
         st.Page(partial(_page, catalog, show), title=title, url_path=path, default=path == "steer")

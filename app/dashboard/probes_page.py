@@ -67,7 +67,7 @@ def _scores(view: View, asked: Asked) -> "ExpertScores":
 
 
 def _answer(view: View, scores: "ExpertScores", history: list[Asked]) -> None:
-    st.subheader(escaped(f"{scores.method} of {len(scores.frame):,} experts"), divider=True)
+    st.subheader(escaped(f"{scores.method} of {len(scores.frame):,} experts"), divider="gray")
     st.text(visible(", ".join(f"{name}={value}" for name, value in scores.options.items() if value is not None)))
     st.text("\n".join(f"• {visible(note)}" for note in scores.notes))
     table, plot, pair, made = st.tabs(["Table", "Volcano", "Compare two probes", "Make a plan"])

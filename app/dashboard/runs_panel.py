@@ -1,8 +1,8 @@
-"""Experiment runs of the project: their plan for this session, their report as a download, never shown as a page here."""
+"""Experiment runs of the project: verdicts, a plan for this session, and the report as a download, never as a page here."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -10,73 +10,62 @@ import streamlit as st
 from workbench import Plan, WorkbenchError
 
 from .literal import escaped, visible
+from .runs import PLAN, Run, claims_of, described, plans_of, runs_inside, state
 from .view import View, plan, set_plan
-
-_REPORT, _PLAN = "report.html", "plan.json"
 
 
 def runs_panel(view: View) -> None:
     """Draws the list of runs and what can be done with one."""
-    st.subheader("Experiment runs", divider=True)
-    runs = _inside(view)
+    st.subheader("Experiment runs", divider="gray")
+    runs = {run.name: run for run in runs_inside(view.catalog.runs(), view.catalog.project)}
     if not runs:
-        st.text("No run in runs/ of this project yet; `workbench demo --out runs/demo` makes one.")
+        st.text("No run in runs/ of this project yet; `workbench demo` or `workbench run` makes one.")
         return
-    st.dataframe(_rows(runs), hide_index=True)
+    st.dataframe(_rows(list(runs.values())), hide_index=True)
     a, b, c = st.columns([3, 1, 1], vertical_alignment="bottom")
-    name = a.selectbox("Run", list(runs), key="runs-one", format_func=visible)
-    path = runs[name]
-    if b.button("Load its plan", key="runs-load", disabled=not (path / _PLAN).is_file()):
-        _load(view, path)
-    if (path / _REPORT).is_file():
-        # a download alone: opened from here its scripts would run with this page's rights
-        read = partial(_bytes, path / _REPORT)
-        c.download_button(
-            "Report", read, f"{path.name}.html", "application/octet-stream", key="runs-report", on_click="ignore"
-        )
-    else:
+    run = runs[a.selectbox("Run", list(runs), key="runs-one", format_func=visible)]
+    if run.report is None:
         c.text("no report")
+    else:
+        # a download alone: opened from here its scripts would run with this page's rights
+        c.download_button(
+            "Report", partial(run.report.read_bytes), f"{run.path.name}.html", "application/octet-stream",
+            key="runs-report", on_click="ignore",
+        )  # fmt: skip
+    if run.is_experiment:
+        _experiment(view, run)
+    elif b.button("Load its plan", key="runs-load", disabled=not (run.path / PLAN).is_file()):
+        _use(view, run, lambda: Plan.from_json(run.path / PLAN))
     st.text(f"This session's plan: {visible(plan())}")
 
 
-def _inside(view: View) -> dict[str, Path]:
-    """The catalog's runs whose files lie in the project: a link may lead out."""
-    root = view.catalog.project.resolve()
-    files = (_PLAN, _REPORT)
-    return {
-        name: path
-        for name, path in view.catalog.runs().items()
-        if all((path / file).resolve().is_relative_to(root) for file in files)
-    }
+def _rows(runs: list[Run]) -> pd.DataFrame:
+    rows = [(visible(run.name), visible(described(run)), visible(state(run)), _changed(run)) for run in runs]
+    return pd.DataFrame(rows, columns=["run", "what", "state", "changed"])
 
 
-def _rows(runs: dict[str, Path]) -> pd.DataFrame:
-    rows = [
-        (visible(name), visible(_said(path)), "yes" if (path / _REPORT).is_file() else "no", _changed(path))
-        for name, path in runs.items()
-    ]
-    return pd.DataFrame(rows, columns=["run", "plan", "report", "changed"])
+def _changed(run: Run) -> datetime:
+    return datetime.fromtimestamp(round(run.path.stat().st_mtime))
 
 
-def _said(path: Path) -> str:
-    if not (path / _PLAN).is_file():
-        return "none"
+def _experiment(view: View, run: Run) -> None:
+    """Its claims, and its plans for the model that this session looks at."""
+    claims = claims_of(run)
+    if claims is not None:
+        shown = claims.assign(**{name: claims[name].map(visible) for name in ("text", "model", "metric", "verdict")})
+        st.dataframe(shown, hide_index=True)
+    plans = plans_of(run, {view.name, view.anatomy.model})
+    if not plans:
+        st.text("This run has no plan for the model on this page yet.")
+        return
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    label = left.selectbox("Plan of the run", list(plans), key="runs-plan", format_func=visible)
+    if right.button("Load this plan", key="runs-load"):
+        _use(view, run, lambda: Plan.parse(plans[label], view.anatomy))
+
+
+def _use(view: View, run: Run, read: Callable[[], Plan]) -> None:
     try:
-        return str(Plan.from_json(path / _PLAN))
-    except WorkbenchError:
-        return "cannot be read"
-
-
-def _changed(path: Path) -> datetime:
-    return datetime.fromtimestamp(round(path.stat().st_mtime))
-
-
-def _load(view: View, path: Path) -> None:
-    try:
-        set_plan(Plan.from_json(path / _PLAN).for_model(view.anatomy).check(view.anatomy))
+        set_plan(read().for_model(view.anatomy).check(view.anatomy))
     except WorkbenchError as error:
-        st.error(escaped(str(error).replace(str(path / _PLAN), f"runs/{path.name}/{_PLAN}")), icon=":material/error:")
-
-
-def _bytes(path: Path) -> bytes:
-    return path.read_bytes()
+        st.error(escaped(str(error).replace(str(run.path), f"runs/{run.path.name}")), icon=":material/error:")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def sinks_panel(view: View, scores: "ExpertScores") -> None:
     """Draws the panel."""
-    st.subheader("Attention sinks, with and without muting", divider=True)
+    st.subheader("Attention sinks, with and without muting", divider="gray")
     st.text("Share of attention on the first token. Muting super experts should let it decay where it rests on them.")
     refs = _whom(scores)
     n = st.number_input("Prompts of the store", 1, 64, 8, key="sinks-n")

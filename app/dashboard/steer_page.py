@@ -16,19 +16,20 @@ from .view import View, plan, set_plan, undo
 EXAMPLES = {"demo": ("what happened in 1979 in Banke?", "calculate 432 + 497?", "say in German: the young book")}
 """Questions to begin with; the first is refused by the bundled model."""
 TOP = 2
-_KEPT = 12  # exchanges that stay on the page
+_KEPT = 6  # exchanges that stay on the page
 
 
 def show(view: View) -> None:
     """Draws the page."""
     asked: list[Answering] = [a for a in st.session_state.get("asked", []) if a.machine is view.machine]
-    question = st.chat_input("Ask the model; both answers stand side by side", key="question")
-    if question and question.strip():
-        asked = _ask(view, asked, question)
+    asked, said = _after_a_change(asked)  # first of all: it is made while the page is drawn
     _picks(view)
     _board(view, asked)
     _plan_line(view, asked)
-    asked = _after_a_change(view, asked)
+    if said:
+        st.caption(said)
+    with st.container():  # in a container it stays in its place, and the page does not scroll to its end by itself
+        st.chat_input("Ask the model; both answers stand side by side", key="question", on_submit=_asked, args=(view,))
     if not asked:
         _examples(view)
     answers_panel(asked)
@@ -38,45 +39,41 @@ def show(view: View) -> None:
 # ---- questions
 
 
-def _ask(view: View, asked: list[Answering], question: str) -> list[Answering]:
-    for one in asked:
+def _asked(view: View) -> None:
+    question = st.session_state.question
+    if question and question.strip():
+        _ask(view, question)
+
+
+def _ask(view: View, question: str) -> None:
+    before: list[Answering] = st.session_state.get("asked", [])
+    for one in before:
         one.stop()
-    limit = int(st.session_state.get("limit", 64))
-    new = Answering(view.machine, question, plan(), limit).start()
-    st.session_state.asked, st.session_state.token = [*asked, new][-_KEPT:], None
+    new = Answering(view.machine, question, plan(), int(st.session_state.get("limit", 64))).start()
+    st.session_state.asked, st.session_state.token = [*before, new][-_KEPT:], None
     st.session_state.answered_plan = plan()
-    return st.session_state.asked
 
 
-def _after_a_change(view: View, asked: list[Answering]) -> list[Answering]:
-    """The last question again when the plan has changed since; an answer that still runs is left to end first."""
+def _after_a_change(asked: list[Answering]) -> tuple[list[Answering], str]:
+    """The last question again when the plan has changed since; else when the change will apply. A running answer ends first."""
     if not asked or st.session_state.get("answered_plan") == plan():
-        return asked
+        return asked, ""
     if asked[-1].is_active:
-        st.caption("The plan changed while an answer is running: it applies from the next answer.")
-        return asked
+        return asked, "The plan changed while an answer is running: it applies from the next answer."
     if not st.session_state.get("live", True):
-        st.caption("The plan changed: it applies from the next answer.")
-        return asked
+        return asked, "The plan changed: it applies from the next answer."
     st.session_state.asked = [*asked[:-1], asked[-1].again(plan()).start()]
     st.session_state.answered_plan, st.session_state.token = plan(), None
-    return st.session_state.asked
+    return st.session_state.asked, ""
 
 
 def _examples(view: View) -> None:
     examples = EXAMPLES.get(view.name, ())
     if not examples:
-        st.caption("Ask something below.")
         return
-    st.caption("Ask something below, or begin with one of these")
+    st.caption("Ask something, or begin with one of these")
     for column, example in zip(st.columns(len(examples)), examples, strict=True):
-        column.button(
-            escaped(example), key=f"example-{example}", on_click=_ask_example, args=(view, example), width="stretch"
-        )
-
-
-def _ask_example(view: View, example: str) -> None:
-    _ask(view, [], example)
+        column.button(escaped(example), key=f"example-{example}", on_click=_ask, args=(view, example), width="stretch")
 
 
 # ---- the plan
@@ -99,23 +96,18 @@ def _change(view: View, refs: list[ExpertRef]) -> None:
 
 
 def _picks(view: View) -> None:
-    """What a click does, and the quick picks."""
-    tool, number, ranked_by, chance, supers, back, clear = st.columns(
-        [2.2, 0.9, 1.3, 1.1, 1.4, 0.8, 0.8], vertical_alignment="bottom"
-    )
-    kind = tool.selectbox(
-        "A click on an expert", list(MEANINGS), key="edit", help="; ".join(f"{k}: {v}" for k, v in MEANINGS.items())
-    )
-    n = int(number.number_input("How many", 1, max(1, view.anatomy.n_experts), TOP, key="how-many"))
-    ranked_by.button(
-        f"Top {n} by fTRI", key="pick-top", on_click=_pick_top, args=(view, n), width="stretch", type="primary"
-    )
-    chance.button(f"Random {n}", key="pick-random", on_click=_pick_random, args=(view, n), width="stretch")
-    supers.button("All super experts", key="pick-super", on_click=_pick_super, args=(view,), width="stretch")
-    back.button("Undo", key="undo", on_click=undo, disabled=not st.session_state.past, width="stretch")
-    clear.button("Clear", key="clear", on_click=set_plan, args=(Plan(),), disabled=not plan(), width="stretch")
-    if kind in ("scale", "bias"):
-        st.number_input("Factor" if kind == "scale" else "Added to the logit", value=2.0, key="value")
+    """What a click does, and the quick picks; in a narrow window they take several lines."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        meanings = "; ".join(f"{k}: {v}" for k, v in MEANINGS.items())
+        kind = st.selectbox("A click on an expert", list(MEANINGS), key="edit", help=meanings, width=170)
+        if kind in ("scale", "bias"):
+            st.number_input("Factor" if kind == "scale" else "Added to logit", value=2.0, key="value", width=130)
+        n = int(st.number_input("How many", 1, max(1, view.anatomy.n_experts), TOP, key="how-many", width=120))
+        st.button(f"Top {n} by fTRI", key="pick-top", on_click=_pick_top, args=(view, n), type="primary")
+        st.button(f"Random {n}", key="pick-random", on_click=_pick_random, args=(view, n))
+        st.button("Super experts", key="pick-super", on_click=_pick_super, args=(view,))
+        st.button("Undo", key="undo", on_click=undo, disabled=not st.session_state.past)
+        st.button("Clear", key="clear", on_click=set_plan, args=(Plan(),), disabled=not plan())
 
 
 def _pick_top(view: View, n: int) -> None:
@@ -157,10 +149,6 @@ def _board(view: View, asked: list[Answering]) -> None:
     tokens = (last.tokens("steered") or last.tokens("base")) if last and choice == THIS_ANSWER else []
     colours = colouring(view, choice, tokens)
     switchboard(view.anatomy, plan(), colours, f"Every expert, coloured by {choice}", lambda refs: _change(view, refs))
-    left, middle, right = st.columns([2, 1, 1], vertical_alignment="bottom")
-    left.selectbox("Colour", CHOICES, key="colour")
-    middle.selectbox("Where edits hold", ("everywhere", "prompt", "generated"), key="phase")
-    right.number_input("Tokens per answer", 1, 1024, 64, key="limit")
     if colours.note:
         st.caption(escaped(colours.note))
 
@@ -169,9 +157,13 @@ def _plan_line(view: View, asked: list[Answering]) -> None:
     problem = st.session_state.pop("problem", None)
     if problem:
         st.error(escaped(problem), icon=":material/error:")
-    line, live, more = st.columns([4, 2, 1], vertical_alignment="center")
+    line, colour, options, more = st.columns([3, 2.6, 1.2, 1], vertical_alignment="center")
     line.text(f"Plan: {visible(str(plan()))[:400]}")
-    live.toggle("Answer again when the plan changes", True, key="live")
+    colour.selectbox("Colour", CHOICES, key="colour", label_visibility="collapsed")
+    with options.popover("Options", width="stretch"):
+        st.selectbox("Where edits hold", ("everywhere", "prompt", "generated"), key="phase")
+        st.number_input("Tokens per answer", 1, 1024, 64, key="limit")
+        st.toggle("Answer again when the plan changes", True, key="live")
     with more.popover("Plan", width="stretch"):
         _plan_menu(view, asked[-1].question if asked else "")
 

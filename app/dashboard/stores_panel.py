@@ -24,7 +24,7 @@ _COLUMNS: dict[str, Any] = {
 
 def stores_panel(view: View) -> None:
     """Draws the table, and what can be done with a store."""
-    st.subheader("Stores", divider=True)
+    st.subheader("Stores", divider="gray")
     rows = store_rows(view.catalog)
     shown = rows.assign(name=rows["name"].map(visible), state=rows["state"].map(visible))
     st.dataframe(shown, hide_index=True, column_config=_COLUMNS)

@@ -40,7 +40,7 @@ def show(view: View) -> None:
 def _residual(store: Store) -> None:
     from probes.massive import MassiveRule, forming_layers
 
-    st.subheader("Massive activations", divider=True)
+    st.subheader("Massive activations", divider="gray")
     rule = MassiveRule()
     frame = residual_by_layer(str(store.path), (store.path / "manifest.json").stat().st_mtime_ns)
     forming = forming_layers(store, rule)

@@ -1,6 +1,7 @@
 """How charts look: one colour-blind-safe palette, a title with units, and a download of picture and data under each."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -34,7 +35,7 @@ def titled(figure: go.Figure, title: str, height: int = 420, **layout: Any) -> g
 def chart(
     figure: go.Figure,
     key: str,
-    data: pd.DataFrame | None = None,
+    data: pd.DataFrame,
     on_select: Callable[[], None] | None = None,
 ) -> None:
     """Draws a figure; its picture can be saved from the chart's bar, its numbers from the button below.
@@ -47,10 +48,19 @@ def chart(
     st.plotly_chart(
         figure, key=key, config={"displaylogo": False, "toImageButtonOptions": {"filename": key}}, **options
     )
-    if data is not None:
-        st.download_button(
-            "Data as CSV", data.to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}-csv", type="tertiary"
-        )
+    st.download_button(
+        "Data as CSV",
+        partial(_csv, data),
+        f"{key}.csv",
+        "text/csv",
+        key=f"{key}-csv",
+        type="tertiary",
+        on_click="ignore",
+    )
+
+
+def _csv(data: pd.DataFrame) -> str:
+    return data.to_csv(index=False)
 
 
 def selected(key: str) -> list[str]:

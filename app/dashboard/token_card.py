@@ -14,10 +14,10 @@ from .theme import BASE, STEERED, chart, text, titled
 def token_card(asked: list[Answering]) -> None:
     """The card of the token that was clicked, if one was."""
     at = st.session_state.get("token")
-    if at is None or at[0] >= len(asked):
+    one = None if at is None else next((a for a in asked if a.number == at[0]), None)
+    if at is None or one is None:
         return
-    number, side, i = at
-    one = asked[number]
+    _, side, i = at
     found = {name: tokens[i] for name in ("base", "steered") if i < len(tokens := one.tokens(name))}
     if side not in found:
         return

@@ -92,7 +92,7 @@ def _token(view: View, trace: Trace, at: int, layer: int, name: str) -> None:
     _path(trace, table, layer, f"Path of '{text(token_text(trace.tokens[at]))}' at position {at}")
     left, right = st.columns(2)
     with left:
-        chart(expert_chart(table, layer, n_experts), "tokens-experts")
+        chart(expert_chart(table, layer, n_experts), "tokens-experts", table)
     with right:
         st.dataframe(table, hide_index=True, height=320)
 

@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from workbench_app.dashboard.capture_form import uploaded
 from workbench_app.dashboard.catalog import catalog_from
@@ -246,6 +247,44 @@ def test_a_run_gives_its_plan_and_its_report_as_a_download_alone(tmp_path, model
     Path(run / "plan.json").write_text(Plan((), "f" * 16).to_json())
     page.button(key="runs-load").click().run()
     assert page.error
+
+
+def experiment(folder, arms, claims):
+    """A finished run as `workbench run` leaves it, as far as the page reads it."""
+    (folder / "tables").mkdir(parents=True)
+    (folder / "recipe.toml").write_text(f'name = "made"\ntitle = {json.dumps(HOSTILE)}\n')
+    (folder / "plan.json").write_text('{"recipe": "made"}')
+    frames = {"arms": arms, "claims": claims, "units": pd.DataFrame({"unit": ["a"]})}
+    for name, frame in frames.items():
+        frame.to_parquet(folder / "tables" / f"{name}.parquet")
+
+
+def test_an_experiment_run_shows_its_verdicts_and_gives_its_plans(tmp_path, model):
+    arms = pd.DataFrame(
+        [("demo", "base", "base", None), ("demo", "P00", "plan", "off L2E8; off L2E20"), ("demo", "P01", "plan", "off L9E0"),
+         ("other", "P00", "plan", "off L1E1"), ("demo", "R00", "random", "off L0E0")],
+        columns=["model", "arm", "kind", "plan"],
+    )  # fmt: skip
+    numbers = {"base": 0.9, "steered": 0.1, "difference": -0.8, "low": -0.9, "high": -0.7}
+    claims = pd.DataFrame([{"text": HOSTILE, "model": "demo", "metric": "refused", **numbers, "verdict": "appears"}])
+    experiment(tmp_path / "runs" / "mote", arms, claims)
+    (tmp_path / "runs" / "begun").mkdir()
+    (tmp_path / "runs" / "begun" / "recipe.toml").write_text("title = 'half done'")
+    page = opened("captures", tmp_path)
+    runs = page.dataframe[1].value.set_index("run")
+    assert runs["state"].to_dict() == {"mote": "1 appears", "begun": "unfinished, 0 pieces of work done"}
+    assert "<script>" in runs["what"]["mote"]
+    assert says(page, "has no plan for the model")  # of the run that is shown first, begun
+    page.selectbox(key="runs-one").set_value("mote").run()
+    assert page.dataframe[2].value["verdict"].tolist() == ["appears"]
+    assert page.selectbox(key="runs-plan").options == ["P00: off L2E8; off L2E20", "P01: off L9E0"]
+    page.button(key="runs-load").click().run()
+    assert str(page.session_state["plan"]) == "off L2E8; off L2E20"
+    page.selectbox(key="runs-plan").set_value("P01: off L9E0").run()
+    page.button(key="runs-load").click().run()
+    assert [e for e in page.error if "layers 0" in e.value.replace("\\", "")]
+    (tmp_path / "runs" / "mote" / "tables" / "claims.parquet").write_bytes(b"PAR1")
+    assert opened("captures", tmp_path).dataframe[1].value.set_index("run")["state"]["mote"] == "cannot be read"
 
 
 def test_hostile_names_and_plans_stay_text(tmp_path):

@@ -180,7 +180,7 @@ def test_the_card_of_a_token_shows_its_alternatives_and_experts(demo):
     finished(demo.button(key=f"example-{REFUSED}").click().run())
     demo.button(key="pick-top").click().run()
     finished(demo)
-    demo.session_state["token"] = (0, "steered", 0)
+    demo.session_state["token"] = (demo.session_state["asked"][-1].number, "steered", 0)
     demo.run()
     table = demo.dataframe[0].value
     assert list(table.columns) == ["layer", "base", "steered"]

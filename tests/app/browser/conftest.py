@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.app.browser.serving import served
+from tests.pages import hostile_store
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 IN_CI = any(os.environ.get(name, "").lower() not in ("", "0", "false") for name in ("CI", "WORKBENCH_CI"))
@@ -22,6 +23,12 @@ def missing() -> str | None:
     except ImportError:
         return "playwright is not installed (pip install -c constraints.txt playwright)"
     return None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """All browser tests in one worker: one server and one chromium serve them in turn."""
+    item.add_marker(pytest.mark.browser)
+    item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +49,10 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def dashboard(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a dashboard on the bundled model; asked for after `browser`, so that no server starts for nobody."""
-    with served(tmp_path_factory.mktemp("dashboard")) as address:
+    """The address of a dashboard on the bundled model and a tiny one, whose store is hostile; started when a browser has."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    hostile_store(folder / "hostile")
+    with served(folder, "--model=tiny/olmoe", f"--store={folder / 'hostile'}") as address:
         yield address
 
 

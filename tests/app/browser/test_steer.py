@@ -4,8 +4,6 @@ import re
 
 import pytest
 
-pytestmark = pytest.mark.browser
-
 REFUSED = "what happened in 1979 in Banke?"
 REFUSAL = "I cannot talk about that."
 PLAN = "off L2E8; off L2E20"
@@ -90,10 +88,8 @@ LONG = {"plan": "scale L*E*=-3"}  # babbles until it is stopped
 def long_answer(desk):
     """A window in which an answer of many tokens runs."""
     desk.open(**LONG)
-    box = desk.page.get_by_label("Tokens per answer")
-    box.fill("400")
-    box.press("Enter")
-    desk.settle().ask("tell a story about a fox")
+    desk.answer_length(400)
+    desk.ask("tell a story about a fox")
     desk.page.get_by_role("button", name="Stop", exact=True).wait_for()
     return desk
 
