@@ -69,7 +69,8 @@ def find_layout(hf: Any, adapter: MoEAdapter | None = None) -> Layout:
 def _declared_layout(hf: Any) -> Layout:
     name = type(hf).__name__
     router_classes = _recorded_classes(hf, "router_logits")
-    routers = [(n, m) for n, m in hf.named_modules() if router_classes and isinstance(m, router_classes)]
+    found = [n for n, m in hf.named_modules() if router_classes and isinstance(m, router_classes)]
+    routers = [(n, hf.get_submodule(n)) for n in map(_wrapping, found)]
     if not routers:
         raise WorkbenchError(
             f"{name} has no router that transformers declares, so there are no experts to look at: it is a dense model, or an "
@@ -92,6 +93,13 @@ def _declared_layout(hf: Any) -> Layout:
     blocks = dict(sorted(blocks.items()))
     base = hf.get_submodule(layers_name.rpartition(".")[0]) if "." in layers_name else hf
     return Layout(base, layers, blocks)
+
+
+def _wrapping(name: str) -> str:
+    """The module that is called: an adapter layer around it (PEFT) holds the module itself as `base_layer`."""
+    while name.endswith(".base_layer"):
+        name = name.removesuffix(".base_layer")
+    return name
 
 
 def _undeclared(hf: Any, pattern: re.Pattern[str], blocks: dict[int, MoEBlock]) -> list[tuple[str, nn.Module]]:

@@ -61,9 +61,11 @@ def brought(block: nn.Module) -> Iterator[None]:
 
 
 def forward_is_its_own(module: nn.Module) -> bool:
-    """Whether the forward is that of the class: nobody put another on the object, accelerate's wrapper aside."""
+    """Whether the forward is that of the class: nobody put another on the object, accelerate's and nnsight's wrappers aside."""
     own = vars(module).get("_old_forward") if _hooks(module) else vars(module).get("forward")
-    return own is None or getattr(own, "__func__", None) is type(module).forward
+    if type(own).__module__.startswith("nnsight."):
+        own = getattr(own, "__wrapped__", None)
+    return own is None or getattr(own, "__func__", own) is type(module).forward
 
 
 def _hooks(module: nn.Module) -> list[Any]:

@@ -1,6 +1,7 @@
 """What looks right and is not: each trap is detected, or its number shown to be right."""
 
 import threading
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -237,7 +238,7 @@ class Adapted(nn.Module):
 
 @pytest.mark.parametrize("family", ["mixtral", "deepseek_v3"])
 def test_a_model_with_lora_adapters_is_captured_and_steered(family: str) -> None:
-    """Not PEFT itself, which is not among our dependencies: modules of the same shape by hand."""
+    """Modules of the shape of PEFT's by hand, for the quick tier."""
     hf = tiny_model(family)
     bare = load(tiny_model(family), tiny_tokenizer())
     for layer in hf.model.layers:
@@ -253,6 +254,34 @@ def test_a_model_with_lora_adapters_is_captured_and_steered(family: str) -> None
         model.hf(ids, use_cache=False)
         index = recorder.take().layers[layer].index
     used = int(index[0, 0])
+    with torch.no_grad(), steered(model, Plan.off([(layer, used)])), recording(model, keep=()) as recorder:
+        model.hf(ids, use_cache=False)
+        assert used not in recorder.take().layers[layer].index
+    assert relative(logits_of(model, ids, every_expert_muted(model, layer)), logits_of(model, ids, Plan())) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("peft"), reason="peft is not installed")
+@pytest.mark.parametrize("where", ["attention", "experts", "router"])
+def test_peft_itself_is_captured_and_steered(where: str) -> None:
+    """LoRA of the real library, with weights that matter, on the attention, on the experts' fused weights, on the router."""
+    from peft import LoraConfig, get_peft_model
+
+    more = {"experts": ["experts.gate_up_proj", "experts.down_proj"], "router": ["gate.weight"]}.get(where)
+    how = LoraConfig(
+        r=2, target_modules=["o_proj"], target_parameters=more, init_lora_weights=False, task_type="CAUSAL_LM"
+    )
+    wrapped = get_peft_model(tiny_model("deepseek_v3"), how).eval()
+    bare, model = load(tiny_model("deepseek_v3"), tiny_tokenizer()), load(wrapped, tiny_tokenizer())
+    ids, layer = families.ids(model, batch=1), model.anatomy.moe_layers[-1]
+    assert relative(logits_of(model, ids, Plan()), logits_of(bare, ids, Plan())) > 1e-2, (
+        "an adapter that changes nothing"
+    )
+    assert [x.rule for x in model.anatomy.layers] == [x.rule for x in bare.anatomy.layers]
+    assert model.anatomy.fingerprint != bare.anatomy.fingerprint, "experts of a tuned model are other experts"
+    with torch.no_grad(), recording(model, keep={"norms"}) as recorder:
+        model.hf(ids, use_cache=False)
+        used = int(recorder.take().layers[layer].index[0, 0])
     with torch.no_grad(), steered(model, Plan.off([(layer, used)])), recording(model, keep=()) as recorder:
         model.hf(ids, use_cache=False)
         assert used not in recorder.take().layers[layer].index

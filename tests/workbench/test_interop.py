@@ -176,6 +176,31 @@ def test_the_bridges_cache_shows_the_steered_routing() -> None:
     assert torch.equal(cache[f"blocks.{layer}.mlp.gate.hook_out"], before[f"blocks.{layer}.mlp.gate.hook_out"])
 
 
+@torch.no_grad()
+def test_granites_logits_are_logits_although_the_bridges_hook_holds_expert_numbers() -> None:
+    """TransformerLens 4.3 reads granite's router tuple in another order than transformers answers it."""
+    bare, (bridge, model) = families.get("granitemoe"), bridged("granitemoe")
+    ids = families.ids(bare)
+    with recording(bare, {"logits"}) as recorder:
+        bare.hf(ids, use_cache=False)
+        wanted = recorder.take().layers[0]
+    with recording(model, {"logits"}) as recorder:
+        _, cache = bridge.run_with_cache(ids)
+        found = recorder.take().layers[0]
+    hooked = next(
+        cache[name]
+        for name in cache
+        if (name.startswith("blocks.0.") and name.endswith("hook_router_scores"))
+        or (name.startswith("blocks.0.") and name.endswith(("gate.hook_out", "router.hook_out")))
+    )
+    assert wanted.logits is not None
+    assert found.logits is not None
+    torch.testing.assert_close(found.logits, wanted.logits, rtol=1e-4, atol=1e-4)
+    assert hooked.dtype == torch.int64 or hooked.shape != wanted.logits.shape, (
+        "TransformerLens mended it: say so in the docs"
+    )
+
+
 @pytest.mark.parametrize("phase", ["prompt", "generated"])
 def test_phases_hold_in_the_bridges_own_decode_loop(phase: str) -> None:
     """With a cache and without one; transformers' own generate is the judge."""
