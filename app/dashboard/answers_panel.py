@@ -62,11 +62,13 @@ def _both(one: Answering) -> None:
 
 
 def _answer(one: Answering, side: Side, parted: set[int]) -> None:
-    st.caption("base" if side == "base" else f"steered: {escaped(_short(str(one.plan)))}")
     if side == "steered" and not one.plan:
+        st.caption("steered: nothing")
         st.text("The plan is empty: click an expert above, or use a quick pick.")
         return
     found = one.tokens(side)
+    long = f"{side} ({len(found)} tokens)"
+    st.caption(long if side == "base" else f"{long}: {escaped(_short(str(one.plan)))}")
     row = [
         Chip(
             t.chosen.text,
