@@ -25,7 +25,7 @@ def _steer(desk: Desk) -> None:
     desk.answered(QUESTION)
     desk.settle().press("Top 2 by fTRI")
     desk.answered(QUESTION, PLAN)
-    desk.settle().chip("steered", "ing")
+    desk.settle().chip("steered", "Singers")
     desk.chart("alternatives")
 
 

@@ -15,6 +15,7 @@ from .sentences import sentences
 Side = Literal["base", "steered"]
 _QUESTION_SHOWN = 2000
 _TICK_SECONDS = 0.15
+_PLACES = 4
 
 
 def answers_panel(asked: list[Answering]) -> None:
@@ -22,19 +23,20 @@ def answers_panel(asked: list[Answering]) -> None:
     st.session_state.pop("token_clicked", None)
     for one in reversed(asked):
         if one.is_active:
-            st.fragment(_coming, run_every=_TICK_SECONDS)(one)
+            place = min(one.place or 0, _PLACES)  # who waits looks less often: eight such pages would keep a core busy
+            st.fragment(_coming, run_every=_TICK_SECONDS * (1 + 2 * place))(one, place > 0)
         else:
             _exchange(one)
 
 
-def _coming(one: Answering) -> None:
-    """An answer at work. The whole page is drawn once more when it is there, since the board may be coloured by it."""
+def _coming(one: Answering, waited: bool) -> None:
+    """An answer at work. The whole page is drawn once more when its turn comes, to look more often, and when it is there."""
     with sentences():
         one.look()
         _exchange(one)
-        if not one.is_active or st.session_state.pop(
-            "token_clicked", False
-        ):  # the token's card is outside this fragment
+        its_turn = waited and one.state == "running"
+        card_wanted = st.session_state.pop("token_clicked", False)  # it is not in this fragment
+        if its_turn or card_wanted or not one.is_active:
             st.rerun()
 
 
@@ -62,11 +64,13 @@ def _both(one: Answering) -> None:
 
 
 def _answer(one: Answering, side: Side, parted: set[int]) -> None:
-    st.caption("base" if side == "base" else f"steered: {escaped(_short(str(one.plan)))}")
     if side == "steered" and not one.plan:
+        st.caption("steered: nothing")
         st.text("The plan is empty: click an expert above, or use a quick pick.")
         return
     found = one.tokens(side)
+    long = f"{side} ({len(found)} tokens)"
+    st.caption(long if side == "base" else f"{long}: {escaped(_short(str(one.plan)))}")
     row = [
         Chip(
             t.chosen.text,

@@ -67,9 +67,9 @@ def _chances(found: dict[str, StreamedToken]) -> go.Figure:
     return titled(
         figure,
         "What else could have come",
-        110 + 34 * len(names),
+        150 + 34 * len(names),
         barmode="group",
-        legend={"orientation": "h", "y": 1.12},
+        legend={"orientation": "h", "y": -0.22},
     )
 
 

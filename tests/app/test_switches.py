@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from streamlit.testing.v1 import AppTest
 from workbench_app.cli import app
 from workbench_app.dashboard.answering import Answering
 from workbench_app.dashboard.catalog import BUNDLED, catalog_from
@@ -167,3 +168,18 @@ def test_an_answer_nobody_looks_at_frees_the_model(monkeypatch):
     assert one.state == "stopped"
     assert machine.turns.waiting == 0
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in machine.model.hf.modules())
+
+
+def test_an_error_that_nobody_foresaw_is_a_sentence_on_the_page_and_a_traceback_in_the_log(caplog):
+    def page():
+        from workbench_app.dashboard.sentences import sentences
+
+        with sentences():
+            raise ValueError("an inner detail")
+
+    shown = AppTest.from_function(page).run()
+    assert not shown.exception
+    assert "This page failed" in shown.error[0].value
+    assert "inner detail" not in shown.error[0].value
+    assert "ValueError: an inner detail" in caplog.text
+    assert "Traceback" in caplog.text

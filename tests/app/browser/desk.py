@@ -30,10 +30,11 @@ _EXCHANGES = """most => {
     const captions = [...box.querySelectorAll('[data-testid=stCaptionContainer]')].map(e => e.innerText);
     const errors = [...box.querySelectorAll('[data-testid=stAlert]')].map(e => e.innerText);
     const sides = [answer(base), answer(box.querySelector(`.st-key-answer-${number}-steered`)) || []];
-    const status = text[text.length - 1], none = text.filter(t => t === '(no text)' || t.startsWith('The plan is empty')).length;
-    const drawn = errors.length || status.startsWith('Stopped') || sides.filter(side => !side.length).length <= none;
+    const status = text[text.length - 1];
+    // the chips are drawn a moment after the text around them, which says how many there are
+    const drawn = sides.every((side, i) => side.length === +(captions[i] || '').replace(/.*\\((\\d+) tokens\\).*|.*/s, '$1'));
     return {number: +number, question: text[0], base: sides[0], steered: sides[1],
-      plan: (captions[1] || '').replace(/^steered: /, ''), status, errors,
+      plan: (captions[1] || '').replace(/^steered( \\(\\d+ tokens\\))?: /, ''), status, errors,
       active: !drawn || !!box.querySelector(`.st-key-stop-${number}`)};
   });
 }"""

@@ -92,5 +92,5 @@ def test_the_page_of_super_experts(desk):
 def test_the_card_of_a_token(desk):
     desk.open(plan="off L2E8; off L2E20").ask("what happened in 1979 in Banke?")
     desk.answered("what happened in 1979 in Banke?", "off L2E8; off L2E20")
-    desk.settle().chip("steered", "ing")
+    desk.settle().chip("steered", "Singers")
     seen(desk, "alternatives")

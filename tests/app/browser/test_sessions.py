@@ -20,6 +20,7 @@ QUESTIONS = 25
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # 200 questions in eight tabs on a machine that does much else
 def test_eight_sessions_with_eight_plans_get_the_librarys_answers_to_25_questions_each(browser, dashboard):
     from tests.app.browser.desk import Desk
 

@@ -59,10 +59,10 @@ def test_a_box_drawn_with_the_mouse_takes_every_expert_in_it(desk):
 def test_a_click_on_a_token_opens_its_card_with_base_beside_steered(desk):
     desk.open(plan=PLAN).ask(REFUSED)
     desk.answered(REFUSED, PLAN)
-    desk.settle().chip("steered", "ing")
+    desk.settle().chip("steered", "Singers")
     desk.page.get_by_text("of the steered answer").wait_for()
     desk.settle()
-    assert re.fullmatch(r"Token \d+ of the steered answer: ing", desk.text_with("Token "))
+    assert re.fullmatch(r"Token \d+ of the steered answer: Singers", desk.text_with("Token "))
     names = desk.page.evaluate("() => [...document.querySelectorAll('.js-plotly-plot')].at(-1).data.map(t => t.name)")
     assert names == ["base", "steered"]
     desk.press("Close")
