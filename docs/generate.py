@@ -38,6 +38,8 @@ LINES = {
     "app/templates/report.html": "the demo's report as a template",
     "app/templates/experiment.html": "an experiment's report as a template",
     "app/templates/comparison.html": "runs side by side as a template",
+    "app/templates/pieces.html": "what both of them show alike",
+    "app/templates/*.css": "how the reports look",
     "docs/screens/*": "a page of the dashboard, by `python -m tests.screenshots`",
     "data/demo-store/*": "a store to begin with: the bundled model's answers to the ranking prompts",
     "data/conformance.json": "what the conformance suite found, family by family; `workbench models` prints it",
