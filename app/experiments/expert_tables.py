@@ -35,8 +35,7 @@ def _score_row(row: Any, truth: dict[str, tuple[str, ...]]) -> Row:
     flags = "; ".join([*([row["flags"]] if row["flags"] else []), *known])
     low, high = (number(row[c]) for c in ("low", "high"))
     spread = NOTHING if math.isnan(low) else f"[{low:.3g}, {high:.3g}]".replace("-", "−")
-    score = NOTHING if not given(row["score"]) else f"{row['score']:.4g}".replace("-", "−")
-    return Row((name, score, spread, f"{int(row['n']):,}", p_value(number(row["p_adjusted"])), flags))
+    return Row((name, _short(row["score"]), spread, f"{int(row['n']):,}", p_value(number(row["p_adjusted"])), flags))
 
 
 def expert_name(row: Any) -> str:
@@ -86,7 +85,8 @@ def references(recipe: "Recipe", tables: Tables) -> list[Block]:
     blocks: list[Block] = []
     for model in models:
         ours = run.get(_bare(model))
-        rows = [_reference_row(r, scores[scores["model"] == ours]) for r in recipe.references if r.model == model]
+        mine = scores[scores["model"] == ours].to_dict("records")
+        rows = [_reference_row(r, mine) for r in recipe.references if r.model == model]
         words = "" if ours else f'Not run here; with models = ["{model}"] our values stand beside these.'
         blocks.append(Block(model, words, heads, tuple(rows)))
     return blocks
@@ -96,11 +96,11 @@ def _bare(model: str) -> str:
     return model.rstrip("/").rpartition("/")[2].casefold()
 
 
-def _reference_row(reference: Any, scores: Any) -> Row:
-    names = [expert_name(row) for row in scores.to_dict("records")]
-    right = [name == reference.expert for name in names]
-    found: Any = scores[right]
-    found = found if reference.ranking is None else found[found["ranking"] == reference.ranking]
-    ours, rank = (NOTHING, NOTHING) if found.empty else (f"{found.iloc[0]['score']:.4g}", str(found.iloc[0]["rank"]))
-    cells = (reference.expert, reference.what, f"{reference.value:g}", ours, rank, reference.source or "")
-    return Row(tuple(c.replace("-", "−") if i in (2, 3) else c for i, c in enumerate(cells)))
+def _reference_row(reference: Any, scores: list[dict[str, Any]]) -> Row:
+    found = [s for s in scores if expert_name(s) == reference.expert and reference.ranking in (None, s["ranking"])]
+    ours, rank = (_short(found[0]["score"]), str(found[0]["rank"])) if found else (NOTHING, NOTHING)
+    return Row((reference.expert, reference.what, _short(reference.value), ours, rank, reference.source or ""))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}".replace("-", "−") if given(value) else NOTHING

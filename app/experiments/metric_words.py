@@ -10,6 +10,7 @@ _SAID = {
     "phrase_refused": "refusals by published phrases",
     "revealed": "withheld answers given",
     "exact": "exactly right answers",
+    "faithful": "answers that follow the document",
     "choice": "right choices",
     "thinks": "answers that open a thought",
     "thinking_ended": "thoughts that end",

@@ -35,7 +35,7 @@ RECIPE: dict[str, Any] = {
     "paper": {"title": "A <paper>", "arxiv": "0000.00000", "model": "some/model"},
     "references": [
         {"model": "some/model", "expert": "L1E3", "value": 744.0, "what": "largest", "ranking": "fTRI"},
-        {"model": "other/brand", "expert": "L2E2", "value": -0.5432, "what": "difference"},
+        {"model": "other/brand", "expert": "L2E2", "value": -0.5432, "what": "difference", "ranking": "fTRI"},
     ],
 }  # fmt: skip
 MATCHES = ("count", "layer", "usage")
