@@ -34,6 +34,7 @@ def run(
     """Run a whole experiment from one file: capture, rank, steer, controls, tables, report. Goes on where it was stopped.
 
     Random experts, the ranking's other end and capability checks stand beside every plan unless the recipe says otherwise.
+    Exit code 1: no plan of the recipe could be run.
     """
     from .experiments.folder import begun
     from .experiments.planning import lowered
@@ -47,13 +48,14 @@ def run(
         warn(text)
     if dry_run:
         plans = plan_run(asked)
-        return print_json(_planned(asked, plans)) if json else _show_plans(asked, plans)
+        print_json(_planned(asked, plans)) if json else _show_plans(asked, plans)
+        return
     done = run_recipe(asked, folder)
     report = _conclude(folder, asked)
-    if json:
-        return print_json(_result(folder, report, done.units_run))
-    _show_result(folder, report)
-    return None
+    print_json(_result(folder, report, done.units_run)) if json else _show_result(folder, report)
+    if not _ran_any(folder):
+        warn("No plan of this recipe could be run on its models; the notes say why.")
+        raise typer.Exit(1)
 
 
 def report(
@@ -125,6 +127,12 @@ def _show_plans(recipe: "Recipe", plans: "list[ModelPlan]") -> None:
         )
         say(f"  disk: about {size(plan.store_bytes)} of captures and {size(plan.answer_bytes)} of answers at most")
     say("Nothing was written.")
+
+
+def _ran_any(run: Path) -> bool:
+    from .experiments.schema import read_table
+
+    return len(read_table(run, "effects")) > 0
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -365,3 +365,15 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path):
         said = CliRunner().invoke(app, arguments)
         assert said.exit_code == 2
         assert sentence in " ".join(said.stderr.split())
+
+
+def test_a_recipe_none_of_whose_plans_can_be_run_ends_with_1_and_a_report(tmp_path):
+    claim = {"name": "c", "text": "It falls", "prompts": "held", "metric": "length", "direction": "down"}
+    plans = [{"text": "force L1E0-3"}]
+    recipe = make_few(tmp_path, plans=plans, rankings=[], claims=[claim])
+    (tmp_path / "none.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    said = CliRunner().invoke(app, ["run", str(tmp_path / "none.toml"), "--out", str(tmp_path / "run")])
+    assert said.exit_code == 1, said.output
+    assert "No plan of this recipe could be run" in said.stderr
+    assert "selects 3 experts per token, and the plan forces 4" in " ".join(said.stderr.split())
+    assert "It falls" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
