@@ -34,6 +34,7 @@ def run(
     """Run a whole experiment from one file: capture, rank, steer, controls, tables, report. Goes on where it was stopped.
 
     Random experts, the ranking's other end and capability checks stand beside every plan unless the recipe says otherwise.
+    Exit code 1: no plan of the recipe could be run.
     """
     from .experiments.folder import begun
     from .experiments.planning import lowered
@@ -47,13 +48,14 @@ def run(
         warn(text)
     if dry_run:
         plans = plan_run(asked)
-        return print_json(_planned(asked, plans)) if json else _show_plans(asked, plans)
+        print_json(_planned(asked, plans)) if json else _show_plans(asked, plans)
+        return
     done = run_recipe(asked, folder)
     report = _conclude(folder, asked)
-    if json:
-        return print_json(_result(folder, report, done.units_run))
-    _show_result(folder, report)
-    return None
+    print_json(_result(folder, report, done.units_run)) if json else _show_result(folder, report)
+    if not _ran_any(folder):
+        warn("No plan of this recipe could be run on its models; the notes say why.")
+        raise typer.Exit(1)
 
 
 def report(
@@ -127,6 +129,12 @@ def _show_plans(recipe: "Recipe", plans: "list[ModelPlan]") -> None:
     say("Nothing was written.")
 
 
+def _ran_any(run: Path) -> bool:
+    from .experiments.schema import read_table
+
+    return len(read_table(run, "effects")) > 0
+
+
 def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{n:,} {what}" for what, n in counts.items())
 
@@ -156,8 +164,11 @@ def _show_result(run: Path, report: Path) -> None:
     tables = read_tables(run)
     claims: Any = tables["claims"]
     if len(claims):
-        columns = ["claim", "model", "base", "steered", "difference", "95 % interval", "random draws", "verdict"]
-        print_table(columns, [_claim_row(row) for row in claims.itertuples()], right=columns[2:7])
+        columns, several = (
+            ["claim", "effect", "95 % interval", "random draws", "verdict"],
+            claims["model"].nunique() > 1,
+        )
+        print_table(columns, [_claim_row(row, several) for row in claims.itertuples()], right=columns[1:4])
     notes = [f"{row['about']}: {row['text']}" for row in tables["notes"].to_dict("records")]
     for text in notes[:_SHOWN_NOTES]:
         note(f"- {text}")
@@ -166,13 +177,10 @@ def _show_result(run: Path, report: Path) -> None:
     say(f"Report: {report}")
 
 
-def _claim_row(row: Any) -> list[str]:
+def _claim_row(row: Any, several: bool) -> list[str]:
     return [
-        row.name,
-        row.model,
-        _number(row.base),
-        _number(row.steered),
-        _number(row.difference, "+"),
+        f"{row.name} ({row.model})" if several else row.name,
+        f"{_number(row.base)} -> {_number(row.steered)}",
         f"{_number(row.low, '+')} to {_number(row.high, '+')}",
         f"{_number(row.random_low, '+')} to {_number(row.random_high, '+')}",
         row.verdict,
@@ -180,4 +188,4 @@ def _claim_row(row: Any) -> list[str]:
 
 
 def _number(value: Any, sign: str = "") -> str:
-    return "-" if value is None or value != value else f"{value:{sign}.3f}"
+    return "-" if value is None or value != value else f"{value:{sign}.2f}"

@@ -1,6 +1,7 @@
-"""Writes what the docs say about the code: docs/cli.md from `--help`, the README's file list from docstrings (`make docs`)."""
+"""Writes what the docs say about the code: commands from `--help`, files from docstrings, recipes from models (`make docs`)."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -8,10 +9,14 @@ import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = 100
+KEYS = "<!-- recipe keys, written by make docs -->", "<!-- end of recipe keys -->"
 START, END = "<!-- files, written by make docs -->", "<!-- end of files -->"
 # files that are not Python, by pattern; the first that fits. A file without a line here fails the test.
 LINES = {
@@ -26,9 +31,15 @@ LINES = {
     ".gitignore": "what never enters the repository: environments, stores, runs",
     ".ci/run": "what CI runs: `make test`",
     "docs/cli.md": "every command's help",
+    "docs/recipes.md": "experiments as recipes: an example, the controls, a run's folder, every key",
+    "data/experiments/*.toml": "a published claim as a recipe",
     "docs/interop.md": "working inside TransformerLens and nnsight, taking a store elsewhere, routing from vLLM and SGLang",
     "docs/report.png": "a picture of the demo's report",
     "app/templates/report.html": "the demo's report as a template",
+    "app/templates/experiment.html": "an experiment's report as a template",
+    "app/templates/comparison.html": "runs side by side as a template",
+    "app/templates/pieces.html": "what both of them show alike",
+    "app/templates/*.css": "how the reports look",
     "docs/screens/*": "a page of the dashboard, by `python -m tests.screenshots`",
     "data/demo-store/*": "a store to begin with: the bundled model's answers to the ranking prompts",
     "data/conformance.json": "what the conformance suite found, family by family; `workbench models` prints it",
@@ -112,11 +123,76 @@ def with_files(readme: str) -> str:
     return f"{before}{START}\n\n{file_list()}\n{END}{rest.split(END)[1]}"
 
 
+def recipe_keys() -> str:
+    """Every table of a recipe with its keys, from the models that check it."""
+    from workbench_app.experiments import sections
+    from workbench_app.experiments.recipe import Recipe
+
+    tables = {
+        "The recipe": Recipe,
+        "A model": sections.ModelSource,
+        "[prompts.NAME]": sections.Prompts,
+        "[capture]": sections.Capture,
+        "[[rankings]]": sections.Ranking,
+        "[[plans]]": sections.Plans,
+        "A part of a plan": sections.Part,
+        "[controls]": sections.Controls,
+        "[statistics]": sections.Statistics,
+        "[measure]": sections.Measure,
+        "[judge]": sections.Judge,
+        "[[claims]]": sections.Claim,
+        "[claims.paper]": sections.PaperNumber,
+        "[paper]": sections.Paper,
+        "[[references]]": sections.Reference,
+    }
+    return "\n".join(f"### {f'`{name}`' if '[' in name else name}\n\n{_keys(model)}" for name, model in tables.items())
+
+
+def _keys(model: Any) -> str:
+    rows = ["| key | value | default | |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        needed = field.is_required()
+        default = "" if field.default is None or needed else _value(field.default)
+        about = " ".join((field.description or "").split()).replace("|", "\\|")
+        rows.append(f"| `{name}` | {_kind(field.annotation)} | {'needed' if needed else default} | {about} |")
+    return "\n".join([" ".join((model.__doc__ or "").split()), "", *rows, ""])
+
+
+def _value(default: Any) -> str:
+    if isinstance(default, BaseModel) or default in ((), {}):
+        return ""
+    return f"`{json.dumps(default)}`"
+
+
+def _kind(annotation: Any) -> str:
+    """A type as a reader of TOML says it."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kind(inner[0])
+    if origin is Literal:
+        return ", ".join(f"`{word}`" for word in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(_kind(part) for part in inner if part is not type(None))
+    if origin is tuple:
+        return f"list of {_kind(inner[0])}"
+    if origin is dict:
+        return f"table of {_kind(inner[1])}"
+    plain = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    return plain.get(annotation, "anything" if annotation is Any else "table")
+
+
+def with_keys(page: str) -> str:
+    """The page on recipes with its keys exchanged for the present ones."""
+    start, end = KEYS
+    before, rest = page.split(start)
+    return f"{before}{start}\n\n{recipe_keys()}\n{end}{rest.split(end)[1]}"
+
+
 def main() -> None:
-    """Writes both."""
+    """Writes all of it."""
     (ROOT / "docs" / "cli.md").write_text(cli_reference(), encoding="utf-8")
-    readme = ROOT / "README.md"
-    readme.write_text(with_files(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, made in ((ROOT / "docs" / "recipes.md", with_keys), (ROOT / "README.md", with_files)):
+        path.write_text(made(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -74,3 +74,10 @@ def make_recipe(folder: Path, **changes: Any) -> Recipe:
     """The recipe, read, over prompts in `folder`."""
     write_prompts(folder)
     return recipe_from(recipe_data(**changes), "small.toml", folder)
+
+
+def make_few(folder: Path, **changes: Any) -> Recipe:
+    """The recipe without given text, and without random draws unless `changes` bring some."""
+    prompts = {name: spec for name, spec in recipe_data()["prompts"].items() if name != "given"}
+    few = {"prompts": prompts, "measure": {}, "controls": {"count": 0, "layer": 0, "usage": 0, "bottom": False}}
+    return make_recipe(folder, **(few | changes))

@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 from workbench_app.cli import app
+from workbench_app.experiments.grid import cells
+from workbench_app.experiments.prompt_sets import read_sets
+from workbench_app.experiments.recipe import recipe_from
 
 from docs import generate
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/cli.md", "docs/interop.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/cli.md", "docs/interop.md", "docs/recipes.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
 COMMANDS = [name for name, _, _ in generate.commands(get_command(app), "workbench")]
 
@@ -36,6 +40,22 @@ def test_the_readme_lists_every_file_with_one_true_line():
     assert readme == generate.with_files(readme), "run `make docs`"
     listed = readme.split(generate.START)[1].split(generate.END)[0]
     assert listed.count("\n- `") == len(generate.tracked())
+
+
+def test_the_keys_of_a_recipe_are_those_of_its_models():
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert page == generate.with_keys(page), "run `make docs`"
+    assert page.count("\n| `") > 80
+    assert "| `capability_draws` | whole number | `3` |" in page
+
+
+def test_the_page_on_recipes_shows_one_that_can_be_run():
+    (text,) = blocks("docs/recipes.md", "toml")
+    recipe = recipe_from(tomllib.loads(text))
+    assert len(cells(recipe)) == 4
+    assert len(read_sets(recipe)["heldout"]) == 64
+    for python in blocks("docs/recipes.md", "python"):
+        exec(compile(python, "recipes.md", "exec"), {})
 
 
 @pytest.mark.parametrize("name", COMMANDS)

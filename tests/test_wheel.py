@@ -67,6 +67,13 @@ def test_the_report_s_template_and_the_page_are_in_it(installed):
     assert (installed / "workbench_app" / "page.py").is_file()
 
 
+def test_the_bundled_recipes_are_read_there(installed, tmp_path):
+    code = (
+        "from workbench_app.experiments.recipe import read_recipe as r; print(*(r(n).name for n in ('mote', 'safex')))"
+    )
+    assert python(installed, code, tmp_path).split() == ["mote", "safex"]
+
+
 def test_the_command_runs(installed, tmp_path):
     said = python(
         installed, "from workbench_app.__main__ import main; import sys; sys.argv[1:] = ['models']; main()", tmp_path

@@ -3,6 +3,7 @@
 A prompt counts where the metric has a value for both answers; how many do not is said, never left out in silence.
 """
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,9 +88,14 @@ def paired_interval(
     """95 % percentile interval of the mean paired difference, resampling clusters; NaN for fewer than two clusters."""
     if not len(clusters) or clusters.max() == 0:
         return float("nan"), float("nan")
-    draws = cluster_draws(clusters, n_draws, np.random.default_rng(seed))
+    draws = _draws(clusters.astype(np.int64).tobytes(), n_draws, seed)
     low, high = percentile_interval((draws @ difference / draws.sum(1))[:, None])
     return float(low[0]), float(high[0])
+
+
+@lru_cache(maxsize=2)  # many arms are resampled alike, and one of a few hundred draws takes longer than all else
+def _draws(clusters: bytes, n_draws: int, seed: int) -> np.ndarray:
+    return cluster_draws(np.frombuffer(clusters, np.int64), n_draws, np.random.default_rng(seed))
 
 
 def metric_values(metric: Metric, prompts: PromptSet, answers: "Answers") -> np.ndarray:

@@ -36,7 +36,10 @@ def effects_table(recipe: Recipe, arms: pd.DataFrame, values: pd.DataFrame) -> p
     found: list[pd.DataFrame] = []
     groups: Any = values.groupby(["prompts", "metric"], sort=True) if len(values) else ()
     for (prompts, metric), rows in groups:
-        frame = _effects(recipe, paired(rows), arms, str(metric))
+        data = paired(rows)
+        if not data.arms:
+            continue  # no plan could be run
+        frame = _effects(recipe, data, arms, str(metric))
         found.append(frame.assign(prompts=prompts, metric=metric, role=recipe.prompts[str(prompts)].role))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 

@@ -258,21 +258,29 @@ class Paper(Section):
     """Whose claims these are."""
 
     title: Name
+    """Of the paper."""
     arxiv: str | None = None
+    """Its number."""
     model: str | None = None
     """Put this into `models` to run it on the paper's."""
     code: str | None = None
+    """The repository and commit that were read."""
     note: str | None = None
+    """What was read of it, and how well."""
 
 
 class Reference(Section):
     """A value that the paper gives for one expert, `[[references]]`: checked where the model is the paper's."""
 
     model: Name
+    """The model it belongs to."""
     expert: Name
     """As L1E68."""
     value: Number
+    """The paper's."""
     what: Name
+    """What was measured, in words."""
     ranking: Name | None = None
     """Which ranking's score it is compared with."""
     source: str | None = None
+    """Where it stands."""

@@ -1,6 +1,6 @@
 """A run's tables, made from the files of its units and its prompts alone: equal however often the run was stopped."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from workbench import PromptSet
 from workbench.effects import cluster_keys
@@ -24,6 +25,7 @@ from .schema import TABLES, as_table, write_table
 from .units import Piece, outcomes, pieces, stand_ins, units_of
 
 Frame = pd.DataFrame
+Columns = dict[str, Any]
 _KL = dict(zip(DIVERGENCE, ("kl_nats", "kl_first_nats"), strict=True))
 
 
@@ -51,15 +53,16 @@ class _Tables:
     def all(self) -> dict[str, Frame]:
         """Every table but claims, without the column model."""
         arms = as_table("arms", [{k: v for k, v in a._asdict().items() if k != "json"} for a in self.arms]).to_pandas()
-        values = _stacked(self._values(p, arm) for p, arm in self.runnable)
+        values = stacked([part for p, arm in self.runnable for part in self._values(p, arm)])
+        answered = [(p, arm) for p, arm in self.runnable if p.what == "answers"]
         return {
             "scores": self._scores(),
             "arms": arms.drop(columns="model"),
             "values": values,
-            "answers": _stacked(self._answers(p, arm) for p, arm in self.runnable if p.what == "answers"),
+            "answers": stacked([self._answers(p, arm) for p, arm in answered]),
             "effects": effects_table(self.recipe, arms, values),
-            "doses": Frame([self._dose(p, arm) for p, arm in self.runnable if p.what == "answers"]),
-            "distributions": _stacked(self._distributions(p, arm) for p, arm in self.runnable if self._has_kl(p)),
+            "doses": Frame([self._dose(p, arm) for p, arm in answered]),
+            "distributions": stacked([self._distributions(p, arm) for p, arm in self.runnable if self._has_kl(p)]),
             "sinks": self._sinks(),
             "notes": Frame(list(self._notes(values))),
             "units": Frame(outcomes(self.planned)),
@@ -81,46 +84,45 @@ class _Tables:
         return list(stand_ins(self.planned).items())
 
     @cached_property
-    def _paths(self) -> dict[tuple[str, str, str], str]:
-        units = units_of(self.recipe, self.number, self.planned)
-        return {(u.prompts, u.what, arm.arm): u.path for u in units for arm in u.arms}
-
-    @cached_property
-    def _files(self) -> dict[str, Any]:
-        """Contents of the unit files: Arrow tables by path."""
-        return {path: read_unit(self.run / path) for path in sorted(set(self._paths.values()))}
-
-    @cached_property
-    def _frames(self) -> dict[tuple[str, str], Frame]:
-        """By path and arm; a file of one arm has its rows under every name."""
-        found: dict[tuple[str, str], Frame] = {}
-        for (_, _, arm), path in self._paths.items():
-            frame = self._files[path].to_pandas()
-            found[path, arm] = frame[frame["arm"] == arm].drop(columns="arm") if "arm" in frame else frame
+    def _files(self) -> dict[tuple[str, str, str], Any]:
+        """The Arrow tables of the unit files by prompts, what and arm; of a file of several arms, the arm's rows."""
+        found: dict[tuple[str, str, str], Any] = {}
+        for unit in units_of(self.recipe, self.number, self.planned):
+            table = read_unit(self.run / unit.path)
+            several = table.column("arm").to_numpy() if "arm" in table.column_names else None
+            for arm in unit.arms:
+                rows = table if several is None else table.filter(pa.array(several == arm.arm))
+                found[unit.prompts, unit.what, arm.arm] = rows
         return found
 
-    def _frame(self, piece: Piece, arm: Arm) -> Frame:
-        return self._frames[self._paths[piece.prompts, piece.what, arm.arm], arm.arm]
+    def _file(self, piece: Piece, arm: Arm) -> Any:
+        return self._files[piece.prompts, piece.what, arm.arm]
+
+    def _columns(self, piece: Piece, arm: Arm, *names: str) -> Columns:
+        """Columns of a piece's file as arrays, under the piece's own arm."""
+        table = self._file(piece, arm)
+        found = {name: table.column(name).to_numpy() for name in names}
+        return {"arm": piece.arm.arm, "prompts": piece.prompts, **found}
 
     # ---- values, answers, doses
 
-    def _values(self, piece: Piece, arm: Arm) -> Frame:
-        """Every metric of a piece, long."""
-        columns = self._metric_columns(piece)
-        if not columns:
-            return Frame()
-        wide: Any = self._sink_values(piece, arm) if piece.what == "sinks" else self._frame(piece, arm)
-        named: Any = wide.set_index("prompt_id")[list(columns)].rename(columns=columns)
-        long = named.reset_index().melt("prompt_id", var_name="metric", value_name="value")
-        clusters = dict(zip((p.id for p in self.sets[piece.prompts]), self._clusters[piece.prompts], strict=True))
-        return long.assign(arm=piece.arm.arm, prompts=piece.prompts, cluster=long["prompt_id"].map(clusters))
+    def _values(self, piece: Piece, arm: Arm) -> Iterator[Columns]:
+        """Each metric of a piece."""
+        metrics = self._metric_columns(piece, arm)
+        found = (
+            self._sink_values(piece, arm) if piece.what == "sinks" else self._columns(piece, arm, "prompt_id", *metrics)
+        )
+        about = {key: found[key] for key in ("arm", "prompts", "prompt_id")}
+        about["cluster"] = np.array([self._clusters[piece.prompts][name] for name in found["prompt_id"]], object)
+        for column, metric in metrics.items():
+            yield {**about, "metric": metric, "value": found[column]}
 
-    def _metric_columns(self, piece: Piece) -> dict[str, str]:
+    def _metric_columns(self, piece: Piece, arm: Arm) -> dict[str, str]:
         """Columns of the unit's file that are metrics, with their names."""
         asked = self.recipe.prompts[piece.prompts].metrics
         if piece.what == "answers":
-            path = self._paths[piece.prompts, piece.what, "base"]
-            return {c: c.removeprefix(METRIC) for c in self._files[path].column_names if c.startswith(METRIC)}
+            names = self._file(piece, arm).column_names
+            return {c: c.removeprefix(METRIC) for c in names if c.startswith(METRIC)}
         if piece.what == "distributions":
             return {column: name for name, column in _KL.items() if name in asked}
         if piece.what == "choice":
@@ -128,16 +130,19 @@ class _Tables:
         return {"nll_nats": NLL} if piece.what == "perplexity" else {"share": SINK}
 
     @cached_property
-    def _clusters(self) -> dict[str, list[str]]:
-        return {name: cluster_keys(prompts) for name, prompts in self.sets.items()}
+    def _clusters(self) -> dict[str, dict[str, str]]:
+        """By prompt set, the cluster of each prompt."""
+        return {
+            name: dict(zip((p.id for p in prompts), cluster_keys(prompts), strict=True))
+            for name, prompts in self.sets.items()
+        }
 
-    def _answers(self, piece: Piece, arm: Arm) -> Frame:
-        words = [said(p) for p in self.sets[piece.prompts]]
-        frame: Any = self._frame(piece, arm)[["prompt_id", "answer"]]
-        return frame.assign(arm=piece.arm.arm, prompts=piece.prompts, prompt=words)
+    def _answers(self, piece: Piece, arm: Arm) -> Columns:
+        words = np.array([said(p) for p in self.sets[piece.prompts]], object)
+        return {**self._columns(piece, arm, "prompt_id", "answer"), "prompt": words}
 
     def _dose(self, piece: Piece, arm: Arm) -> dict[str, Any]:
-        dose = about_unit(self._files[self._paths[piece.prompts, piece.what, arm.arm]])["dose"]
+        dose = about_unit(self._file(piece, arm))["dose"]
         kept = {key: dose[key] for key in ("tokens", "tokens_changed", "slots", "slots_changed")}
         return {"arm": piece.arm.arm, "prompts": piece.prompts, **kept}
 
@@ -145,16 +150,21 @@ class _Tables:
 
     def _has_kl(self, piece: Piece) -> bool:
         """Distributions over the base's answers; over given text where a set has no answers."""
-        answered = {p.prompts for p in self.planned if p.what == "distributions"}
-        return piece.what == "distributions" or (piece.what == "perplexity" and piece.prompts not in answered)
+        return piece.what == "distributions" or (piece.what == "perplexity" and piece.prompts not in self._with_kl)
 
-    def _distributions(self, piece: Piece, arm: Arm) -> Frame:
-        return self._frame(piece, arm).assign(arm=piece.arm.arm, prompts=piece.prompts)
+    @cached_property
+    def _with_kl(self) -> frozenset[str]:
+        return frozenset(p.prompts for p in self.planned if p.what == "distributions")
 
-    def _sink_values(self, piece: Piece, arm: Arm) -> Frame:
+    def _distributions(self, piece: Piece, arm: Arm) -> Columns:
+        return self._columns(piece, arm, "prompt_id", "kl_first_nats", "kl_nats", "nll_nats", "n_tokens")
+
+    def _sink_values(self, piece: Piece, arm: Arm) -> Columns:
         """The mean over layers and heads, by prompt."""
-        means: Any = self._frame(piece, arm).groupby("prompt_id", as_index=False)["share"].mean()
-        return means
+        frame = self._file(piece, arm).to_pandas()
+        means: Any = frame.groupby("prompt_id")["share"].mean()
+        ids, share = means.index.to_numpy(object), means.to_numpy(np.float64)
+        return {"arm": piece.arm.arm, "prompts": piece.prompts, "prompt_id": ids, "share": share}
 
     def _sinks(self) -> Frame:
         """By layer, over all queries of all prompts: the mean over heads, and the decay against the bare model."""
@@ -170,7 +180,7 @@ class _Tables:
     def _sink_share(self, piece: Piece, arm: Arm) -> Any:
         from workbench.attention import SinkShare
 
-        frame: Any = self._frame(piece, arm)
+        frame = self._file(piece, arm).to_pandas()
         paid: Any = (frame["share"] * frame["n_queries"]).groupby([frame["layer"], frame["head"]]).sum().unstack()
         n = int(frame.drop_duplicates("prompt_id")["n_queries"].sum())
         return SinkShare(tuple(map(int, paid.index)), paid.to_numpy(np.float64) / n, n)
@@ -182,7 +192,7 @@ class _Tables:
         for name, scores in read_scores(self.run, self.recipe, self.number)[0].items():
             frame = scores.frame.assign(ranking=name, method=scores.method, rank=np.arange(1, len(scores.frame) + 1))
             found.append(frame if "is_shared" in frame else frame.assign(is_shared=False))
-        return _stacked(iter(found))
+        return pd.concat(found, ignore_index=True) if found else Frame()
 
     def _notes(self, values: Frame) -> Iterator[dict[str, str]]:
         scores, failed = read_scores(self.run, self.recipe, self.number)
@@ -212,6 +222,18 @@ def _left_out(values: Frame) -> Iterator[dict[str, str]]:
             yield {"about": f"prompts {prompts}", "text": f"{text}{int(by_arm.max())} of an arm ({by_arm.idxmax()})."}
 
 
-def _stacked(frames: Iterator[Frame]) -> Frame:
-    found = [frame for frame in frames if len(frame)]
-    return pd.concat(found, ignore_index=True) if found else Frame()
+def stacked(parts: Sequence[Columns]) -> Frame:
+    """One frame out of many columns, each an array or one text for all rows; pandas would take ten times as long."""
+    if not parts:
+        return Frame()
+    lengths = [len(part["prompt_id"]) for part in parts]
+    return Frame(
+        {
+            name: np.concatenate([_long(part[name], n) for part, n in zip(parts, lengths, strict=True)])
+            for name in parts[0]
+        }
+    )
+
+
+def _long(value: Any, n: int) -> np.ndarray:
+    return np.full(n, value, object) if isinstance(value, str) else np.asarray(value)
