@@ -37,6 +37,7 @@ LINES = {
     "docs/report.png": "a picture of the demo's report",
     "app/templates/report.html": "the demo's report as a template",
     "app/templates/pieces.html": "tables and lists that the reports of experiments share",
+    "app/templates/experiment.css": "what only an experiment's report has",
     "app/templates/page.css": "how an experiment's report looks, light and dark",
     "app/templates/drawing.css": "how the figures of an experiment's report look, light and dark",
     "app/templates/experiment.html": "an experiment's report as a template",

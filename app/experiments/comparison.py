@@ -8,7 +8,7 @@ from workbench import WorkbenchError
 from workbench.durable import write_text
 
 from .labels import arm_label
-from .metric_words import NOTHING, change, interval, level, said
+from .metric_words import NOTHING, change, interval, levels, said
 from .report import MARKS, opened, template
 
 IDENTITY = ("kind", "name", "ranking", "end", "edit", "value", "n", "phase")
@@ -89,10 +89,9 @@ def effect_lines(sides: Sequence[Opened]) -> list[Line]:
             continue
         first = next(row for row in rows if row)
         label = f"{first['label']}; {first['prompts']}: {said(first['metric'])}"
-        levels = [
-            row and f"{level(row['base'], row['metric'])} to {level(row['steered'], row['metric'])}" for row in rows
-        ]
-        cells = tuple(row and _side(row, words or "", row["plan"]) for row, words in zip(rows, levels, strict=True))
+        cells = tuple(
+            row and _side(row, levels(row["base"], row["steered"], row["metric"]), row["plan"]) for row in rows
+        )
         lines.append(Line(label, cells, _apart(rows)))
     return lines
 

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 _NATS = ("nll", "kl", "kl_first", "choice_margin")
-_COUNTS = {"length": "characters", "thinking_length": "words thought", "thought_switches": "switches"}
+_COUNTS = {"length": "characters", "thinking_length": "words", "thought_switches": "switches"}
 _SAID = {
     "refused": "refusals",
     "phrase_refused": "refusals by published phrases",
@@ -59,6 +59,11 @@ def level(value: float | None, metric: str) -> str:
         return NOTHING
     unit = unit_of(metric)
     return f"{_number(unit.factor * value, unit.decimals)}\u00a0{unit.level}"
+
+
+def levels(before: float, after: float, metric: str) -> str:
+    """Two values, with the unit once: "7.8 to 4 words", "38 to 5 %"."""
+    return f"{level(before, metric).split(chr(160))[0]} to {level(after, metric)}"
 
 
 def change(value: float | None, metric: str, *, with_unit: bool = False) -> str:

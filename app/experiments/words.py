@@ -5,7 +5,7 @@ from statistics import median
 
 from .facts import ClaimFacts
 from .labels import arm_label, given
-from .metric_words import NOTHING, change, interval, level, p_value, said, unit_of
+from .metric_words import NOTHING, change, interval, level, levels, p_value, said, unit_of
 
 _WORDS = {"down": "fall", "up": "rise", "none": "stay"}
 
@@ -22,7 +22,9 @@ def about_effect(facts: ClaimFacts) -> str:
         f"; a change of {change(m.difference, metric, with_unit=True)}, 95 % interval {interval(m.low, m.high, metric)}"
     )
     p = facts.row["p_adjusted"]
-    return text + (f", p {_is(p)} corrected over all plans." if given(p) else ".") + _relative(facts)
+    return (
+        text + (f", p {_is(p)} corrected over all plans." if given(p) else ".") + _relative(facts) + _perplexity(facts)
+    )
 
 
 def about_plan(facts: ClaimFacts) -> str:
@@ -94,7 +96,7 @@ def cells(facts: ClaimFacts) -> dict[str, str]:
     )
     return {
         "change": change(m.difference, metric),
-        "levels": f"{level(m.base, metric)} to {level(m.steered, metric)}",
+        "levels": levels(m.base, m.steered, metric),
         "interval": interval(m.low, m.high, metric),
         "random": drawn,
         "paper": paper,
@@ -108,6 +110,14 @@ def _relative(facts: ClaimFacts) -> str:
         return ""
     share = 100 * m.difference / m.base
     return f" That is {abs(share):.0f} % {'fewer' if share < 0 else 'more'} than before." if abs(share) >= 1 else ""
+
+
+def _perplexity(facts: ClaimFacts) -> str:
+    """The same as perplexity, for a loss per token."""
+    m = facts.plan
+    if m is None or facts.claim.metric != "nll":
+        return ""
+    return f" As perplexity: {math.exp(m.base):.4g} to {math.exp(m.steered):.4g}."
 
 
 def _is(p: float) -> str:

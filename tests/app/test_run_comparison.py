@@ -21,8 +21,8 @@ def test_claims_and_effects_stand_side_by_side_with_both_intervals(tmp_path: Pat
     assert row.index("appears") < row.index("[−48.1, −24.2]") < row.index("does not appear") < row.index("[−8.1, +1.2]")
     assert "intervals 16.1 points apart" in row  # -0.081 against -0.242
     effect = next(line for line in page.splitlines() if "off, first 2 by fTRI; held: refusals" in line)
-    assert "63.7 % to 27.4 %" in effect
-    assert "63.7 % to 60 %" in effect
+    assert "63.7 to 27.4 %" in effect
+    assert "63.7 to 60 %" in effect
     assert "off L1E0; off L1E1" in effect
     assert "<td>seed</td>" in page
 
