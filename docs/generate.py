@@ -34,6 +34,7 @@ LINES = {
     "docs/recipes.md": "experiments as recipes: an example, the controls, a run's folder, every key",
     "data/experiments/*.toml": "a published claim as a recipe",
     "docs/interop.md": "working inside TransformerLens and nnsight, taking a store elsewhere, routing from vLLM and SGLang",
+    "docs/experiment.png": "a picture of an experiment's report",
     "docs/report.png": "a picture of the demo's report",
     "app/templates/report.html": "the demo's report as a template",
     "app/templates/pieces.html": "tables and lists that the reports of experiments share",
