@@ -42,7 +42,7 @@ def metric_table(
         a, b = _both(metric, prompts, base, arm)
         known = ~np.isnan(a)
         groups = np.unique(clusters[known], return_inverse=True)[1]
-        low, high = paired_interval((b - a)[known], groups, seed)
+        low, high = paired_interval(a[known], b[known], groups, seed)
         rows.append(
             {"metric": metric.name, **_means(a, b), "low": low, "high": high}
             | {"n": int(known.sum()), "n_clusters": len(set(groups.tolist()))}
@@ -83,11 +83,19 @@ def left_out(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", a
 
 
 def paired_interval(
-    difference: np.ndarray, clusters: np.ndarray, seed: int, n_draws: int = N_BOOTSTRAP
+    base: np.ndarray, steered: np.ndarray, clusters: np.ndarray, seed: int, n_draws: int = N_BOOTSTRAP
 ) -> tuple[float, float]:
-    """95 % percentile interval of the mean paired difference, resampling clusters; NaN for fewer than two clusters."""
+    """95 % percentile interval of the mean paired difference, resampling clusters; NaN for fewer than two clusters.
+
+    Where no yes or no changed a resample cannot either, which would claim certainty: the interval is then +- the exact 95 %
+    bound on the share of clusters that change when none of n did, 1 - 0.05^(1/n), about 3/n (the rule of three).
+    """
     if not len(clusters) or clusters.max() == 0:
         return float("nan"), float("nan")
+    difference = steered - base
+    if not difference.any() and np.isin(base, (0.0, 1.0)).all():
+        bound = 1 - 0.05 ** (1 / len(np.unique(clusters)))
+        return -bound, bound
     draws = _draws(clusters.astype(np.int64).tobytes(), n_draws, seed)
     low, high = percentile_interval((draws @ difference / draws.sum(1))[:, None])
     return float(low[0]), float(high[0])

@@ -76,9 +76,9 @@ def _differences(data: Paired, recipe: Recipe) -> Iterator[dict[str, Any]]:
         known = ~np.isnan(data.base) & ~np.isnan(steered)
         before, after = data.base[known], steered[known]
         groups = np.unique(data.cluster[known], return_inverse=True)[1]
-        key = known.tobytes() + (after - before).tobytes()
+        key = known.tobytes() + after.tobytes()
         if key not in known_intervals:
-            known_intervals[key] = paired_interval(after - before, groups, recipe.seed, recipe.statistics.bootstrap)
+            known_intervals[key] = paired_interval(before, after, groups, recipe.seed, recipe.statistics.bootstrap)
         base, mean = (float(x.mean()) if len(x) else np.nan for x in (before, after))
         low, high = known_intervals[key]
         yield {

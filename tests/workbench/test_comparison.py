@@ -182,10 +182,20 @@ def test_paired_interval_resamples_clusters():
     rng = np.random.default_rng(0)
     per_cluster = rng.normal(size=40)
     difference, clusters = np.repeat(per_cluster, 2), np.repeat(np.arange(40), 2)
-    low, high = paired_interval(difference, clusters, 0)
+    low, high = paired_interval(np.zeros(80), difference, clusters, 0)
     width = 2 * 1.96 * per_cluster.std() / np.sqrt(40)
     assert high - low == pytest.approx(width, rel=0.15)
-    assert np.isnan(paired_interval(difference, np.zeros(80, int), 0)).all()
+    assert np.isnan(paired_interval(np.zeros(80), difference, np.zeros(80, int), 0)).all()
+
+
+def test_no_changed_answer_is_no_certainty():
+    """The rule of three: none of 40 clusters changed, so up to 7.2 % of them may; a mean of numbers has no such bound."""
+    right, clusters = np.tile([0.0, 1.0], 40), np.repeat(np.arange(40), 2)
+    low, high = paired_interval(right, right, clusters, 0)
+    assert (low, high) == (-high, pytest.approx(1 - 0.05**0.025))
+    assert high == pytest.approx(3 / 40, rel=0.05)
+    assert (1 - high) ** 40 == pytest.approx(0.05)  # what it is the bound of
+    assert paired_interval(7 * right, 7 * right, clusters, 0) == (0, 0)
 
 
 def test_metrics_by_name_function_and_mapping():
