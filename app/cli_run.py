@@ -29,6 +29,12 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, how long and how big, and write nothing.")
     ] = False,
+    own_functions: Annotated[
+        bool,
+        typer.Option(
+            "--own-functions", help="Let the recipe's metrics of the form module:function run: they are code."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run a whole experiment from one file: capture, rank, steer, controls, tables, report. Goes on where it was stopped.
@@ -43,14 +49,16 @@ def run(
 
     asked = read_recipe(recipe)
     folder = out or Path("runs") / asked.name
-    begun(folder, asked, checked_sets(asked))  # another recipe's folder is refused before a model is loaded
+    begun(
+        folder, asked, checked_sets(asked, own_functions)
+    )  # another recipe's folder is refused before a model is loaded
     for text in lowered(asked):
         warn(text)
     if dry_run:
-        plans = plan_run(asked)
+        plans = plan_run(asked, own_functions=own_functions)
         print_json(_planned(asked, plans)) if json else _show_plans(asked, plans)
         return
-    done = run_recipe(asked, folder)
+    done = run_recipe(asked, folder, own_functions=own_functions)
     report = _conclude(folder, asked)
     print_json(_result(folder, report, done.units_run)) if json else _show_result(folder, report)
     if not _ran_any(folder):

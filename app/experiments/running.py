@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from workbench import PromptSet
+from workbench import PromptSet, WorkbenchError
 from workbench.durable import disk_errors, tidy
 from workbench.progress import Meter, ProgressLines, Report
 
@@ -60,21 +60,28 @@ class Models:
         return self._held[number]
 
 
-def plan_run(recipe: Recipe, open_model: Open = open_source) -> list[ModelPlan]:
+def plan_run(recipe: Recipe, open_model: Open = open_source, own_functions: bool = False) -> list[ModelPlan]:
     """What a run would do, model by model. Loads them and measures a small batch; writes nothing."""
-    sets = checked_sets(recipe)
+    sets = checked_sets(recipe, own_functions)
     return _plan(recipe, sets, Models(recipe, open_model))
 
 
-def run_recipe(recipe: Recipe, out: Path, progress: bool | Report = True, open_model: Open = open_source) -> Finished:
+def run_recipe(
+    recipe: Recipe,
+    out: Path,
+    progress: bool | Report = True,
+    open_model: Open = open_source,
+    own_functions: bool = False,
+) -> Finished:
     """Runs a recipe into `out`, or goes on where a run of the same recipe stopped.
 
     progress    as for `capture`: lines on stderr, False for silence, or a function that receives `Progress` values
     open_model  how a model of the recipe is opened: for models that are built already
+    own_functions  whether metrics `module:function` may be imported and called: they are code, given text of the model's
 
     Raises `WorkbenchError` for a folder that holds another recipe's run, before anything is written.
     """
-    sets, models = checked_sets(recipe), Models(recipe, open_model)
+    sets, models = checked_sets(recipe, own_functions), Models(recipe, open_model)
     with disk_errors(out):
         plan = begun(out, recipe, sets)
         if plan is not None and is_finished(out):
@@ -85,12 +92,15 @@ def run_recipe(recipe: Recipe, out: Path, progress: bool | Report = True, open_m
         return Finished(out, _Run(out, recipe, sets, models, plan, Meter(0, report)).run())
 
 
-def checked_sets(recipe: Recipe) -> dict[str, PromptSet]:
+def checked_sets(recipe: Recipe, own_functions: bool = False) -> dict[str, PromptSet]:
     """The recipe's prompt sets, after everything was checked that needs no model."""
-    for name in recipe.measured():
-        for metric in text_metrics(recipe, name):
-            if ":" in metric:
-                own_metric(metric)
+    own = {m for name in recipe.measured() for m in text_metrics(recipe, name) if ":" in m}
+    if own and not own_functions:
+        raise WorkbenchError(
+            f"The recipe measures by code of its own, {', '.join(sorted(own))}; add --own-functions to run it if you trust it."
+        )
+    for metric in own:
+        own_metric(metric)
     return read_sets(recipe)
 
 

@@ -81,7 +81,7 @@ def forked(work: Callable[[], Any]) -> int:
 
 
 def run(recipe: Recipe, model: MoEModel, out: Path) -> None:
-    run_recipe(recipe, out, progress=False, open_model=lambda _: model)
+    run_recipe(recipe, out, progress=False, open_model=lambda _: model, own_functions=True)
 
 
 def life(

@@ -43,7 +43,7 @@ def recipe(folder: Path) -> Recipe:
 @pytest.fixture(scope="module")
 def tables(recipe: Recipe, folder: Path, model: MoEModel) -> dict[str, Any]:
     """Every table of a run of the small recipe."""
-    done = run_recipe(recipe, folder / "run", progress=False, open_model=lambda _: model)
+    done = run_recipe(recipe, folder / "run", progress=False, open_model=lambda _: model, own_functions=True)
     found = read_tables(folder / "run")
     assert set(found) == set(TABLES) - {"claims"}
     assert done.units_run == len(list((folder / "run" / "units").glob("*"))) - 2  # scores and arms are no units
@@ -93,7 +93,7 @@ def test_one_plan_is_what_compare_says(tables, recipe, folder, model):
 def test_intervals_are_those_of_compare_at_its_number_of_draws(folder, model):
     changes: Any = {"seed": 3, "statistics": {"bootstrap": 2000}, "plans": [{"text": "off L1E4"}]}
     recipe = make_few(folder / "prompts", **changes)
-    run_recipe(recipe, folder / "bootstrap", progress=False, open_model=lambda _: model)
+    run_recipe(recipe, folder / "bootstrap", progress=False, open_model=lambda _: model, own_functions=True)
     ours = read_tables(folder / "bootstrap")["effects"].query("prompts == 'held' and metric == 'length'").iloc[0]
     held, plan = folder / "prompts" / "held.jsonl", Plan.off("L1E4")
     (theirs,) = compare(
@@ -229,7 +229,7 @@ def test_every_planned_unit_is_run_shared_or_impossible(tables, recipe, folder, 
     arms = tables["arms"].set_index("arm")["plan"]
     shared = units[units["outcome"] == "shared"]
     assert all(arms[r.arm] == arms[r.shared_with] for r in shared.itertuples())
-    again = plan_model(recipe, checked_sets(recipe), model, MODEL).to_dict()
+    again = plan_model(recipe, checked_sets(recipe, own_functions=True), model, MODEL).to_dict()
     assert {k: again[k] for k in ("tokens", "answers", "arms")} == {
         k: planned[k] for k in ("tokens", "answers", "arms")
     }
@@ -245,7 +245,7 @@ def test_a_finished_run_runs_no_forward(tables, recipe, folder):
     def no_model(_: Any) -> Any:
         raise AssertionError("a finished run needs no model")
 
-    assert run_recipe(recipe, folder / "run", progress=False, open_model=no_model).units_run == 0
+    assert run_recipe(recipe, folder / "run", progress=False, open_model=no_model, own_functions=True).units_run == 0
 
 
 def test_another_recipe_is_refused_in_its_folder(tables, folder):
@@ -255,12 +255,12 @@ def test_another_recipe_is_refused_in_its_folder(tables, folder):
         ({"plans": [{"text": "off L1E1"}]}, r"another recipe: plans"),
     ):
         with pytest.raises(WorkbenchError, match=said):
-            run_recipe(make_recipe(folder / "prompts", **changes), folder / "run", progress=False)
+            run_recipe(make_recipe(folder / "prompts", **changes), folder / "run", progress=False, own_functions=True)
     path = folder / "prompts" / "held.jsonl"
     text = path.read_text()
     path.write_text(text.replace("held cat", "held bird"))
     with pytest.raises(WorkbenchError, match=r"the content of prompts.held \(\w+ there, \w+ here\)"):
-        run_recipe(_same_recipe(folder), folder / "run", progress=False)
+        run_recipe(_same_recipe(folder), folder / "run", progress=False, own_functions=True)
     path.write_text(text)
     assert before == {p: p.stat().st_mtime_ns for p in (folder / "run").rglob("*")}
 
@@ -274,9 +274,15 @@ def _same_recipe(folder: Path) -> Recipe:
 def test_another_model_under_the_same_name_is_refused(recipe, folder, model, tmp_path):
     first = make_few(folder / "prompts", plans=[{"text": "off L1E1"}])
     with pytest.raises(RuntimeError, match="stop"):
-        run_recipe(first, tmp_path / "run", progress=lambda _: _stop(), open_model=lambda _: model)
+        run_recipe(first, tmp_path / "run", progress=lambda _: _stop(), open_model=lambda _: model, own_functions=True)
     with pytest.raises(WorkbenchError, match="was begun with another model under the name 'tiny/olmoe'"):
-        run_recipe(first, tmp_path / "run", progress=False, open_model=lambda _: load("tiny/qwen3_moe", check=False))
+        run_recipe(
+            first,
+            tmp_path / "run",
+            progress=False,
+            open_model=lambda _: load("tiny/qwen3_moe", check=False),
+            own_functions=True,
+        )
 
 
 def _stop() -> None:
@@ -294,7 +300,7 @@ def test_an_impossible_plan_is_a_row_with_its_reason(folder, model, tmp_path):
         {"text": "off L1E1", "name": "fine"},
     ]
     recipe = make_few(tmp_path, plans=plans, controls={"count": 1, "layer": 0, "usage": 0})
-    run_recipe(recipe, tmp_path / "run", progress=False, open_model=lambda _: model)
+    run_recipe(recipe, tmp_path / "run", progress=False, open_model=lambda _: model, own_functions=True)
     found = read_tables(tmp_path / "run")
     reasons = found["arms"].set_index("arm")["reason"]
     assert "selects 3 experts per token, and the plan forces 4" in reasons["P01"]
@@ -314,7 +320,7 @@ def test_an_impossible_plan_is_a_row_with_its_reason(folder, model, tmp_path):
 def test_a_ranking_that_cannot_be_made_does_not_end_the_run(model, tmp_path):
     rankings = [{"name": "cats", "method": "ftri", "prompts": "ranked", "options": {"target": "kind=bird"}}]
     recipe = make_few(tmp_path, rankings=rankings, controls={"count": 1, "layer": 0, "usage": 0})
-    run_recipe(recipe, tmp_path / "run", progress=False, open_model=lambda _: model)
+    run_recipe(recipe, tmp_path / "run", progress=False, open_model=lambda _: model, own_functions=True)
     found = read_tables(tmp_path / "run")
     assert set(found["effects"]["arm"]) == {"P05", "P05.count.0"}  # the explicit plan
     assert "could not be made" in found["notes"].set_index("about").loc["ranking cats", "text"]
@@ -325,7 +331,7 @@ def test_options_of_the_wrong_kind_are_one_sentence(model, tmp_path):
     rankings = [{"name": "cats", "method": "ftri", "prompts": "ranked", "options": {"target": "kind=cat", "seed": "x"}}]
     recipe = make_few(tmp_path, rankings=rankings)
     with pytest.raises(WorkbenchError, match=r"'rankings\[0\].options': ftri cannot be computed with"):
-        run_recipe(recipe, tmp_path / "run", progress=False, open_model=lambda _: model)
+        run_recipe(recipe, tmp_path / "run", progress=False, open_model=lambda _: model, own_functions=True)
 
 
 def test_fewer_controls_than_ten_are_said(tables, recipe):
@@ -345,12 +351,23 @@ def test_fewer_controls_than_ten_are_said(tables, recipe):
 def test_a_dry_run_writes_nothing(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.toml").write_text(recipe.to_toml(), encoding="utf-8")
-    said = CliRunner().invoke(app, ["run", "small.toml", "--dry-run"])
+    said = CliRunner().invoke(app, ["run", "small.toml", "--dry-run", "--own-functions"])
     assert said.exit_code == 0, said.output
     assert "arms: 1 base, 4 plan, 4 bottom, 35 random, 1 explicit" in said.stdout
     assert "Nothing was written." in said.stdout
     assert "fewer than 10" in said.stderr
     assert [p.name for p in tmp_path.rglob("*")] == ["small.toml"]
+
+
+def test_a_recipe_runs_code_of_its_own_only_when_asked(recipe, tmp_path):
+    """A recipe from elsewhere must not hand the model's words to any function it names."""
+    theirs = recipe.to_toml().replace("tests.recipes:vowels", "os:system")
+    assert theirs.count("os:system") == 1
+    (tmp_path / "theirs.toml").write_text(theirs, encoding="utf-8")
+    said = CliRunner().invoke(app, ["run", str(tmp_path / "theirs.toml"), "--out", str(tmp_path / "run")])
+    assert said.exit_code == 2
+    assert "code of its own, os:system; add --own-functions" in " ".join(said.stderr.split())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path):
