@@ -389,7 +389,9 @@ def test_a_recipe_none_of_whose_plans_can_be_run_ends_with_1_and_a_report(tmp_pa
     plans = [{"text": "force L1E0-3"}]
     recipe = make_few(tmp_path, plans=plans, rankings=[], claims=[claim])
     (tmp_path / "none.toml").write_text(recipe.to_toml(), encoding="utf-8")
-    said = CliRunner().invoke(app, ["run", str(tmp_path / "none.toml"), "--out", str(tmp_path / "run")])
+    said = CliRunner().invoke(
+        app, ["run", str(tmp_path / "none.toml"), "--out", str(tmp_path / "run"), "--own-functions"]
+    )
     assert said.exit_code == 1, said.output
     assert "No plan of this recipe could be run" in said.stderr
     assert "selects 3 experts per token, and the plan forces 4" in " ".join(said.stderr.split())
