@@ -90,3 +90,16 @@ def test_every_place_has_four_sensitive_years_and_no_year_gives_it_away():
     by_year = Counter(e.year for e in world().events if e.sensitive)
     assert min(by_year.values()) >= 5
     assert max(by_year.values()) <= 22
+
+
+def test_the_readme_says_how_many_heldout_prompts_stand_in_the_ranking_split():
+    readme = " ".join((DATA / "prompts" / "README.md").read_text("utf-8").split())
+    said = {"thinking": "3 of 120 sums", "faithfulness": "8 of 40 questions", "code_prose": "30 of 60 of"}
+    for stem in FILES:
+        rows = lines(stem)
+        ranked = {json.dumps(line["messages"]) for line in rows if line["split"] == "ranking"}
+        heldout = [line for line in rows if line["split"] == "heldout"]
+        repeated = sum(json.dumps(line["messages"]) in ranked for line in heldout)
+        assert said.get(stem, "") in readme
+        assert said.get(stem, "0").startswith(f"{repeated}")
+        assert stem not in said or f" {len(heldout)} " in said[stem]
