@@ -104,7 +104,8 @@ def _toggles(desk: Desk) -> Callable[[], float]:
 
     def once() -> float:
         """L2E20 beside L2E8 changes the answer's first token from `I` to `Singers`."""
-        desk.settle().click_expert("L2E20")
+        assert not desk.settle().newest().steered.startswith("Sing")
+        desk.click_expert("L2E20")
         seconds = _until(desk, "window.steered().startsWith('Sing')")
         desk.answered(QUESTION, "off L2E8; off L2E20")
         desk.settle().click_expert("L2E20")
