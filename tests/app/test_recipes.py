@@ -54,12 +54,12 @@ def test_cut_down_it_runs_from_capture_to_report(name: str, model: MoEModel, tmp
 
 
 def cut_down(recipe: Recipe) -> Recipe:
-    """Four prompts of every measured set, short answers, and one random draw of each kind."""
+    """Four prompts of every measured set, short answers, and one random draw beside each plan."""
     data: dict[str, Any] = recipe.model_dump(mode="json", exclude_none=True)
     for spec in data["prompts"].values():
         spec["limit"] = 72 if spec["role"] == "ranking" else 4
         spec["max_new_tokens"] = min(spec["max_new_tokens"], 12)
-    data["controls"] |= {"count": 1, "layer": 1, "usage": 1, "capability_draws": 1}
+    data["controls"] |= {"count": 1, "layer": 0, "usage": 0, "capability_draws": 1}
     data["statistics"] |= {"bootstrap": 50, "permutations": 50}
     for ranking in data["rankings"]:
         if ranking["method"] in ("ftri", "npmi", "contrast"):
