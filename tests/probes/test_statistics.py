@@ -5,7 +5,7 @@ from itertools import permutations as orders
 import numpy as np
 import pytest
 
-from probes.adjust import benjamini_hochberg, bonferroni, check_adjust
+from probes.adjust import benjamini_hochberg, bonferroni, check_adjust, holm
 from probes.difference import Sample, class_members, difference
 from probes.exchange import Exchange
 from probes.inference import interval, permutation_test
@@ -225,3 +225,9 @@ def test_a_planted_effect_is_found_and_leads() -> None:
 def test_an_unknown_adjustment_is_refused() -> None:
     with pytest.raises(WorkbenchError, match="adjusted by max, max_standardised"):
         check_adjust("fdr")
+
+
+def test_holm_by_hand():
+    """The smallest times four, the next times three, ... and none smaller than the one before; NaN takes no part."""
+    found = holm(np.array([0.04, np.nan, 0.01, 0.03, 0.5]))
+    np.testing.assert_allclose(found, [0.09, np.nan, 0.04, 0.09, 0.5])
