@@ -66,12 +66,13 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
 
 
 def claim_lines(sides: Sequence[Opened]) -> list[Line]:
-    """Every claim by name, in the order of the runs."""
-    found = [{row["name"]: row for row in _of_model(side, "claims")} for side in sides]
-    names = dict.fromkeys(name for rows in found for name in rows)
+    """Every claim, in the order of the runs; the same claim has the same name, sentence, prompts and measure."""
+    same = ("name", "text", "prompts", "metric")
+    found = [{tuple(row[key] for key in same): row for row in _of_model(side, "claims")} for side in sides]
+    claims = dict.fromkeys(claim for rows in found for claim in rows)
     lines: list[Line] = []
-    for name in names:
-        rows = [rows.get(name) for rows in found]
+    for claim in claims:
+        rows = [rows.get(claim) for rows in found]
         text = next(row["text"] for row in rows if row)
         cells = tuple(row and _side(row, row["verdict"], "") for row in rows)
         lines.append(Line(text, cells, _apart(rows)))

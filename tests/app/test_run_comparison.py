@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from workbench_app.experiments.comparison import write_comparison
+from workbench_app.experiments.schema import read_table, write_table
 
-from tests.app.made_runs import made_run
+from tests.app.made_runs import RECIPE, made_run
 from workbench import WorkbenchError
 
 
@@ -38,6 +39,17 @@ def test_what_only_one_run_has_is_a_dash(tmp_path: Path) -> None:
     page = compared(tmp_path, made_run(tmp_path / "a"), made_run(tmp_path / "b", other))
     row = next(line for line in page.splitlines() if "<td>Refusals fall" in line)
     assert "<td>–</td>" in row
+
+
+def test_runs_with_nothing_in_common_are_refused(tmp_path: Path) -> None:
+    claims = [{**RECIPE["claims"][0], "text": "Something else", "edit": "mute"}]  # the same name is not the same claim
+    other = {"claims": claims, "plans": [{"ranking": ["fTRI"], "n": [1, 2], "edit": ["mute"]}]}
+    runs = made_run(tmp_path / "a"), made_run(tmp_path / "b", other)
+    frame = read_table(runs[1], "arms")
+    frame.loc[frame["edit"] == "off", "edit"] = "mute"
+    write_table(runs[1], "arms", frame)
+    with pytest.raises(WorkbenchError, match="a, b have no claim and no plan in common"):
+        write_comparison(runs, tmp_path / "out.html")
 
 
 def test_one_run_alone_is_no_comparison(tmp_path: Path) -> None:
