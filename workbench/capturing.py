@@ -98,7 +98,7 @@ def capture(
     with ExitStack() as stack:
         if plan is not None:
             stack.enter_context(steered(model, plan))
-        _check_backend(model, backend, remote)
+        _check_backend(model, backend, remote, keep)
         request = make_request(
             model,
             read_prompts(prompts),
@@ -130,7 +130,7 @@ def capture(
     return open_store(path)
 
 
-def _check_backend(model: "MoEModel", backend: str, remote: bool | str) -> None:
+def _check_backend(model: "MoEModel", backend: str, remote: bool | str, keep: Collection[str]) -> None:
     """Raises `WorkbenchError` for a way of running that there is not, or that this model cannot go."""
     if backend not in ("native", "nnsight") or (remote and backend == "native"):
         raise WorkbenchError(
@@ -141,7 +141,7 @@ def _check_backend(model: "MoEModel", backend: str, remote: bool | str) -> None:
         from workbench.ndif import check_ndif
         from workbench.traced import check_traceable
 
-        check_traceable(model, remote)
+        check_traceable(model, remote, keep)
         check_ndif(model.nnsight, remote)
 
 

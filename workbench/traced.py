@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' sum, as `workbench.check` has it
 
 
-def check_traceable(model: "MoEModel", remote: bool | str = False) -> None:
+def check_traceable(model: "MoEModel", remote: bool | str = False, keep: Collection[str] = ()) -> None:
     """Raises `WorkbenchError` where a trace could not see what a native capture sees."""
     name, runtime = model.anatomy.model, model.runtime
     if model.nnsight is None:
@@ -45,6 +45,11 @@ def check_traceable(model: "MoEModel", remote: bool | str = False) -> None:
         raise WorkbenchError(
             f"{name} routes outside of transformers' experts interface, and what stands in for it runs in hooks of ours; "
             f"capture it without backend='nnsight'."
+        )
+    if {"norms", "outputs"} & set(keep) and any("identity" in n for x in model.anatomy.layers for n in x.notes):
+        raise WorkbenchError(
+            f"{name} has zero (identity) experts, whose module cannot be called with one slot, as norms and outputs need in a "
+            f"trace; keep 'residual' and 'logits' alone, or leave backend='nnsight' away."
         )
     if plan_in_force(model):
         raise WorkbenchError(

@@ -97,15 +97,27 @@ def test_what_a_trace_cannot_do_is_refused(tmp_path: Path) -> None:
     assert "was made from a model in this process" in refused(model, remote=True)
     assert "generates greedily" in refused(model, generate=2, temperature=1.0)
     assert "is not possible" in refused(model, backend="native", remote=True)
-    assert "outside of transformers' experts interface" in refused(adapted())
+    assert "outside of transformers' experts interface" in refused(wrapped_tiny("dbrx"))
 
 
-def adapted() -> MoEModel:
+def wrapped_tiny(family: str) -> MoEModel:
     from nnsight import TransformersModel
 
     from workbench.tiny import tiny_model, tiny_tokenizer
 
-    return load(TransformersModel(tiny_model("dbrx"), task="text-generation", tokenizer=tiny_tokenizer()))
+    return load(TransformersModel(tiny_model(family), task="text-generation", tokenizer=tiny_tokenizer()))
+
+
+def test_identity_experts_are_captured_without_sizes_and_refused_with_them(tmp_path: Path) -> None:
+    model = wrapped_tiny("longcat_flash")
+    with pytest.raises(WorkbenchError, match="identity"):
+        capture(model, PROMPTS, tmp_path / "no", progress=False, backend="nnsight")
+    assert not (tmp_path / "no").exists()
+    here = capture(model, PROMPTS, tmp_path / "here", progress=False, keep={"logits"})
+    there = capture(model, PROMPTS, tmp_path / "there", progress=False, keep={"logits"}, backend="nnsight")
+    ours, theirs = (store.table("slots", columns=["layer", "slot", "expert"]) for store in (here, there))
+    assert len(ours)
+    assert ours.equals(theirs)
 
 
 def test_a_store_goes_on_with_the_backend_it_was_begun_with(tmp_path: Path) -> None:
