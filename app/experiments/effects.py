@@ -106,7 +106,7 @@ def sign_flips(data: Paired, chosen: np.ndarray, how: Statistics, seed: int) -> 
     means = sums / np.where(n, n, 1)
     signs = _signs(len(sums), how.permutations, np.random.default_rng([seed, 2]))
     observed = np.where(n, means.sum(0), np.nan)
-    adjust: Adjust = "max" if how.correction == "max" else "none"
+    adjust: Adjust = "none" if how.correction == "holm" else how.correction
     found = permutation_test(observed, np.zeros(len(chosen)), lambda block: signs @ means[:, block], len(signs), adjust)
     return Tested(found.p, holm(found.p)) if how.correction == "holm" else found
 

@@ -168,8 +168,9 @@ class Statistics(Section):
     """Resamples of whole clusters of prompts, for 95 % intervals."""
     permutations: Count = 10000
     """Sign flips of whole clusters; all of them where there are no more than that."""
-    correction: Literal["max", "holm", "none"] = "max"
-    """Over all plans of the recipe, per model, prompt set and metric: the largest of every sign flip (Westfall and Young), or
+    correction: Literal["max_standardised", "max", "holm", "none"] = "max_standardised"
+    """Over all plans of the recipe, per model, prompt set and metric: the largest of every sign flip (Westfall and Young),
+    each plan's change in units of its own spread, so that one unsteady plan does not hide the others; without that; or
     Holm's."""
 
 
