@@ -18,7 +18,8 @@ demo: $(VENV)/app.stamp ## the main job on the bundled model: a table here, runs
 	$(BIN)/workbench demo
 
 test: $(VENV)/dev.stamp ## every test that needs no GPU; those in a browser where chromium is installed
-	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not gpu"
+	$(PYTEST) -n $(WORKERS) -m "not gpu and not browser"
+	$(PYTEST) -m browser
 
 quick: $(VENV)/dev.stamp ## the quick tier, under two minutes
 	$(PYTEST) -n $(WORKERS) -m "not gpu and not browser and not slow"

@@ -26,9 +26,8 @@ def missing() -> str | None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """All browser tests in one worker: one server and one chromium serve them in turn."""
+    """A run of their own, in one process (see the Makefile): one server and one chromium serve them in turn."""
     item.add_marker(pytest.mark.browser)
-    item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @pytest.fixture(scope="session")
