@@ -17,6 +17,7 @@ Count = Annotated[int, StrictType(), Field(ge=1)]
 Natural = Annotated[int, StrictType(), Field(ge=0)]
 Number = Annotated[float, StrictType()]
 Name = Annotated[str, Field(min_length=1, max_length=120)]
+FileName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,59}$")]
 
 
 def as_several(value: Any) -> Any:
@@ -220,8 +221,8 @@ class PaperNumber(Section):
 class Claim(Section):
     """A statement to be judged, with one figure, `[[claims]]`. It chooses one plan by ranking, edit, n ... or by name."""
 
-    name: Name
-    """The figure's name."""
+    name: FileName
+    """The figure's name: letters, digits, spaces, _ . -"""
     text: Name
     """The statement."""
     prompts: Name

@@ -102,6 +102,7 @@ MISTAKES = [
     ("claims.0.n", 4, "'claims[0]' is about 0 plans of this recipe, and should be about one;"),
     ("claims.0.n", None, "'claims[0]' is about 2 plans of this recipe, and should be about one;"),
     ("claims.0.plan", "two", "'claims[0].plan' names the plan 'two', which does not exist;"),
+    ("claims.0.name", "../../x", "'claims[0].name' is '../../x'; it should match pattern"),
     ("claims.1", CLAIM | {"plan": "one"}, "'claims' uses the name 'c' 2 times;"),
 ]
 
