@@ -44,6 +44,7 @@ MISTAKES = [
     ("name", None, "'name' is missing; give it."),
     ("models", [], "'models' is []; it should have at least 1 item"),
     ("models", [{"sourc": "demo"}], "'models[0].sourc' is no key of 'models[0]'; did you mean 'source'?"),
+    ("models", ["demo", {"source": "demo", "dtype": "bfloat16"}], "'models' names 'demo' 2 times, and tables tell"),
     ("models", 3, "'models' is 3; it should be a table."),
     ("prompts.held", "held.jsonl", "'prompts.held' is 'held.jsonl'; it should be a table."),
     ("prompts.held.role", "heldout", "'prompts.held.role' is 'heldout'; it should be ranking, target or capability."),
