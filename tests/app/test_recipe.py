@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from workbench_app.experiments.consistency import rankers
 from workbench_app.experiments.grid import cells, chosen
+from workbench_app.experiments.measuring import own_metric
 from workbench_app.experiments.prompt_sets import read_sets
 from workbench_app.experiments.recipe import read_recipe, recipe_from
 
 from tests.recipes import make_recipe, recipe_data, write_prompts
 from workbench import WorkbenchError
+from workbench.classify import Response
 
 CLAIM = {"name": "c", "text": "t", "prompts": "held", "metric": "length", "direction": "down"}
 
@@ -217,3 +219,9 @@ def test_one_file_can_be_split_but_not_shared(tmp_path: Path):
         else:
             with pytest.raises(WorkbenchError, match="shares the prompt 'ranking-000-sensitive'"):
                 read_sets(recipe)
+
+
+@pytest.mark.parametrize(("function", "said"), [("literal_eval", "SyntaxError: "), ("PyCF_ONLY_AST", "TypeError: ")])
+def test_a_function_of_ones_own_that_fails_is_one_sentence_with_the_prompt(function: str, said: str) -> None:
+    with pytest.raises(WorkbenchError, match=rf"The metric 'ast:{function}' fails on .* the prompt 'p7' \({said}"):
+        own_metric(f"ast:{function}").function(Response("no number", "p7", 0, {}))
