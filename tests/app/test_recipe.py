@@ -51,6 +51,11 @@ MISTAKES = [
     ("prompts.held", "held.jsonl", "'prompts.held' is 'held.jsonl'; it should be a table."),
     ("prompts.held.role", "heldout", "'prompts.held.role' is 'heldout'; it should be ranking, target or capability."),
     ("controls.count", -1, "'controls.count' is -1; it should be greater than or equal to 0."),
+    (
+        "statistics.bootstrap",
+        10**10,
+        "'statistics.bootstrap' is 10000000000; it should be less than or equal to 100000.",
+    ),
     ("controls.bottom", "yes", "'controls.bottom' is 'yes'; it should be true or false."),
     ("judge", {"adress": "x", "model": "m"}, "'judge.adress' is no key of 'judge'; did you mean 'address'?"),
     ("plans.0.value", [float("nan")], "'plans[0].value[0]' is nan; it should"),
