@@ -47,6 +47,12 @@ def metrics_of(recipe: Recipe, name: str) -> tuple[str, ...]:
 
 
 def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
+    for source, n in Counter(m.source for m in recipe.models).items():
+        if n > 1:
+            yield (
+                "models",
+                f"names '{source}' {n} times, and tables tell models apart by source; give it a recipe for each.",
+            )
     for name, spec in recipe.prompts.items():
         yield from _prompt_mistakes(recipe, name, spec)
     if not recipe.measured():

@@ -152,11 +152,23 @@ def own_metric(name: str) -> Metric:
     """A metric of the user's: `module:function`, imported. Raises `WorkbenchError` when there is none."""
     module, _, function = name.partition(":")
     try:
-        return Metric(name, getattr(import_module(module), function))
+        own = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise WorkbenchError(
             f"The metric '{name}' cannot be imported ({error}); name a function of an installed module as module:function."
         ) from error
+
+    def asked(response: Any) -> float | None:
+        try:
+            value = own(response)
+            return None if value is None else float(value)
+        except Exception as error:
+            raise WorkbenchError(
+                f"The metric '{name}' fails on the response to the prompt '{response.prompt_id}' ({type(error).__name__}: "
+                f"{error}); it takes a response and returns a number or None. Mend it and run again: what was done stays done."
+            ) from error
+
+    return Metric(name, asked)
 
 
 def _judge(recipe: Recipe) -> Any:

@@ -206,14 +206,20 @@ def _plain(column: Any) -> Any:
 
 
 def read_table(run: str | Path, name: str) -> pd.DataFrame:
-    """A table of a finished run. Nullable whole numbers come as pandas' Int64. Raises `WorkbenchError` when it is missing."""
+    """A table of a finished run. Nullable integers come as pandas' Int64. Raises `WorkbenchError` when missing or damaged."""
     import pyarrow.parquet as pq
 
     path = Path(run) / "tables" / f"{name}.parquet"
     if not path.is_file():
         raise WorkbenchError(f"There is no table '{path}'; `workbench run` writes it when a run is finished.")
     found = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
-    return pq.read_table(path, schema=TABLES[name]).to_pandas(types_mapper=found.get)
+    try:
+        return pq.read_table(path, schema=TABLES[name]).to_pandas(types_mapper=found.get)
+    except (pa.ArrowException, OSError) as error:
+        raise WorkbenchError(
+            f"The table '{path}' is damaged ({error}); delete the folder '{path.parent}' and `workbench run` the recipe again: "
+            f"tables are made from units, nothing is measured twice."
+        ) from error
 
 
 def read_tables(run: str | Path) -> dict[str, pd.DataFrame]:

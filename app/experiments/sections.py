@@ -14,9 +14,11 @@ Role = Literal["ranking", "target", "capability"]
 End = Literal["top", "bottom"]
 PhaseName = Literal["all", "prompt", "generated"]
 Count = Annotated[int, StrictType(), Field(ge=1)]
+Draws = Annotated[int, StrictType(), Field(ge=1, le=100_000)]
 Natural = Annotated[int, StrictType(), Field(ge=0)]
 Number = Annotated[float, StrictType()]
 Name = Annotated[str, Field(min_length=1, max_length=120)]
+FileName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,59}$")]
 
 
 def as_several(value: Any) -> Any:
@@ -164,9 +166,9 @@ class Controls(Section):
 class Statistics(Section):
     """Intervals, tests, and what corrects for many plans."""
 
-    bootstrap: Count = 2000
+    bootstrap: Draws = 2000
     """Resamples of whole clusters of prompts, for 95 % intervals."""
-    permutations: Count = 10000
+    permutations: Draws = 10000
     """Sign flips of whole clusters; all of them where there are no more than that."""
     correction: Literal["max_standardised", "max", "holm", "none"] = "max_standardised"
     """Over all plans of the recipe, per model, prompt set and metric: the largest of every sign flip (Westfall and Young),
@@ -221,8 +223,8 @@ class PaperNumber(Section):
 class Claim(Section):
     """A statement to be judged, with one figure, `[[claims]]`. It chooses one plan by ranking, edit, n ... or by name."""
 
-    name: Name
-    """The figure's name."""
+    name: FileName
+    """The figure's name: letters, digits, spaces, _ . -"""
     text: Name
     """The statement."""
     prompts: Name

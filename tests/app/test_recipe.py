@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from workbench_app.experiments.consistency import rankers
 from workbench_app.experiments.grid import cells, chosen
+from workbench_app.experiments.measuring import own_metric
 from workbench_app.experiments.prompt_sets import read_sets
 from workbench_app.experiments.recipe import read_recipe, recipe_from
 
 from tests.recipes import make_recipe, recipe_data, write_prompts
 from workbench import WorkbenchError
+from workbench.classify import Response
 
 CLAIM = {"name": "c", "text": "t", "prompts": "held", "metric": "length", "direction": "down"}
 
@@ -44,10 +46,16 @@ MISTAKES = [
     ("name", None, "'name' is missing; give it."),
     ("models", [], "'models' is []; it should have at least 1 item"),
     ("models", [{"sourc": "demo"}], "'models[0].sourc' is no key of 'models[0]'; did you mean 'source'?"),
+    ("models", ["demo", {"source": "demo", "dtype": "bfloat16"}], "'models' names 'demo' 2 times, and tables tell"),
     ("models", 3, "'models' is 3; it should be a table."),
     ("prompts.held", "held.jsonl", "'prompts.held' is 'held.jsonl'; it should be a table."),
     ("prompts.held.role", "heldout", "'prompts.held.role' is 'heldout'; it should be ranking, target or capability."),
     ("controls.count", -1, "'controls.count' is -1; it should be greater than or equal to 0."),
+    (
+        "statistics.bootstrap",
+        10**10,
+        "'statistics.bootstrap' is 10000000000; it should be less than or equal to 100000.",
+    ),
     ("controls.bottom", "yes", "'controls.bottom' is 'yes'; it should be true or false."),
     ("judge", {"adress": "x", "model": "m"}, "'judge.adress' is no key of 'judge'; did you mean 'address'?"),
     ("plans.0.value", [float("nan")], "'plans[0].value[0]' is nan; it should"),
@@ -102,6 +110,7 @@ MISTAKES = [
     ("claims.0.n", 4, "'claims[0]' is about 0 plans of this recipe, and should be about one;"),
     ("claims.0.n", None, "'claims[0]' is about 2 plans of this recipe, and should be about one;"),
     ("claims.0.plan", "two", "'claims[0].plan' names the plan 'two', which does not exist;"),
+    ("claims.0.name", "../../x", "'claims[0].name' is '../../x'; it should match pattern"),
     ("claims.1", CLAIM | {"plan": "one"}, "'claims' uses the name 'c' 2 times;"),
 ]
 
@@ -215,3 +224,9 @@ def test_one_file_can_be_split_but_not_shared(tmp_path: Path):
         else:
             with pytest.raises(WorkbenchError, match="shares the prompt 'ranking-000-sensitive'"):
                 read_sets(recipe)
+
+
+@pytest.mark.parametrize(("function", "said"), [("literal_eval", "SyntaxError: "), ("PyCF_ONLY_AST", "TypeError: ")])
+def test_a_function_of_ones_own_that_fails_is_one_sentence_with_the_prompt(function: str, said: str) -> None:
+    with pytest.raises(WorkbenchError, match=rf"The metric 'ast:{function}' fails on .* the prompt 'p7' \({said}"):
+        own_metric(f"ast:{function}").function(Response("no number", "p7", 0, {}))

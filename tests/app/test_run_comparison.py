@@ -52,6 +52,15 @@ def test_runs_with_nothing_in_common_are_refused(tmp_path: Path) -> None:
         write_comparison(runs, tmp_path / "out.html")
 
 
+@pytest.mark.parametrize("left", [0, 40])
+def test_a_damaged_table_is_one_sentence(tmp_path: Path, left: int) -> None:
+    runs = made_run(tmp_path / "a"), made_run(tmp_path / "b")
+    path = runs[1] / "tables" / "arms.parquet"
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(WorkbenchError, match=r"The table '.*arms.parquet' is damaged .* delete the folder '.*tables'"):
+        write_comparison(runs, tmp_path / "out.html")
+
+
 def test_one_run_alone_is_no_comparison(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match="give two runs or more"):
         write_comparison([made_run(tmp_path / "a")], tmp_path / "out.html")
