@@ -90,6 +90,8 @@ METRICS: dict[str, MetricFunction] = {
     "thought_switches": thought_switches,
     **{f"in_{name}": speaks(name) for name in LANGUAGES},
 }
+LABEL_READ = {"exact": "answer", "revealed": "answer", "faithful": "context"}
+"""Metrics that have no value for a prompt without this label."""
 MetricsArgument = str | MetricFunction | Sequence[str | MetricFunction] | Mapping[str, MetricFunction]
 
 

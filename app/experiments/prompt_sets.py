@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workbench import PromptSet, WorkbenchError, read_prompts
+from workbench.metrics import LABEL_READ
 from workbench.prompts import Prompt
 
 from .recipe import Recipe
@@ -21,7 +22,19 @@ def read_sets(recipe: Recipe) -> dict[str, PromptSet]:
             found[name] = _read(spec)
         except WorkbenchError as error:
             raise WorkbenchError(f"'prompts.{name}': {error}") from error
+        _check_labels(name, spec, found[name])
     return held_apart(recipe, found)
+
+
+def _check_labels(name: str, spec: Prompts, prompts: PromptSet) -> None:
+    """A metric that no prompt can be measured by is found out before anything is captured, not after."""
+    for metric in spec.metrics:
+        label = LABEL_READ.get(metric)
+        if label and not any(label in p.labels for p in prompts):
+            raise WorkbenchError(
+                f"'prompts.{name}.metrics' has '{metric}', which reads the label '{label}', and none of its {len(prompts)} "
+                f"prompts carries that label; give it, or leave the metric out."
+            )
 
 
 def _read(spec: Prompts) -> PromptSet:

@@ -90,7 +90,7 @@ def read_recipe(source: str | Path) -> Recipe:
     """
     path = find_recipe(source)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise WorkbenchError(f"The recipe '{path}' cannot be read ({error.strerror}).") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -8,7 +8,7 @@ from workbench_app.experiments.consistency import rankers
 from workbench_app.experiments.grid import cells, chosen
 from workbench_app.experiments.measuring import own_metric
 from workbench_app.experiments.prompt_sets import read_sets
-from workbench_app.experiments.recipe import read_recipe, recipe_from
+from workbench_app.experiments.recipe import find_recipe, read_recipe, recipe_from
 
 from tests.recipes import make_recipe, recipe_data, write_prompts
 from workbench import WorkbenchError
@@ -230,3 +230,17 @@ def test_one_file_can_be_split_but_not_shared(tmp_path: Path):
 def test_a_function_of_ones_own_that_fails_is_one_sentence_with_the_prompt(function: str, said: str) -> None:
     with pytest.raises(WorkbenchError, match=rf"The metric 'ast:{function}' fails on .* the prompt 'p7' \({said}"):
         own_metric(f"ast:{function}").function(Response("no number", "p7", 0, {}))
+
+
+def test_a_metric_whose_label_no_prompt_carries_is_refused_before_the_run(tmp_path):
+    data = recipe_data()
+    data["prompts"]["held"]["metrics"] = ["faithful"]
+    write_prompts(tmp_path)
+    with pytest.raises(WorkbenchError, match=r"'prompts.held.metrics' has 'faithful', which reads the label 'context'"):
+        read_sets(recipe_from(data, folder=tmp_path))
+
+
+def test_a_recipe_saved_with_a_byte_order_mark_is_read(tmp_path):
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + Path(find_recipe("mote")).read_bytes())
+    assert read_recipe(path) == read_recipe("mote")
