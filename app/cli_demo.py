@@ -1,5 +1,6 @@
 """`workbench demo` and `workbench app`: the main job on the bundled model, and the page in a browser."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ def dashboard(
     page = Path(__file__).with_name("page.py")
     options = {"server.address": host, "server.port": port, "browser.gatherUsageStats": "false"}
     options |= {"server.showEmailPrompt": "false"}  # no question on stdin the first time
+    options |= {"logger.hideWelcomeMessage": "true"}  # nor an offer to install agent skills, drawn over the page
     options |= {
         "server.headless": str(not browser).lower(),
         "server.fileWatcherType": "none",
@@ -52,9 +54,21 @@ def dashboard(
     # the charts' blue for what is pressed, so that colour alone says nothing that form does not
     options |= {"theme.light.primaryColor": "#0072B2", "theme.dark.primaryColor": "#4AA8DE"}
     if host not in ("127.0.0.1", "localhost", "::1"):
-        warn(f"Serving on {host}: everybody who reaches this machine can use the model and read the stores listed.")
+        who = "everybody who reaches this machine can use the model and read the stores listed"
+        warn(f"Serving on {host}, port {port}: {who}.")
     else:
         note(f"Serving on this machine only: http://{host}:{port}")
     command = [sys.executable, "-m", "streamlit", "run", str(page), *(f"--{k}={v}" for k, v in options.items())]
     chosen = [f"--model={m}" for m in model or ["demo"]] + [f"--store={s}" for s in store or []]
-    raise typer.Exit(subprocess.call([*command, "--", *chosen, f"--project={Path.cwd()}"]))
+    raise typer.Exit(_serve([*command, "--", *chosen, f"--project={Path.cwd()}"]))
+
+
+def _serve(command: list[str]) -> int:
+    """Run the server until it ends. Whoever ends this process ends the server too, so that its port is free again."""
+    server = subprocess.Popen(command)
+    before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    try:
+        return server.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        server.kill()

@@ -44,6 +44,8 @@ def export(store: "Store", to: str | Path = "numpy", *, prompt: str | None = Non
         import torch
 
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    if not isinstance(to, str | Path):
+        raise WorkbenchError(f"export(to=...) takes 'numpy', 'torch' or a path, not a {type(to).__name__}.")
     return _written(store, arrays, Path(to))
 
 
@@ -52,6 +54,8 @@ def _written(store: "Store", arrays: Arrays, path: Path) -> Path:
         raise WorkbenchError(
             f"export(to='{path}') is neither numpy nor torch nor a path that ends in .npz or .safetensors."
         )
+    if not path.parent.is_dir():
+        raise WorkbenchError(f"There is no folder '{path.parent}' to write '{path.name}' into; make it first.")
     about = {
         "model": str(store.plan_json["model"]["name"]),
         "fingerprint": store.anatomy.fingerprint,

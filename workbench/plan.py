@@ -227,8 +227,9 @@ def _check_conflicts(edits: tuple[Edit, ...]) -> None:
 def _parse_clause(clause: str, anatomy: "Anatomy | None") -> Plan:
     match = _CLAUSE.fullmatch(clause)
     if match is None or match["kind"] not in KINDS:
+        shown = clause if len(clause) <= 80 else clause[:79] + "…"
         raise WorkbenchError(
-            f"'{clause}' is not an edit; write KIND EXPERTS[=VALUE], such as 'off L0E15' or 'scale L1E4=8', with KIND one of "
+            f"'{shown}' is not an edit; write KIND EXPERTS[=VALUE], such as 'off L0E15' or 'scale L1E4=8', with KIND one of "
             f"{', '.join(KINDS)}."
         )
     span = (parse_token(match["open"]), parse_token(match["close"])) if match["open"] else None

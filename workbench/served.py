@@ -74,11 +74,20 @@ def _read(anatomy: Anatomy, number: int, request: Mapping[str, Any]) -> _Request
         raise WorkbenchError(
             f"The request '{name}' has no {', '.join(missing)}; serve with --enable-return-routed-experts and ask for token ids."
         )
-    prompt, response = [int(i) for i in request["prompt_ids"]], [int(i) for i in request["response_ids"]]
+    prompt, response = (_ids(name, key, request[key]) for key in ("prompt_ids", "response_ids"))
     parts = [request.get("prompt_routed_experts"), request["routed_experts"]]
     experts = [_decoded(anatomy, name, part, request.get("dtype", "int32")) for part in parts if part is not None]
     joined = _checked(anatomy, name, np.concatenate(experts), len(prompt), len(response))
     return _Request(name, prompt, response, joined, request.get("labels", {}), request.get("text"))
+
+
+def _ids(name: str, key: str, sent: Any) -> list[int]:
+    array = np.asarray(sent) if np.size(sent) else np.zeros(0, int)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not np.all((array >= 0) & (array < 2**31)):
+        raise WorkbenchError(
+            f"The {key} of '{name}' should be a list of token ids, whole numbers from 0, not {sent!r:.40}."
+        )
+    return array.tolist()
 
 
 def _decoded(anatomy: Anatomy, name: str, sent: Any, dtype: str) -> np.ndarray:

@@ -1,13 +1,15 @@
 """The command line: what it prints is what the library says, and what it refuses is one sentence and exit code 2."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
-from workbench_app import terminal
+from workbench_app import cli_demo, terminal
 from workbench_app.cli import app
 
 from workbench import Plan, load, open_store, steered
@@ -279,3 +281,23 @@ def test_torch_threads_are_left_alone():
     before = torch.get_num_threads()
     run("steer", MODEL, "--prompt", "hello", "--tokens", 1, "--off", "L0E0")
     assert torch.get_num_threads() == before
+
+
+def test_the_page_is_served_without_streamlits_own_offers(monkeypatch, tmp_path):
+    started: list[list[str]] = []
+    monkeypatch.setattr(cli_demo, "_serve", lambda command: started.append(command) or 0)
+    monkeypatch.chdir(tmp_path)
+    result = run("app", "--host", "0.0.0.0", "--port", 9123)
+    assert result.exit_code == 0, result.output
+    assert "--logger.hideWelcomeMessage=true" in started[0], "else its offer to install skills lies over the page"
+    assert "0.0.0.0, port 9123" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+def test_ending_the_command_ends_the_server(tmp_path):
+    child = "import time; print('up', flush=True); time.sleep(60); print('still here', flush=True)"
+    parent = f"import sys; from workbench_app import cli_demo; cli_demo._serve([sys.executable, '-c', {child!r}])"
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "up\n"
+    process.terminate()
+    assert process.communicate(timeout=20)[0] == "", "the pipe closes only when the server has ended too"

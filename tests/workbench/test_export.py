@@ -90,6 +90,11 @@ def test_wrong_requests_are_one_sentence(store: Store, tmp_path: Path) -> None:
         store.export(tmp_path / "x.pickle")
     with pytest.raises(WorkbenchError, match="no sample 0 of a prompt 'nobody'"):
         store.export(prompt="nobody")
+    for name in ("x.npz", "x.safetensors"):
+        with pytest.raises(WorkbenchError, match=r"There is no folder .*nowhere"):
+            store.export(tmp_path / "nowhere" / name)
+    with pytest.raises(WorkbenchError, match="not a NoneType"):
+        store.export(None)  # pyright: ignore[reportArgumentType]
 
 
 def test_numpy_needs_no_torch(store: Store) -> None:

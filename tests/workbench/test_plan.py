@@ -242,3 +242,9 @@ def test_an_edit_is_a_value() -> None:
     data: dict[str, Any] = json.loads(Plan.scale("L1E4", 8, phase="generated").to_json())
     assert data == {"edits": [{"kind": "scale", "expert": "L1E4", "value": 8.0, "phase": "generated"}]}
     assert len({Plan.off("L0E1"), Plan.off([(0, 1)])}) == 1
+
+
+def test_a_long_text_that_is_no_plan_is_not_quoted_whole() -> None:
+    with pytest.raises(WorkbenchError, match="is not an edit; write KIND") as caught:
+        Plan.parse("off L0E1 | " * 3000)
+    assert len(str(caught.value)) < 300
