@@ -29,7 +29,7 @@ def magnitudes(store: Store, scores: "ExpertScores") -> None:
     found, frame = thresholds(store, scores), named(scores).dropna(subset=["score"])
     chart(magnitude_figure(frame, found, str(scores.options["rule"])), "super-magnitude", frame.drop(columns=["rank"]))
     if not found.limits:
-        st.text(f"The rule '{scores.options['rule']}' compares no expert here, so it has no threshold to draw.")
+        st.text(f"The rule '{scores.options['rule']}' compares no expert here, so no threshold of its own is drawn.")
 
 
 def magnitude_figure(frame: Any, found: "Thresholds", rule: str) -> go.Figure:
