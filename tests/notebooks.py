@@ -22,7 +22,10 @@ def run(path: Path, cwd: Path) -> Any:
     resources = {"metadata": {"path": str(cwd)}}
     client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=resources)
     client.record_timing = False  # outputs should differ only where results do
-    done = client.execute()
+    plots = {
+        name: value for name, value in os.environ.items() if name != "MPLBACKEND"
+    }  # Streamlit sets it in a process
+    done = client.execute(env=plots)
     for cell in done.cells:
         if cell.cell_type == "code":  # progress and warnings on stderr depend on the machine
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
