@@ -188,6 +188,8 @@ def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: di
     unreachable = None if name == "demo" else hub_unreachable(name, hub)
     if unreachable:
         hub = {**hub, "local_files_only": True}
+        # with PEFT installed transformers looks for an adapter as well, and does not pass the word on
+        hub["adapter_kwargs"] = {"local_files_only": True, **hub.get("adapter_kwargs", {})}
     try:
         hf: Any = AutoModelForCausalLM.from_pretrained(path, dtype=wanted, **hub)
     except (OSError, ValueError, KeyError) as error:
