@@ -99,17 +99,18 @@ def _toggles(desk: Desk) -> Callable[[], float]:
     """Two experts on and off in turn, while the answer of the base model stands there."""
     desk.ask(QUESTION)
     assert desk.answered(QUESTION).base == REFUSED
-    desk.click_expert("L2E8")
-    desk.answered(QUESTION, "off L2E8")
+    desk.click_expert("L2E20")
+    desk.answered(QUESTION, "off L2E20")
 
     def once() -> float:
-        """L2E20 beside L2E8 changes the answer's first token from `I` to `Singers`."""
-        assert not desk.settle().newest().steered.startswith("Sing")
-        desk.click_expert("L2E20")
+        """L2E8 beside L2E20 changes the answer's first token from `I` to `Singers`."""
+        desk.settle()
+        _until(desk, "!window.steered().startsWith('Sing')")  # the answer before is off the page
+        desk.click_expert("L2E8")
         seconds = _until(desk, "window.steered().startsWith('Sing')")
         desk.answered(QUESTION, "off L2E8; off L2E20")
-        desk.settle().click_expert("L2E20")
-        desk.answered(QUESTION, "off L2E8")
+        desk.settle().click_expert("L2E8")
+        desk.answered(QUESTION, "off L2E20")
         return seconds
 
     return once
