@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from traceback import walk_stack
+from types import FrameType
 from typing import Any, NoReturn
 
 
@@ -10,8 +12,10 @@ def main() -> None:
     """Runs the command line. Interrupted, it exits with 130, whatever library was just being imported."""
     was_interrupted = False
 
-    def interrupt(*_: Any) -> NoReturn:
+    def interrupt(_: int, frame: FrameType | None) -> NoReturn:
         nonlocal was_interrupted
+        if _is_importing(frame):
+            _end()
         was_interrupted = True
         raise KeyboardInterrupt
 
@@ -33,8 +37,14 @@ def main() -> None:
         _end()
 
 
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: an exception in a C library's own set-up aborts the process (torch does)."""
+    machinery = {"importlib._bootstrap", "_frozen_importlib"}  # the second is its name before `import importlib`
+    return any(at.f_globals.get("__name__") in machinery for at, _ in walk_stack(frame))
+
+
 def _end() -> NoReturn:
-    """Everything was unwound; what Python does after `sys.exit` may still change the code, when C was interrupted."""
+    """Everything was unwound, or nothing has begun; what Python does after `sys.exit` may still change the code, when C was interrupted."""
     print("Stopped.", file=sys.stderr, flush=True)  # noqa: T201 - rich may not be imported yet
     sys.stdout.flush()
     os._exit(130)

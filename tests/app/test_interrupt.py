@@ -1,5 +1,6 @@
 """Ctrl-C at any moment, while libraries are being imported as well."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -36,3 +37,18 @@ def test_ctrl_c_is_one_word_and_130(after):
     assert process.returncode == 130, said
     assert said.strip().splitlines()[-1] == "Stopped."
     assert "Traceback" not in said
+
+
+def test_an_interrupt_inside_of_a_librarys_own_set_up_does_not_abort(tmp_path):
+    """An exception that lands in C code which is being imported ends in an abort; here a library plays that part."""
+    aborting = """import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)
+except BaseException:
+    os.abort()
+"""
+    (tmp_path / "typer.py").write_text(aborting)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run(STEER, capture_output=True, text=True, timeout=60, env=environment)
+    assert (ended.returncode, ended.stderr.strip()) == (130, "Stopped.")
