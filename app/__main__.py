@@ -44,7 +44,7 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _end() -> NoReturn:
-    """Everything was unwound, or nothing has begun; what Python does after `sys.exit` may still change the code, when C was interrupted."""
+    """Everything was unwound, or nothing has begun. After `sys.exit` Python may change the code, when C was interrupted."""
     print("Stopped.", file=sys.stderr, flush=True)  # noqa: T201 - rich may not be imported yet
     sys.stdout.flush()
     os._exit(130)
