@@ -51,6 +51,7 @@ def test_a_hundred_thousand_characters_are_refused_with_a_sentence_and_the_page_
 def test_a_hostile_prompt_on_the_page_of_tokens_is_shown_as_text(desk):
     desk.open("tokens")
     desk.page.get_by_text("a prompt of your own").click()
+    desk.settle()  # until then "Prompt" is the box that chooses a stored one
     box = desk.page.get_by_label("Prompt", exact=True)
     box.fill(EVIL)
     desk.settle().press("Read it")
