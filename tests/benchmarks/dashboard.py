@@ -1,4 +1,4 @@
-"""The dashboard's three times, measured in a real browser: first paint, toggle to first changed token, 48 x 128 experts.
+"""The dashboard's times, measured in a real browser: first paint, toggle to first changed token, 48 x 128 experts.
 
 Each is the median of `pairs` rounds on one tab's page or on fresh tabs of one browser, after one round that is not counted.
 The clock is the page's own: from the mouse going down, or from the start of the navigation, to the frame that shows the result.
@@ -8,6 +8,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,11 +66,11 @@ def times(rounds: int) -> Iterator[Seconds]:
     reason = missing()
     if reason:
         raise RuntimeError(f"The dashboard is measured in a browser: {reason}.")
-    with _browser() as browser, tempfile.TemporaryDirectory() as folder:
+    with _browsers() as (browser, private), tempfile.TemporaryDirectory() as folder:
         with served(Path(folder)) as address:
-            yield _row(
-                "first paint of the switchboard in a new tab", 2.0, rounds, lambda: _first_paint(browser, address)
-            )
+            for window, where in ((browser, "a new tab"), (private, "a private window")):
+                once = partial(_first_paint, window, address)
+                yield _row(f"first paint of the switchboard in {where}", 2.0, rounds, once)
             with _desk(browser, address) as desk:
                 yield _row("toggle to first changed token, bundled model", 0.5, rounds, _toggles(desk))
         with served(Path(folder), model=str(_large(Path(folder)))) as address, _desk(browser, address) as desk:
@@ -87,7 +88,7 @@ def _row(what: str, limit: float, rounds: int, once: Callable[[], float]) -> Sec
 
 
 def _first_paint(browser: Any, address: str) -> float:
-    """From the start of the navigation; the browser has what does not change in its cache."""
+    """From the start of the navigation, in a browser that has seen the page before."""
     with _desk(browser, address, opened=False) as desk:
         desk.page.goto(address, wait_until="commit")
         seconds = _until(desk, "window.painted()")
@@ -150,13 +151,18 @@ def _until(desk: Desk, ready: str) -> float:
 
 
 @contextmanager
-def _browser() -> Iterator[Any]:
+def _browsers() -> Iterator[tuple[Any, Any]]:
+    """A browser as people have it, which keeps the compiled scripts of pages it knows, and one that keeps nothing on disk."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield found.new_context(viewport={"width": 1280, "height": 1000})
-        found.close()
+    how: dict[str, Any] = {"executable_path": CHROMIUM, "args": ["--no-sandbox", "--disable-gpu"]}
+    size: Any = {"width": 1280, "height": 1000}
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
+        usual = playwright.chromium.launch_persistent_context(profile, viewport=size, **how)
+        private = playwright.chromium.launch(**how)
+        yield usual, private.new_context(viewport=size)
+        private.close()
+        usual.close()
 
 
 @contextmanager
