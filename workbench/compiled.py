@@ -89,14 +89,14 @@ class LayerEdits:
         key = ("replace", device)
         if key not in self._cache:
             edits = [e for e in self.edits if e.kind == "replace"]
-            self._cache[key] = [(e, torch.tensor([e.value], dtype=torch.float32, device=device)) for e in edits]
+            vectors = [torch.tensor([e.value], dtype=torch.float32, device=device) for e in edits]
+            self._cache[key] = [
+                (e.scope, Replacement(e.expert.expert, v, None)) for e, v in zip(edits, vectors, strict=True)
+            ]
         return [
-            Replacement(e.expert.expert, vector, self._replaced_tokens(e, device, forward))
-            for e, vector in self._cache[key]
+            r if scope.is_everywhere else r._replace(tokens=self._tokens(scope, device, forward)[:, None])
+            for scope, r in self._cache[key]
         ]
-
-    def _replaced_tokens(self, edit: Edit, device: torch.device, forward: Forward | None) -> Tensor | None:
-        return None if edit.scope.is_everywhere else self._tokens(edit.scope, device, forward)[:, None]
 
     def _combined(self, kind: str, device: torch.device, forward: Forward | None, dtype: torch.dtype) -> Tensor | None:
         if kind not in self.kinds:

@@ -53,7 +53,7 @@ class Scope:
     @property
     def is_everywhere(self) -> bool:
         """Whether every position is in scope."""
-        return self == Scope()
+        return self.phase is None and not self.positions and self.span is None
 
     def can_meet(self, other: "Scope") -> bool:
         """Whether one position could be in both scopes, as far as phases tell."""

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,8 @@ def test_a_capture_of_an_offloaded_model_is_a_capture(tmp_path: Path) -> None:
     a = capture(families.get("mixtral"), ["what happened"], tmp_path / "a", **options)
     b = capture(away, ["what happened"], tmp_path / "b", **options)
     assert a.anatomy.fingerprint == b.anatomy.fingerprint
-    assert a.table("slots").equals(b.table("slots"))
+    # not bit for bit: how a matrix product is rounded depends on where its memory begins
+    pd.testing.assert_frame_equal(a.table("slots"), b.table("slots"), rtol=1e-5, atol=1e-7)
 
 
 @offloading

@@ -1,0 +1,36 @@
+"""Magnitudes against their definition, over ties, zeros, infinities, NaN and narrow floats."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import magnitude as module
+from workbench.magnitude import magnitude
+
+_VALUES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 1e-30, 3e4, float("inf"), -float("inf"), float("nan")])
+_ROWS = st.integers(1, 9).flatmap(
+    lambda width: st.lists(st.lists(_VALUES, min_size=width, max_size=width), max_size=12)
+)
+
+
+def _by_definition(row):
+    """Norm, largest |value| and its first channel; a NaN is larger than everything, as numpy and torch have it."""
+    sizes = [abs(value) for value in row]
+    at = next((i for i, size in enumerate(sizes) if size != size), sizes.index(max(sizes)))
+    return sum(size**2 for size in sizes) ** 0.5, sizes[at], at
+
+
+@given(_ROWS, st.sampled_from([torch.float32, torch.bfloat16, torch.float16]), st.integers(1, 40))
+def test_it_is_norm_largest_size_and_first_channel_of_it(rows, dtype, chunk):
+    vectors = torch.tensor(rows, dtype=dtype).reshape(len(rows), len(rows[0]) if rows else 3)
+    size, module._VALUES = module._VALUES, chunk
+    try:
+        found = magnitude(vectors)
+    finally:
+        module._VALUES = size
+    wanted = [_by_definition(row) for row in vectors.tolist()]
+    assert (found.l2.dtype, found.max_abs.dtype, found.argmax.dtype) == (torch.float32, torch.float32, torch.int32)
+    assert found.argmax.tolist() == [at for _, _, at in wanted]
+    torch.testing.assert_close(found.max_abs, torch.tensor([m for _, m, _ in wanted]), rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(found.l2, torch.tensor([n for n, _, _ in wanted]), equal_nan=True)
+    assert not torch.signbit(found.max_abs).logical_and(found.max_abs == 0).any()
