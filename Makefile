@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test quick browser screens gpu lint format docs app picture bench clean
+.PHONY: help demo test unit quick browser screens gpu lint format docs app picture bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -17,9 +17,11 @@ help: ## this list
 demo: $(VENV)/app.stamp ## the main job on the bundled model: a table here, runs/demo/report.html
 	$(BIN)/workbench demo
 
-test: $(VENV)/dev.stamp ## every test that needs no GPU; those in a browser where chromium is installed
+test: $(VENV)/dev.stamp ## every test that needs no GPU; those in a browser, where chromium is installed, run beside the others
+	@$(MAKE) -j2 --output-sync=line --no-print-directory unit browser
+
+unit: $(VENV)/dev.stamp ## every test that needs neither a GPU nor a browser
 	$(PYTEST) -n $(WORKERS) -m "not gpu and not browser"
-	$(PYTEST) -m browser
 
 quick: $(VENV)/dev.stamp ## the quick tier, under two minutes
 	$(PYTEST) -n $(WORKERS) -m "not gpu and not browser and not slow"

@@ -25,7 +25,7 @@ STEER = [
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux to see which libraries are loaded")
-@pytest.mark.parametrize("after", [0.0, 0.4, pytest.param(1.2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("after", [0.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.4, 1.2))])
 def test_ctrl_c_is_one_word_and_130(after):
     process = subprocess.Popen(STEER, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     maps = Path(f"/proc/{process.pid}/maps")

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from tests import families
-from tests.families import MODELS, QUICK, slow
+from tests.families import MODELS, slow
 from tests.watching import hooks_of, watch
 from workbench import Plan, steered
 from workbench.dose import Dose
 from workbench.model import MoEModel
 from workbench.record import recording
 
-SOME = slow(MODELS, but=QUICK)
+SOME = slow(MODELS, but=("demo",))
 
 
 @pytest.fixture(autouse=True)
