@@ -18,7 +18,7 @@ demo: $(VENV)/app.stamp ## the main job on the bundled model: a table here, runs
 	$(BIN)/workbench demo
 
 test: $(VENV)/dev.stamp ## every test that needs no GPU; those in a browser, where chromium is installed, run beside the others
-	@$(MAKE) -j2 --output-sync=line --no-print-directory unit browser
+	@$(MAKE) -j2 --no-print-directory unit browser
 
 unit: $(VENV)/dev.stamp ## every test that needs neither a GPU nor a browser
 	$(PYTEST) -n $(WORKERS) -m "not gpu and not browser"

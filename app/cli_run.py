@@ -77,6 +77,10 @@ def report(
     from .experiments.folder import is_finished, run_recipe_of
 
     for folder in runs:
+        if [path.resolve() for path in runs].count(folder.resolve()) > 1:
+            raise WorkbenchError(
+                f"The run '{folder}' is named twice, and a run compared with itself says nothing; name it once."
+            )
         run_recipe_of(folder)
         if not is_finished(folder):
             raise WorkbenchError(

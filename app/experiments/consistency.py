@@ -4,6 +4,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from workbench import Plan, WorkbenchError
 from workbench.edits import VALUED_KINDS
@@ -57,6 +58,9 @@ def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
         yield from _prompt_mistakes(recipe, name, spec)
     if not recipe.measured():
         yield "prompts", "has no set to measure on; give one of role target."
+    yield from _capture_mistakes(recipe)
+    if recipe.judge is not None and urlsplit(recipe.judge.address).scheme not in ("http", "https"):
+        yield "judge.address", f"is '{recipe.judge.address}'; it should begin with http:// or https://."
     yield from _twice("rankings", [r.name for r in recipe.rankings])
     for i, ranking in enumerate(recipe.rankings):
         yield from _ranking_mistakes(recipe, f"rankings[{i}]", ranking)
@@ -85,6 +89,17 @@ def _prompt_mistakes(recipe: Recipe, name: str, spec: Prompts) -> Iterator[Mista
         if metric == JUDGE and recipe.judge is None:
             yield f"{place}.metrics[{i}]", "asks a judge, and there is no [judge]; give it an address and a model."
     yield from _twice(f"{place}.metrics", spec.metrics)
+
+
+def _capture_mistakes(recipe: Recipe) -> Iterator[Mistake]:
+    how = recipe.capture
+    if how.responses and how.generate:
+        yield "capture.generate", "goes with given responses, and a capture does one of the two; drop one."
+    if how.samples > 1 and not how.responses and not (how.generate and how.temperature):
+        yield (
+            "capture.samples",
+            f"would make the same rows {how.samples} times; give generate and a temperature above 0 as well.",
+        )
 
 
 def _ranking_mistakes(recipe: Recipe, place: str, ranking: Ranking) -> Iterator[Mistake]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from workbench import PromptSet, WorkbenchError
+from workbench.claims import claim
 from workbench.durable import disk_errors, tidy
 from workbench.progress import Meter, ProgressLines, Report
 
@@ -79,7 +80,8 @@ def run_recipe(
     open_model  how a model of the recipe is opened: for models that are built already
     own_functions  whether metrics `module:function` may be imported and called: they are code, given text of the model's
 
-    Raises `WorkbenchError` for a folder that holds another recipe's run, before anything is written.
+    Raises `WorkbenchError` for a folder that holds another recipe's run, before anything is written, and for one that another
+    process is at work on.
     """
     sets, models = checked_sets(recipe, own_functions), Models(recipe, open_model)
     with disk_errors(out):
@@ -89,7 +91,12 @@ def run_recipe(
         if plan is None:
             plan = begin(out, recipe, sets, _plan(recipe, sets, models))
         report = ProgressLines() if progress is True else progress or None
-        return Finished(out, _Run(out, recipe, sets, models, plan, Meter(0, report)).run())
+        with claim(out, "run") as ours:
+            if not ours:
+                raise WorkbenchError(
+                    f"Another process is at work on the run '{out}'; wait for it, or choose another folder with --out."
+                )
+            return Finished(out, _Run(out, recipe, sets, models, plan, Meter(0, report)).run())
 
 
 def checked_sets(recipe: Recipe, own_functions: bool = False) -> dict[str, PromptSet]:

@@ -1,6 +1,7 @@
 """One recipe with what the small one lacks, by the command line: two models, parts, means, a task file, a judge."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -168,7 +169,12 @@ def test_one_report_again_and_two_runs_side_by_side(folder):
     before = (run / "report.html").read_text(encoding="utf-8")
     assert CliRunner().invoke(app, ["report", str(run)]).exit_code == 0
     assert (run / "report.html").read_text(encoding="utf-8") == before
-    said = CliRunner().invoke(app, ["report", str(run), str(run), "--out", str(folder / "both.html"), "--json"])
+    twice = CliRunner().invoke(app, ["report", str(run), str(run / ".." / run.name)])
+    assert (twice.exit_code, "is named twice" in twice.output) == (2, True)
+    shutil.copytree(run, folder / "again")
+    said = CliRunner().invoke(
+        app, ["report", str(run), str(folder / "again"), "--out", str(folder / "both.html"), "--json"]
+    )
     assert said.exit_code == 0, said.output
     assert json.loads(said.stdout) == {"report": str(folder / "both.html")}
     assert "Answers grow" in (folder / "both.html").read_text(encoding="utf-8")

@@ -103,6 +103,17 @@ MISTAKES = [
     ("plans.2", {"text": "off L0E0", "n": 2}, "'plans[2].n' has no place beside text,"),
     ("plans.2", {"text": "of L0E0"}, "'plans[2].text' is no plan: 'of L0E0' is not an edit;"),
     ("plans.2", {"text": "off L0E0", "name": "one"}, "'plans' uses the name 'one' 2 times;"),
+    (
+        "capture.samples",
+        2,
+        "'capture.samples' would make the same rows 2 times; give generate and a temperature above 0",
+    ),
+    ("capture", {"responses": True, "generate": 4}, "'capture.generate' goes with given responses,"),
+    (
+        "judge",
+        {"address": "file:///etc/passwd", "model": "m"},
+        "'judge.address' is 'file:///etc/passwd'; it should begin",
+    ),
     ("measure.sinks", "ranked", "'measure.sinks' measures on 'ranked', which experts are ranked on;"),
     ("measure.perplexity", "givn", "'measure.perplexity' names the prompt set 'givn', which does not exist;"),
     ("claims.0.prompts", "ranked", "'claims[0].prompts' names the measured prompt set 'ranked', which does not exist;"),
