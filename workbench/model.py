@@ -153,6 +153,10 @@ def _known_runtime(hf: Any, around: Opened) -> Runtime | None:
 def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any, str]:
     if isinstance(source, str) or hasattr(source, "__fspath__"):
         name = str(source)
+        if not name.strip():
+            raise WorkbenchError(
+                f"load({name!r}) names no model; give 'demo', tiny/FAMILY, a folder or a Hugging Face id."
+            )
         if name.startswith("tiny/"):
             hf = tiny_model(name.removeprefix("tiny/"), dtype=torch.float32 if dtype == "auto" else _dtype(dtype))
             return _moved(hf, device), tokenizer or tiny_tokenizer(), name
@@ -163,9 +167,13 @@ def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str
             f"ForCausalLM class."
         )
     if not hasattr(source, "config") or not callable(getattr(source, "generate", None)):
+        given = (
+            "what it returned before: use that as it is"
+            if isinstance(source, MoEModel)
+            else f"a {type(source).__name__}"
+        )
         raise WorkbenchError(
-            f"load takes 'demo', a folder, a Hugging Face id or a model of transformers, TransformerLens or nnsight, "
-            f"not a {type(source).__name__}."
+            f"load takes 'demo', a folder, a Hugging Face id or a model of transformers, TransformerLens or nnsight, not {given}."
         )
     if hub or device != "auto" or dtype != "auto":
         raise WorkbenchError(

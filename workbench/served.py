@@ -69,23 +69,28 @@ def _read(anatomy: Anatomy, number: int, request: Mapping[str, Any]) -> _Request
         if key not in _KEYS:
             raise WorkbenchError(f"Request {number} has a key '{key}'{suggestion(key, list(_KEYS)) or ','} of {_KEYS}.")
     missing = [key for key in ("prompt_ids", "response_ids", "routed_experts") if request.get(key) is None]
-    name = str(request.get("id", f"request-{number}"))
+    name = f"request-{number}" if request.get("id") is None else str(request["id"])
     if missing:
         raise WorkbenchError(
             f"The request '{name}' has no {', '.join(missing)}; serve with --enable-return-routed-experts and ask for token ids."
         )
-    prompt, response = (_ids(name, key, request[key]) for key in ("prompt_ids", "response_ids"))
+    prompt, response = (_ids(anatomy, name, key, request[key]) for key in ("prompt_ids", "response_ids"))
     parts = [request.get("prompt_routed_experts"), request["routed_experts"]]
     experts = [_decoded(anatomy, name, part, request.get("dtype", "int32")) for part in parts if part is not None]
     joined = _checked(anatomy, name, np.concatenate(experts), len(prompt), len(response))
     return _Request(name, prompt, response, joined, request.get("labels", {}), request.get("text"))
 
 
-def _ids(name: str, key: str, sent: Any) -> list[int]:
+def _ids(anatomy: Anatomy, name: str, key: str, sent: Any) -> list[int]:
     array = np.asarray(sent) if np.size(sent) else np.zeros(0, int)
     if array.ndim != 1 or array.dtype.kind not in "iu" or not np.all((array >= 0) & (array < 2**31)):
         raise WorkbenchError(
             f"The {key} of '{name}' should be a list of token ids, whole numbers from 0, not {sent!r:.40}."
+        )
+    if len(array) and array.max() >= anatomy.vocab_size:
+        raise WorkbenchError(
+            f"The {key} of '{name}' hold the token id {array.max()}, and {anatomy.model} knows 0-{anatomy.vocab_size - 1}; the "
+            f"requests are another model's."
         )
     return array.tolist()
 

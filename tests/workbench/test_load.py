@@ -114,6 +114,17 @@ def test_what_is_no_model_is_refused(source: Any, word: str) -> None:
     assert word in refused(source)
 
 
+@pytest.mark.parametrize("name", ["", "  "])
+def test_no_name_is_refused_before_anybody_is_asked(name: str) -> None:
+    with pytest.raises(WorkbenchError, match="names no model; give 'demo', tiny/FAMILY"):
+        load(name)
+
+
+def test_a_loaded_model_is_used_as_it_is() -> None:
+    with pytest.raises(WorkbenchError, match="not what it returned before: use that as it is"):
+        load(families.get("mixtral"))
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert str(tmp_path) in refused(tmp_path)
 

@@ -120,6 +120,10 @@ def test_what_does_not_fit_is_one_sentence(native: Store, tmp_path: Path) -> Non
     refused("no base64", routed_experts="???", **alone)
     for wrong in ("what happened", [0.5], [-1], [2**40], [[1, 2]], ["a"]):
         refused("prompt_ids of .* should be a list of token ids", prompt_ids=wrong)
+    refused(
+        r"the token id \d+, and .* knows 0-\d+; the requests are another", prompt_ids=[native.anatomy.vocab_size] * 3
+    )
+    refused("'request-0' has no routed_experts", id=None, routed_experts=None)
     refused("did you mean 'routed_experts'", routed_expert=1)
     same = [old_vllm(r, native) | {"id": "a"} for r in sent(native)]
     with pytest.raises(WorkbenchError, match="an id of its own"):
