@@ -21,10 +21,10 @@ test: $(VENV)/dev.stamp ## every test that needs no GPU; those in a browser, whe
 	@$(MAKE) -j2 --no-print-directory unit browser
 
 unit: $(VENV)/dev.stamp ## every test that needs neither a GPU nor a browser
-	$(PYTEST) -n $(WORKERS) -m "not gpu and not browser"
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not gpu and not browser"
 
 quick: $(VENV)/dev.stamp ## the quick tier, under two minutes
-	$(PYTEST) -n $(WORKERS) -m "not gpu and not browser and not slow"
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not gpu and not browser and not slow"
 
 browser: $(VENV)/dev.stamp ## the dashboard in a real browser (needs chromium)
 	$(PYTEST) -m browser
