@@ -8,6 +8,8 @@ A classifier is a function from a `Response` (a string that knows its prompt's l
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -138,9 +140,10 @@ def responses(store: "Store") -> Iterator[Response]:
     frame = frame[frame["position"].to_numpy() >= length]
     _check_text(store, frame)
     labels = labels_of(store)
-    for (prompt, sample), rows in frame.groupby(["prompt_id", "sample"], sort=False, observed=True):
-        said = [t for t, role in zip(rows["token"], rows["role"], strict=True) if _is_said(t, role)]
-        yield Response("".join(said), str(prompt), int(sample), labels(str(prompt), int(sample)))
+    rows = zip(*(frame[name].tolist() for name in ("prompt_id", "sample", "token", "role")), strict=True)
+    for (prompt, sample), tokens in groupby(rows, itemgetter(0, 1)):  # together in canonical order
+        said = [token for _, _, token, role in tokens if _is_said(token, role)]
+        yield Response("".join(said), str(prompt), sample, labels(str(prompt), sample))
 
 
 def classify(store: "Store", classifier: Classifier) -> pd.DataFrame:
