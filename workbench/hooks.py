@@ -203,13 +203,13 @@ def _taken(mask: Tensor | None, index: Tensor) -> Tensor | None:
 
 
 def _edit_weights(edits: LayerEdits, index: Tensor, weights: Tensor, forward: Forward | None) -> Tensor:
-    """drop, then scale. Rows in which no edited expert is selected keep their weights bit for bit: their share is 1."""
+    """drop, then scale. Rows in which no edited expert is selected keep their weights bit for bit."""
     dropped = _taken(edits.mask("drop", index.device, forward), index)
     if dropped is not None:
         kept = weights.masked_fill(dropped, 0)
         left = kept.sum(-1, keepdim=True, dtype=torch.float32)
         share = torch.where(left > 0, weights.sum(-1, keepdim=True, dtype=torch.float32) / left, 0.0)
-        weights = (kept * share).to(weights.dtype)
+        weights = torch.where(dropped.any(-1, keepdim=True), (kept * share).to(weights.dtype), weights)
     factor = _taken(edits.values("scale", index.device, forward), index)
     return weights if factor is None else (weights * factor).to(weights.dtype)
 

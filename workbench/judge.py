@@ -37,7 +37,7 @@ def judge(
     Each response is asked about once a process. A judge is a model: check it against your own reading before you trust it.
     Raises `WorkbenchError` when the address is no http(s) address, cannot be reached or answers with an error.
     """
-    if urlsplit(address).scheme not in ("http", "https"):
+    if not is_http(address):
         raise WorkbenchError(f"The judge's address is '{address}'; it should begin with http:// or https://.")
     url = address.rstrip("/") + "/chat/completions"
     authorisation = key or os.environ.get("WORKBENCH_JUDGE_KEY")
@@ -54,6 +54,11 @@ def judge(
 
     judged.__name__ = name
     return judged
+
+
+def is_http(address: str) -> bool:
+    """Whether an address is one that a judge can be asked at."""
+    return urlsplit(address).scheme in ("http", "https")
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:

@@ -4,11 +4,11 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from workbench import Plan, WorkbenchError
 from workbench.edits import VALUED_KINDS
 from workbench.errors import listed, suggestion
+from workbench.judge import is_http
 from workbench.metrics import METRICS
 
 from .grid import chosen
@@ -59,7 +59,7 @@ def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
     if not recipe.measured():
         yield "prompts", "has no set to measure on; give one of role target."
     yield from _capture_mistakes(recipe)
-    if recipe.judge is not None and urlsplit(recipe.judge.address).scheme not in ("http", "https"):
+    if recipe.judge is not None and not is_http(recipe.judge.address):
         yield "judge.address", f"is '{recipe.judge.address}'; it should begin with http:// or https://."
     yield from _twice("rankings", [r.name for r in recipe.rankings])
     for i, ranking in enumerate(recipe.rankings):

@@ -8,7 +8,10 @@ from tests import families, reference
 from tests.families import CORRECTED, DTYPES, EACH, FAMILIES, GROUPED, SHARED
 from tests.judging import judge
 from tests.watching import Spec, edits_of, plan_of, relative, watch
-from workbench import Plan, steered
+from workbench import ExpertRef, Plan, steered
+from workbench.compiled import LayerEdits
+from workbench.edits import Edit
+from workbench.hooks import _edit_weights
 from workbench.model import MoEModel
 
 
@@ -207,3 +210,13 @@ def test_contract_2_edits_hold_on_every_experts_implementation(name: str, implem
     specs += [("replace", c, vector(model)), ("mute", d, None)]
     with families.implementation(model, implementation):
         assert judge(model, watch(model, plan_of(model, specs), ids).layers, specs, "float32") >= 0.5
+
+
+def test_dropping_leaves_rows_without_the_expert_bit_for_bit() -> None:
+    """Whatever their weights are: a router of one's own may weigh below zero, and numbers overflow."""
+    edits = LayerEdits((Edit("drop", ExpertRef(0, 1)),), 4, {})
+    index = torch.tensor([[0, 2], [2, 3], [3, 0], [0, 1]])
+    weights = torch.tensor([[-1.0, 0.25], [float("inf"), 1.0], [0.0, -0.0], [0.25, 0.75]])
+    found = _edit_weights(edits, index, weights, None)
+    assert torch.equal(found[:3].view(torch.int32), weights[:3].view(torch.int32))
+    assert found[3].tolist() == [1.0, 0.0]

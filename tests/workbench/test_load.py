@@ -107,6 +107,8 @@ def test_a_dense_model_is_refused() -> None:
         ("tiny/mixtrall", "mixtral"),
         ("nobody/nothing", "nobody/nothing"),
         (3, "int"),
+        ("", "names no model; give 'demo', tiny/FAMILY"),
+        ("  ", "names no model; give 'demo', tiny/FAMILY"),
         ("/no/such/folder", "/no/such/folder"),
     ],
 )
@@ -114,15 +116,8 @@ def test_what_is_no_model_is_refused(source: Any, word: str) -> None:
     assert word in refused(source)
 
 
-@pytest.mark.parametrize("name", ["", "  "])
-def test_no_name_is_refused_before_anybody_is_asked(name: str) -> None:
-    with pytest.raises(WorkbenchError, match="names no model; give 'demo', tiny/FAMILY"):
-        load(name)
-
-
 def test_a_loaded_model_is_used_as_it_is() -> None:
-    with pytest.raises(WorkbenchError, match="not what it returned before: use that as it is"):
-        load(families.get("mixtral"))
+    assert "not what it returned before: use that as it is" in refused(families.get("mixtral"))
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
