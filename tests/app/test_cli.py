@@ -117,6 +117,16 @@ def test_capture_rank_and_compare_hand_on_to_each_other(prompts, store, tmp_path
     assert str(Plan.from_json(plan)).split(";")[0] in " ".join(shown.stdout.split())
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize(("scale", "code"), [("L0E3=1", 1), ("L0E3=2", 0)])
+def test_compare_ends_with_1_where_the_plan_changed_nothing(prompts, tmp_path, scale, code, as_json):
+    words = ["compare", MODEL, prompts, "--scale", scale, "--metric", "length", "--controls", 0, "--tokens", 2]
+    said = run(*words, "--out", tmp_path / "c.json", *(["--json"] if as_json else []))
+    assert said.exit_code == code, said.output
+    found = json.loads((tmp_path / "c.json").read_text("utf-8"))  # what ran is kept either way
+    assert bool(found["dose"]["tokens_changed"]) is (code == 0)
+
+
 @pytest.mark.parametrize("method", ["usage", "super_experts"])
 def test_methods_without_classes_are_ranked_and_shown(store, method):
     said = run("rank", method, store, "--top", 3)

@@ -15,8 +15,8 @@ from workbench_app.dashboard.expert_facts import (
     top_tokens,
 )
 from workbench_app.dashboard.path import path_links, path_table, shown_layers
-from workbench_app.dashboard.token_colours import EXPERT, ONE_EXPERT, coloured
-from workbench_app.dashboard.trace import stored_trace, typed_trace
+from workbench_app.dashboard.token_colours import COLOURINGS, EXPERT, ONE_EXPERT, coloured
+from workbench_app.dashboard.trace import LayerTrace, Trace, stored_trace, typed_trace
 
 from tests import families
 from workbench import Plan, WorkbenchError, steered
@@ -146,3 +146,41 @@ def test_reading_a_prompt_leaves_the_model_as_it_was():
 def test_a_prompt_that_does_not_fit_is_one_sentence():
     with pytest.raises(WorkbenchError, match="shorten it"):
         typed_trace(families.get("olmoe"), "x" * 100_000, as_chat=False)
+
+
+def two_layers() -> Trace:
+    """Two tokens; what layer 0 says and what layer 3 says differ in every number."""
+    first = LayerTrace(np.array([[0, 1], [2, 0]]), np.array([[0.75, 0.25], [0.5, 0.5]]), np.array([[1.0, 9.0], [4.0, 3.0]]),
+                       np.array([[0.5, 2.0], [8.0, 1.0]]))  # fmt: skip
+    last = LayerTrace(np.array([[1, 2], [1, 0]]), np.array([[1.0, 0.0], [0.875, 0.125]]), np.array([[6.0, 5.0], [7.0, 2.0]]),
+                      np.array([[3.0, 1.5], [0.25, 6.0]]))  # fmt: skip
+    return Trace((" a", " b"), ("user", "user"), 2, {0: first, 3: last})
+
+
+@pytest.mark.parametrize(
+    ("by", "layer", "said"),
+    [
+        ("entropy", 0, [-(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25)), 1.0]),
+        ("entropy", 3, [0.0, -(0.875 * math.log2(0.875) + 0.125 * math.log2(0.125))]),
+        ("margin", 0, [0.5, 0.0]),
+        ("margin", 3, [1.0, 0.75]),
+        ("L2", 0, [9.0, 4.0]),
+        ("L2", 3, [6.0, 7.0]),
+        ("largest |value|", 0, [2.0, 8.0]),
+        ("largest |value|", 3, [3.0, 6.0]),
+        (ONE_EXPERT, 0, [0.25, None]),
+        (ONE_EXPERT, 3, [1.0, 0.875]),
+    ],
+)
+def test_a_text_is_coloured_by_the_numbers_of_its_own_layer(by, layer, said):
+    name = next(n for n in COLOURINGS if by in n)
+    found = coloured(two_layers(), layer, name, expert=1)
+    shown = [chip.tip.rpartition(": ")[2] if chip.colour else None for chip in found.chips]
+    assert shown == [None if value is None else f"{value:.4g}" for value in said]
+    known = [value for value in said if value is not None]
+    assert [found.legend[0].text.strip(), found.legend[-1].text.strip()] == [f"{min(known):.3g}", f"{max(known):.3g}"]
+
+
+def test_the_legend_of_experts_counts_those_with_the_largest_weight_of_its_layer():
+    assert [c.text.strip() for c in coloured(two_layers(), 0, EXPERT).legend] == ["E0 \u00d7 1", "E2 \u00d7 1"]
+    assert [c.text.strip() for c in coloured(two_layers(), 3, EXPERT).legend] == ["E1 \u00d7 2"]

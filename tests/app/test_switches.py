@@ -156,6 +156,56 @@ def test_eight_answers_at_once_are_those_of_their_own_plans():
         assert (one.state, one.text("base"), one.text("steered")) == ("done", row["base"], row["steered"])
 
 
+def finished(one):
+    while one.is_active:
+        one.look()
+        time.sleep(0.01)
+    assert one.state == "done", one.error
+    return one
+
+
+def test_the_same_question_under_another_plan_has_that_plans_answer_and_dose_alone():
+    model = families.get("demo")
+    machine, question = Machine(model), "what happened in 1979 in Banke?"
+    wide = Plan.off([(layer, e) for layer in range(4) for e in (8, 20, 5)]).for_model(model.anatomy)
+    narrow = Plan.off([(2, 8)]).for_model(model.anatomy)
+    first = finished(Answering(machine, question, wide, 12).start())
+    second = finished(first.again(narrow).start())
+    alone = finished(Answering(machine, question, narrow, 12).start())
+    assert second.dose.counts() == alone.dose.counts() != first.dose.counts()
+    assert second.text("steered") == alone.text("steered")
+    assert (second.plan, second.number, second.text("base")) == (narrow, first.number, first.text("base"))
+    # by hand: every forwarded token has top-k slots in each of 4 layers; nothing of the first plan is counted
+    steps = len(families.get("demo").tokenizer.apply_chat_template([{"role": "user", "content": question}],
+        add_generation_prompt=True, return_dict=True)["input_ids"]) + len(second.steered) - 1  # fmt: skip
+    top_k = model.anatomy.layer(2).top_k
+    assert (second.dose.counts().tokens, second.dose.counts().slots) == (steps, 4 * steps * top_k)
+
+
+def test_the_caption_of_a_steered_answer_is_its_own_plan():
+    """Not the plan on the page, which may have changed since, and not that of the question asked last."""
+
+    def page():
+        import streamlit as st
+        from workbench_app.dashboard.answers_panel import answers_panel
+
+        answers_panel(st.session_state["made"])
+
+    machine = Machine(families.get("demo"))
+    made = [finished(Answering(machine, "hello", Plan.off([ref]), 3).start()) for ref in (A, B)]
+    shown = AppTest.from_function(page)
+    shown.session_state["made"] = made
+    shown.session_state["plan"] = Plan.mute([ExpertRef(1, 7)])
+    captions = [c.value.replace("\\", "") for c in shown.run().caption]
+    expected = []
+    for one, ref in ((made[1], B), (made[0], A)):  # the newest first
+        expected += [
+            f"base ({len(one.tokens('base'))} tokens)",
+            f"steered ({len(one.tokens('steered'))} tokens): off {ref}",
+        ]
+    assert captions == expected
+
+
 def test_an_answer_nobody_looks_at_frees_the_model(monkeypatch):
     from workbench_app.dashboard import answering
 

@@ -223,18 +223,41 @@ def test_no_text_leaves_no_words(model: MoEModel, tmp_path: Path) -> None:
 
 
 def test_a_complete_store_is_returned_without_a_forward(model: MoEModel, tmp_path: Path) -> None:
-    before = quiet(model, tmp_path / "store")
+    quiet(model, tmp_path / "store")
+    before, files = fingerprint(tmp_path), {f: f.stat().st_ino for f in tmp_path.rglob("*")}
     with counted(model) as forwards:
-        again = quiet(model, tmp_path / "store")
+        quiet(model, tmp_path / "store")
     assert forwards == []
-    assert_same_content(before, again)
+    assert fingerprint(tmp_path) == before
+    assert {f: f.stat().st_ino for f in tmp_path.rglob("*")} == files, "written once more"
 
 
-def test_training_hooks_and_modes_are_left_alone(model: MoEModel, tmp_path: Path) -> None:
-    ids = torch.tensor([[5, 6, 7]])
+def test_hooks_modes_and_gradients_are_as_they_were(model: MoEModel, tmp_path: Path) -> None:
+    """Also where the user trains: a hook of theirs stays and fires, modules in training stay there, gradients flow."""
+    ids, seen = torch.tensor([[5, 6, 7]]), list[int]()
     with torch.no_grad():
         before = model.hf(ids).logits
+    theirs = model.hf.model.layers[0].mlp.register_forward_hook(lambda *_: seen.append(1))
+    in_training, frozen = model.hf.model.layers[1].mlp, model.hf.get_input_embeddings().weight
+    in_training.train()
+    frozen.requires_grad_(False)
+    state = [(n, m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for n, m in model.hf.named_modules()]
+    wanting = {n: p.requires_grad for n, p in model.hf.named_parameters()}
+    try:
         quiet(model, tmp_path / "store", generate=2)
+        assert seen, "the user's own hook fires during a capture"
+        after = [(n, m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for n, m in model.hf.named_modules()]
+        assert after == state
+        assert {n: p.requires_grad for n, p in model.hf.named_parameters()} == wanting
+        assert torch.is_grad_enabled()
+        loss = model.hf(ids).logits.float().logsumexp(-1).sum()
+        (gradient,) = torch.autograd.grad(loss, in_training.experts.down_proj)
+        assert gradient.abs().sum() > 0
+    finally:
+        theirs.remove()
+        in_training.eval()
+        frozen.requires_grad_(True)
+    with torch.no_grad():
         assert torch.equal(model.hf(ids).logits, before)
 
 

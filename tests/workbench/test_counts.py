@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.stores import random_store
+from tests.stores import anatomy, random_store, random_tables
 from workbench.counts import routed_tokens
 from workbench.errors import WorkbenchError
 from workbench.masks import token_mask
 from workbench.store import Store
+from workbench.writing import write_store
 
 
 def _by_hand(store: Store, groups: np.ndarray, *, weights: bool) -> tuple[dict[Any, float], dict[int, int]]:
@@ -72,19 +74,55 @@ def test_routing_is_aligned_with_tokens(tmp_path: Path) -> None:
     assert (routed_tokens(store) == (routing.expert[:, 0] >= 0)).all()
 
 
-def test_layers_and_spans(tmp_path: Path) -> None:
+def test_layers_are_those_asked_for(tmp_path: Path) -> None:
     store = random_store(tmp_path / "store")
-    assert store.counts(layers=[2]).n.shape == (4, 1, 5)
-    assert (store.counts(layers=[2]).n[:, 0] == store.counts().n[:, 1]).all()
-    prompt, response = token_mask(store, "prompt"), token_mask(store, "response")
-    assert (prompt ^ response).all()
-    assert token_mask(store, "last_prompt").sum() == token_mask(store, "first_prompt").sum() == store.n_prompts
-    assert (store.tokens["generated"][token_mask(store, generated=True)]).all()
-    assert set(store.tokens["role"][token_mask(store, roles=["user", "special"])]) == {"user", "special"}
-    assert set(store.tokens["token_id"][token_mask(store, token_ids={1, 2})]) <= {1, 2}
-    assert set(store.tokens["position"][token_mask(store, positions=[0, 3])]) <= {0, 3}
-    last = store.tokens[token_mask(store, "last_prompt")]
-    assert last["position"].tolist() == (store.prompts["n_tokens"] - 1).tolist()
+    slots = store.table("slots")
+    groups = np.zeros(len(store.tokens), int)
+    for layers in ([2], [1], [2, 1]):
+        found = store.counts(by=groups, layers=layers)
+        expected = [[((slots.layer == n) & (slots.expert == e)).sum() for e in range(5)] for n in found.layers]
+        assert sorted(found.layers) == sorted(layers)
+        assert found.n[0].tolist() == expected
+        assert 0 < found.n.sum() < len(slots) or len(layers) == 2
+
+
+# two prompts: "a" has two tokens and an answer of two, of two samples the second has one; "b" has three tokens and no answer
+TOKENS = [
+    ("a", 0, 0, 11, "special", False), ("a", 0, 1, 12, "user", False), ("a", 0, 2, 13, "think", True),
+    ("a", 0, 3, 12, "assistant", True),
+    ("a", 1, 0, 11, "special", False), ("a", 1, 1, 12, "user", False), ("a", 1, 2, 14, "assistant", True),
+    ("b", 0, 0, 11, "special", False), ("b", 0, 1, 15, "user", False), ("b", 0, 2, 12, "user", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows"),
+    [
+        ({}, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ({"span": "prompt"}, [0, 1, 4, 5, 7, 8, 9]),
+        ({"span": "response"}, [2, 3, 6]),
+        ({"span": "first_prompt"}, [0, 4, 7]),
+        ({"span": "last_prompt"}, [1, 5, 9]),
+        ({"generated": True}, [2, 3, 6]),
+        ({"generated": False}, [0, 1, 4, 5, 7, 8, 9]),
+        ({"roles": ["user", "think"]}, [1, 2, 5, 8, 9]),
+        ({"roles": "special"}, [0, 4, 7]),
+        ({"positions": [0, 3]}, [0, 3, 4, 7]),
+        ({"token_ids": {12, 14}}, [1, 3, 5, 6, 9]),
+        ({"span": "response", "token_ids": {12, 14}, "positions": [3]}, [3]),
+        ({"span": "prompt", "generated": True}, []),
+    ],
+)
+def test_spans_and_conditions_pick_the_tokens_counted_by_hand(tmp_path: Path, asked: Any, rows: list[int]) -> None:
+    columns = ["prompt_id", "sample", "position", "token_id", "role", "generated"]
+    tables = {
+        "prompts": pd.DataFrame({"prompt_id": ["a", "b"], "text": "some text", "n_tokens": [2, 3]}),
+        "tokens": pd.DataFrame(TOKENS, columns=columns),
+        "slots": random_tables(n_prompts=1)["slots"][:1].assign(prompt_id="a"),
+    }
+    store = write_store(tmp_path / "store", anatomy(), tables)
+    assert store.tokens["token_id"].tolist() == [row[3] for row in TOKENS]
+    assert np.flatnonzero(token_mask(store, **asked)).tolist() == rows
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from tests import families
 from tests.stores import random_store
 from tests.test_imports import modules_after
-from workbench import WorkbenchError, capture
+from workbench import Plan, WorkbenchError, capture
 from workbench.store import Store
 
 PROMPTS = ["what happened", "calculate 4 + 7"]
@@ -70,6 +70,23 @@ def test_files_hold_the_same(store: Store, tmp_path: Path) -> None:
             np.testing.assert_array_equal(zipped[name], array)
     tensors = store.export("torch")
     assert all(torch.equal(t.nan_to_num(), torch.from_numpy(arrays[n]).nan_to_num()) for n, t in tensors.items())
+
+
+def test_a_file_says_which_model_under_which_plan_and_which_prompts(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    model, plan = families.get("olmoe"), Plan.off("L0E3") | Plan.scale("L1E4", 2.0)
+    steered = capture(model, ["hello", "there"], tmp_path / "steered", plan=plan, progress=False)
+    about = {
+        "model": "tiny/olmoe",
+        "fingerprint": model.anatomy.fingerprint,
+        "steering": "off L0E3; scale L1E4=2",
+        "prompt_ids": '["p00000", "p00001"]',
+    }
+    with np.load(steered.export(tmp_path / "s.npz")) as zipped:
+        assert {name: str(zipped[name]) for name in about} == about
+    with safe_open(steered.export(tmp_path / "s.safetensors"), "numpy") as file:
+        assert file.metadata() == about
 
 
 def test_what_was_not_kept_is_not_there(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Shard files, durable writes, batches, sizes and progress: the parts of a capture, without a model."""
 
 import errno
+import hashlib
 import io
 import json
+import os
 import random
 from collections.abc import Iterator
 from functools import partial
@@ -123,6 +125,35 @@ def test_parquet_reports_a_full_device_as_such() -> None:
     with pytest.raises(OSError) as caught, parquet.writer(Path("/dev/full"), "slots") as file:  # noqa: PT011
         file.write_batch(_slots(0, 1, 100_000))
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_file_is_on_disk_before_it_has_its_name_and_its_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut finds the old file or the whole new one: the bytes are flushed, then renamed, then the name is flushed."""
+    happened = list[tuple[str, int]]()
+    fsync, replace = os.fsync, os.replace
+
+    def flushed(descriptor: int) -> None:
+        happened.append(("fsync", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    def renamed(source: Any, target: Any) -> None:
+        happened.append(("rename", os.stat(source).st_ino))
+        replace(source, target)
+
+    part = durable.temporary(tmp_path, "labels/a.json")
+    part.write_bytes(b"the content")
+    file, checksum = part.stat().st_ino, hashlib.sha256(b"the content").hexdigest()
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    written = durable.publish(tmp_path, part, "labels/a.json")
+    assert written == ("labels/a.json", 11, checksum)
+    folder = (tmp_path / "labels").stat().st_ino
+    assert happened == [("fsync", file), ("rename", file), ("fsync", folder)]
+    happened.clear()
+    assert durable.create_json(tmp_path, "plan.json", {"a": 1})
+    assert happened[0] == ("fsync", (tmp_path / "plan.json").stat().st_ino), "linked before its bytes were flushed"
 
 
 def test_create_json_happens_once(tmp_path: Path) -> None:

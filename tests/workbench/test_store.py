@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.stores import KEY, anatomy, assert_same_content, random_store, random_tables
+from tests.stores import KEY, anatomy, random_store, random_tables
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
 from workbench.store import Store, open_store
@@ -95,8 +95,18 @@ def test_mean_output(tmp_path: Path) -> None:
 
 
 class TestOpening:
-    def test_same_store(self, store: Store) -> None:
-        assert_same_content(open_store(store.path), store)
+    def test_an_opened_store_holds_what_was_written(self, tmp_path: Path) -> None:
+        """Against the frames that were given, and not against the store that wrote them."""
+        given = random_tables(3, n_prompts=5, samples=2)
+        write_store(tmp_path / "store", anatomy(), given, n_shards=2)
+        opened = open_store(tmp_path / "store")
+        assert (opened.n_prompts, opened.n_samples, opened.layers) == (5, 2, (1, 2))
+        for name, columns in (("prompts", ["prompt_id", "n_tokens"]), ("tokens", [*KEY[:3], "token_id"])):
+            found = opened.table(name).astype({"prompt_id": str})[columns].to_numpy().tolist()
+            assert sorted(found) == sorted(given[name][columns].to_numpy().tolist())
+        columns = [*KEY[:5], "expert"]
+        found = opened.table("slots").astype({"prompt_id": str})[columns].to_numpy().tolist()
+        assert sorted(found) == sorted(given["slots"][columns].to_numpy().tolist())
 
     def test_no_store(self, tmp_path: Path) -> None:
         with pytest.raises(WorkbenchError, match=r"There is no folder '.*nowhere', so it is not a store"):
@@ -165,6 +175,39 @@ class TestLabels:
         store.add_labels("refused", {"p0": True, "p1": False}, "the test")  # again: nothing happens
         store.add_labels("refused", {"p0": False}, "the test", replace=True)
         assert open_store(store.path).labels["value"].tolist() == ["false"]
+
+    def test_the_same_again_writes_nothing_and_any_difference_is_refused(self, store: Store) -> None:
+        """Same means the same prompts, samples, values and source; each of the four alone makes a difference."""
+        given = pd.DataFrame({"prompt_id": ["p0", "p1"], "sample": [0, 1], "value": ["a", "b"]})
+        store.add_labels("x", given, "the test")
+        file = store.path / "labels/x.parquet"
+        before = (file.read_bytes(), file.stat().st_ino)
+        store.add_labels("x", given.iloc[::-1], "the test")
+        assert (file.read_bytes(), file.stat().st_ino) == before
+        others = {
+            "prompt_id": given.assign(prompt_id=["p0", "p2"]),
+            "sample": given.assign(sample=[0, 0]),
+            "every sample": given.drop(columns="sample"),
+            "value": given.assign(value=["a", "c"]),
+            "fewer": given[:1],
+        }
+        for what, values in others.items():
+            with pytest.raises(WorkbenchError, match="already has labels 'x'"):
+                store.add_labels("x", values, "the test")
+            assert (file.read_bytes(), file.stat().st_ino) == before, what
+        with pytest.raises(WorkbenchError, match="already has labels 'x'"):
+            store.add_labels("x", given, "another test")
+
+    @pytest.mark.parametrize(("sample", "known"), [(-1, False), (0, True), (1, True), (2, False)])
+    def test_samples_are_those_of_the_store(self, store: Store, sample: int, known: bool) -> None:
+        values = pd.DataFrame({"prompt_id": ["p0"], "sample": [sample], "value": ["a"]})
+        if known:
+            store.add_labels("x", values, "the test")
+            assert store.labels["sample"].tolist() == [sample]
+            return
+        with pytest.raises(WorkbenchError, match=rf"name sample {sample} of 'p0'; .* has samples 0-1"):
+            store.add_labels("x", values, "the test")
+        assert store.labels.empty
 
     def test_per_sample(self, store: Store) -> None:
         values = pd.DataFrame({"prompt_id": ["p0", "p0"], "sample": [0, 1], "value": ["a", "b"]})
