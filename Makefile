@@ -4,11 +4,13 @@ VENV ?= .venv
 # which torch: the version is pinned, the build is yours, e.g. TORCH="torch==2.13.0 --index-url URL" (README: CPU or CUDA)
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
+# of the mistakes that `make mutants` draws
+SEEDS ?= 11
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test unit quick browser screens gpu lint format docs app picture bench clean
+.PHONY: help demo test unit quick browser screens gpu lint format docs app picture bench mutants clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -54,6 +56,9 @@ app: $(VENV)/app.stamp ## the page in a browser, on this machine only
 picture: ## docs/report.png from the last demo's report (needs chromium)
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$$(mktemp -d)" \
 	  --window-size=920,1150 --screenshot=docs/report.png "file://$(CURDIR)/runs/demo/report.html"
+
+mutants: $(VENV)/dev.stamp ## mistakes planted by hand and by seed, and which of them the tests notice; resumable, up to 90 minutes
+	$(BIN)/python -m tests.mutants --seeds $(SEEDS)
 
 bench: $(VENV)/dev.stamp ## cost of capture and steering beside a bare forward, nnsight and TransformerLens
 	$(BIN)/python -m tests.benchmarks
