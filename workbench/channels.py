@@ -1,6 +1,6 @@
 """Responses in channels, as gpt-oss writes them (harmony): thoughts in analysis, the answer in final, tools in commentary.
 
-    <|channel|>analysis<|message|>4 + 5<|end|><|start|>assistant<|channel|>final<|message|>9<|return|>
+<|channel|>analysis<|message|>4 + 5<|end|><|start|>assistant<|channel|>final<|message|>9<|return|>
 """
 
 import re

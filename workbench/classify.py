@@ -14,7 +14,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.reading import read
-from workbench.said import what_was_said
+from workbench.storetexts import what_was_said
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -68,9 +68,9 @@ Classifier = Callable[[Response], str | bool | None]
 class Refusal:
     """Says "refused" or "answered" by how the answer opens, and "unfinished" while there is none: a thought has not ended.
 
-    What was thought, and a call of a tool, is left out (`workbench.reading`). An answer without any text counts as refused (MoTE: "no
-    answer"). phrases: your own, matched anywhere in the opening without regard to case, instead of `rules`. within: how
-    many characters the opening has; a refusal that comes later is an answer with a caveat.
+    What was thought, and a call of a tool, is left out (`workbench.reading`). An answer without any text counts as
+    refused (MoTE: "no answer"). phrases: your own, matched anywhere in the opening without regard to case, instead of
+    `rules`. within: how many characters the opening has; a refusal that comes later is an answer with a caveat.
 
     Rules miss paraphrases and languages they do not know, and take an answer that quotes a refusal for one: look at the
     responses before you trust a rate.

@@ -6,17 +6,17 @@ known. When they do not (a template that rewrites messages), the roles are unkno
 """
 
 from collections.abc import Sequence
-from os.path import commonprefix
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from workbench.channels import CHANNEL
 from workbench.errors import WorkbenchError
 from workbench.pieces import pieces, special_ids
 from workbench.prompts import Messages
 from workbench.reading import opened, opened_in, read
 from workbench.schema import ROLES
-from workbench.thoughts import PAIRS
+from workbench.thoughts import MARKERS, PAIRS
 
 CODE = {role: number for number, role in enumerate(ROLES)}
 THINK = (PAIRS[0].open, PAIRS[0].close)
@@ -76,8 +76,8 @@ def _with_authors(tokenizer: Any, text: str, messages: Messages, prompt_id: str)
 
 def _answer_at(tokenizer: Any, found: Rendered, messages: Messages, prompt_id: str) -> int | None:
     """Where what the template adds for an answer begins, or else what follows the last words to the model."""
-    if not opened(found.text):
-        return len(found.text)  # nothing is left open anywhere
+    if not any(marker in found.text for marker in (CHANNEL, *MARKERS)):
+        return len(found.text)  # nothing is open, wherever that is
     said = 0
     if found.authors is not None:
         others = np.flatnonzero(np.isin(found.authors, [CODE[name] for name in _SAID_TO_THE_MODEL]))
@@ -86,10 +86,16 @@ def _answer_at(tokenizer: Any, found: Rendered, messages: Messages, prompt_id: s
         without = _apply(tokenizer, messages, prompt_id, answers=False)
     except WorkbenchError:
         without = found.text
-    added = len(commonprefix([found.text, without]))
+    added = _n_same(found.text, without)
     if found.text[added:].strip():
         return max(said, added)
     return None if found.authors is None else said
+
+
+def _n_same(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    most = min(len(one), len(other))
+    return next((i for i in range(most) if one[i] != other[i]), most)
 
 
 def token_roles(ids: np.ndarray, offsets: np.ndarray | None, rendered: Rendered, marked: "MarkedIds") -> np.ndarray:

@@ -56,7 +56,9 @@ def _put_together(store: "Store", tokenizer: Any) -> Iterator[tuple[Key, str]]:
     length = store.prompts["n_tokens"].to_numpy()[frame["prompt_id"].cat.codes.to_numpy()]
     frame = frame[frame["position"].to_numpy() >= length]
     _check_text(store, frame)
-    opened = {p: opened_in(t) for p, t in zip(store.prompts["prompt_id"], store.prompts["text"].fillna(""), strict=True)}
+    opened = {
+        p: opened_in(t) for p, t in zip(store.prompts["prompt_id"], store.prompts["text"].fillna(""), strict=True)
+    }
     rows = zip(*(frame[name].tolist() for name in ("prompt_id", "sample", "token_id", "token", "role")), strict=True)
     for (prompt, sample), group in groupby(rows, itemgetter(0, 1)):  # together in canonical order
         tokens = list(group)
