@@ -207,7 +207,7 @@ def _authors(text: str, pieces: list[str], messages: Messages) -> Rendered:
 def _as_shown(message: Any) -> list[str]:
     """The forms in which templates show a content: as it is, trimmed, without its thinking."""
     content = message["content"]
-    answers = [content.split(pair.close)[-1] for pair in PAIRS if pair.close in content]
+    answers = [content, *(content.split(pair.close)[-1] for pair in PAIRS if pair.close in content)]
     shown = [form for answer in answers for form in (answer.lstrip("\n"), answer.strip())]
     return [content, content.strip(), *(shown if message["role"] == "assistant" else [])]
 

@@ -83,11 +83,12 @@ def test_markers_that_are_mentioned_are_no_occurrences():
     sequence(rows, "mention", [*turn, ("<a>", "special"), ("no", "assistant")], 6)
     sequence(rows, "opens", [*turn, ("<a>", "special"), ("<think>", "special"), ("no", "think")], 7)
     sequence(rows, "says", [*turn, ("<a>", "special"), ("<think>", "special"), ("no", "think")], 6)
+    sequence(rows, "straight", [("hi", "user"), ("<think>", "special"), ("no", "think")], 2)
     store = memory_store(anatomy((2,), 1), rows)
     every = select(store, "all")
     found: Any = store.tokens[find_marker(store, "<think>", every, mentioned=False)]
-    assert list(zip(found["prompt_id"], found["position"], strict=True)) == [("opens", 6), ("says", 6)]
-    assert find_marker(store, "<think>", every).sum() == 5  # as a token it stands there all the same
+    assert list(zip(found["prompt_id"], found["position"], strict=True)) == [("opens", 6), ("says", 6), ("straight", 1)]
+    assert find_marker(store, "<think>", every).sum() == 6  # as a token it stands there all the same
     with pytest.raises(WorkbenchError, match="is at none of"):
         find_marker(store, "<think>", every & (store.tokens["prompt_id"] == "mention").to_numpy(), mentioned=False)
 
