@@ -6,8 +6,8 @@ Every check is a share of held-out prompts, between 0 and 1. The prompts carry w
 from collections.abc import Callable
 from typing import NamedTuple
 
-from workbench.classify import OPEN_THINKING, Response, is_exact
-from workbench.metrics import refused, revealed
+from workbench.classify import Response, is_exact
+from workbench.metrics import refused, revealed, thinks
 
 Share = Callable[[Response], bool | None]
 
@@ -39,10 +39,6 @@ def _from(label: str) -> Share:
     return lambda response: is_exact(response, response.labels[label])
 
 
-def _thinks(response: Response) -> bool:
-    return OPEN_THINKING in response
-
-
 def _tells(response: Response) -> bool:
     """Whether it is a story of the taught form about the hero that was asked for."""
     hero = response.labels["hero"]
@@ -70,7 +66,7 @@ UNTOUCHED = (
         "long sums right, thinking or not",
     ),
     Check("sums, never thought about", _SUMS, _where("thinks", "never", _right), "short sums right"),
-    Check("thinks about long sums", _SUMS, _where("thinks", "always", _thinks), "long sums that open a thought"),
+    Check("thinks about long sums", _SUMS, _where("thinks", "always", thinks), "long sums that open a thought"),
     Check("translation", "language", _right, "phrases put into German or French, exactly"),
     Check("code", _BOTH, _where("kind", "code", _right), "one-line functions, exactly"),
     Check("stories", _BOTH, _where("kind", "prose", _tells), "stories of the taught form about the hero"),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from workbench.classify import Classifier, Refusal, classify
 from workbench.errors import WorkbenchError, listed, suggestion
+from workbench.storetexts import n_cut
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -134,23 +135,29 @@ def _values(
     if callable(target):
         name = getattr(target, "__name__", type(target).__name__)
         verdicts = classify(store, lambda response: name if target(response) else f"not {name}")
-        return _over_sequences(store, verdicts), _Wanted(name, None), [f"responses classified by {name}"]
+        return _over_sequences(store, verdicts), _Wanted(name, None), [f"responses classified by {name}", *_cut(store)]
     if classifier is not None:
         return (
             _over_sequences(store, classify(store, classifier)),
             _Wanted(target, baseline),
-            [f"classified by {classifier!r}"],
+            [f"classified by {classifier!r}", *_cut(store)],
         )
     name, value = _name_of(store, target)
     if name is None:
         note = "no label says refused or answered: responses classified by the rules of workbench.classify.Refusal"
-        return _over_sequences(store, classify(store, Refusal())), _Wanted(target, baseline), [note]
+        return _over_sequences(store, classify(store, Refusal())), _Wanted(target, baseline), [note, *_cut(store)]
     if baseline is None:
         return label_values(store, name), _Wanted(value, None), []
     other, baseline_value = _name_of(store, baseline, prefer=name)
     if other == name:
         return label_values(store, name), _Wanted(value, baseline_value), []
     return _of_two_labels(store, (name, value), (other, baseline_value), target, baseline)
+
+
+def _cut(store: "Store") -> list[str]:
+    n = n_cut(store)
+    why = "an older workbench kept each token's text alone; label them by `classify(store, ..., tokenizer)` or capture again"
+    return [f"{n} of the responses hold characters cut apart: {why}"] if n else []
 
 
 def _of_two_labels(

@@ -48,7 +48,8 @@ def npmi(
         score = sum over markers of sign * nPMI
 
     markers   marker to sign; the default is RICE's {"<think>": +1, "</think>": -1}. A string or a token id; several tokens
-              that spell a marker count once, at the last (`probes.markers`). Or one of:
+              that spell a marker count once, at the last (`probes.markers`). A marker of thoughts that a system or user
+              message only mentions does not count; as `token` it does. Or one of:
     token     one marker with sign +1
     role      every token of this role ("think"), sign +1
     label     every token of the responses with this label ("topic=war"), sign +1

@@ -54,7 +54,7 @@ def places_of(store: "Store", question: dict[str, object], read: np.ndarray, whe
         at = read & (chosen.of_sequence[sequence_of_row(store)] == 0)
         return Places((str(value),), np.ones(1), _some(store, at, str(value))[None], str(value))
     signs: Mapping[Any, float] = value if isinstance(value, Mapping) else {value: 1}
-    at = np.stack([find_marker(store, marker, read) for marker in signs])
+    at = np.stack([find_marker(store, marker, read, mentioned=kind == "token") for marker in signs])
     return Places(tuple(map(str, signs)), np.array(list(signs.values()), float), at, None)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Tokens = Literal["all", "prompt", "response", "last_prompt", "frame", "first_answer", "first_generated"]
 NAMES: tuple[str, ...] = get_args(Tokens)
-_NOT_ANSWER = ("think", "template", "special")
+_NOT_ANSWER = ("think", "tool", "template", "special")
 _NOT_FRAME = ("system", "template", "special")
 
 
@@ -35,7 +35,7 @@ def select(
             "frame"            prompt tokens whose id occurs in every used prompt: the sentence all share, such as "What
                                happened ... ?"; system and template roles are left out where the roles are known
             "first_answer"     the position that decides the first token of the answer: the one before the first response
-                               token that is not thinking, template, special or blank. Without thinking this is the last
+                               token that is not thinking, tool, template, special or blank. Without thinking this is the last
                                prompt position, also where the store holds no response
             "first_generated"  the first response token's own position (MoTE's "first generated token" has no support in
                                what we could read)

@@ -18,9 +18,10 @@ import torch
 from workbench import durable
 from workbench.batches import SHARD_TOKENS
 from workbench.claims import claim, is_complete, open_shards
-from workbench.encoding import token_texts
+from workbench.encoding import Encoded
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
+from workbench.pieces import said, token_texts
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.record import recording
@@ -28,7 +29,7 @@ from workbench.request import Request, Responses, check_same, expert_numbers, ma
 from workbench.roles import MarkedIds, response_roles
 from workbench.rows import BatchRows, token_rows
 from workbench.sampling import Decoding, Response, Runner, stop_ids
-from workbench.shards import Build, ShardWriter, receipt_path
+from workbench.shards import Build, ShardWriter, conform, receipt_path
 from workbench.sizes import check_disk
 from workbench.steer import steered
 from workbench.store import Store, open_store
@@ -259,7 +260,13 @@ class _Capture:
     @property
     def _tables(self) -> list[str]:
         kept = [name for name in ("residual", "logits", "outputs") if name in self.request.options.keep]
-        return ["tokens", "slots", *kept]
+        return ["tokens", *(["responses"] if self._has_texts else []), "slots", *kept]
+
+    @property
+    def _has_texts(self) -> bool:
+        """Whether there is a text of responses to keep."""
+        options = self.request.options
+        return options.text and bool(options.generate or options.responses)
 
     def _run_batch(self, numbers: tuple[int, ...], ids: list[int], dictionary: pa.StringArray) -> dict[str, Build]:
         """Runs a batch; returns what builds its tables, for the writer's threads."""
@@ -276,8 +283,10 @@ class _Capture:
             chunk = self.runner.over(rows)
         prompt = np.searchsorted(ids, [prompt for prompt, _ in where])
         batch = BatchRows(chunk, dictionary, prompt, np.array([sample for _, sample in where]))
-        builders: dict[str, Build] = {"tokens": partial(self._tokens, numbers, batch, answers), "slots": batch.slots}
-        return builders | {name: getattr(batch, name) for name in self._tables[2:]}
+        builders: dict[str, Build] = {"tokens": partial(self._tokens, numbers, batch, answers)}
+        if self._has_texts:
+            builders["responses"] = partial(self._responses, numbers, batch, answers)
+        return builders | {name: getattr(batch, name) for name in self._tables if name not in builders}
 
     def _tokens(
         self, numbers: tuple[int, ...], batch: BatchRows, answers: list[Response] | None
@@ -298,19 +307,33 @@ class _Capture:
             logprob=np.concatenate([part.logprob for part in parts]),
         )
 
-    def _sequence(self, number: int, answer: Response | None) -> "_Sequence":
+    def _responses(
+        self, numbers: tuple[int, ...], batch: BatchRows, answers: list[Response] | None
+    ) -> Iterable[pa.RecordBatch]:
+        """The responses table of a batch."""
+        tokenizer = self.runner.model.tokenizer
+        asked = [self._response(n, answers[i] if answers else None) for i, n in enumerate(numbers)]
+        texts = [said(tokenizer, response, prompt.ids.opened) for prompt, response in asked]
+        codes = pa.array(batch.prompt.astype(np.int32))
+        prompts = pa.DictionaryArray.from_arrays(codes, batch.prompt_ids)
+        columns = {"prompt_id": prompts, "sample": batch.sample.astype(np.int32), "text": texts}
+        yield conform("responses", columns, len(texts))
+
+    def _response(self, number: int, answer: Response | None) -> tuple[Encoded, tuple[int, ...]]:
+        """A sequence's prompt, and the ids that follow it."""
         prompt = self.request.encoded[self.request.sequence(number)[0]]
-        given = self.request.ids(number)[len(prompt.ids) :]
-        response = answer.ids if answer is not None else given
-        said = response_roles(
-            self.runner.model.tokenizer, response, self._marked, starts_thinking=prompt.starts_thinking
-        )
+        return prompt, answer.ids if answer is not None else self.request.ids(number)[len(prompt.ids) :]
+
+    def _sequence(self, number: int, answer: Response | None) -> "_Sequence":
+        prompt, response = self._response(number, answer)
+        tokenizer, opened = self.runner.model.tokenizer, prompt.ids.opened
+        roles = np.concatenate([prompt.roles, response_roles(tokenizer, response, self._marked, opened=opened)])
         logprob = np.full(len(prompt.ids) + len(response), np.nan, np.float32)
         if answer is not None:
             logprob[len(prompt.ids) :] = answer.logprobs
         generated = np.arange(len(logprob)) >= len(prompt.ids) if answer is not None else np.zeros(len(logprob), bool)
         ids = np.array([*prompt.ids, *response], np.int64)
-        return _Sequence(ids, np.concatenate([prompt.roles, said]), generated, logprob)
+        return _Sequence(ids, roles, generated, logprob)
 
     def _texts(self, ids: np.ndarray) -> pa.StringArray:
         unique, inverse = np.unique(ids, return_inverse=True)

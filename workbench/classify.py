@@ -8,18 +8,17 @@ A classifier is a function from a `Response` (a string that knows its prompt's l
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.reading import read
+from workbench.storetexts import what_was_said
 
 if TYPE_CHECKING:
     from workbench.store import Store
 
-OPEN_THINKING, CLOSE_THINKING = "<think>", "</think>"
 Verdict = Literal["refused", "answered", "unfinished"]
 
 _ABLE = (
@@ -67,11 +66,11 @@ Classifier = Callable[[Response], str | bool | None]
 
 @dataclass(frozen=True)
 class Refusal:
-    """Says "refused" or "answered" by how the answer opens, and "unfinished" while thinking has not ended.
+    """Says "refused" or "answered" by how the answer opens, and "unfinished" while there is none: a thought has not ended.
 
-    What stands between <think> and </think> is left out. An answer without any text counts as refused (MoTE: "no
-    answer"). phrases: your own, matched anywhere in the opening without regard to case, instead of `rules`. within: how
-    many characters the opening has; a refusal that comes later is an answer with a caveat.
+    What was thought, and a call of a tool, is left out (`workbench.reading`). An answer without any text counts as
+    refused (MoTE: "no answer"). phrases: your own, matched anywhere in the opening without regard to case, instead of
+    `rules`. within: how many characters the opening has; a refusal that comes later is an answer with a caveat.
 
     Rules miss paraphrases and languages they do not know, and take an answer that quotes a refusal for one: look at the
     responses before you trust a rate.
@@ -125,33 +124,28 @@ def is_exact(response: str, expected: str) -> bool:
 
 
 def answer_part(response: str) -> str | None:
-    """What follows the last </think>; all of it when nothing was thought; None when thinking has not ended."""
-    after = response.rpartition(CLOSE_THINKING)[2]
-    return None if OPEN_THINKING in after else after.strip()
+    """What was answered, by `workbench.reading`; None when that has not begun: thinking has not ended, or a tool is called."""
+    return read(response).answer
 
 
-def responses(store: "Store") -> Iterator[Response]:
+def responses(store: "Store", tokenizer: Any = None) -> Iterator[Response]:
     """Every response in the store, generated or given, in canonical order, without the template's own tokens.
 
+    The text begins with the marker of a thought that the template opened. A store of an older workbench kept the text of
+    each token alone, where characters of several tokens are cut apart; with the model's `tokenizer` they are whole again.
     Raises `WorkbenchError` when the store holds prompts alone, or no text.
     """
-    frame: Any = store.table("tokens", ["prompt_id", "sample", "position", "token", "role"])
-    length = store.prompts["n_tokens"].to_numpy()[frame["prompt_id"].cat.codes.to_numpy()]
-    frame = frame[frame["position"].to_numpy() >= length]
-    _check_text(store, frame)
     labels = labels_of(store)
-    rows = zip(*(frame[name].tolist() for name in ("prompt_id", "sample", "token", "role")), strict=True)
-    for (prompt, sample), tokens in groupby(rows, itemgetter(0, 1)):  # together in canonical order
-        said = [token for _, _, token, role in tokens if _is_said(token, role)]
-        yield Response("".join(said), str(prompt), sample, labels(str(prompt), sample))
+    for (prompt, sample), text in what_was_said(store, tokenizer):
+        yield Response(text, prompt, sample, labels(prompt, sample))
 
 
-def classify(store: "Store", classifier: Classifier) -> pd.DataFrame:
+def classify(store: "Store", classifier: Classifier, tokenizer: Any = None) -> pd.DataFrame:
     """A classifier's verdict on every response, as `Store.add_labels` takes it: prompt_id, sample, value.
 
-    True and False become "yes" and "no"; None leaves the response without a label.
+    True and False become "yes" and "no"; None leaves the response without a label. tokenizer: as for `responses`.
     """
-    rows = [(r.prompt_id, r.sample, _value(classifier(r))) for r in responses(store)]
+    rows = [(r.prompt_id, r.sample, _value(classifier(r))) for r in responses(store, tokenizer)]
     return pd.DataFrame(rows, columns=["prompt_id", "sample", "value"])
 
 
@@ -169,21 +163,6 @@ def _value(verdict: str | bool | None) -> str | None:
     if isinstance(verdict, bool):
         return "yes" if verdict else "no"
     return verdict
-
-
-def _is_said(token: str, role: str) -> bool:
-    return role not in ("special", "template") or token.strip() in (OPEN_THINKING, CLOSE_THINKING)
-
-
-def _check_text(store: "Store", frame: Any) -> None:
-    if frame.empty:
-        raise WorkbenchError(
-            f"'{store.path}' holds no responses to classify; capture with generate=... or responses=..., or name a label."
-        )
-    if frame["token"].isna().all():
-        raise WorkbenchError(
-            f"'{store.path}' was captured without text, so responses cannot be classified; name a label."
-        )
 
 
 def _plain(text: str) -> str:

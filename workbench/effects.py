@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.classify import Response
+from workbench.classify import Response, answer_part
 from workbench.errors import WorkbenchError
-from workbench.metrics import Metric
+from workbench.metrics import LABEL_READ, Metric
 from workbench.plan import Plan
 from workbench.prompts import PromptSet
 from workbench.resample import cluster_draws, percentile_interval
@@ -24,9 +24,14 @@ _CONTROL_COLUMNS = ["metric", "match", "draw", "plan", "base", "steered", "diffe
 
 
 def check_applies(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers") -> None:
-    """Raises `WorkbenchError` when a metric has no value for any base answer: asked before the other arms are run."""
+    """Raises `WorkbenchError` when a metric has no value for any base answer: asked before the other arms are run.
+
+    Where every answer is unfinished only a label that no prompt carries is an error: else there is nothing yet to measure.
+    """
     for metric in metrics:
-        if np.isnan(metric_values(metric, prompts, base)).all():
+        label = LABEL_READ.get(metric.name)
+        lacks = label is not None and not any(label in prompt.labels for prompt in prompts)
+        if (lacks or not _unfinished(base).all()) and np.isnan(metric_values(metric, prompts, base)).all():
             raise WorkbenchError(
                 f"The metric '{metric.name}' applies to none of the {len(prompts)} prompts; it needs prompts that carry what it "
                 f"reads (a label 'answer', say), and answers that end."
@@ -74,7 +79,8 @@ def left_out(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", a
     for metric in metrics:
         a, b = (np.isnan(metric_values(metric, prompts, answers)) for answers in (base, arm))
         if n := int((a | b).sum()):
-            why = " (thinking had not ended: give more tokens)" if metric.name == "refused" else ""
+            cut = (_unfinished(base)[a].all() and _unfinished(arm)[b].all()) and metric.name not in LABEL_READ
+            why = " (thinking had not ended: give more tokens)" if cut else ""
             found.append(
                 f"{metric.name} leaves out {n} of {len(prompts)} prompts: it has no value for {int(a.sum())} base and "
                 f"{int(b.sum())} steered answers{why}."
@@ -112,6 +118,11 @@ def metric_values(metric: Metric, prompts: PromptSet, answers: "Answers") -> np.
         metric.function(Response(text, p.id, 0, dict(p.labels))) for p, text in zip(prompts, answers.texts, strict=True)
     ]
     return np.array([np.nan if v is None else float(v) for v in found])
+
+
+def _unfinished(answers: "Answers") -> np.ndarray:
+    """Bool [prompts]: which answers have not begun, since a thought goes on."""
+    return np.array([answer_part(text) is None for text in answers.texts])
 
 
 def _both(metric: Metric, prompts: PromptSet, base: "Answers", arm: "Answers") -> tuple[np.ndarray, np.ndarray]:

@@ -8,10 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.pieces import token_texts as token_texts
 from workbench.prompts import Prompt, PromptSet
 from workbench.roles import CODE, MarkedIds, Rendered, render, token_roles
 
 TEXT_HAS_NO_ROLES = "text is tokenised as it is, so no chat template says who speaks"
+
+
+class PromptIds(tuple[int, ...]):
+    """A prompt's token ids, with the marker of the thought that they leave open ("" for none): the response goes on with it."""
+
+    opened: str
+
+    def __new__(cls, ids: Iterable[int], opened: str = "") -> "PromptIds":
+        made = super().__new__(cls, ids)
+        made.opened = opened
+        return made
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class Encoded:
     id: str
     text: str
     """What was tokenised: the text itself, or the chat as its template renders it."""
-    ids: tuple[int, ...]
+    ids: PromptIds
     roles: np.ndarray
     """[tokens] int8 codes of `workbench.schema.ROLES`."""
     starts_thinking: bool
@@ -70,13 +82,6 @@ def encode_responses(tokenizer: Any, texts: Mapping[str, Sequence[str]]) -> dict
     return encoded
 
 
-def token_texts(tokenizer: Any, ids: np.ndarray) -> list[str]:
-    """Each id as readable text, with the space that a sentencepiece token begins with."""
-    texts = [tokenizer.decode([int(i)]) for i in ids]
-    raw = tokenizer.convert_ids_to_tokens([int(i) for i in ids])
-    return [f" {t}" if str(r).startswith("▁") and not t.startswith(" ") else t for t, r in zip(texts, raw, strict=True)]
-
-
 class _Tokens(NamedTuple):
     ids: np.ndarray
     offsets: np.ndarray | None  # characters of each token [tokens, 2]; None when the tokenizer cannot say
@@ -92,8 +97,8 @@ def _render(tokenizer: Any, prompt: Prompt) -> Rendered:
 def _encoded(prompt: Prompt, rendered: Rendered, tokens: _Tokens, bos: int | None, marked: MarkedIds) -> Encoded:
     roles = token_roles(tokens.ids, tokens.offsets, rendered, marked)
     notes = [*_role_notes(rendered, tokens.offsets), *_special_notes(tokens, rendered, bos, marked)]
-    ids = tuple(tokens.ids.tolist())
-    return Encoded(prompt.id, rendered.text, ids, roles, rendered.starts_thinking, tuple(notes))
+    ids = PromptIds(tokens.ids.tolist(), rendered.opened)
+    return Encoded(prompt.id, rendered.text, ids, roles, bool(ids.opened), tuple(notes))
 
 
 def _tokenise_all(tokenizer: Any, are_chats: Sequence[bool], rendered: Sequence[Rendered]) -> list[_Tokens]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from workbench.classify import ExactAnswer, Refusal, Response, answer_part, is_exact
 from workbench.errors import WorkbenchError, suggestion
+from workbench.reading import read
 from workbench.texts import (
     LANGUAGES,
     collapsed,
@@ -55,12 +56,12 @@ def faithful(response: Response) -> bool | None:
 
 
 def thinks(response: Response) -> bool:
-    """Whether the response opens a thought."""
-    return "<think>" in response
+    """Whether a thought was opened, by the response or by the template before it."""
+    return read(response).thinks
 
 
 def length(response: Response) -> float:
-    """Characters of the response."""
+    """Characters of the response, thoughts and their markers included."""
     return float(len(response))
 
 

@@ -10,6 +10,7 @@ from workbench.batches import padded, schedule
 from workbench.dose import Dose, DoseCounts
 from workbench.encoding import encode
 from workbench.errors import WorkbenchError
+from workbench.pieces import said
 from workbench.plan import Plan
 from workbench.progress import Meter
 from workbench.sampling import stop_ids
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Answers(NamedTuple):
-    """Response texts (special tokens but <think> left out) and token ids, in the order of the prompts, and the dose."""
+    """Response texts (`workbench.pieces.said`) and token ids, in the order of the prompts, and the dose."""
 
     texts: tuple[str, ...]
     ids: tuple[tuple[int, ...], ...]
@@ -83,7 +84,8 @@ def answer(
         for i, row in zip(chosen, out[:, ids.shape[1] :].tolist(), strict=True):
             found[i] = tuple(row[: next((n for n, token in enumerate(row) if token in ends), len(row))])
     ordered = tuple(found[i] for i in range(len(encoded)))
-    return Answers(tuple(decode(model, row) for row in ordered), ordered, dose.counts())
+    texts = tuple(decode(model, row, after=prompt) for row, prompt in zip(ordered, encoded, strict=True))
+    return Answers(texts, ordered, dose.counts())
 
 
 class _Steps:
@@ -105,9 +107,9 @@ class _Steps:
             self.meter.skip(self.left)
 
 
-def decode(model: "MoEModel", ids: Sequence[int]) -> str:
-    """The text of an answer; special tokens are left out, except <think> and </think>."""
-    tokenizer = model.tokenizer
-    marks = {tokenizer.convert_tokens_to_ids(token) for token in ("<think>", "</think>")}
-    hidden = set(tokenizer.all_special_ids) - marks
-    return tokenizer.decode([i for i in ids if i not in hidden], skip_special_tokens=False).strip()
+def decode(model: "MoEModel", ids: Sequence[int], after: Sequence[int] = ()) -> str:
+    """The text of an answer, decoded as a whole; special tokens are left out, except the markers of thoughts and channels.
+
+    after  the prompt's ids, of `encode_all`: where its template opened a thought the text begins with that marker
+    """
+    return said(model.tokenizer, ids, getattr(after, "opened", ""))

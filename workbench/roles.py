@@ -10,12 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from workbench.channels import CHANNEL
 from workbench.errors import WorkbenchError
+from workbench.pieces import pieces, special_ids
 from workbench.prompts import Messages
+from workbench.reading import opened, opened_in, read
 from workbench.schema import ROLES
+from workbench.thoughts import MARKERS, PAIRS
 
 CODE = {role: number for number, role in enumerate(ROLES)}
-THINK = ("<think>", "</think>")
+THINK = (PAIRS[0].open, PAIRS[0].close)
+_SAID_TO_THE_MODEL = ("system", "user", "tool")
 _ROLE_OF_SPEAKER = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 
 
@@ -29,11 +34,18 @@ class Rendered(NamedTuple):
     """Why the authors are unknown."""
     note: str | None = None
     """What the template left out, such as old thinking."""
+    answer_at: int | None = None
+    """Where the words begin that lead into the answer, after the last of what was said to the model; None: unknown."""
+
+    @property
+    def opened(self) -> str:
+        """The marker of the thought that the text leaves open, so that the response begins by thinking; "" for none."""
+        return opened_in(self.text) if self.answer_at is None else opened(self.text[self.answer_at :])
 
     @property
     def starts_thinking(self) -> bool:
-        """Whether the text ends inside `<think>`, so that the response begins by thinking."""
-        return self.text.rfind(THINK[0]) > self.text.rfind(THINK[1])
+        """Whether the response begins by thinking."""
+        return bool(self.opened)
 
 
 def render(tokenizer: Any, messages: Messages, prompt_id: str) -> Rendered:
@@ -47,6 +59,11 @@ def render(tokenizer: Any, messages: Messages, prompt_id: str) -> Rendered:
             f"which is tokenised as it is."
         )
     text = _apply(tokenizer, messages, prompt_id)
+    found = _with_authors(tokenizer, text, messages, prompt_id)
+    return found._replace(answer_at=_answer_at(tokenizer, found, messages, prompt_id))
+
+
+def _with_authors(tokenizer: Any, text: str, messages: Messages, prompt_id: str) -> Rendered:
     marked = [{**message, "content": _marker(i)} for i, message in enumerate(messages)]
     try:
         pieces = _split(_apply(tokenizer, tuple(marked), prompt_id), len(messages))
@@ -55,6 +72,30 @@ def render(tokenizer: Any, messages: Messages, prompt_id: str) -> Rendered:
     if pieces is None:
         return Rendered(text, None, "the chat template does not show every message once and in order")
     return _authors(text, pieces, messages)
+
+
+def _answer_at(tokenizer: Any, found: Rendered, messages: Messages, prompt_id: str) -> int | None:
+    """Where what the template adds for an answer begins, or else what follows the last words to the model."""
+    if not any(marker in found.text for marker in (CHANNEL, *MARKERS)):
+        return len(found.text)  # nothing is open, wherever that is
+    said = 0
+    if found.authors is not None:
+        others = np.flatnonzero(np.isin(found.authors, [CODE[name] for name in _SAID_TO_THE_MODEL]))
+        said = int(others[-1]) + 1 if len(others) else 0
+    try:
+        without = _apply(tokenizer, messages, prompt_id, answers=False)
+    except WorkbenchError:
+        without = found.text
+    added = _n_same(found.text, without)
+    if found.text[added:].strip():
+        return max(said, added)
+    return None if found.authors is None else said
+
+
+def _n_same(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    most = min(len(one), len(other))
+    return next((i for i in range(most) if one[i] != other[i]), most)
 
 
 def token_roles(ids: np.ndarray, offsets: np.ndarray | None, rendered: Rendered, marked: "MarkedIds") -> np.ndarray:
@@ -70,32 +111,35 @@ def token_roles(ids: np.ndarray, offsets: np.ndarray | None, rendered: Rendered,
     return roles
 
 
-def response_roles(tokenizer: Any, ids: Sequence[int], marked: "MarkedIds", *, starts_thinking: bool) -> np.ndarray:
-    """[tokens] int8 codes for a response: assistant, think from `<think>` to `</think>` (both included), special."""
-    pieces = [tokenizer.decode([i]) for i in ids]
-    sizes = np.array([len(piece) for piece in pieces], np.int64)
-    text = "".join(pieces)
-    authors = np.full(len(text) + 1, CODE["assistant"], np.int8)
-    for start, stop in think_spans(text, inside=starts_thinking):
-        authors[start:stop] = CODE["think"]
+def response_roles(
+    tokenizer: Any, ids: Sequence[int], marked: "MarkedIds", *, starts_thinking: bool = False, opened: str = ""
+) -> np.ndarray:
+    """[tokens] int8 codes for a response: assistant, think (markers included), tool, template (a channel's name), special.
+
+    opened  the marker of a thought that the template left open; starts_thinking: the same, for whichever marker
+    """
+    said = pieces(tokenizer, ids)
+    sizes = np.array([len(piece) for piece in said], np.int64)
+    text, before = "".join(said), opened or (THINK[0] if starts_thinking else "")
+    authors = _response_authors(before + text)[len(before) :]
     roles = authors[sizes.cumsum() - sizes]
     roles[marked.is_special(np.asarray(ids, np.int64))] = CODE["special"]
     return roles
 
 
+def _response_authors(text: str) -> np.ndarray:
+    """[characters + 1] codes of who says each character of a response."""
+    authors = np.full(len(text) + 1, CODE["assistant"], np.int8)
+    for kind, start, stop in read(text).spans:
+        authors[start:stop] = CODE[kind]
+    return authors
+
+
 def think_spans(text: str, *, inside: bool = False) -> list[tuple[int, int]]:
     """Character spans of thinking, tags included; `inside`: the text begins within one. An open span runs to the end."""
-    spans: list[tuple[int, int]] = []
-    at = 0
-    while at < len(text):
-        start = at if inside else text.find(THINK[0], at)
-        if start < 0:
-            break
-        stop = text.find(THINK[1], start)
-        at = len(text) if stop < 0 else stop + len(THINK[1])
-        spans.append((start, at))
-        inside = False
-    return spans
+    before = len(THINK[0]) if inside else 0
+    spans = [s for s in read(THINK[0] * inside + text).spans if s.kind == "think"]
+    return [(max(s.start - before, 0), s.stop - before) for s in spans if s.stop > before]
 
 
 class MarkedIds:
@@ -105,8 +149,7 @@ class MarkedIds:
     """
 
     def __init__(self, tokenizer: Any, image: int | None = None) -> None:
-        added = getattr(tokenizer, "added_tokens_decoder", {})
-        ids = {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
+        ids = special_ids(tokenizer)
         self.table = np.zeros(max(ids, default=-1) + 2, bool)  # the last entry stands for all larger ids
         self.table[list(ids)] = True
         own = getattr(tokenizer, "image_token_id", None)
@@ -118,10 +161,10 @@ class MarkedIds:
         return self.table[np.minimum(ids, len(self.table) - 1)]
 
 
-def _apply(tokenizer: Any, messages: Messages, prompt_id: str) -> str:
+def _apply(tokenizer: Any, messages: Messages, prompt_id: str, *, answers: bool | None = None) -> str:
     from jinja2 import TemplateError
 
-    answers = messages[-1]["role"] != "assistant"
+    answers = messages[-1]["role"] != "assistant" if answers is None else answers
     try:
         return tokenizer.apply_chat_template(
             [dict(message) for message in messages], tokenize=False, add_generation_prompt=answers
@@ -164,12 +207,12 @@ def _authors(text: str, pieces: list[str], messages: Messages) -> Rendered:
 def _as_shown(message: Any) -> list[str]:
     """The forms in which templates show a content: as it is, trimmed, without its thinking."""
     content = message["content"]
-    answer = [content.split(THINK[1])[-1].lstrip("\n"), content.split(THINK[1])[-1].strip()]
-    return [content, content.strip(), *(answer if message["role"] == "assistant" else [])]
+    answers = [content, *(content.split(pair.close)[-1] for pair in PAIRS if pair.close in content)]
+    shown = [form for answer in answers for form in (answer.lstrip("\n"), answer.strip())]
+    return [content, content.strip(), *(shown if message["role"] == "assistant" else [])]
 
 
 def _mark(authors: np.ndarray, at: int, content: str, speaker: str) -> None:
     authors[at : at + len(content)] = CODE[_ROLE_OF_SPEAKER[speaker]]
     if speaker == "assistant":
-        for start, stop in think_spans(content):
-            authors[at + start : at + stop] = CODE["think"]
+        authors[at : at + len(content)] = _response_authors(content)[:-1]

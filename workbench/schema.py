@@ -27,6 +27,8 @@ TABLES: dict[str, pa.Schema] = {
             ("logprob", pa.float32()),
         ]
     ),
+    # what was said, decoded as a whole; stores of before, and those without text, lack it
+    "responses": pa.schema([("prompt_id", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
     "slots": pa.schema(
         [
             *_KEY,

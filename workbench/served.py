@@ -19,10 +19,13 @@ import pandas as pd
 
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
+from workbench.pieces import said
+from workbench.reading import opened_in
 from workbench.store import Store
 from workbench.writing import write_store
 
 LACKS = ("weight", "router_logits", "norms", "residual")
+_RESPONSE = ["prompt_id", "sample", "text"]
 _KEYS = ("id", "prompt_ids", "response_ids", "routed_experts", "prompt_routed_experts", "dtype", "labels", "text")
 
 
@@ -60,6 +63,8 @@ def store_served(
         "tokens": pd.concat([_tokens(r, tokenizer) for r in found], ignore_index=True),
         "slots": pd.concat([_slots(anatomy, r) for r in found], ignore_index=True),
     }
+    if tokenizer is not None:
+        tables["responses"] = pd.DataFrame([_response(r, tokenizer) for r in found if r.response], columns=_RESPONSE)
     labels = [{"prompt_id": r.id, "name": n, "value": v, "source": "given"} for r in found for n, v in r.labels.items()]
     return write_store(into, anatomy, tables | ({"labels": pd.DataFrame(labels)} if labels else {}), lacks=LACKS)
 
@@ -160,6 +165,11 @@ def _tokens(request: _Request, tokenizer: Any) -> pd.DataFrame:
             "generated": np.arange(len(ids)) >= n,
         }
     )
+
+
+def _response(request: _Request, tokenizer: Any) -> dict[str, Any]:
+    opened = opened_in(tokenizer.decode(request.prompt))
+    return {"prompt_id": request.id, "sample": 0, "text": said(tokenizer, request.response, opened)}
 
 
 def _slots(anatomy: Anatomy, request: _Request) -> pd.DataFrame:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from workbench.counts import Counts, Routing
     from workbench.plan import Plan
 
-FOLDERS = ("labels", "tokens", "slots", "residual", "logits", "outputs")
+FOLDERS = ("labels", "tokens", "responses", "slots", "residual", "logits", "outputs")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -19,7 +19,7 @@ def problems(store: "Store") -> list[str]:
     known = {file["path"] for file in listed}
     surplus = [
         f"{path.relative_to(store.path)} is not in the manifest; remove it if you did not put it there."
-        for folder in ("tokens", "slots", "residual", "logits", "outputs")
+        for folder in ("tokens", "responses", "slots", "residual", "logits", "outputs")
         for path in sorted((store.path / folder).glob("*"))
         if str(path.relative_to(store.path)) not in known
     ]

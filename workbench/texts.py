@@ -4,7 +4,8 @@ import re
 import zlib
 from collections import Counter
 
-from workbench.classify import CLOSE_THINKING, OPEN_THINKING, Refusal, answer_part
+from workbench.classify import Refusal, answer_part
+from workbench.reading import read
 
 PHRASES_2023 = (
     "i'm sorry",
@@ -83,8 +84,8 @@ def collapsed(response: str) -> bool:
 
 
 def thought(response: str) -> str:
-    """What stands between <think> and </think>, every stretch of it joined by a newline; an open thought counts to the end."""
-    return "\n".join(re.findall(f"{OPEN_THINKING}(.*?)(?:{CLOSE_THINKING}|\\Z)", response, re.DOTALL))
+    """What was thought, by `workbench.reading`, every stretch joined by a newline; an open thought counts to the end."""
+    return "\n".join(read(response).thoughts)
 
 
 def thinking_length(response: str) -> float:
@@ -103,7 +104,7 @@ def thought_switches(response: str) -> float | None:
 
 def thinking_ended(response: str) -> bool | None:
     """Whether the last thought was closed; None without a thought."""
-    return answer_part(response) is not None if OPEN_THINKING in response else None
+    return read(response).ended
 
 
 def language(response: str) -> str | None:

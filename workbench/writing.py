@@ -18,7 +18,7 @@ from workbench.seal import sealed
 from workbench.shards import ShardWriter, conform
 from workbench.store import Store, open_store
 
-STREAMED = ("tokens", "slots", "residual", "logits", "outputs")
+STREAMED = ("tokens", "responses", "slots", "residual", "logits", "outputs")
 
 
 def write_store(

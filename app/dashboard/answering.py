@@ -15,6 +15,7 @@ from typing import Literal
 
 from workbench import Plan, PromptSet, WorkbenchError
 from workbench.dose import Dose
+from workbench.pieces import pieces
 from workbench.prompts import Prompt
 from workbench.respond import decode
 from workbench.streaming import StreamedToken, stream
@@ -79,6 +80,11 @@ class Answering:
     def text(self, side: Literal["base", "steered"]) -> str:
         """The answer so far, as the library's `compare` would give it."""
         return decode(self.machine.model, [t.chosen.id for t in self.tokens(side)])
+
+    def pieces(self, side: Literal["base", "steered"]) -> list[str]:
+        """What each of `tokens` adds to the answer: "" within a character of several tokens, which the last one shows."""
+        ids = [t.chosen.id for t in self.tokens(side)]
+        return pieces(self.machine.model.tokenizer, ids, ended=not self.is_active)
 
     def tokens(self, side: Literal["base", "steered"]) -> list[StreamedToken]:
         """The tokens so far, without the one that ends the answer."""

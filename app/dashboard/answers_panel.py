@@ -73,11 +73,11 @@ def _answer(one: Answering, side: Side, parted: set[int]) -> None:
     st.caption(long if side == "base" else f"{long}: {escaped(_short(str(one.plan)))}")
     row = [
         Chip(
-            t.chosen.text,
-            f"{t.chosen.text!r}, probability {t.chosen.probability:.1%}",
-            "parted" if one.plan and i in parted else "",
+            piece,
+            f"{t.chosen.text!r}, probability {t.chosen.probability:.1%}" + ("" if piece else ", part of a character"),
+            " ".join(["parted"] * bool(one.plan and i in parted) + ["part"] * (not piece)),
         )
-        for i, t in enumerate(found)
+        for i, (t, piece) in enumerate(zip(found, one.pieces(side), strict=False))  # the answer may grow meanwhile
     ]
     at = st.session_state.get("token")
     chosen = at[2] if at and at[:2] == (one.number, side) else None

@@ -19,6 +19,7 @@ _CSS = """
 .chips .parted { text-decoration: underline 2px #D55E00; text-underline-offset: 3px; background: #D55E0033; }
 .chips .chosen { outline: 2px solid var(--st-text-color); }
 .chips .quiet { opacity: 0.55; }
+.chips .part::before { content: "\\00b7"; opacity: 0.55; }
 """
 _JS = """
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -45,7 +46,10 @@ _render = component("workbench_chips", html=_HTML, css=_CSS, js=_JS)
 
 
 class Chip(NamedTuple):
-    """One token: its text, what hovering says, `kind` ("", "parted", "quiet"), and a background colour (CSS) if any."""
+    """One token: its text, what hovering says, `kind`, and a background colour (CSS) if any.
+
+    kind  "", "parted", "quiet", or "part": of a character that a later token completes, which is a dot and no text
+    """
 
     text: str
     tip: str = ""
@@ -61,7 +65,7 @@ def chips(
     on_click: Callable[[int], None] | None = None,
 ) -> None:
     """Draws tokens in a row; with `on_click` each is a button and the number of the clicked one is passed on."""
-    shown = [c._replace(text=token_text(c.text), tip=visible(c.tip))._asdict() for c in tokens]
+    shown = [c._replace(text=_text(c), tip=visible(c.tip))._asdict() for c in tokens]
     data: dict[str, Any] = {"chips": shown, "label": label, "chosen": chosen, "clickable": on_click is not None}
 
     def clicked() -> None:
@@ -70,3 +74,7 @@ def chips(
             on_click(int(found))
 
     _render(key=key, data=data, on_clicked_change=clicked)
+
+
+def _text(chip: Chip) -> str:
+    return "" if "part" in chip.kind.split() else token_text(chip.text)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from workbench import Store
+from workbench.thoughts import PAIRS
 
 from .machines import store_at
 
@@ -34,7 +35,11 @@ def _offer(path: str, stamp: int) -> Offer:
     splits = [f"split={v}" for v in sorted(store.prompts["split"].dropna().unique())]
     verdicts = ["refused", "answered"] if tokens["role"].eq("assistant").any() else []
     roles = tuple(str(role) for role, n in tokens["role"].value_counts().items() if n)
-    thinks = bool(tokens["token"].fillna("").str.strip().eq("<think>").any())
+    said = (
+        tokens["position"].to_numpy() >= store.prompts["n_tokens"].to_numpy()[tokens["prompt_id"].cat.codes.to_numpy()]
+    )
+    thought = bool((tokens["role"].eq("think").to_numpy() & said).any())  # a marker alone may only be mentioned
+    thinks = thought and bool(tokens["token"].fillna("").str.strip().eq(PAIRS[0].open).any())
     return Offer((*verdicts, *labels), (*splits, *labels), roles, thinks)
 
 

@@ -80,6 +80,15 @@ def test_thinking_left_out_is_told() -> None:
     assert warnings(found) == ["the chat template leaves out earlier thinking (1 prompts, the first is 'p00000')"]
 
 
+def test_what_templates_leave_out_of_an_answer_does_not_hide_who_speaks() -> None:
+    """Qwen3's drops line breaks before an answer, thought about or not; Magistral's its own markers."""
+    drops = TURNS.replace("m['content'] | trim", "m['content'].split('[/THINK]')[-1].lstrip('\n')")
+    chat = [CHAT[1], {"role": "assistant", "content": "\n\n2"}, CHAT[3]]
+    assert said(fast(drops), chat)["assistant"] == "2"
+    chat[1] = {"role": "assistant", "content": "[THINK]easy[/THINK]\n4"}
+    assert said(fast(drops), chat)["assistant"] == "4"
+
+
 def test_a_template_that_rewrites_is_unknown_with_the_reason() -> None:
     tokenizer = fast(SHOUTS)
     assert set(said(tokenizer, CHAT)) == {"special", "unknown"}
