@@ -75,7 +75,9 @@ def joined(content: Any) -> str:
 
 def calls_of(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The functions that a turn calls, each with `name` and, where given, `arguments`."""
-    return [found for call in message.get("tool_calls") or () if isinstance(call, Mapping) and (found := _function(call))]
+    return [
+        found for call in message.get("tool_calls") or () if isinstance(call, Mapping) and (found := _function(call))
+    ]
 
 
 def from_json(text: str, key: str, place: str) -> Any:
@@ -139,4 +141,6 @@ def _check_json(value: Any, key: str, place: str) -> None:
     try:
         json.dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise WorkbenchError(f"The '{key}' of {place} should hold text, numbers, lists and objects: {error}.") from error
+        raise WorkbenchError(
+            f"The '{key}' of {place} should hold text, numbers, lists and objects: {error}."
+        ) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import WorkbenchError
+from workbench.paths import given_path
 
 if TYPE_CHECKING:
     from workbench.anatomy import Anatomy
@@ -74,7 +75,7 @@ def parse_experts(text: str, anatomy: "Anatomy | None" = None) -> tuple[ExpertRe
 
 def _expand(part: str, anatomy: "Anatomy | None") -> Iterable[ExpertRef]:
     if part.startswith("@"):
-        return _experts_of_plan_file(Path(part[1:]))
+        return _experts_of_plan_file(given_path(part[1:]))
     match = _RANGE.fullmatch(part.upper())
     if match is None:
         raise WorkbenchError(f"'{part}' names no expert; write L12E3, L12E3-7, L*E3, L12S0 or @plan.json.")

@@ -96,18 +96,16 @@ def _read(anatomy: Anatomy, number: int, request: Mapping[str, Any], filled: boo
     return _Request(name, prompt, response, joined, labels_of(request.get("labels"), f"the request '{name}'"), text)
 
 
-def _experts(
-    anatomy: Anatomy, name: str, request: Mapping[str, Any], n_prompt: int, n_response: int
-) -> np.ndarray:
+def _experts(anatomy: Anatomy, name: str, request: Mapping[str, Any], n_prompt: int, n_response: int) -> np.ndarray:
     """[tokens, layers that route, k], of the prompt and the response. An engine may send a row for the last token, or not."""
     dtype, ends = str(request.get("dtype", "int32")), {max(n_response - 1, 0), n_response}
-    if request.get("prompt_routed_experts") is None:
-        lengths = [{n_prompt + n for n in ends}]
-    else:
-        lengths = [{n_prompt}, ends]
-    parts = [request.get("prompt_routed_experts"), request["routed_experts"]]
-    given = [part for part in parts if part is not None]
-    return np.concatenate([_decoded(anatomy, name, part, dtype, n) for part, n in zip(given, lengths, strict=True)])
+    given, lengths = [request["routed_experts"]], [{n_prompt + n for n in ends}]
+    if (apart := request.get("prompt_routed_experts")) is not None:
+        given, lengths = [apart, *given], [{n_prompt}, ends]
+    found = [_decoded(anatomy, name, part, dtype, n) for part, n in zip(given, lengths, strict=True)]
+    if len({part.shape[2] for part in found}) > 1:
+        raise WorkbenchError(f"The two parts of the routing of '{name}' select different numbers of experts a token.")
+    return np.concatenate(found)
 
 
 def _ids(anatomy: Anatomy, name: str, key: str, sent: Any) -> list[int]:

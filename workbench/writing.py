@@ -13,6 +13,7 @@ from workbench import __version__, durable
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.parquet import stored_schema, writer
+from workbench.paths import given_path
 from workbench.schema import SCHEMA_VERSION, TABLES
 from workbench.seal import sealed
 from workbench.shards import ShardWriter, conform
@@ -35,7 +36,7 @@ def write_store(
     turn. Positions count from 0 within each (prompt_id, sample). `lacks` names what a capture would have and this source
     does not (see `Store.lacks`). Raises `WorkbenchError` when `path` holds a store.
     """
-    path, prompts = Path(path), tables["prompts"]
+    path, prompts = given_path(path), tables["prompts"]
     for name in tables:
         _check_columns(name, tables[name])
     plan = _plan(anatomy, tables, n_shards) | ({"lacks": list(lacks)} if lacks else {})
