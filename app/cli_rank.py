@@ -11,6 +11,7 @@ import typer
 from workbench import Plan, WorkbenchError
 from workbench.durable import check_writable
 from workbench.errors import suggestion
+from workbench.paths import given_path
 
 from .options import Json, StorePath
 from .terminal import note, print_json, print_table, say, warn, working
@@ -86,7 +87,7 @@ def _check_files(edit: str, out: Path | None, scores: Path | None) -> None:
         raise WorkbenchError(f"--edit {edit} cannot be made from a ranking alone; use off, drop, mute or force.")
     if scores is not None and scores.suffix not in _WRITERS:
         raise WorkbenchError(f"'{scores}' should end in .csv, .parquet or .json, which says how to write the scores.")
-    if out is not None and scores is not None and out.resolve() == scores.resolve():
+    if out is not None and scores is not None and given_path(out).resolve() == given_path(scores).resolve():
         raise WorkbenchError(f"--out and --scores both name '{out}'; give each its own file.")
     for path in (out, scores):
         if path is not None:

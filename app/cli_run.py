@@ -7,6 +7,7 @@ import typer
 
 from workbench import WorkbenchError
 from workbench.durable import check_writable, disk_errors, write_text
+from workbench.paths import given_path
 from workbench.progress import duration
 
 from .options import Json
@@ -48,7 +49,7 @@ def run(
     from .experiments.running import checked_sets, plan_run, run_recipe
 
     asked = read_recipe(recipe)
-    folder = out or Path("runs") / asked.name
+    folder = given_path(out or Path("runs") / asked.name)
     begun(
         folder, asked, checked_sets(asked, own_functions)
     )  # another recipe's folder is refused before a model is loaded
@@ -76,6 +77,7 @@ def report(
     """Write the report of a finished run again, or one page that compares several runs."""
     from .experiments.folder import is_finished, run_recipe_of
 
+    runs = [given_path(run) for run in runs]
     for folder in runs:
         if [path.resolve() for path in runs].count(folder.resolve()) > 1:
             raise WorkbenchError(
@@ -86,6 +88,7 @@ def report(
             raise WorkbenchError(
                 f"The run '{folder}' is not finished; `workbench run {folder / 'recipe.toml'} --out {folder}` goes on."
             )
+    out = None if out is None else given_path(out)
     if out is not None:
         check_writable(out)
     written = _one_report(runs[0], out) if len(runs) == 1 else _comparison(runs, out or Path("comparison.html"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import Plan, capture, read_prompts
+from workbench.paths import given_path
 
 from .checks import TOKENS
 from .choice import committed_choice, implanted
@@ -30,6 +31,7 @@ THINKERS = 4
 
 def run(out: Path, json: bool = False, source: str = "demo") -> Findings:
     """The whole demo: writes OUT/report.html, findings.json, plan.json and two stores, and prints a table."""
+    out = given_path(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.html").touch()  # a folder that cannot be written is found out now, not after the work
     model = open_model(source, "cpu", "auto")

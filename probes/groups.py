@@ -3,6 +3,7 @@
 A unit is one sequence: a prompt with one of its samples, numbered prompt * samples + sample.
 """
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 VERDICTS = ("refused", "answered")
 REST = "others"
+_COLUMNS = ("pair", "split", "cluster", "prompt_id")
+_PART = re.compile(r'(?:"[^"]*"|[^,])+')  # between commas, those in double quotes aside
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 class Classes(NamedTuple):
@@ -44,7 +48,7 @@ def classes(
     target: a label's value ("refused"), a name and value ("topic=war"), or a function from a response's text to true or
         false. split_rest: the others stay apart, one class for each value, instead of being pooled. classifier: takes the
         place of labels. where: only prompts of "split=ranking", "topic=war" (columns of prompts, or labels; several joined
-        by commas).
+        by commas; a value that holds one may stand in double quotes).
     Raises `WorkbenchError` for an unknown label, and when a class has no member.
     """
     values, wanted, notes = _values(store, target, baseline, classifier)
@@ -62,20 +66,36 @@ def classes(
 
 
 def used_prompts(store: "Store", where: str | None) -> np.ndarray:
-    """Bool [prompts]: those that meet every `name=value` of `where`."""
+    """Bool [prompts]: those that meet every `name=value` of `where`; a value may hold commas, or stand in double quotes."""
     used = np.ones(store.n_prompts, bool)
-    for condition in (where or "").split(",") if where else ():
-        name, equals, value = (part.strip() for part in condition.partition("="))
-        if not equals:
-            raise WorkbenchError(f"where='{condition}' is not known; write name=value, such as split=ranking.")
-        found = _prompt_values(store, name)
-        if value not in set(found):
-            known = sorted({v for v in found if v is not None})
-            raise WorkbenchError(
-                f"No prompt of '{store.path}' has {name}={value}; {name} is {listed(known)}{suggestion(value, known)}."
-            )
+    parts = (_PART.findall(where) or [where]) if where else []
+    while parts:
+        found, value, n = _condition(store, parts)
         used &= np.array([v == value for v in found])
+        parts = parts[n:]
     return used
+
+
+def _condition(store: "Store", parts: list[str]) -> tuple[list[str | None], str, int]:
+    """The prompts' values of the first condition, the value asked for, and how many parts between commas it takes.
+
+    It ends where another begins, or at the end: `kind=maths, easy` is one condition where `kind` has the value
+    `maths, easy`, also where it has `maths`.
+    """
+    name, equals, _ = (part.strip() for part in parts[0].partition("="))
+    if not equals:
+        raise WorkbenchError(f"where='{parts[0]}' is not known; write name=value, such as split=ranking.")
+    found, names = _prompt_values(store, name), {*_COLUMNS, *store.labels["name"]}
+    ends = [n for n in range(1, len(parts) + 1) if n == len(parts) or parts[n].partition("=")[0].strip() in names]
+    asked = {n: ",".join(parts[:n]).partition("=")[2].strip() for n in ends}
+    for n, text in asked.items():
+        for value in (text, text[1:-1] if _QUOTED.fullmatch(text) else text):
+            if value in found:
+                return found, value, n
+    value, known = asked[ends[0]], sorted({v for v in found if v is not None})
+    raise WorkbenchError(
+        f"No prompt of '{store.path}' has {name}={value}; {name} is {listed(known)}{suggestion(value, known) or '.'}"
+    )
 
 
 def prompt_column(store: "Store", name: str) -> list[str | None]:
@@ -90,13 +110,13 @@ def label_values(store: "Store", name: str) -> list[str | None]:
 
 
 def _prompt_values(store: "Store", name: str) -> list[str | None]:
-    if name in ("pair", "split", "cluster", "prompt_id"):
+    if name in _COLUMNS:
         return prompt_column(store, name)
     known = sorted(set(store.labels["name"]))
     if name not in known:
         raise WorkbenchError(
             f"'{store.path}' has no label '{name}'; it has {listed(known)} beside pair, split, cluster"
-            f"{suggestion(name, known)}."
+            f"{suggestion(name, known) or '.'}"
         )
     return label_values(store, name)[:: store.n_samples]
 
@@ -184,7 +204,7 @@ def _name_of(store: "Store", text: str, prefer: str | None = None) -> tuple[str 
         known = sorted({v for n, v in zip(labels["name"], labels["value"], strict=True) if n == name and v is not None})
         if value not in known:
             raise WorkbenchError(
-                f"No response of '{store.path}' has {text}; {name} is {listed(known)}{suggestion(value, known)}."
+                f"No response of '{store.path}' has {text}; {name} is {listed(known)}{suggestion(value, known) or '.'}"
             )
         return name, value
     names = sorted(set(labels["name"][labels["value"] == text]))
@@ -200,7 +220,7 @@ def _name_of(store: "Store", text: str, prefer: str | None = None) -> tuple[str 
         return None, text
     known = sorted({f"{n}={v}" for n, v in zip(labels["name"], labels["value"], strict=True)})
     raise WorkbenchError(
-        f"No label of '{store.path}' has the value '{text}'; it has {listed(known)}{suggestion(text, known)}."
+        f"No label of '{store.path}' has the value '{text}'; it has {listed(known)}{suggestion(text, known) or '.'}"
     )
 
 

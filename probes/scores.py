@@ -18,6 +18,7 @@ import pandas as pd
 from workbench.durable import replacing, write_text
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef, ExpertRefs
+from workbench.paths import given_path
 
 COLUMNS = ("layer", "expert", "score", "n", "low", "high", "p", "p_adjusted", "flags")
 SUPER_EXPERT, DEAD, TIES = "super expert", "dead", "ties"
@@ -131,12 +132,12 @@ class ExpertScores:
     @classmethod
     def from_parquet(cls, path: str | Path) -> "ExpertScores":
         """The inverse of `to_parquet`."""
-        return _reading(path, lambda: _read_parquet(Path(path)))
+        return _reading(path, lambda: _read_parquet(given_path(path)))
 
     @classmethod
     def from_csv(cls, path: str | Path) -> "ExpertScores":
         """The inverse of `to_csv`."""
-        return _reading(path, lambda: _read_csv(Path(path)))
+        return _reading(path, lambda: _read_csv(given_path(path)))
 
     @classmethod
     def from_json(cls, source: str | Path) -> "ExpertScores":
@@ -144,7 +145,7 @@ class ExpertScores:
         is_text = isinstance(source, str) and source.lstrip().startswith("{")
         where = "this text" if is_text else source
         return _reading(
-            where, lambda: _from_dict(json.loads(str(source) if is_text else Path(source).read_text("utf-8")))
+            where, lambda: _from_dict(json.loads(str(source) if is_text else given_path(source).read_text("utf-8")))
         )
 
     def _about(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from workbench.claims import claim, is_complete, open_shards
 from workbench.encoding import Encoded
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
+from workbench.paths import given_path
 from workbench.pieces import said, token_texts
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
@@ -116,7 +117,7 @@ def capture(
             text=text,
             backend=f"{backend} on NDIF" if remote and remote != "local" else backend,
         )
-        path = Path(into)
+        path = given_path(into)
         stack.enter_context(durable.disk_errors(path))
         if _begin(path, request, resume=resume):
             report = ProgressLines() if progress is True else progress or None

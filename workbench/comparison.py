@@ -132,6 +132,8 @@ def compare(
     from workbench.respond import answer, encode_all
     from workbench.steer import plan_in_force
 
+    if seed < 0:
+        raise WorkbenchError(f"compare(seed={seed}) makes no sense; it should be at least 0.")
     prompts, chosen = read_prompts(prompts), metrics_from(metrics)
     if store is not None:
         model.anatomy.check_same(store.anatomy.fingerprint, f"The store '{store.path}'")
@@ -214,10 +216,7 @@ def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.D
     return pd.DataFrame(
         {
             "prompt_id": [p.id for p in prompts],
-            "prompt": [
-                p.text if p.text is not None else str((p.messages or ({"content": ""},))[-1]["content"])
-                for p in prompts
-            ],
+            "prompt": [p.said for p in prompts],
             "base": base.texts,
             "steered": arm.texts,
             "changed": [a != b for a, b in zip(base.ids, arm.ids, strict=True)],

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workbench.errors import WorkbenchError
+from workbench.paths import given_path
 
 WRITING = ".writing"
 
@@ -110,7 +111,7 @@ def check_spelling(path: Path) -> None:
 
 def check_writable(path: str | Path) -> None:
     """Raises `WorkbenchError` unless a file could be written at `path`: asked before work whose result will go there."""
-    final = Path(path).resolve()
+    final = given_path(path).resolve()
     if final.is_dir():
         raise WorkbenchError(f"'{path}' is a folder; name a file to write.")
     if not final.parent.is_dir():
@@ -127,7 +128,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     What is no regular file (a pipe, /dev/stdout) is written as it is.
     """
-    final = Path(path).resolve()
+    final = given_path(path).resolve()
     if _is_special(final):
         yield final
         return

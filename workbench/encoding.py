@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from workbench.chatforms import unread
 from workbench.errors import WorkbenchError
 from workbench.pieces import token_texts as token_texts
-from workbench.prompts import Prompt, PromptSet
+from workbench.prompts import Prompt, PromptSet, read_prompts
 from workbench.roles import CODE, MarkedIds, Rendered, render, token_roles
 
 TEXT_HAS_NO_ROLES = "text is tokenised as it is, so no chat template says who speaks"
@@ -41,16 +42,18 @@ class Encoded:
     """Why roles are unknown, and oddities: double BOS, special tokens typed in the text, thinking left out."""
 
 
-def encode(tokenizer: Any, prompts: PromptSet, image: int | None = None) -> list[Encoded]:
+def encode(tokenizer: Any, prompts: PromptSet | Any, image: int | None = None) -> list[Encoded]:
     """Every prompt tokenised, in order. Raises `WorkbenchError` naming a prompt that becomes no token.
 
-    image  the id of the model's image placeholder, whose tokens get a role of their own
+    prompts  or whatever `read_prompts` takes
+    image    the id of the model's image placeholder, whose tokens get a role of their own
     """
+    prompts = read_prompts(prompts)
     marked = MarkedIds(tokenizer, image)
     rendered = [_render(tokenizer, prompt) for prompt in prompts]
     tokenised = _tokenise_all(tokenizer, [prompt.is_chat for prompt in prompts], rendered)
     encoded = [
-        _encoded(prompt, text, tokens, tokenizer.bos_token_id, marked)
+        _encoded(prompt, text, tokens, tokenizer, marked)
         for prompt, text, tokens in zip(prompts, rendered, tokenised, strict=True)
     ]
     for prompt in encoded:
@@ -90,13 +93,14 @@ class _Tokens(NamedTuple):
 
 def _render(tokenizer: Any, prompt: Prompt) -> Rendered:
     if prompt.messages is not None:
-        return render(tokenizer, prompt.messages, prompt.id)
+        return render(tokenizer, prompt.messages, prompt.id, prompt.tools, prompt.chat_template_kwargs)
     return Rendered(prompt.text or "", None, TEXT_HAS_NO_ROLES)
 
 
-def _encoded(prompt: Prompt, rendered: Rendered, tokens: _Tokens, bos: int | None, marked: MarkedIds) -> Encoded:
+def _encoded(prompt: Prompt, rendered: Rendered, tokens: _Tokens, tokenizer: Any, marked: MarkedIds) -> Encoded:
     roles = token_roles(tokens.ids, tokens.offsets, rendered, marked)
-    notes = [*_role_notes(rendered, tokens.offsets), *_special_notes(tokens, rendered, bos, marked)]
+    notes = [*_role_notes(rendered, tokens.offsets), *_unread_notes(tokenizer, prompt)]
+    notes += _special_notes(tokens, rendered, tokenizer.bos_token_id, marked)
     ids = PromptIds(tokens.ids.tolist(), rendered.opened)
     return Encoded(prompt.id, rendered.text, ids, roles, bool(ids.opened), tuple(notes))
 
@@ -153,6 +157,11 @@ def _role_notes(rendered: Rendered, offsets: np.ndarray | None) -> list[str]:
         reason = "the tokenizer does not say which characters a token covers"
     unknown = [f"roles are unknown: {reason}"] if reason else []
     return unknown + ([rendered.note] if rendered.note else [])
+
+
+def _unread_notes(tokenizer: Any, prompt: Prompt) -> list[str]:
+    unused = unread(tokenizer.chat_template, prompt.chat_template_kwargs) if prompt.chat_template_kwargs else []
+    return [f"the chat template does not read {name}, so it changes nothing" for name in unused]
 
 
 def _special_notes(tokens: _Tokens, rendered: Rendered, bos: int | None, marked: MarkedIds) -> list[str]:

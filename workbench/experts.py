@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import WorkbenchError
+from workbench.paths import given_path
 
 if TYPE_CHECKING:
     from workbench.anatomy import Anatomy
@@ -74,7 +75,7 @@ def parse_experts(text: str, anatomy: "Anatomy | None" = None) -> tuple[ExpertRe
 
 def _expand(part: str, anatomy: "Anatomy | None") -> Iterable[ExpertRef]:
     if part.startswith("@"):
-        return _experts_of_plan_file(Path(part[1:]))
+        return _experts_of_plan_file(given_path(part[1:]))
     match = _RANGE.fullmatch(part.upper())
     if match is None:
         raise WorkbenchError(f"'{part}' names no expert; write L12E3, L12E3-7, L*E3, L12S0 or @plan.json.")
@@ -115,8 +116,8 @@ def _experts_of_plan_file(path: Path) -> list[ExpertRef]:
         raise WorkbenchError(f"There is no plan file '{path}'; save one with Plan.to_json or `workbench rank --out`.")
     try:
         edits = json.loads(path.read_text(encoding="utf-8"))["edits"]
-        return [ExpertRef.parse(edit["expert"]) for edit in edits]
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        return [ExpertRef.parse(str(edit["expert"])) for edit in edits]
+    except (LookupError, TypeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WorkbenchError(
             f"'{path}' is not a plan file ({error}); it should be JSON with a list 'edits'."
         ) from error

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from workbench.counts import routing, token_index
 from workbench.errors import WorkbenchError
+from workbench.paths import given_path
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -46,7 +47,7 @@ def export(store: "Store", to: str | Path = "numpy", *, prompt: str | None = Non
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     if not isinstance(to, str | Path):
         raise WorkbenchError(f"export(to=...) takes 'numpy', 'torch' or a path, not a {type(to).__name__}.")
-    return _written(store, arrays, Path(to))
+    return _written(store, arrays, given_path(to))
 
 
 def _written(store: "Store", arrays: Arrays, path: Path) -> Path:

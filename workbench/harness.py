@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError, listed
+from workbench.paths import given_path
 from workbench.prompts import PromptSet, read_prompts
 
 _READ = {
@@ -32,7 +33,7 @@ def read_task(path: str | Path) -> PromptSet:
     Choices keep the task's target delimiter (a space unless it says otherwise) in front. jinja2 and PyYAML are needed.
     Raises `WorkbenchError` naming the file and what in it cannot be read.
     """
-    path = Path(path)
+    path = given_path(path)
     task = _task(path)
     documents = _documents(path, task)
     return read_prompts([_prompt(path, task, i, document) for i, document in enumerate(documents)])
@@ -87,7 +88,9 @@ def _documents(path: Path, task: dict[str, Any]) -> list[dict[str, Any]]:
         if split not in files:
             raise WorkbenchError(f"'{path}' has no data_files for the split {split!r}; it has {listed(sorted(files))}.")
         files = files[split]
-    return [row for name in ([files] if isinstance(files, str) else files) for row in _rows(path.parent / name)]
+    return [
+        row for name in ([files] if isinstance(files, str) else files) for row in _rows(path.parent / given_path(name))
+    ]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

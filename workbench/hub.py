@@ -5,10 +5,11 @@ Only what never reached the hub counts (no name, no route, refused, timed out). 
 
 import errno
 import socket
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
+
+from workbench.paths import given_path
 
 _SECONDS = 5.0
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
@@ -22,7 +23,7 @@ def hub_unreachable(name: str, options: dict[str, Any]) -> str | None:
     """
     from huggingface_hub import constants
 
-    if Path(name).exists() or options.get("local_files_only") or constants.HF_HUB_OFFLINE:
+    if given_path(name).exists() or options.get("local_files_only") or constants.HF_HUB_OFFLINE:
         return None
     host = constants.ENDPOINT
     try:

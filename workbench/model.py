@@ -17,8 +17,10 @@ from workbench.errors import WorkbenchError, listed
 from workbench.hub import hub_unreachable
 from workbench.interop import Opened, as_it_runs, is_wrapped, opened, unwrapped
 from workbench.layout import find_layout
+from workbench.paths import given_source
 from workbench.placement import named_values
 from workbench.plain import PlainModel
+from workbench.quantised import quantised_by
 from workbench.runtime import Runtime
 from workbench.suitable import check_suitable
 from workbench.survey import Survey, survey
@@ -26,6 +28,7 @@ from workbench.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
 # both sides weak: a runtime holds its model, so a strong value would keep every model ever loaded in memory
 _RUNTIMES: "weakref.WeakKeyDictionary[Any, weakref.ref[Runtime]]" = weakref.WeakKeyDictionary()
+_FOLDERS = ("cache_dir", "offload_folder")  # options of `from_pretrained` that name a folder
 _SAMPLE = 4096  # values read of each tensor for the weights' fingerprint
 
 
@@ -97,6 +100,8 @@ def load(
 
     Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
     """
+    source, tokenizer = given_source(source), _opened_tokenizer(given_source(tokenizer), hub)
+    hub |= {name: given_source(hub[name]) for name in _FOLDERS if name in hub}
     if remote:
         return _far(source, tokenizer, remote)
     around = opened(source)
@@ -179,13 +184,6 @@ def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str
         raise WorkbenchError(
             "A model already built keeps its device, dtype and options; pass nothing but the tokenizer."
         )
-    if isinstance(tokenizer, str):
-        tokenizer = _tokenizer(tokenizer, {"local_files_only": True} if hub_unreachable(tokenizer, {}) else {})
-    if tokenizer is not None and not hasattr(tokenizer, "all_special_ids"):
-        raise WorkbenchError(
-            f"load(..., tokenizer) takes a tokenizer of transformers, or the name or folder of one, not a "
-            f"{type(tokenizer).__name__}."
-        )
     return source, tokenizer, getattr(source.config, "name_or_path", "") or type(source).__name__
 
 
@@ -199,16 +197,50 @@ def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: di
         # with PEFT installed transformers looks for an adapter as well, and does not pass the word on
         hub["adapter_kwargs"] = {"local_files_only": True, **hub.get("adapter_kwargs", {})}
     try:
-        hf: Any = AutoModelForCausalLM.from_pretrained(path, dtype=wanted, **hub)
-    except (OSError, ValueError, KeyError) as error:
+        found: Any = AutoModelForCausalLM.from_pretrained(path, dtype=wanted, **hub | {"output_loading_info": True})
+    except Exception as error:  # of a broken or unknown checkpoint transformers, and what it calls, raise anything
         raise WorkbenchError(
-            f"'{name}' could not be loaded{f' ({unreachable})' if unreachable else ''}: {_first_line(error)} It should be "
-            f"'demo', tiny/ with one of {listed(list(FAMILIES))}, a folder with a transformers causal LM, or a Hugging Face id."
+            f"'{name}' could not be loaded{f' ({unreachable})' if unreachable else ''}: {_first_line(error)} "
+            f"{_instead(path, error)}"
         ) from error
+    hf, report = found
+    _check_whole(name, hf, report)
     if "device_map" not in hub:
         hf = _moved(hf, device)
-    given = tokenizer if tokenizer is not None else path
-    return hf, _tokenizer(given, hub) if isinstance(given, str) else given
+    return hf, _tokenizer(path, hub) if tokenizer is None else tokenizer
+
+
+def _check_whole(name: str, hf: Any, report: Mapping[str, Any]) -> None:
+    """Raises `WorkbenchError` for parameters that the checkpoint does not have: transformers fills them with random numbers."""
+    lost = sorted({key for key, _ in hf.named_parameters()} & set(report["missing_keys"]))
+    if lost:
+        raise WorkbenchError(
+            f"The checkpoint '{name}' has no values for {len(lost)} of the parameters of a {type(hf).__name__} "
+            f"({listed(lost, 2)}), which would be random; take a complete checkpoint of this architecture."
+        )
+
+
+def _instead(path: str, error: Exception) -> str:
+    """What to do about a model that could not be loaded."""
+    method = quantised_by(path)
+    if method is not None and not isinstance(error, OSError):
+        return f"Its weights are quantised by {method}: install what that needs, or load the checkpoint that is not quantised."
+    return (
+        f"It should be 'demo', tiny/ with one of {listed(list(FAMILIES))}, a folder with a transformers causal LM, or a "
+        f"Hugging Face id."
+    )
+
+
+def _opened_tokenizer(tokenizer: Any, hub: dict[str, Any]) -> Any:
+    """The tokenizer that was given, read where its name or folder was; None stays."""
+    if isinstance(tokenizer, str):
+        return _tokenizer(tokenizer, hub | ({"local_files_only": True} if hub_unreachable(tokenizer, hub) else {}))
+    if tokenizer is not None and not hasattr(tokenizer, "all_special_ids"):
+        raise WorkbenchError(
+            f"load(..., tokenizer) takes a tokenizer of transformers, or the name or folder of one, not a "
+            f"{type(tokenizer).__name__}."
+        )
+    return tokenizer
 
 
 def _tokenizer(source: str, hub: dict[str, Any]) -> Any:
@@ -219,7 +251,7 @@ def _tokenizer(source: str, hub: dict[str, Any]) -> Any:
     }
     try:
         return AutoTokenizer.from_pretrained(source, **passed)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # as of a model
         raise WorkbenchError(
             f"No tokenizer could be read from '{source}' ({_first_line(error).rstrip('.')}); pass one as load(..., tokenizer)."
         ) from error
@@ -252,7 +284,7 @@ def _dtype(dtype: Any) -> Any:
 def _first_line(error: Exception) -> str:
     """The first line of what an error says, as a sentence; its name when it says nothing."""
     lines = str(error).strip().splitlines()
-    return f"{lines[0].rstrip('.')}." if lines else f"{type(error).__name__}."
+    return f"{lines[0].rstrip('.!')}." if lines else f"{type(error).__name__}."
 
 
 def _runtime(hf: Any, name: str, revision: str | None, adapter: MoEAdapter | None) -> Runtime:

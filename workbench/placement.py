@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from workbench.errors import WorkbenchError
+from workbench.quantised import dense
 
 
 def value(module: nn.Module, name: str) -> Tensor:
@@ -28,13 +29,15 @@ def value(module: nn.Module, name: str) -> Tensor:
 
 
 def named_values(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter with its values, one at a time (those on disk are read), once each, under its first name."""
+    """Every parameter with its values, one at a time (those on disk are read, quantised ones dequantised), once each, under its
+    first name.
+    """
     seen: set[int] = set()
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) not in seen:
                 seen.add(id(parameter))
-                yield f"{path}.{name}" if path else name, value(module, name)
+                yield f"{path}.{name}" if path else name, dense(value(module, name))
 
 
 def missing(model: nn.Module) -> list[str]:

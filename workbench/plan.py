@@ -14,6 +14,7 @@ from workbench.durable import write_text
 from workbench.edits import KINDS, TOKEN, Edit, Kind, Phase, Scope, parse_positions, parse_token
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef, ExpertRefs, as_ref, parse_experts
+from workbench.paths import given_path
 
 if TYPE_CHECKING:
     from workbench.anatomy import Anatomy
@@ -185,13 +186,13 @@ def _read_json(source: str | Path) -> tuple[str, Any]:
     is_text = isinstance(source, str) and source.lstrip().startswith("{")
     where = "This text" if is_text else f"'{source}'"
     try:
-        found = is_text or Path(source).is_file()
+        found = is_text or given_path(source).is_file()
     except OSError:  # too long for a name: text that is no object
         found, where = False, "This text"
     if not found:
         raise WorkbenchError(f"There is no plan file {where}; save one with Plan.to_json or `workbench rank --out`.")
     try:
-        return where, json.loads(str(source) if is_text else Path(source).read_text(encoding="utf-8"))
+        return where, json.loads(str(source) if is_text else given_path(source).read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise WorkbenchError(f"{where} is not a plan: it is not UTF-8 text (byte {error.start}).") from error
     except json.JSONDecodeError as error:

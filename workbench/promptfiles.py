@@ -9,13 +9,14 @@ from typing import Any
 
 from workbench.bundled import bundled_path
 from workbench.errors import WorkbenchError, suggestion
+from workbench.paths import given_path
 
 Row = tuple[str, Any]
 
 
 def find_prompts(source: str | Path) -> Path:
     """The file: as given, or bundled (`refusal`, `refusal.jsonl`, `data/prompts/refusal.jsonl` of an installed wheel)."""
-    path = Path(source)
+    path = given_path(source)
     if path.is_file():
         return path
     if path.is_dir():
@@ -68,7 +69,7 @@ def _read_csv(path: Path) -> Iterator[Row]:
             place = f"line {reader.line_num}"
             if None in row:
                 raise WorkbenchError(f"Line {reader.line_num} of '{path}' has more cells than the header has columns.")
-            yield place, _unflatten({key: value for key, value in row.items() if value})
+            yield place, {key: value for key, value in row.items() if value}
     except csv.Error as error:
         raise WorkbenchError(f"Line {reader.line_num} of '{path}' is not CSV ({error}).") from error
 
@@ -84,22 +85,13 @@ def _read_parquet(path: Path) -> Iterator[Row]:
     except (pa.ArrowException, OSError) as error:
         raise WorkbenchError(f"'{path}' is not a Parquet file ({str(error).splitlines()[0]}).") from error
     for number, row in enumerate(rows):
-        yield f"row {number}", _unflatten({key: value for key, value in row.items() if value is not None})
+        yield f"row {number}", row
 
 
 def _check_header(path: Path, columns: Sequence[str]) -> None:
     for column in columns:
         if columns.count(column) > 1:
             raise WorkbenchError(f"'{path}' has two columns '{column}'; name each column once.")
-
-
-def _unflatten(row: dict[str, Any]) -> dict[str, Any]:
-    """Columns `label.NAME` become one entry `labels`; beside a column `labels` they stay, and are refused as unknown."""
-    if "labels" in row:
-        return row
-    labels = {key.removeprefix("label."): value for key, value in row.items() if key.startswith("label.")}
-    rest = {key: value for key, value in row.items() if not key.startswith("label.")}
-    return rest | ({"labels": labels} if labels else {})
 
 
 def _text(path: Path) -> str:

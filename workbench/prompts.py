@@ -3,6 +3,7 @@
 {"id": "p1", "text": "Tokenised as it is", "labels": {"topic": "war"}}
 {"id": "p2", "prompt": "Goes through the chat template", "pair": "1", "split": "ranking", "cluster": "Paris"}
 {"id": "p3", "messages": [{"role": "user", "content": "Hi"}], "response": "A given answer"}
+{"id": "p4", "prompt": "And the weather?", "tools": [...], "chat_template_kwargs": {"enable_thinking": false}}
 """
 
 import hashlib
@@ -13,11 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from workbench.chats import Messages, Tools, from_json, messages_of, options_of, said, tools_of
 from workbench.errors import WorkbenchError, listed, suggestion
-
-KEYS = ("id", "text", "prompt", "messages", "response", "labels", "pair", "split", "cluster")
-SPEAKERS = ("system", "developer", "user", "assistant", "tool")
-Messages = tuple[Mapping[str, Any], ...]
+from workbench.promptrows import KEYS, name_of, plain, rows_of, unflattened
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,26 @@ class Prompt:
     pair: str | None = None
     split: str | None = None
     cluster: str | None = None
+    tools: Tools | None = None
+    """Functions that the chat template offers to the model."""
+    chat_template_kwargs: Mapping[str, Any] | None = None
+    """What the chat template is told besides, such as `{"enable_thinking": False}`."""
 
     def __post_init__(self) -> None:
+        texts = {str(name): label_text(value) for name, value in self.labels.items() if value is not None}
+        if texts != self.labels:  # labels are text in the store, whoever made the prompt
+            object.__setattr__(self, "labels", texts)
         check_characters(self.to_dict(), f"the prompt '{self.id}'")
 
     @property
     def is_chat(self) -> bool:
         """Whether it goes through the chat template."""
         return self.messages is not None
+
+    @property
+    def said(self) -> str:
+        """Its words: the text, or what was said last."""
+        return said(self.messages[-1]) if self.messages else self.text or ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, as a line of JSONL; keys that are not set are left out."""
@@ -52,6 +63,8 @@ class Prompt:
             "pair": self.pair,
             "split": self.split,
             "cluster": self.cluster,
+            "tools": None if self.tools is None else [dict(t) for t in self.tools],
+            "chat_template_kwargs": None if self.chat_template_kwargs is None else dict(self.chat_template_kwargs),
         }
         return {key: value for key, value in values.items() if value is not None}
 
@@ -126,23 +139,25 @@ class PromptSet:
         return f"PromptSet({len(self)} prompts from {self._name}, fingerprint {self.fingerprint})"
 
 
-def read_prompts(source: "str | Path | PromptSet | Iterable[str | Mapping[str, Any] | Prompt]") -> PromptSet:
-    """Prompts from a JSONL, CSV or Parquet file, the name of a bundled file (`refusal`), or a list.
+def read_prompts(source: "str | Path | PromptSet | Prompt | Iterable[str | Mapping[str, Any] | Prompt]") -> PromptSet:
+    """Prompts from a JSONL, CSV or Parquet file, the name of a bundled file (`refusal`), or whatever holds rows.
 
-    A list holds strings (tokenised as they are) or dicts with the keys of a JSONL line. In CSV and Parquet a label is
-    a column `label.NAME`, or all of them JSON in a column `labels`. Missing ids become `p00000`, `p00001`, ...
-    Raises `WorkbenchError` for a missing or empty file, a broken line (which one), an unknown key, an empty prompt and
-    an id that occurs twice.
+    A list, Series, array or generator holds strings (tokenised as they are) or dicts with the keys of a JSONL line; a
+    DataFrame, an Arrow or Polars table, a dataset and a dict of columns are read by rows, a DatasetDict with each row's
+    split. In columns a label is `label.NAME`, or all of them JSON in `labels`. Missing ids become `p00000`, `p00001`, ...
+    Raises `WorkbenchError` for a missing or empty file, a broken line (which one), an unknown key, an empty prompt, an id
+    that occurs twice, and a dict that is no columns.
     """
     if isinstance(source, PromptSet):
         return source
+    if isinstance(source, Prompt):
+        return PromptSet((source,))
     if isinstance(source, str | Path):
         from workbench.promptfiles import find_prompts, read_rows
 
         path = find_prompts(source)
-        return _collect(read_rows(path), str(source))
-    rows = ((f"item {i}", item) for i, item in enumerate(source))
-    return _collect(rows, "")
+        return _collect(((f"{where} of '{source}'", row) for where, row in read_rows(path)), str(source))
+    return _collect(rows_of(source), "", name_of(source))
 
 
 def label_text(value: Any) -> str:
@@ -150,10 +165,9 @@ def label_text(value: Any) -> str:
     return str(value).lower() if str(value) in ("True", "False") and not isinstance(value, str) else str(value)
 
 
-def _collect(rows: Iterable[tuple[str, Any]], source: str) -> PromptSet:
+def _collect(rows: Iterable[tuple[str, Any]], source: str, kind: str = "") -> PromptSet:
     prompts: dict[str, Prompt] = {}
-    for where, row in rows:
-        place = f"{where} of '{source}'" if source else f"{where} of the list"
+    for place, row in rows:
         prompt = row if isinstance(row, Prompt) else _prompt(row, place, f"p{len(prompts):05d}")
         if prompt.id in prompts:
             raise WorkbenchError(
@@ -161,8 +175,7 @@ def _collect(rows: Iterable[tuple[str, Any]], source: str) -> PromptSet:
             )
         prompts[prompt.id] = prompt
     if not prompts:
-        name = f"'{source}'" if source else "The list"
-        raise WorkbenchError(f"{name} holds no prompts; it needs at least one.")
+        raise WorkbenchError(f"{_start(kind) or repr(source)} holds no prompts; it needs at least one.")
     return PromptSet(tuple(prompts.values()), source)
 
 
@@ -171,25 +184,38 @@ def _prompt(row: Any, place: str, default_id: str) -> Prompt:
         row = {"text": row}
     if not isinstance(row, Mapping):
         raise WorkbenchError(f"{_start(place)} is {type(row).__name__}; it should be text or an object with 'text'.")
-    fields = {str(key): value for key, value in row.items() if value is not None}
+    named = unflattened({str(key): plain(value) for key, value in row.items()})
+    fields = {key: value for key, value in named.items() if value is not None}
     for key in fields:
         if key not in KEYS:
             raise WorkbenchError(
                 f"{_start(place)} has the unknown key '{key}'; the keys are "
                 f"{', '.join(KEYS)}{suggestion(key, list(KEYS)) or '.'}"
             )
-    text, messages = _content(fields, place)
     check_characters(fields, place)
+    text, messages = _content(fields, place)
     return Prompt(
         id=_text(fields, "id", place) or default_id,
         text=text,
         messages=messages,
         response=_text(fields, "response", place),
-        labels=_labels(fields.get("labels"), place),
+        labels=labels_of(fields.get("labels"), place),
         pair=_text(fields, "pair", place),
         split=_text(fields, "split", place),
         cluster=_text(fields, "cluster", place),
+        tools=_of_template(tools_of, fields, "tools", place),
+        chat_template_kwargs=_of_template(options_of, fields, "chat_template_kwargs", place),
     )
+
+
+def _of_template(read: Any, fields: Mapping[str, Any], key: str, place: str) -> Any:
+    found = read(fields.get(key), place)
+    if found is not None and "text" in fields:
+        raise WorkbenchError(
+            f"The '{key}' of {place} {'are' if key == 'tools' else 'is'} the chat template's affair, and 'text' is tokenised "
+            f"as it is; give 'prompt' or 'messages' instead."
+        )
+    return found
 
 
 def check_characters(fields: Mapping[str, Any], place: str) -> None:
@@ -209,7 +235,7 @@ def _content(fields: Mapping[str, Any], place: str) -> tuple[str | None, Message
         found = " and ".join(f"'{key}'" for key in given) or "none of them"
         raise WorkbenchError(f"{_start(place)} has {found}; give one of 'text', 'prompt' or 'messages'.")
     if given[0] == "messages":
-        return None, _messages(fields["messages"], place)
+        return None, messages_of(fields["messages"], place)
     content = fields[given[0]]
     if not isinstance(content, str) or not content.strip():
         what = "is empty" if isinstance(content, str) else f"is {type(content).__name__}"
@@ -217,35 +243,10 @@ def _content(fields: Mapping[str, Any], place: str) -> tuple[str | None, Message
     return (content, None) if given[0] == "text" else (None, ({"role": "user", "content": content},))
 
 
-def _messages(value: Any, place: str) -> Messages:
+def labels_of(value: Any, place: str) -> dict[str, str]:
+    """Labels as text by name, from an object or its JSON; null leaves one out. `place` is named when they cannot be read."""
     if isinstance(value, str):
-        value = _from_json(value, "messages", place)
-    if not isinstance(value, list | tuple) or not value:
-        raise WorkbenchError(f"The 'messages' of {place} should be a list of objects with 'role' and 'content'.")
-    messages = tuple(_message(message, place) for message in value)
-    if all(message["role"] == "assistant" for message in messages):
-        raise WorkbenchError(
-            f"The 'messages' of {place} are the assistant's alone; begin with a turn of the user, and give an answer of its "
-            f"own as 'response'."
-        )
-    return messages
-
-
-def _message(message: Any, place: str) -> Mapping[str, Any]:
-    if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
-        raise WorkbenchError(f"A message of {place} should be an object with 'role' and 'content', both text.")
-    if message.get("role") not in SPEAKERS:
-        role = str(message.get("role"))
-        raise WorkbenchError(
-            f"A message of {place} has the role '{role}'; it can be "
-            f"{', '.join(SPEAKERS)}{suggestion(role, list(SPEAKERS)) or '.'}"
-        )
-    return {key: value for key, value in message.items() if value is not None}
-
-
-def _labels(value: Any, place: str) -> dict[str, str]:
-    if isinstance(value, str):
-        value = _from_json(value, "labels", place)
+        value = from_json(value, "labels", place)
     if isinstance(value, list) and all(isinstance(item, tuple) and len(item) == 2 for item in value):
         value = dict(value)  # a Parquet map
     if value is not None and not isinstance(value, Mapping):
@@ -255,13 +256,6 @@ def _labels(value: Any, place: str) -> dict[str, str]:
         if not name or isinstance(entry, Mapping | list | tuple):
             raise WorkbenchError(f"The label '{name}' of {place} should have a name and one value, not {entry!r}.")
     return {name: label_text(entry) for name, entry in labels.items()}
-
-
-def _from_json(text: str, key: str, place: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise WorkbenchError(f"The '{key}' of {place} should be JSON: {error}.") from error
 
 
 def _text(fields: Mapping[str, Any], key: str, place: str) -> str | None:

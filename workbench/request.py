@@ -18,6 +18,7 @@ from workbench.batches import Schedule, prompt_seeds, schedule
 from workbench.encoding import Encoded, encode, encode_responses, warnings
 from workbench.errors import WorkbenchError, suggestion
 from workbench.experts import ExpertRef, as_ref
+from workbench.promptrows import responses_of
 from workbench.prompts import PromptSet, check_characters
 from workbench.record import KEEPS
 from workbench.schema import SCHEMA_VERSION
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from workbench.anatomy import Anatomy
     from workbench.model import MoEModel
 
+_MOST_SAMPLES = 1_000_000
 Responses = Mapping[str, str | Sequence[str]] | bool | None
 
 
@@ -58,6 +60,10 @@ class Options:
         ):
             if value < least:
                 raise WorkbenchError(f"capture({name}={value}) makes no sense; it should be at least {least}.")
+        if self.samples > _MOST_SAMPLES:
+            raise WorkbenchError(
+                f"capture(samples={self.samples}) makes no sense; it should be at most {_MOST_SAMPLES:,}."
+            )
         if self.responses is not None and self.generate:
             raise WorkbenchError("capture() takes given responses or generates, not both; drop one of the two.")
         if self.samples > 1 and self.responses is None and not (self.generate and self.temperature):
@@ -215,6 +221,7 @@ def _given(prompts: PromptSet, responses: Responses) -> dict[str, list[str]] | N
         return None
     if responses is True:
         responses = {p.id: p.response for p in prompts if p.response is not None}
+    responses = responses_of(responses)
     known = [prompt.id for prompt in prompts]
     for name in responses:
         if name not in known:
@@ -225,8 +232,7 @@ def _given(prompts: PromptSet, responses: Responses) -> dict[str, list[str]] | N
     for name in known:
         if name not in responses:
             raise WorkbenchError(f"The prompt '{name}' has no given response; give one for each prompt.")
-        several = responses[name]
-        found[name] = [several] if isinstance(several, str) else list(several)
+        found[name] = responses[name]
         for text in found[name]:
             check_characters({"response": text}, f"the prompt '{name}'")
     if len({len(several) for several in found.values()}) > 1 or not all(found.values()):

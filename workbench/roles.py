@@ -5,15 +5,17 @@ are the template's own words; when pieces and contents put together give the rea
 known. When they do not (a template that rewrites messages), the roles are unknown rather than guessed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from workbench.channels import CHANNEL
+from workbench.chatforms import Apply, check_tools, marked, marker, shown
+from workbench.chats import Messages, Tools, calls_of, joined
 from workbench.errors import WorkbenchError
 from workbench.pieces import pieces, special_ids
-from workbench.prompts import Messages
 from workbench.reading import opened, opened_in, read
 from workbench.schema import ROLES
 from workbench.thoughts import MARKERS, PAIRS
@@ -48,25 +50,35 @@ class Rendered(NamedTuple):
         return bool(self.opened)
 
 
-def render(tokenizer: Any, messages: Messages, prompt_id: str) -> Rendered:
+def render(
+    tokenizer: Any,
+    messages: Messages,
+    prompt_id: str,
+    tools: Tools | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Rendered:
     """The chat as text, ready for an answer unless the assistant spoke last.
 
-    Raises `WorkbenchError` when the tokenizer has no chat template or the template refuses these messages.
+    tools    functions that the template offers to the model; options: what it is told besides (`enable_thinking`)
+    Raises `WorkbenchError` when the tokenizer has no chat template, or the template refuses these messages or shows nothing
+    of their tools or calls.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise WorkbenchError(
             f"The prompt '{prompt_id}' is a chat and this tokenizer has no chat template; give the prompt as 'text', "
             f"which is tokenised as it is."
         )
-    text = _apply(tokenizer, messages, prompt_id)
-    found = _with_authors(tokenizer, text, messages, prompt_id)
-    return found._replace(answer_at=_answer_at(tokenizer, found, messages, prompt_id))
+    apply = partial(_apply, tokenizer, prompt_id=prompt_id, tools=tools, options=options)
+    text, messages = shown(apply, messages, prompt_id)
+    if tools:
+        check_tools(text, _apply(tokenizer, messages, prompt_id=prompt_id, options=options), prompt_id)
+    found = _with_authors(apply, text, messages)
+    return found._replace(answer_at=_answer_at(apply, found, messages))
 
 
-def _with_authors(tokenizer: Any, text: str, messages: Messages, prompt_id: str) -> Rendered:
-    marked = [{**message, "content": _marker(i)} for i, message in enumerate(messages)]
+def _with_authors(apply: Apply, text: str, messages: Messages) -> Rendered:
     try:
-        pieces = _split(_apply(tokenizer, tuple(marked), prompt_id), len(messages))
+        pieces = _split(apply(marked(messages)), len(messages))
     except WorkbenchError:
         pieces = None
     if pieces is None:
@@ -74,7 +86,7 @@ def _with_authors(tokenizer: Any, text: str, messages: Messages, prompt_id: str)
     return _authors(text, pieces, messages)
 
 
-def _answer_at(tokenizer: Any, found: Rendered, messages: Messages, prompt_id: str) -> int | None:
+def _answer_at(apply: Callable[..., str], found: Rendered, messages: Messages) -> int | None:
     """Where what the template adds for an answer begins, or else what follows the last words to the model."""
     if not any(marker in found.text for marker in (CHANNEL, *MARKERS)):
         return len(found.text)  # nothing is open, wherever that is
@@ -83,7 +95,7 @@ def _answer_at(tokenizer: Any, found: Rendered, messages: Messages, prompt_id: s
         others = np.flatnonzero(np.isin(found.authors, [CODE[name] for name in _SAID_TO_THE_MODEL]))
         said = int(others[-1]) + 1 if len(others) else 0
     try:
-        without = _apply(tokenizer, messages, prompt_id, answers=False)
+        without = apply(messages, answers=False)
     except WorkbenchError:
         without = found.text
     added = _n_same(found.text, without)
@@ -161,26 +173,31 @@ class MarkedIds:
         return self.table[np.minimum(ids, len(self.table) - 1)]
 
 
-def _apply(tokenizer: Any, messages: Messages, prompt_id: str, *, answers: bool | None = None) -> str:
+def _apply(
+    tokenizer: Any,
+    messages: Messages,
+    *,
+    prompt_id: str,
+    tools: Tools | None = None,
+    options: Mapping[str, Any] | None = None,
+    answers: bool | None = None,
+) -> str:
     from jinja2 import TemplateError
 
     answers = messages[-1]["role"] != "assistant" if answers is None else answers
+    given: dict[str, Any] = dict(options or {}) | ({"tools": [dict(tool) for tool in tools]} if tools else {})
     try:
         return tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=answers
+            [dict(message) for message in messages], tokenize=False, add_generation_prompt=answers, **given
         )
-    except (TemplateError, TypeError, KeyError) as error:
+    except (TemplateError, TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
         raise WorkbenchError(f"The chat template refuses the prompt '{prompt_id}': {error}.") from error
-
-
-def _marker(number: int) -> str:
-    return f"\ue000{number}\ue001"  # private-use characters: no real prompt has them, no template looks for them
 
 
 def _split(text: str, n_messages: int) -> list[str] | None:
     pieces: list[str] = []
     for i in range(n_messages):
-        before, found, text = text.partition(_marker(i))
+        before, found, text = text.partition(marker(i))
         if not found:
             return None
         pieces.append(before)
@@ -193,10 +210,11 @@ def _authors(text: str, pieces: list[str], messages: Messages) -> Rendered:
     if not text.startswith(pieces[0]):
         return Rendered(text, None, "the chat template's own words depend on the messages")
     for i, message in enumerate(messages):
-        content = next((c for c in _as_shown(message) if text.startswith(c + pieces[i + 1], at)), None)
+        called = _called(text, at, pieces[i + 1]) if calls_of(message) else None
+        content = called or next((c for c in _as_shown(message) if text.startswith(c + pieces[i + 1], at)), None)
         if content is None:
             return Rendered(text, None, f"the chat template rewrites message {i} ({message['role']})")
-        stripped |= len(content) < len(message["content"].strip())
+        stripped |= called is None and len(content) < len(joined(message.get("content")).strip())
         _mark(authors, at, content, message["role"])
         at += len(content) + len(pieces[i + 1])
     if at != len(text):
@@ -204,9 +222,15 @@ def _authors(text: str, pieces: list[str], messages: Messages) -> Rendered:
     return Rendered(text, authors, note="the chat template leaves out earlier thinking" if stripped else None)
 
 
+def _called(text: str, at: int, after: str) -> str | None:
+    """All that a turn with tool calls says, from `at` to the template's words that end it."""
+    end = text.find(after, at) if after else len(text)
+    return text[at:end] if end > at else None
+
+
 def _as_shown(message: Any) -> list[str]:
     """The forms in which templates show a content: as it is, trimmed, without its thinking."""
-    content = message["content"]
+    content = joined(message.get("content"))
     answers = [content, *(content.split(pair.close)[-1] for pair in PAIRS if pair.close in content)]
     shown = [form for answer in answers for form in (answer.lstrip("\n"), answer.strip())]
     return [content, content.strip(), *(shown if message["role"] == "assistant" else [])]

@@ -7,10 +7,7 @@ so in `info()`, and refuses to sum weights. Which token is which comes from the 
     SGLang  serve --enable-return-routed-experts; a request with return_routed_experts
 """
 
-import base64
-import binascii
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +17,9 @@ import pandas as pd
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
 from workbench.pieces import said
+from workbench.prompts import labels_of
 from workbench.reading import opened_in
+from workbench.servedrouting import as_array, routed_experts
 from workbench.store import Store
 from workbench.writing import write_store
 
@@ -39,7 +38,12 @@ class _Request(NamedTuple):
 
 
 def store_served(
-    anatomy: Anatomy, requests: Iterable[Mapping[str, Any]], into: str | Path, *, tokenizer: Any = None
+    anatomy: Anatomy,
+    requests: Iterable[Mapping[str, Any]],
+    into: str | Path,
+    *,
+    tokenizer: Any = None,
+    filled: bool = False,
 ) -> Store:
     """Writes what an engine returned for each request as a store of expert ids.
 
@@ -49,11 +53,13 @@ def store_served(
                before 0.22 sends the prompt's apart, as `prompt_routed_experts`. Layers are all decoder layers, or those that
                route
     tokenizer  to keep the tokens' texts; None keeps their ids alone
+    filled     True: the engine filled every row. Where a layer selects one expert, a token of zeros in every layer is either
+               one that chose expert 0 everywhere or a row that the engine left empty, and is refused unless you say so
 
     The last token of a response was never forwarded, and has no routing. Raises `WorkbenchError` naming the request whose
     routing does not fit its tokens or the model.
     """
-    found = [_read(anatomy, number, request) for number, request in enumerate(requests)]
+    found = [_read(anatomy, number, request, filled) for number, request in enumerate(requests)]
     if not found or len({r.id for r in found}) != len(found):
         raise WorkbenchError(
             f"{len(found)} requests were given; a store needs one or more, each with an id of its own."
@@ -69,7 +75,9 @@ def store_served(
     return write_store(into, anatomy, tables | ({"labels": pd.DataFrame(labels)} if labels else {}), lacks=LACKS)
 
 
-def _read(anatomy: Anatomy, number: int, request: Mapping[str, Any]) -> _Request:
+def _read(anatomy: Anatomy, number: int, request: Mapping[str, Any], filled: bool) -> _Request:
+    if not isinstance(request, Mapping):
+        raise WorkbenchError(f"Request {number} is {type(request).__name__}; it should be an object with {_KEYS}.")
     for key in request:
         if key not in _KEYS:
             raise WorkbenchError(f"Request {number} has a key '{key}'{suggestion(key, list(_KEYS)) or ','} of {_KEYS}.")
@@ -80,14 +88,16 @@ def _read(anatomy: Anatomy, number: int, request: Mapping[str, Any]) -> _Request
             f"The request '{name}' has no {', '.join(missing)}; serve with --enable-return-routed-experts and ask for token ids."
         )
     prompt, response = (_ids(anatomy, name, key, request[key]) for key in ("prompt_ids", "response_ids"))
-    parts = [request.get("prompt_routed_experts"), request["routed_experts"]]
-    experts = [_decoded(anatomy, name, part, request.get("dtype", "int32")) for part in parts if part is not None]
-    joined = _checked(anatomy, name, np.concatenate(experts), len(prompt), len(response))
-    return _Request(name, prompt, response, joined, request.get("labels", {}), request.get("text"))
+    experts = routed_experts(anatomy, name, request, (len(prompt), len(response)), filled=filled)
+    text = request.get("text")
+    if not isinstance(text, str | None):
+        raise WorkbenchError(f"The text of '{name}' is {type(text).__name__}; it should be text.")
+    return _Request(name, prompt, response, experts, labels_of(request.get("labels"), f"the request '{name}'"), text)
 
 
 def _ids(anatomy: Anatomy, name: str, key: str, sent: Any) -> list[int]:
-    array = np.asarray(sent) if np.size(sent) else np.zeros(0, int)
+    array = as_array(sent)
+    array = array if array.size else np.zeros(0, int)
     if array.ndim != 1 or array.dtype.kind not in "iu" or not np.all((array >= 0) & (array < 2**31)):
         raise WorkbenchError(
             f"The {key} of '{name}' should be a list of token ids, whole numbers from 0, not {sent!r:.40}."
@@ -98,58 +108,6 @@ def _ids(anatomy: Anatomy, name: str, key: str, sent: Any) -> list[int]:
             f"requests are another model's."
         )
     return array.tolist()
-
-
-def _decoded(anatomy: Anatomy, name: str, sent: Any, dtype: str) -> np.ndarray:
-    """[tokens, layers that route, k]."""
-    if isinstance(sent, str):
-        try:
-            raw = base64.b64decode(sent, validate=True)
-            sent = (
-                np.load(io.BytesIO(raw), allow_pickle=False) if raw[:6] == b"\x93NUMPY" else np.frombuffer(raw, dtype)
-            )
-        except (binascii.Error, ValueError, TypeError) as error:
-            raise WorkbenchError(
-                f"The routed_experts of '{name}' are no base64 of an .npy or of {dtype}s ({error})."
-            ) from error
-    array, moe = np.asarray(sent), list(anatomy.moe_layers)
-    top_k = {anatomy.layer(layer).top_k for layer in moe}
-    if array.ndim == 1 and len(top_k) == 1:
-        array = _shaped(array, (len(anatomy.layers), len(moe)), top_k.pop())
-    if array.ndim != 3 or array.shape[1] not in (len(moe), len(anatomy.layers)) or array.dtype.kind not in "iu":
-        raise WorkbenchError(
-            f"The routed_experts of '{name}' are {array.dtype} {array.shape}; {anatomy.model} has {len(anatomy.layers)} layers, "
-            f"{len(moe)} of which route, so they should be integers [tokens, {len(moe)}, k]."
-        )
-    return array.astype(np.int64) if array.shape[1] == len(moe) else array[:, moe].astype(np.int64)
-
-
-def _shaped(flat: np.ndarray, layers: Sequence[int], top_k: int) -> np.ndarray:
-    """Flat integers, for the first number of layers that they can be cut into."""
-    fits = [n for n in layers if len(flat) % (n * top_k) == 0]
-    return flat.reshape(-1, fits[0], top_k) if fits else flat
-
-
-def _checked(anatomy: Anatomy, name: str, experts: np.ndarray, n_prompt: int, n_response: int) -> np.ndarray:
-    forwarded = n_prompt + max(n_response - 1, 0)
-    if len(experts) not in (forwarded, n_prompt + n_response):
-        raise WorkbenchError(
-            f"The request '{name}' has routing for {len(experts)} tokens, but {n_prompt} tokens of prompt and {n_response} of "
-            f"response, of which {forwarded} were forwarded; pass the whole request (an engine may leave a cached prefix out)."
-        )
-    experts = experts[:forwarded]
-    for column, layer in enumerate(anatomy.moe_layers):
-        shape, chosen = anatomy.layer(layer), experts[:, column]
-        repeated = (np.diff(np.sort(chosen, -1), axis=-1) == 0).any(-1)
-        wrong = (chosen < 0).any(-1) | (chosen >= shape.n_experts).any(-1) | repeated
-        if chosen.shape[1] != shape.top_k or wrong.any():
-            first = chosen[wrong.argmax()].tolist()
-            raise WorkbenchError(
-                f"The request '{name}' routes {int(wrong.sum())} tokens of layer {layer} to experts that cannot be ({first} at "
-                f"token {int(wrong.argmax())}): {anatomy.model} selects {shape.top_k} different ones of {shape.n_experts}; the "
-                f"engine returned no routing there (rows of zeros), or this is another model."
-            )
-    return experts
 
 
 def _tokens(request: _Request, tokenizer: Any) -> pd.DataFrame:

@@ -27,6 +27,7 @@ from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
 from workbench.experts import ExpertRef
 from workbench.parquet import Part, parts, stored_schema
+from workbench.paths import given_path
 from workbench.schema import SCHEMA_VERSION, TABLES
 from workbench.seal import check_seal
 from workbench.storecheck import check_files, problems
@@ -273,7 +274,7 @@ def open_store(path: str | Path, *, damaged: bool = False) -> Store:
     What is read are the plan and the manifest, against their checksums, and the files' sizes; `Store.check` reads it all.
     damaged: open a store with wrong files all the same, to check it.
     """
-    path = Path(path)
+    path = given_path(path)
     durable.check_spelling(path)
     if not (path / "plan.json").is_file():
         what = "There is no folder" if not path.is_dir() else "No plan.json lies in"

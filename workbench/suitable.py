@@ -6,6 +6,7 @@ import torch
 
 from workbench.errors import WorkbenchError, listed
 from workbench.placement import missing
+from workbench.quantised import unreadable
 
 
 def check_suitable(hf: Any) -> None:
@@ -23,6 +24,12 @@ def check_suitable(hf: Any) -> None:
             f"{name} has no values for {len(lost)} of its weights ({listed(lost, 2)}): they are on the meta device; load the "
             f"checkpoint with from_pretrained, or materialise them first."
         )
+    for weight, tensor in hf.named_parameters():
+        if not tensor.is_meta and (why := unreadable(tensor)):
+            raise WorkbenchError(
+                f"The weight '{weight}' of {name} is a {type(tensor).__name__}, whose values cannot be read ({why}); load the "
+                f"model without this quantisation."
+            )
 
 
 def _parts(hf: Any) -> int:

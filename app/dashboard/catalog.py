@@ -12,6 +12,7 @@ from typing import TypeVar
 from workbench import WorkbenchError
 from workbench.bundled import bundled_path
 from workbench.errors import suggestion
+from workbench.paths import given_path
 
 Named = TypeVar("Named")
 BUNDLED = "refusal (bundled)"
@@ -75,10 +76,10 @@ def catalog_from(arguments: Sequence[str]) -> Catalog:
     parser.add_argument("--project", default=".")
     given = parser.parse_args(list(arguments))
     models = given.model or ["demo"]
-    stores = [Path(s) for s in given.store or []]
-    return Catalog({_short(m): m for m in models}, {s.name or str(s): s for s in stores}, Path(given.project))
+    stores = [given_path(s) for s in given.store or []]
+    return Catalog({_short(m): m for m in models}, {s.name or str(s): s for s in stores}, given_path(given.project))
 
 
 def _short(source: str) -> str:
     """A folder's last part; ids and `tiny/...` as they are."""
-    return Path(source).name if Path(source).is_dir() else source
+    return given_path(source).name if given_path(source).is_dir() else source

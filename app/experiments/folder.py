@@ -7,6 +7,7 @@ from typing import Any
 
 from workbench import PromptSet, WorkbenchError, __version__
 from workbench.durable import WRITING, check_spelling, publish, read_json, temporary, write_json
+from workbench.paths import given_path
 
 from .planning import ModelPlan
 from .recipe import Recipe, read_recipe
@@ -55,7 +56,7 @@ def is_finished(run: Path) -> bool:
 
 def run_recipe_of(run: str | Path) -> Recipe:
     """The recipe that a run was made with. Raises `WorkbenchError` when there is no run."""
-    path = Path(run) / RECIPE
+    path = given_path(run) / RECIPE
     if not path.is_file():
         raise WorkbenchError(f"'{run}' is no run: it holds no {RECIPE}; make one with `workbench run`.")
     return read_recipe(path)

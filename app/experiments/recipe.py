@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from workbench import WorkbenchError
 from workbench.bundled import bundled_path
 from workbench.errors import suggestion
+from workbench.paths import given_path
 
 from .sections import (
     Capture,
@@ -93,7 +94,7 @@ def read_recipe(source: str | Path) -> Recipe:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise WorkbenchError(f"The recipe '{path}' cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise WorkbenchError(f"The recipe '{path}' is not TOML: {error}.") from error
     return recipe_from(data, str(source), path.parent)
 
@@ -114,7 +115,7 @@ def recipe_from(data: dict[str, Any], where: str = "the recipe", folder: Path = 
 
 def find_recipe(source: str | Path) -> Path:
     """The file as given, or the bundled recipe of that name."""
-    path = Path(source)
+    path = given_path(source)
     if path.is_file():
         return path
     known = [file.stem for file in sorted(bundled_path("experiments").glob("*.toml"))]
@@ -128,5 +129,5 @@ def find_recipe(source: str | Path) -> Path:
 
 def _placed(spec: Prompts, folder: Path) -> Prompts:
     """A prompt file that exists, by its absolute path: the resolved recipe lies in another folder."""
-    found = next((p for p in (folder / spec.source, Path(spec.source)) if p.is_file()), None)
+    found = next((p for p in (folder / given_path(spec.source), given_path(spec.source)) if p.is_file()), None)
     return spec if found is None else spec.model_copy(update={"source": str(found.resolve())})

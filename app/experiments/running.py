@@ -11,6 +11,7 @@ import pandas as pd
 from workbench import PromptSet, WorkbenchError
 from workbench.claims import claim
 from workbench.durable import disk_errors, tidy
+from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
 
 from .arms import Arm, arms_of, from_rows, to_rows
@@ -83,7 +84,7 @@ def run_recipe(
     Raises `WorkbenchError` for a folder that holds another recipe's run, before anything is written, and for one that another
     process is at work on.
     """
-    sets, models = checked_sets(recipe, own_functions), Models(recipe, open_model)
+    out, sets, models = given_path(out), checked_sets(recipe, own_functions), Models(recipe, open_model)
     with disk_errors(out):
         plan = begun(out, recipe, sets)
         if plan is not None and is_finished(out):

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from workbench import WorkbenchError
 from workbench.durable import publish, temporary
+from workbench.paths import given_path
 
 TEXT, NUMBER, WHOLE, YES = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
@@ -209,7 +210,7 @@ def read_table(run: str | Path, name: str) -> pd.DataFrame:
     """A table of a finished run. Nullable integers come as pandas' Int64. Raises `WorkbenchError` when missing or damaged."""
     import pyarrow.parquet as pq
 
-    path = Path(run) / "tables" / f"{name}.parquet"
+    path = given_path(run) / "tables" / f"{name}.parquet"
     if not path.is_file():
         raise WorkbenchError(f"There is no table '{path}'; `workbench run` writes it when a run is finished.")
     found = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
@@ -224,5 +225,5 @@ def read_table(run: str | Path, name: str) -> pd.DataFrame:
 
 def read_tables(run: str | Path) -> dict[str, pd.DataFrame]:
     """Every table of a finished run but `claims` where it is not written yet."""
-    there = [name for name in TABLES if (Path(run) / "tables" / f"{name}.parquet").is_file() or name != "claims"]
+    there = [name for name in TABLES if (given_path(run) / "tables" / f"{name}.parquet").is_file() or name != "claims"]
     return {name: read_table(run, name) for name in there}
