@@ -4,16 +4,19 @@ Exit codes: 0 done; 1 it ran and the answer is no (a damaged store, a plan that 
 one sentence on stderr. Heavy libraries are imported by the commands that need them, so `--help` is immediate.
 """
 
+import warnings
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from workbench import WorkbenchError, __version__
+from workbench.errors import NotCompared
 
 from . import cli_capture, cli_demo, cli_model, cli_rank, cli_run, cli_steer, cli_store
 from .terminal import warn
 
+_PYTHONS_OWN = warnings.showwarning
 # typer carries click under a private name; its errors are known by their public heir
 _UsageError: Any = typer.BadParameter.__base__
 
@@ -76,6 +79,11 @@ app.command("report")(cli_run.report)
 app.command("app")(cli_demo.dashboard)
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """A note of ours is a line for the user; what a library warns of stays as it is."""
+    warn(message) if issubclass(category, NotCompared) else _PYTHONS_OWN(message, category, *rest)
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"workbench {__version__}")
@@ -89,3 +97,4 @@ def options(
     ] = False,
 ) -> None:
     """Options that come before the command."""
+    warnings.showwarning = _show_warning

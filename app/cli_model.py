@@ -52,6 +52,7 @@ def inspect(model: Model, device: Device = "auto", dtype: Dtype = "auto", json: 
     details = [f"hidden {anatomy.hidden_size}", f"vocabulary {anatomy.vocab_size:,}"]
     details += [f"context {anatomy.context_length:,}"] if anatomy.context_length else []
     details += [f"revision {anatomy.revision}"] if anatomy.revision else []
+    details += [f"active adapters {', '.join(anatomy.adapters)}"] if anatomy.adapters else []
     say(", ".join([*details, f"fingerprint {anatomy.fingerprint}"]))
     columns = ["layer", "experts", "top-k", "shared", "routing rule", "not supported"]
     print_table(columns, [_row(x) for x in anatomy.layers], right=columns[:4])

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from workbench.fingerprints import WITHOUT_VERSION, is_unversioned
+
 from .options import Json, StorePath
-from .terminal import print_json, print_table, say, size, warn
+from .terminal import note, print_json, print_table, say, size, warn
 
 if TYPE_CHECKING:
     from workbench import Store
@@ -29,6 +31,8 @@ def info(store: StorePath, json: Json = False) -> None:
     steering = found.steering
     if steering is not None:
         warn(f"Captured under a plan, so this is not the base model: {steering}")
+    if is_unversioned(found.anatomy.fingerprint):
+        note(WITHOUT_VERSION)
     if found.lacks:
         warn(f"Returned by a serving engine, which does not tell {', '.join(found.lacks)}: expert ids alone.")
     print_table(["table", "rows", "on disk"], _table_rows(found), right=["rows", "on disk"])

@@ -58,6 +58,8 @@ LINES = {
     "data/grading/*.md": "the words of the model card around its measured tables",
     "data/results/*": "grades of every trained seed and arm",
     "notebooks/*": "a worked analysis",
+    "tests/fixtures/*.zip": "stores, plans, scores and runs that the commit of this name made: every later one opens them",
+    "tests/mutants/by_hand/*.toml": "planted mistakes of one area, and the tests that notice them",
 }
 
 

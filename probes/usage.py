@@ -16,6 +16,7 @@ from workbench.experts import ExpertRefs
 from workbench.resample import cluster_draws
 
 if TYPE_CHECKING:
+    from workbench.counts import Counts
     from workbench.store import Store
 
 Measure = Literal["load", "rate", "weight"]
@@ -54,8 +55,7 @@ def usage(
     axis = expert_axis(store, counted.layers)
     n = axis.of(counted.n)
     a = axis.of(store.counts(None, group, "weight").n) if measure == "weight" else n
-    top_k = np.array([store.anatomy.layer(int(layer)).top_k for layer in axis.layer])
-    share = 1 / top_k if measure == "load" else np.ones(len(top_k))
+    share = _share_of_selections(counted, axis.layer) if measure == "load" else np.ones(len(axis.layer))
     tokens_read = counted.tokens.astype(np.float64)
     clusters = resampled(store, sequence, cluster)
     low, high, why = _interval(a.astype(np.float64), tokens_read, share, clusters.of_unit, n_bootstrap, seed)
@@ -116,7 +116,8 @@ def co_selection(
     expert = store.routing(layer).expert[group >= 0]
     n = store.anatomy.layer(layer).n_experts
     chosen = np.zeros((len(expert), n), np.float32)
-    chosen[np.arange(len(expert))[:, None], expert] = 1
+    row, slot = np.nonzero(expert >= 0)  # an empty slot is no expert
+    chosen[row, expert[row, slot]] = 1
     together = chosen.T @ chosen / len(expert)
     numbers = pd.RangeIndex(n, name="expert")
     return pd.DataFrame(together.astype(np.float64), index=numbers, columns=numbers)
@@ -132,6 +133,15 @@ def dead_experts(
     """The experts that no token read selected, in order of layer and number."""
     found = usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).flagged(DEAD)
     return ExpertRefs(sorted(found), found.fingerprint)
+
+
+def _share_of_selections(counted: "Counts", layer: np.ndarray) -> np.ndarray:
+    """[experts]: tokens read over selections in the expert's layer, which is 1 / k: what makes a rate a share.
+
+    As it was counted: the k of the anatomy is that of when the model was loaded.
+    """
+    made = counted.n.sum(axis=(0, 2))[np.searchsorted(counted.layers, layer)]
+    return np.divide(counted.tokens.sum(), made, out=np.zeros(len(layer)), where=made > 0)
 
 
 def _units(

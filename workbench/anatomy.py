@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from workbench.errors import WorkbenchError
+from workbench.errors import NotCompared, WorkbenchError
 from workbench.experts import ExpertRef
+from workbench.fingerprints import UNCOMPARED, is_unversioned, parts, versioned
 
 CAPABILITIES = (
     *("routing", "logits", "norms", "outputs", "residual", "routed_change"),
@@ -85,7 +87,13 @@ class LayerAnatomy:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The MoE map of one model: its name, family, sizes, weights fingerprint and layers."""
+    """The MoE map of one model: its name, family, sizes, digests and layers.
+
+    weights    digest of all parameters under the names that they have in the model: the unversioned fingerprint's part
+    identity   digest of weights, settings of the routers and active adapters (`workbench.identity`); empty in what was made
+               before fingerprints had a version
+    adapters   names of the adapters that were active
+    """
 
     model: str
     family: str
@@ -95,12 +103,23 @@ class Anatomy:
     layers: tuple[LayerAnatomy, ...]
     revision: str | None = None
     context_length: int | None = None
+    identity: str = field(default="", repr=False)
+    adapters: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of structure and weights: scores, plans and stores of another model do not carry it."""
+        """`2:` and 16 hex digits: scores, plans and stores of another model do not carry it. See `workbench.fingerprints`."""
+        return versioned(self._digest(2, self.identity)) if self.identity else self.unversioned
+
+    @cached_property
+    def unversioned(self) -> str:
+        """The fingerprint by the rule of before there were versions: 16 hex digits of structure and weights."""
+        return self._digest(self.weights)
+
+    def _digest(self, *what: Any) -> str:
+        *version, weights = what
         shape = [(x.layer, x.n_experts, x.top_k, x.n_shared) for x in self.layers]
-        text = json.dumps([self.family, self.hidden_size, self.vocab_size, self.weights, shape])
+        text = json.dumps([*version, self.family, self.hidden_size, self.vocab_size, weights, shape])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -135,13 +154,30 @@ class Anatomy:
         has = f"has {kind} 0-{n - 1}" if n else f"has no {kind}" + ("" if found.is_moe else " (it is dense)")
         raise WorkbenchError(f"{ref}: layer {ref.layer} of {self.model} {has}; name one of those.")
 
+    def is_same(self, fingerprint: str) -> bool:
+        """Whether the fingerprint is this model's, by the rule that the fingerprint was made by."""
+        return all(part in (self.fingerprint, self.unversioned) for part in parts(fingerprint))
+
     def check_same(self, fingerprint: str | None, what: str) -> None:
-        """Raises `WorkbenchError` when `fingerprint` is another model's. `what` names the thing that carries it."""
-        if fingerprint is not None and fingerprint != self.fingerprint:
+        """Raises `WorkbenchError` when `fingerprint` is another model's. `what` names the thing that carries it.
+
+        Warns (`NotCompared`) when it is of before there were versions: then less was compared.
+        """
+        if fingerprint is None:
+            return
+        if not self.identity and not is_unversioned(fingerprint):
             raise WorkbenchError(
-                f"{what} was made on another model (fingerprint {fingerprint}; {self.model} is {self.fingerprint}); "
+                f"{what} cannot be compared with {self.model}, which is known here by a fingerprint of before they had a version "
+                f"({fingerprint} and {self.fingerprint}); check it against the model itself."
+            )
+        if not self.is_same(fingerprint):
+            adapters = f" with the adapters {', '.join(self.adapters)}" if self.adapters else ""
+            raise WorkbenchError(
+                f"{what} was made on another model (fingerprint {fingerprint}; {self.model}{adapters} is {self.fingerprint}); "
                 f"expert numbers mean nothing across models, so make it again on this one."
             )
+        if self.identity and is_unversioned(fingerprint):
+            warnings.warn(f"{what} is taken for this model's, but {UNCOMPARED}.", NotCompared, stacklevel=2)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -152,6 +188,7 @@ class Anatomy:
         """The inverse of `to_dict`; a stored fingerprint that does not match is refused."""
         fields = {k: v for k, v in data.items() if k != "fingerprint"}
         fields["layers"] = tuple(_layer_from_dict(x) for x in data["layers"])
+        fields["adapters"] = tuple(data.get("adapters", ()))
         anatomy = cls(**fields)
         anatomy.check_same(data.get("fingerprint"), "This anatomy")
         return anatomy

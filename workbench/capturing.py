@@ -21,6 +21,7 @@ from workbench.claims import claim, is_complete, open_shards
 from workbench.encoding import Encoded
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
+from workbench.known import as_it_is
 from workbench.paths import given_path
 from workbench.pieces import said, token_texts
 from workbench.progress import Meter, ProgressLines, Report
@@ -97,6 +98,7 @@ def capture(
     shard. Raises `WorkbenchError` on bad input, before anything is written, and on a full disk, after which the same call
     goes on.
     """
+    model = as_it_is(model)  # what is recorded is the model of now, whatever it was when it was loaded
     with ExitStack() as stack:
         if plan is not None:
             stack.enter_context(steered(model, plan))
@@ -352,7 +354,7 @@ class _Capture:
         receipts = [
             durable.read_json(self.path / receipt_path(shard)) for shard in range(len(self.request.schedule.shards))
         ]
-        plan = self.request.plan_json
+        plan = durable.read_json(self.path / "plan.json")  # as it was begun, perhaps by another version
         finish(
             self.path,
             receipts,

@@ -129,12 +129,13 @@ def compare(
     Raises `WorkbenchError` for an impossible plan, an unknown metric, or a metric that no prompt can be measured by.
     """
     from workbench.divergence import divergence, given_text
+    from workbench.known import as_it_is
     from workbench.respond import answer, encode_all
     from workbench.steer import plan_in_force
 
     if seed < 0:
         raise WorkbenchError(f"compare(seed={seed}) makes no sense; it should be at least 0.")
-    prompts, chosen = read_prompts(prompts), metrics_from(metrics)
+    prompts, chosen, model = read_prompts(prompts), metrics_from(metrics), as_it_is(model)
     if store is not None:
         model.anatomy.check_same(store.anatomy.fingerprint, f"The store '{store.path}'")
         plan = plan.with_means(store)

@@ -35,9 +35,9 @@ class Routing(NamedTuple):
     """One layer's selections, a row per token in canonical order."""
 
     expert: np.ndarray
-    """[tokens, top_k] int32 expert per slot; -1 where the token was not routed."""
+    """[tokens, slots] int32 expert per slot, as many slots as the fullest token has (top-k); -1 in a slot that is empty."""
     weight: np.ndarray
-    """[tokens, top_k] float32 routing weight; 0 where the token was not routed, NaN where the store lacks weights."""
+    """[tokens, slots] float32 routing weight; 0 in a slot that is empty, NaN where the store lacks weights."""
 
 
 def counts(
@@ -82,18 +82,26 @@ def counts(
 
 
 def routing(store: "Store", layer: int) -> Routing:
-    """One layer's selected experts and weights as [tokens, top_k], in canonical token order; routed experts only."""
-    columns = ["prompt_id", "sample", "position", "slot", "expert", "weight"]
-    index, top_k = token_index(store), store.anatomy.layer(layer).top_k
-    expert = np.full((index.n_rows, top_k), -1, np.int32)
-    weight = np.zeros((index.n_rows, top_k), np.float32)
+    """One layer's selected experts and weights as [tokens, slots], in canonical token order; routed experts only.
+
+    How many slots there are is read from the rows, not from the anatomy: k may have been changed after the model was loaded.
+    """
+    columns, index = ["prompt_id", "sample", "position", "slot", "expert", "weight"], token_index(store)
+    expert, weight = np.full((index.n_rows, 1), -1, np.int32), np.zeros((index.n_rows, 1), np.float32)
     for batch in store.scan("slots", columns, [layer]):
         slot = _numpy(batch, "slot")
         rows = index.rows(batch)
         kept = (slot >= 0) & (rows >= 0)
+        more = int(slot[kept].max(initial=0)) + 1 - expert.shape[1]
+        if more > 0:
+            expert, weight = _wider(expert, more, -1), _wider(weight, more, 0)
         expert[rows[kept], slot[kept]] = _numpy(batch, "expert")[kept]
         weight[rows[kept], slot[kept]] = _numpy(batch, "weight")[kept]
     return Routing(expert, weight)
+
+
+def _wider(array: np.ndarray, more: int, fill: int) -> np.ndarray:
+    return np.pad(array, ((0, 0), (0, more)), constant_values=fill)
 
 
 class TokenIndex(NamedTuple):

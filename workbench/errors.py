@@ -7,6 +7,10 @@ class WorkbenchError(ValueError):
     """A request that cannot be done. The command line prints it and exits with code 2."""
 
 
+class NotCompared(UserWarning):
+    """Something made before fingerprints had a version is taken for this model's, and some of what identifies it is not known."""
+
+
 def suggestion(word: str, known: list[str]) -> str:
     """`; did you mean 'x'?` when a known word is close to `word`, else the empty string."""
     from difflib import get_close_matches

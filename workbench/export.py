@@ -100,7 +100,8 @@ def _arrays(store: "Store") -> Arrays:
 
 
 def _slots(store: "Store", layer: int) -> Arrays:
-    selected, shape = routing(store, layer), (token_index(store).n_rows, store.anatomy.layer(layer).top_k)
+    selected = routing(store, layer)
+    shape = selected.expert.shape
     name, rows = f"blocks.{layer}.mlp", np.arange(shape[0])[:, None]
     dense = np.zeros((shape[0], store.anatomy.layer(layer).n_experts + 1), np.float32)
     dense[rows, selected.expert] = selected.weight  # -1 lands in the last column, which goes

@@ -18,7 +18,7 @@ _SMALL = 4096  # numbers of a vector that may be a correction bias, and values o
 
 
 class Far(NamedTuple):
-    """The survey, the dtype of the weights, and about 4,096 values of each parameter, as `weights_fingerprint` samples them."""
+    """The survey, the dtype of the weights, and about 4,096 values of each parameter, as `read_weights` samples them."""
 
     survey: Survey
     dtype: torch.dtype

@@ -1,13 +1,10 @@
 """Loading: a transformers model, its tokenizer and its MoE map, checked before anybody trusts a number from it."""
 
-import hashlib
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from workbench.adapters import MoEAdapter
 from workbench.anatomy import Anatomy
@@ -15,21 +12,17 @@ from workbench.bundled import bundled_path
 from workbench.check import check_by_intervening
 from workbench.errors import WorkbenchError, listed
 from workbench.hub import hub_unreachable
-from workbench.interop import Opened, as_it_runs, is_wrapped, opened, unwrapped
+from workbench.identity import read_weights
+from workbench.interop import Opened, is_wrapped, opened
+from workbench.known import anatomy_of, in_bridge, known_runtime, new_runtime
 from workbench.layout import find_layout
 from workbench.paths import given_source
-from workbench.placement import named_values
 from workbench.plain import PlainModel
 from workbench.quantised import quantised_by
 from workbench.runtime import Runtime
-from workbench.suitable import check_suitable
-from workbench.survey import Survey, survey
 from workbench.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
-# both sides weak: a runtime holds its model, so a strong value would keep every model ever loaded in memory
-_RUNTIMES: "weakref.WeakKeyDictionary[Any, weakref.ref[Runtime]]" = weakref.WeakKeyDictionary()
 _FOLDERS = ("cache_dir", "offload_folder")  # options of `from_pretrained` that name a folder
-_SAMPLE = 4096  # values read of each tensor for the weights' fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +104,7 @@ def load(
     hf.eval()
     runtime = _known_runtime(hf, around)
     if runtime is None or adapter is not None:
-        runtime = _runtime(hf, name, hub.get("revision"), adapter)
-        _RUNTIMES[hf] = weakref.ref(runtime)
+        runtime = new_runtime(hf, name, hub.get("revision"), adapter)
     if around.bridge is not None:
         runtime.bridges.add(around.bridge)
     model = MoEModel(hf, tokenizer, runtime, around.nnsight)
@@ -137,22 +129,18 @@ def _far(source: Any, tokenizer: Any, remote: bool | str) -> MoEModel:
     layout = find_layout(hf)
     found = look(around.nnsight, layout, remote)
     name, revision = around.nnsight.repo_id, around.nnsight.revision
-    anatomy = _anatomy(hf, name, revision, found.survey, weights_fingerprint(hf, found.values))
+    anatomy = anatomy_of(hf, layout, name, revision, found.survey, read_weights(hf, found.values))
     runtime = Runtime(hf, layout, anatomy, found.survey.before, found.survey.multipliers, found.survey.facts, far=True)
     return MoEModel(hf, tokenizer or around.tokenizer, runtime, around.nnsight, found.dtype)
 
 
 def _known_runtime(hf: Any, around: Opened) -> Runtime | None:
-    """The runtime of an earlier load, unless the model was trained in place or put into a bridge since."""
-    known, wrapped = _RUNTIMES.get(hf), is_wrapped(hf)
-    runtime = known() if known is not None else None
-    if wrapped and around.bridge is None and (runtime is None or not runtime.bridges):
+    """The runtime of an earlier load, unless the model was changed in place or put into a bridge since."""
+    if is_wrapped(hf) and around.bridge is None and not in_bridge(hf):
         raise WorkbenchError(
             f"This {type(hf).__name__} lies in a TransformerBridge, whose wrappers replace its modules; pass the bridge to load."
         )
-    if runtime is None or runtime.wrapped != wrapped or runtime.anatomy.weights != weights_fingerprint(hf):
-        return None
-    return runtime
+    return known_runtime(hf)
 
 
 def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any, str]:
@@ -285,51 +273,3 @@ def _first_line(error: Exception) -> str:
     """The first line of what an error says, as a sentence; its name when it says nothing."""
     lines = str(error).strip().splitlines()
     return f"{lines[0].rstrip('.!')}." if lines else f"{type(error).__name__}."
-
-
-def _runtime(hf: Any, name: str, revision: str | None, adapter: MoEAdapter | None) -> Runtime:
-    check_suitable(hf)
-    with unwrapped(hf) as wrapper:
-        layout = find_layout(hf, adapter)
-        found = survey(hf, layout)
-    before = {layer: wrapper.get(norm, norm) for layer, norm in found.before.items()}
-    anatomy = _anatomy(hf, name, revision, found, weights_fingerprint(hf))
-    layout = as_it_runs(layout, wrapper)
-    return Runtime(hf, layout, anatomy, before, found.multipliers, found.facts, wrapped=bool(wrapper))
-
-
-def _anatomy(hf: Any, name: str, revision: str | None, found: Survey, weights: str) -> Anatomy:
-    config = hf.config.get_text_config()
-    return Anatomy(
-        model=name,
-        family=config.model_type,
-        hidden_size=config.hidden_size,
-        vocab_size=config.vocab_size,
-        weights=weights,
-        layers=found.layers,
-        revision=revision or getattr(hf.config, "_commit_hash", None),
-        context_length=getattr(config, "max_position_embeddings", None),
-    )
-
-
-@torch.no_grad()
-def weights_fingerprint(hf: Any, far: Mapping[str, Tensor] | None = None) -> str:
-    """16 hex digits of about 4,096 evenly spaced values of every parameter, rounded to bf16: float32 or bfloat16 does not matter.
-
-    Weights that went through float16 are rounded twice: a model loaded in it is another one to plans and scores.
-
-    Parameters that accelerate keeps on disk are read there; `far` has the values of a model whose weights are on NDIF.
-    """
-    digest = hashlib.sha256()
-    with unwrapped(hf):
-        shapes = {name: tuple(parameter.shape) for name, parameter in hf.named_parameters()}
-        values = far if far is not None else {name: _sampled(x) for name, x in named_values(hf)}
-    for name in sorted(shapes):
-        digest.update(f"{name}{shapes[name]}".encode())
-        digest.update(values[name].contiguous().view(torch.int16).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _sampled(parameter: Tensor) -> Tensor:
-    flat = parameter.detach().reshape(-1)
-    return flat[:: max(1, flat.numel() // _SAMPLE)].to(torch.bfloat16).cpu()

@@ -14,6 +14,7 @@ from workbench.durable import write_text
 from workbench.edits import KINDS, TOKEN, Edit, Kind, Phase, Scope, parse_positions, parse_token
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef, ExpertRefs, as_ref, parse_experts
+from workbench.fingerprints import joined
 from workbench.paths import given_path
 
 if TYPE_CHECKING:
@@ -90,11 +91,12 @@ class Plan:
         return cls(tuple(Edit(kind, as_ref(r), value, _scope(**scope)) for r in chosen), fingerprint)
 
     def __or__(self, other: "Plan") -> "Plan":
-        if self.fingerprint and other.fingerprint and self.fingerprint != other.fingerprint:
+        fingerprint = joined(self.fingerprint, other.fingerprint)
+        if fingerprint is None:
             raise WorkbenchError(
                 f"These plans were made for two models ({self.fingerprint} and {other.fingerprint}); join plans of one."
             )
-        return Plan(self.edits + other.edits, self.fingerprint or other.fingerprint)
+        return Plan(self.edits + other.edits, fingerprint or None)
 
     def for_model(self, anatomy: "Anatomy") -> "Plan":
         """This plan, stamped with the model's fingerprint; refused when it carries another's."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from workbench.active import HookPoint, activate
 from workbench.errors import WorkbenchError
 from workbench.interop import check_here, outside_traces
+from workbench.known import as_it_is
 from workbench.magnitude import Magnitude, magnitude, median_abs, routed_change
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ def recording(
     if unknown:
         raise WorkbenchError(f"keep knows {', '.join(sorted(KEEPS))}, not {', '.join(sorted(unknown))}.")
     check_here(model.runtime)
+    model = as_it_is(model, weights=False)
     runtime = model.runtime
     chosen = None if experts is None else frozenset(experts)
     limited = None if layers is None else frozenset(layers)

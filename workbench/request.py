@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +15,13 @@ import torch
 import transformers
 
 from workbench import __version__
+from workbench.anatomy import Anatomy
 from workbench.batches import Schedule, prompt_seeds, schedule
-from workbench.encoding import Encoded, encode, encode_responses, warnings
-from workbench.errors import WorkbenchError, suggestion
+from workbench.encoding import Encoded, encode, encode_responses
+from workbench.encoding import warnings as doubts
+from workbench.errors import NotCompared, WorkbenchError, suggestion
 from workbench.experts import ExpertRef, as_ref
+from workbench.fingerprints import UNCOMPARED, is_unversioned
 from workbench.promptrows import responses_of
 from workbench.prompts import PromptSet, check_characters
 from workbench.record import KEEPS
@@ -26,7 +30,6 @@ from workbench.sizes import Estimate, estimate
 from workbench.steer import plan_in_force
 
 if TYPE_CHECKING:
-    from workbench.anatomy import Anatomy
     from workbench.model import MoEModel
 
 _MOST_SAMPLES = 1_000_000
@@ -171,7 +174,10 @@ def expert_numbers(refs: Iterable[ExpertRef]) -> list[tuple[int, int]]:
 
 
 def check_same(store: Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Raises `WorkbenchError` when the store was begun with another request; says what differs."""
+    """Raises `WorkbenchError` when the store was begun with another request; says what differs.
+
+    Warns (`NotCompared`) when the store was begun before fingerprints had a version: then less was compared.
+    """
     differences = [
         f"{what} ({_short(there)} there, {_short(here)} here)"
         for what, there, here in _differences(begun, asked)
@@ -183,21 +189,42 @@ def check_same(store: Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) 
             f"The store '{store}' was begun with another {', another '.join(shown)}; nothing was changed: ask "
             f"for the same, or capture into another folder."
         )
+    if is_unversioned(begun["anatomy"]["fingerprint"]):
+        text = f"The store '{store}' is taken for one of this model, but {UNCOMPARED}."
+        warnings.warn(text, NotCompared, stacklevel=2)
 
 
 def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:
     yield "schema version", begun.get("schema_version"), asked["schema_version"]
-    there = begun.get("prompts", {})
-    yield "model", begun.get("anatomy", {}).get("fingerprint"), asked["anatomy"]["fingerprint"]
+    there, model = begun.get("prompts", {}), Anatomy.from_dict(asked["anatomy"])
+    yield from _model_differences(begun.get("anatomy", {}), model)
     yield "dtype", begun.get("dtype"), asked["dtype"]
     yield "prompt set", there.get("fingerprint"), asked["prompts"]["fingerprint"]
     yield "tokenisation", there.get("tokens"), asked["prompts"]["tokens"]
-    yield "steering plan", begun.get("steering"), asked["steering"]
+    yield "steering plan", _edits(begun.get("steering"), model), _edits(asked["steering"], model)
     yield "backend", begun.get("backend", "native"), asked["backend"]
     for name in asked["options"]:
         yield name, begun.get("options", {}).get(name), asked["options"][name]
     for name in ("batches", "shards", "seeds"):
         yield f"list of {name}", begun.get(name), asked[name]
+
+
+def _model_differences(begun: Mapping[str, Any], model: Anatomy) -> Iterable[tuple[str, Any, Any]]:
+    """The fingerprint, each side's by the rule that the store was begun under, and what makes the two differ if that is known."""
+    there = begun.get("fingerprint")
+    if isinstance(there, str) and model.is_same(there):
+        return
+    yield "model", there, model.unversioned if is_unversioned(there or "") else model.fingerprint
+    yield "set of active adapters", list(begun.get("adapters", ())), list(model.adapters)
+    layers = begun.get("layers", ())
+    yield "top-k", [x.get("top_k") for x in layers], [x.top_k for x in model.layers]
+
+
+def _edits(steering: Mapping[str, Any] | None, model: Anatomy) -> Any:
+    """A plan's JSON for comparing: a fingerprint that is the model's counts as the model's, by whichever rule it was made."""
+    known = steering.get("fingerprint") if steering else None
+    same = isinstance(known, str) and model.is_same(known)
+    return {**steering, "fingerprint": model.fingerprint} if steering and same else steering
 
 
 def _short(value: Any) -> str:
@@ -309,7 +336,7 @@ def _plan_json(
             "tokens": _digest([prompt.ids for prompt in encoded]),
         },
         "steering": json.loads(steering.to_json()) if steering else None,
-        "warnings": warnings(encoded),
+        "warnings": doubts(encoded),
         "seeds": list(seeds),
         "batches": [list(batch) for batch in plan.batches],
         "shards": [list(shard) for shard in plan.shards],

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.active import HookPoints
+from workbench.adapters import MoEAdapter
 from workbench.anatomy import Anatomy, RoutingRule
 from workbench.layout import Layout
 from workbench.placement import value
@@ -28,6 +29,8 @@ class Runtime:
     wrapped      whether the model lay in a TransformerLens bridge when it was looked at
     bridges      the bridges around it
     far          whether the weights are on NDIF, and only the modules' names here
+    adapter      the adapter that it was loaded with, if any
+    switches     the settings and adapters that the rest was found under (`workbench.identity`)
     """
 
     hf: Any
@@ -38,6 +41,8 @@ class Runtime:
     facts: dict[int, RouterFacts]
     wrapped: bool = False
     far: bool = False
+    adapter: MoEAdapter | None = None
+    switches: tuple[Any, ...] = ()
     bridges: "weakref.WeakSet[Any]" = field(default_factory=lambda: weakref.WeakSet())
     uid: int = field(default_factory=lambda: next(_NUMBERS))
     hooks: HookPoints = field(init=False)

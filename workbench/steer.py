@@ -8,6 +8,7 @@ from workbench.active import HookPoint, activate, active
 from workbench.compiled import CompiledPlan, compile_plan
 from workbench.dose import Dose
 from workbench.interop import check_here, outside_traces
+from workbench.known import as_it_is
 from workbench.plan import Plan
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Itera
     Raises `WorkbenchError` when the plan is impossible on this model; it is never trimmed.
     """
     check_here(model.runtime)
+    model = as_it_is(model, weights=False)
     now = active(model.runtime.uid)
+    plan = (
+        plan.for_model(model.anatomy) if plan else plan
+    )  # one made before fingerprints had a version joins as this model's
     joined = ((now.plan if now else None) or Plan()) | plan
     if not joined:
         yield joined

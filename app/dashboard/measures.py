@@ -149,10 +149,10 @@ def _entropies(path: str, stamp: int) -> pd.DataFrame:
     for layer in store.layers:
         found = store.routing(layer)
         bits = weight_entropy(found.weight)
-        routed = found.expert[:, 0] >= 0
-        chosen = found.expert[routed]
-        n = np.bincount(chosen.ravel(), minlength=store.anatomy.layer(layer).n_experts)
-        total = np.bincount(chosen.ravel(), np.repeat(bits[routed], chosen.shape[1]), minlength=len(n))
+        filled = found.expert >= 0
+        chosen = found.expert[filled]
+        n = np.bincount(chosen, minlength=store.anatomy.layer(layer).n_experts)
+        total = np.bincount(chosen, np.broadcast_to(bits[:, None], filled.shape)[filled], minlength=len(n))
         score = np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
         rows += [
             {"layer": layer, "expert": e, "score": s, "n": k} for e, (s, k) in enumerate(zip(score, n, strict=True))

@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from workbench import WorkbenchError
+from workbench.fingerprints import WITHOUT_VERSION, is_unversioned
 
 from .jobs import Job, jobs
 from .literal import escaped, visible
@@ -47,6 +48,8 @@ def _one_store(view: View, names: list[str]) -> None:
         with st.spinner("Comparing every file with the manifest ..."):
             wrong = store_at(view.catalog.store(name)).check()
         st.text("\n".join(map(visible, wrong)) or "Every file is as it was captured.")
+    if is_unversioned(store_at(view.catalog.store(name)).anatomy.fingerprint):
+        st.text(WITHOUT_VERSION)
     if is_open:
         st.text("This store is open; every page shows it.")
     elif model is None:
@@ -56,7 +59,7 @@ def _one_store(view: View, names: list[str]) -> None:
 def _served_as(view: View, name: str) -> str | None:
     """The name under which the server serves the store's model, None when it does not."""
     anatomy = store_at(view.catalog.store(name)).anatomy
-    if anatomy.fingerprint == view.anatomy.fingerprint:
+    if view.anatomy.is_same(anatomy.fingerprint):
         return view.name
     return next((served for served, source in view.catalog.models.items() if source == anatomy.model), None)
 
@@ -76,7 +79,7 @@ def _half_written(view: View) -> None:
             continue
         left, right = st.columns([5, 1], vertical_alignment="center")
         left.text(f"{visible(half.name)} is half written: {half}.")
-        if half.fingerprint != view.anatomy.fingerprint:
+        if not view.anatomy.is_same(half.fingerprint or ""):
             left.text("It was begun with another model; choose that model to go on.")
         elif right.button("Resume", key=f"resume-{half.name}"):
             _resume(view, half)

@@ -67,7 +67,7 @@ def _slots_of(store: Store, prompt: str, sample: int) -> pd.DataFrame:
 
 
 def _layer(store: Store, layer: int, rows: pd.DataFrame, n_tokens: int) -> LayerTrace:
-    shape = (n_tokens, store.anatomy.layer(layer).top_k)
+    shape = (n_tokens, int(rows["slot"].to_numpy().max()) + 1)
     at = rows["position"].to_numpy(), rows["slot"].to_numpy()
     filled = {"expert": np.full(shape, -1), "weight": np.zeros(shape)}
     filled |= {name: np.full(shape, np.nan) for name in ("output_l2", "output_max_abs")}

@@ -58,7 +58,7 @@ def fitting_stores(catalog: Catalog, anatomy: Anatomy) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name, path in catalog.stores().items():
         try:
-            if store_at(path).anatomy.fingerprint == anatomy.fingerprint:
+            if anatomy.is_same(store_at(path).anatomy.fingerprint):
                 found[name] = path
         except (WorkbenchError, OSError):
             continue  # half written or damaged: `Captures and runs` lists it with the reason

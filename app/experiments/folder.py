@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench import PromptSet, WorkbenchError, __version__
 from workbench.durable import WRITING, check_spelling, publish, read_json, temporary, write_json
@@ -11,6 +11,9 @@ from workbench.paths import given_path
 
 from .planning import ModelPlan
 from .recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from workbench import Anatomy
 
 PLAN, RECIPE = "plan.json", "recipe.toml"
 
@@ -62,14 +65,15 @@ def run_recipe_of(run: str | Path) -> Recipe:
     return read_recipe(path)
 
 
-def check_model(run: Path, plan: Mapping[str, Any], number: int, fingerprint: str, dtype: str) -> None:
+def check_model(run: Path, plan: Mapping[str, Any], number: int, anatomy: "Anatomy", dtype: str) -> None:
     """Raises `WorkbenchError` when a model is not the one that the run was begun with."""
     was = plan["models"][number]
-    if (was["fingerprint"], was["dtype"]) != (fingerprint, dtype):
+    if not anatomy.is_same(was["fingerprint"]) or was["dtype"] != dtype:
         raise WorkbenchError(
             f"The run '{run}' was begun with another model under the name '{was['model']}' (fingerprint {was['fingerprint']}, "
-            f"{was['dtype']} there; {fingerprint}, {dtype} here); choose another folder with --out."
+            f"{was['dtype']} there; {anatomy.fingerprint}, {dtype} here); choose another folder with --out."
         )
+    anatomy.check_same(was["fingerprint"], f"The run '{run}'")  # which says what of an old one was not compared
 
 
 def _check_same(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet], plan: Mapping[str, Any]) -> None:

@@ -55,10 +55,12 @@ class Models:
 
     def __call__(self, number: int) -> "MoEModel":
         """Model `number` of the recipe; the one held before is let go."""
+        from workbench.known import as_it_is
+
         if number not in self._held:
             self._held.clear()
             gc.collect()
-            self._held[number] = self.open(self.recipe.models[number])
+            self._held[number] = as_it_is(self.open(self.recipe.models[number]))
         return self._held[number]
 
 
@@ -140,7 +142,7 @@ class _Run:
     def _model(self, number: int) -> "MoEModel":
         model = self.models(number)
         dtype = str(model.dtype).removeprefix("torch.")
-        check_model(self.path, self.plan, number, model.anatomy.fingerprint, dtype)
+        check_model(self.path, self.plan, number, model.anatomy, dtype)
         return model
 
     def _one_model(self, number: int) -> int:
