@@ -17,7 +17,7 @@ from workbench import Plan, PromptSet, WorkbenchError
 from workbench.dose import Dose
 from workbench.pieces import pieces
 from workbench.prompts import Prompt
-from workbench.respond import decode
+from workbench.respond import decode, encode_all
 from workbench.streaming import StreamedToken, stream
 
 from .machines import Machine
@@ -79,7 +79,9 @@ class Answering:
 
     def text(self, side: Literal["base", "steered"]) -> str:
         """The answer so far, as the library's `compare` would give it."""
-        return decode(self.machine.model, [t.chosen.id for t in self.tokens(side)])
+        model = self.machine.model
+        prompt = encode_all(model, asked_once(self.question), 0)[0]
+        return decode(model, [t.chosen.id for t in self.tokens(side)], after=prompt)
 
     def pieces(self, side: Literal["base", "steered"]) -> list[str]:
         """What each of `tokens` adds to the answer: "" within a character of several tokens, which the last one shows."""
