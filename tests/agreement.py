@@ -73,7 +73,10 @@ class Compared(NamedTuple):
 
 
 def compare(
-    way: str, bare: tuple[Sequenced, Sequenced], steered: tuple[Sequenced, Sequenced], layers: Collection[int] | None = None
+    way: str,
+    bare: tuple[Sequenced, Sequenced],
+    steered: tuple[Sequenced, Sequenced],
+    layers: Collection[int] | None = None,
 ) -> Compared:
     """Where the bare model routes alike in both ways, clear tokens get the same experts under the plan in both.
 
@@ -91,7 +94,9 @@ def compare(
             a, b = one[layer], other[layer]
             flips = ((a.received != 0) != (b.received != 0)).any(-1)
             clear = (torch.minimum(a.gaps, b.gaps) > max(1.0, noise)) & same & (layers is None or layer in layers)
-            assert not (flips & clear).any(), f"{way}: sequence {number}, layer {layer}: {int((flips & clear).sum())} flipped"
+            assert not (flips & clear).any(), (
+                f"{way}: sequence {number}, layer {layer}: {int((flips & clear).sum())} flipped"
+            )
             total, judged, flipped = total + len(flips), judged + int(clear.sum()), flipped + int((flips & same).sum())
             same &= ~flips.long().cummax(0).values.bool()
     return Compared(total, judged, flipped)

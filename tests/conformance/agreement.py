@@ -181,7 +181,9 @@ def check_agreement(family: str, dtype: str) -> str | None:
     """
     found, others = case(family, dtype), left_out(family)
     plan, edits = plan_of(found)
-    ways = {way: (run(found, Plan(), {}, way, dtype)[0], run(found, plan, edits, way, dtype)[0]) for way in ("alone", *WAYS)}
+    ways = {
+        way: (run(found, Plan(), {}, way, dtype)[0], run(found, plan, edits, way, dtype)[0]) for way in ("alone", *WAYS)
+    }
     for way, (bare, steered_) in ways.items():
         judge(f"{way}, no plan", bare, CLOSE[dtype])
         judge(way, steered_, CLOSE[dtype])
