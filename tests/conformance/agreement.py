@@ -1,9 +1,10 @@
 """Contract 7 for every family: alone, in a padded batch on either side, and decoded with a cache, the plan does the same."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -112,7 +113,7 @@ def run(found: Case, plan: Plan, edits: dict[int, Edited], way: str, dtype: str)
         return [_routed(found, seen, 0, slice(None), edits, dtype) for seen, _ in parts], parts[0][1][0]
     if way == "cached decoding":
         ends = [0, n - DECODED, *range(n - DECODED + 1, n + 1)]
-        spans = [(slice(a, b), {"use_cache": True}) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        spans = [(slice(a, b), {"use_cache": True}) for a, b in pairwise(ends)]
         seen, logits = _watched(found, plan, spans, found.ids)
         return [_routed(found, seen, 0, slice(None), edits, dtype)], logits[0]
     left, filler = way == "left padding", torch.zeros(1, PADDING, dtype=torch.long)

@@ -243,7 +243,7 @@ class Oracle:
             stack.callback(layer.block.experts.register_forward_hook(on_routed).remove)
 
     def watched(self, stack: ExitStack) -> dict[int, Tensor]:
-        """Watches every layer until `stack` closes; by layer, what its router itself answers [rows, experts], where it has no rule."""
+        """Watches all layers until `stack` closes; of those without a rule what the router itself answers, [rows, experts]."""
         own = dict[int, Tensor]()
         for n, layer in self.layers.items():
             self._watch(stack, layer)

@@ -169,7 +169,7 @@ _BY_PROBABILITY = {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "deepseek_v2"} 
 
 
 def size(family: str, token: Token) -> float:
-    """The largest score that the family compares: what a rounding is relative to. Logits, sigmoids and biased scores are about 1."""
+    """The largest score that the family compares: what a rounding is relative to. Other scores are about 1."""
     return max(_softmax(token).values()) if family in _BY_PROBABILITY else 1.0
 
 
