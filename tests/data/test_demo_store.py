@@ -73,7 +73,7 @@ def assert_same_slots(there: pd.DataFrame, here: pd.DataFrame, margins: Mapping[
     a, b = (frame.groupby(["prompt_id", "position", "layer"])["expert"].agg(tuple) for frame in (there, here))
     assert set(a.index) <= set(margins), "a token or a layer is missing"
     assert set(a.index) == set(b.index)
-    differ = [key for key in a.index[(a.loc[b.index] != b).to_numpy()]] if len(a) else []
+    differ = list(a.index[(a != b.loc[a.index]).to_numpy()])
     assert not [key for key in differ if margins[key] > CLEAR], "a clear token went to other experts"
     tied = {prompt for prompt, *_ in differ}
     one, two = (frame[~frame.prompt_id.isin(tied)] for frame in (there, here))
