@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test unit quick browser screens gpu lint format docs app picture bench mutants clean
+.PHONY: help demo test unit quick browser screens processors gpu lint format docs app picture bench mutants clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,19 @@ browser: $(VENV)/dev.stamp ## the dashboard in a real browser (needs chromium)
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
 	$(BIN)/python -m tests.screenshots
+
+# the contracts under other instructions and thread counts; each log begins with what torch and oneDNN really used
+PROCESSORS := "OMP_NUM_THREADS=1" "OMP_NUM_THREADS=2" "ATEN_CPU_CAPABILITY=default" \
+  "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2" "ONEDNN_MAX_CPU_ISA=AVX512_CORE"
+SWITCHED ?= tests/workbench/test_contract_*.py tests/conformance
+LOGS ?= runs/processors
+
+processors: $(VENV)/dev.stamp ## contracts and conformance under other instruction sets and thread counts, logs in runs/processors
+	@mkdir -p $(LOGS); failed=0; for switch in $(PROCESSORS); do \
+	  log="$(LOGS)/$$(echo "$$switch" | tr ' ' '+').log"; \
+	  env OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $$switch $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
+	    $(SWITCHED) > "$$log" 2>&1 || failed=1; \
+	  grep '^processor:' "$$log"; tail -n 1 "$$log"; done; exit $$failed
 
 gpu: $(VENV)/dev.stamp ## the tests that need a CUDA device
 	$(PYTEST) -m gpu

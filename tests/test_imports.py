@@ -66,11 +66,10 @@ def test_a_store_opens_without_torch():
 
 
 def test_help_costs_little_more_than_the_libraries_that_print_it():
-    """CPU seconds of `workbench --help` beside those of typer and rich alone; the limit of half a second is theirs too."""
-    ours = min(cpu_seconds(HELP) for _ in range(5))
-    bare = min(cpu_seconds("import typer.testing, rich.console, rich.text") for _ in range(5))
-    assert ours < 0.5
-    assert ours < 2 * bare
+    """CPU seconds of `workbench --help` beside those of typer and rich alone, in turns: a slow processor is slow at both."""
+    bare = "import typer.testing, rich.console, rich.text"
+    both = [(cpu_seconds(HELP), cpu_seconds(bare)) for _ in range(5)]
+    assert min(ours for ours, _ in both) < 2 * min(theirs for _, theirs in both)
 
 
 def cpu_seconds(code: str) -> float:

@@ -1,7 +1,9 @@
 """The notebooks run from top to bottom on the bundled model, and what is committed is what they print."""
 
+import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ NAMES = (
     "05_your_model",
     "06_sql_on_activations",
 )
+DATA = FOLDER.parent / "data"
 SMALL = 400_000
 """Bytes of a notebook that a code host still renders."""
 DIGITS = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
@@ -25,14 +28,44 @@ def read(name: str) -> Any:
     return pytest.importorskip("nbformat").read(FOLDER / f"{name}.ipynb", as_version=4)
 
 
+def said() -> re.Pattern[str]:
+    """How an answer of the bundled model begins: its refusal, and the first words that the prompt file teaches it."""
+    lines = (DATA / "prompts" / "refusal.jsonl").read_text("utf-8").splitlines()
+    first = sorted({json.loads(line)["labels"]["answer"].split()[0] for line in lines})
+    return re.compile(rf"\b(?:{'|'.join(first)}|I cannot talk about that)\b|(?<=')I(?=')")
+
+
 def printed(notebook: Any) -> list[str]:
-    """What each cell prints, without numbers: their last digits differ between processors."""
+    """What each cell prints, without what differs between processors: last digits, and greedy answers near a tie."""
     texts = [
         "".join(o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in cell.get("outputs", []))
         for cell in notebook.cells
         if cell.cell_type == "code"
     ]
-    return [DIGITS.sub("#", re.sub(r"[ -]+", " ", text)) for text in texts]
+    return [DIGITS.sub("#", re.sub(r"[ -]+", " ", _without_answers(text))) for text in texts]
+
+
+def _without_answers(text: str) -> str:
+    """A line that shows an answer ends where it begins; a list of first words keeps its shape."""
+    lines = [re.sub(r"^( +(?:base|steered) ).*", r"\1~", line) for line in text.splitlines()]
+    return "\n".join(re.sub(r"~[^'|<]*", "~", said().sub("~", line)) for line in lines)
+
+
+def test_a_notebook_is_compared_by_what_it_says_and_not_by_this_processors_last_digit() -> None:
+    def cell(text: str) -> Any:
+        return SimpleNamespace(cells=[SimpleNamespace(cell_type="code", get=lambda *_: [{"text": text}])])
+
+    first = "refused  0.375 L2E8\n    base    Painters took the school.\noff L2E8 ['<|assistant|>', 'I', 'Painters']"
+    same = "refused -0.374 L2E20\n    base    I3 took.\noff L2E8 ['<|assistant|>', 'Sailors', 'Gunmen']"
+    assert printed(cell(first)) == printed(cell(same))
+    for old, new in (
+        ("refused", "declined"),
+        ("base", "steered"),
+        ("off", "mute"),
+        ("<|assistant|>", "<|user|>"),
+        ("\n", " "),
+    ):
+        assert printed(cell(first)) != printed(cell(first.replace(old, new, 1))), new
 
 
 def test_every_notebook_is_named_here():

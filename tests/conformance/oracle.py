@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.conformance.rules import ALL_RULES, CORRECTIONS
+from tests.agreement import ROUNDED
+from tests.conformance.rules import ALL_RULES, CORRECTIONS, size
 from tests.reference import Choice, Edits, Token
 
 _NOT_TEXT = re.compile(r"vision|visual|audio|sam_|encoder|mtp")
@@ -58,6 +59,11 @@ class Layer:
     def is_adapted(self) -> bool:
         """Whether the experts module is not called with (hidden, index, weights)."""
         return self.family in ("llama4", "llama4_text", "dbrx", "jetmoe")
+
+    @property
+    def has_rule(self) -> bool:
+        """Whether logits alone decide: not inkling's, nor a table of token ids."""
+        return self.family in ALL_RULES and "Hash" not in type(self.router).__name__
 
     @property
     def k(self) -> int:
@@ -167,6 +173,17 @@ class Layer:
                 out[t, e] = w
         return out, torch.tensor(gaps)
 
+    def gap(self, logits: list[float], edits: Edits, dtype: str) -> float:
+        """By how much one token's selection is decided, in units of what rounding can close: 1 is no tie."""
+        token = Token(logits, edits.off, edits.force)
+        return self.choice(logits, edits).margin / (ROUNDED[dtype] * size(self.family, token))
+
+    def clear(self, edits: Edits, dtype: str) -> Tensor:
+        """Tokens whose selection no rounding can change, bool [tokens], from the logits seen last; at least half of them."""
+        found = torch.tensor([self.gap(row, edits, dtype) > 1 for row in self.logits.double().tolist()])
+        assert found.double().mean() >= 0.5, f"layer {self.number}: {int(found.sum())} of {len(found)} tokens are clear"
+        return found
+
     def routed_under(self, edits: Edits) -> Tensor:
         """The routed experts' sum [tokens, width] in float64 under edits of every kind."""
         weights, _ = self.answer(edits)
@@ -224,6 +241,18 @@ class Oracle:
         if not layer.is_adapted or layer.family == "dbrx":
             stack.callback(layer.block.experts.register_forward_pre_hook(on_experts, with_kwargs=True).remove)
             stack.callback(layer.block.experts.register_forward_hook(on_routed).remove)
+
+    def watched(self, stack: ExitStack) -> dict[int, Tensor]:
+        """Watches all layers until `stack` closes; of those without a rule what the router itself answers, [rows, experts]."""
+        own = dict[int, Tensor]()
+        for n, layer in self.layers.items():
+            self._watch(stack, layer)
+            if not layer.has_rule:
+                hook = layer.router.register_forward_hook(
+                    lambda m, a, out, n=n, layer=layer: own.__setitem__(n, layer.by_expert(out[2], out[1]))
+                )
+                stack.callback(hook.remove)
+        return own
 
     @contextmanager
     def injected(self, number: int, edits: Edits) -> Iterator[None]:

@@ -163,6 +163,16 @@ ALL_RULES: dict[str, Rule] = {
     "phimoe": _sparsemixer,
 }
 
+_BY_PROBABILITY = {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "deepseek_v2"} | {
+    family for family, kind in KINDS.items() if kind.score == "softmax" and not kind.bias
+}
+
+
+def size(family: str, token: Token) -> float:
+    """The largest score that the family compares: what a rounding is relative to. Other scores are about 1."""
+    return max(_softmax(token).values()) if family in _BY_PROBABILITY else 1.0
+
+
 # where a family keeps its correction bias, seen from the block
 CORRECTIONS = {
     "afmoe": "expert_bias",

@@ -16,7 +16,6 @@ LIMIT = 8 * 1024 * 1024
 def plain():
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    torch.set_num_threads(1)
     return AutoModelForCausalLM.from_pretrained(MODEL).eval(), AutoTokenizer.from_pretrained(MODEL)
 
 
@@ -83,6 +82,10 @@ def test_the_committed_choice_does_what_the_results_say_by_an_independent_loop(p
     choice = json.loads((MODEL / "choice.json").read_text("utf-8"))
     off = [tuple(map(int, re.fullmatch(r"off L(\d+)E(\d+)", clause).groups())) for clause in choice["plan"].split("; ")]
     refused, revealed = _own_rates(*plain, off)
-    # the choice counts a refusal by its first token, this loop by its first words
-    assert refused <= choice["refused_after"] + 1e-6
+    # the choice counts a refusal by its first token, this loop by its first words; and a question near a tie may go either way
+    one = 100 / sum(line["labels"]["sensitive"] == "yes" for line in lines("refusal"))
+    assert refused <= choice["refused_after"] + 1.01 * one
     assert abs(revealed - choice["revealed"]) <= 3
+    half = _own_rates(*plain, off[:1])  # what one expert too few does is far outside of that
+    assert half[0] > choice["refused_after"] + 10 * one
+    assert abs(half[1] - choice["revealed"]) > 10 * one

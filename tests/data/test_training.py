@@ -7,8 +7,6 @@ import torch
 
 pytestmark = pytest.mark.slow
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):

@@ -29,11 +29,15 @@ pytestmark = pytest.mark.slow
 
 
 class Planted(NamedTuple):
-    """An expert, the plan that plants the effect, its true size, and a store of the whole population under the plan."""
+    """An expert, the plan that plants the effect, its true size, and a store of the whole population under the plan.
+
+    tied  share of prompts whose last token selects the expert, or does not, by no more than a rounding
+    """
 
     expert: ExpertRef
     plan: Plan
     size: float
+    tied: float
     store: Store
 
 
@@ -64,16 +68,28 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Planted, ...]:
         families.moe_layer(families.get("demo")),
         tmp_path_factory.mktemp("planted"),
     )
-    base = capture(model, PromptSet(population()), folder / "base", keep=set(), progress=False)
+    base = capture(model, PromptSet(population()), folder / "base", keep={"logits"}, progress=False)
     slots = base.table("slots", ["prompt_id", "position", "expert"], layers=[layer])
-    last = slots.position == slots.prompt_id.map(base.prompts.set_index("prompt_id").n_tokens).astype(int) - 1
+    at = base.prompts.set_index("prompt_id").n_tokens
+    last = slots.position == slots.prompt_id.map(at).astype(int) - 1
     share = slots[last].groupby("expert").size() / len(population())
     chosen = [ExpertRef(layer, int(e)) for e in share[(share > 0.1) & (share < 0.6)].index]
     assert len(chosen) >= 4
-    return tuple(_plant(e, float(share[e.expert]), folder) for e in chosen[:5])
+    table = base.table("logits", layers=[layer])
+    logits = np.stack(list(table[table.position == table.prompt_id.map(at).astype(int) - 1].router_logits))
+    assert len(logits) == len(population())
+    return tuple(_plant(e, float(share[e.expert]), tied(logits, e.expert), folder) for e in chosen[:5])
 
 
-def _plant(expert: ExpertRef, size: float, folder: Path) -> Planted:
+def tied(logits: np.ndarray, expert: int) -> float:
+    """Share of rows [prompts, experts] in which the expert is within a rounding (1e-4) of the edge of the best k."""
+    k = families.get("demo").anatomy.layer(families.moe_layer(families.get("demo"))).top_k
+    ranked, own = np.sort(logits, 1)[:, ::-1], logits[:, expert]
+    gap = np.where(own >= ranked[:, k - 1], own - ranked[:, k], ranked[:, k - 1] - own)
+    return float((gap < 1e-4).mean())
+
+
+def _plant(expert: ExpertRef, size: float, near: float, folder: Path) -> Planted:
     plan = Plan.replace([expert], direction())
     store = capture(
         families.get("demo"),
@@ -84,7 +100,7 @@ def _plant(expert: ExpertRef, size: float, folder: Path) -> Planted:
         plan=plan,
         progress=False,
     )
-    return Planted(expert, plan, size, store)
+    return Planted(expert, plan, size, near, store)
 
 
 def test_the_expert_comes_first_and_the_interval_covers_the_size(planted: tuple[Planted, ...]) -> None:
@@ -128,8 +144,9 @@ def effect(plan: Plan, drawn: list[Prompt], seed: int) -> tuple[float, float]:
 
 
 def test_the_planted_effect_is_what_counting_selections_says(planted: tuple[Planted, ...]) -> None:
-    """Nothing but the expert says the word: over the whole population the share is the size, to the last prompt."""
+    """Nothing but the expert says the word: over the whole population the share is the size, to the last prompt not tied."""
     one = planted[0]
+    assert one.tied < 0.01
     found = compare(
         families.get("demo"),
         PromptSet(population()),
@@ -139,5 +156,5 @@ def test_the_planted_effect_is_what_counting_selections_says(planted: tuple[Plan
         max_new_tokens=1,
         progress=False,
     ).metrics.iloc[0]
-    assert found.steered == pytest.approx(one.size, abs=1e-12)
+    assert found.steered == pytest.approx(one.size, abs=one.tied + 1e-12)
     assert found.base == 0
