@@ -49,7 +49,9 @@ def forming_layers(store: "Store", rule: MassiveRule) -> tuple[int, ...]:
     Raises `WorkbenchError` when the store kept no residual table, and when the rule compares with nothing that is known.
     """
     if rule.against not in get_args(Against):
-        raise WorkbenchError(f"MassiveRule(against='{rule.against}') is not known; it can be {', '.join(get_args(Against))}.")
+        raise WorkbenchError(
+            f"MassiveRule(against='{rule.against}') is not known; it can be {', '.join(get_args(Against))}."
+        )
     if not store.has("residual"):
         raise WorkbenchError(
             f"The store '{store.path}' kept no residual, which says where massive activations form; capture it again with "

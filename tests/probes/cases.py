@@ -108,7 +108,9 @@ def _add_sequence(rows, rng, key, texts, sizes, top_k, n_shared):
             continue  # the last generated token is never computed
         for layer in range(-1, len(sizes)):
             size = 10 ** rng.uniform(1, 3)
-            rows["residual"].append({**key, "layer": layer, "l2": size, "max_abs": size, "median_abs": rng.choice(MEDIANS)})
+            rows["residual"].append(
+                {**key, "layer": layer, "l2": size, "max_abs": size, "median_abs": rng.choice(MEDIANS)}
+            )
         for layer, n_experts in enumerate(sizes):
             chosen = rng.sample(range(n_experts), top_k if n_experts else 0)
             shared = [(-1 - s, -1 - s) for s in range(n_shared if n_experts else 0)]

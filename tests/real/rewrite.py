@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PARTS = ("gate_proj", "up_proj", "down_proj")
 
-
-def as_experts(dense: Any, experts: int, shared: int = 1, seed: int = 0, kept: Mapping[int, list[int]] = {}) -> Any:
+def as_experts(
+    dense: Any, experts: int, shared: int = 1, seed: int = 0, kept: Mapping[int, list[int]] | None = None
+) -> Any:
     """glm4_moe with `experts` routed groups and `shared` of the same size in its shared expert, in eval mode.
 
     kept: by layer, neurons that are to lie in routed expert 0 together; the others are dealt by `seed`.
@@ -42,27 +42,24 @@ def as_experts(dense: Any, experts: int, shared: int = 1, seed: int = 0, kept: M
     )
     with torch.device("meta"):
         made = Glm4MoeForCausalLM(config)
-    state: dict[str, Tensor] = {}
-    for name, tensor in dense.state_dict().items():
-        if ".mlp." not in name:
-            state[name] = tensor
+    state = {name: tensor for name, tensor in dense.state_dict().items() if ".mlp." not in name}
     for layer in range(old.num_hidden_layers):
-        order = dealt(old.intermediate_size, seed + 1000 * layer, kept.get(layer, []))
-        state |= _experts(dense.model.layers[layer].mlp, f"model.layers.{layer}.mlp.", order, experts, size)
+        neurons = order(old.intermediate_size, seed + 1000 * layer, (kept or {}).get(layer, []))
+        state |= _experts(dense.model.layers[layer].mlp, f"model.layers.{layer}.mlp.", neurons, experts, size)
     made.load_state_dict(state, strict=True, assign=True)
     made.model.rotary_emb = type(made.model.rotary_emb)(config)  # its buffers are not in the state
     made.tie_weights()
     return made.to(torch.float32).eval()
 
 
-def dealt(neurons: int, seed: int, first: list[int]) -> Tensor:
+def order(neurons: int, seed: int, first: list[int]) -> Tensor:
     """Every neuron once: `first`, then the others at random."""
-    order = torch.randperm(neurons, generator=torch.Generator().manual_seed(seed))
-    return torch.cat([torch.tensor(first, dtype=torch.long), order[~torch.isin(order, torch.tensor(first))]])
+    drawn, put = torch.randperm(neurons, generator=torch.Generator().manual_seed(seed)), torch.tensor(first).long()
+    return torch.cat([put, drawn[~torch.isin(drawn, put)]])
 
 
-def _experts(mlp: Any, at: str, order: Tensor, experts: int, size: int) -> dict[str, Tensor]:
-    gate, up, down = mlp.gate_proj.weight[order], mlp.up_proj.weight[order], mlp.down_proj.weight[:, order].T
+def _experts(mlp: Any, at: str, neurons: Tensor, experts: int, size: int) -> dict[str, Tensor]:
+    gate, up, down = mlp.gate_proj.weight[neurons], mlp.up_proj.weight[neurons], mlp.down_proj.weight[:, neurons].T
     routed = experts * size
     both = torch.cat([x[:routed].reshape(experts, size, -1) for x in (gate, up)], dim=1)
     return {
