@@ -1,8 +1,8 @@
 """How often is an expert of a random model called a super expert? `python -m tests.probes.null_super_experts --seeds 0-199`
 
-Each seed is a tiny random model of one of ten families, with its usual few experts or with 480 and more (from 400 on a 99.5th
-percentile says something), and six random prompts of one length. Twice: as it is, and with a massive activation that no expert writes (a
-layer's output gets 30,000 at the first token), so that there is a layer to look in. Nothing should be flagged in either.
+Each seed is a tiny random model of one of ten families, with its usual few experts or with 480 and more (from 400 on a
+99.5th percentile says something), and six random prompts of one length. Twice: as it is, and with a massive activation that no
+expert writes (a layer's output gets 30,000 at the first token), so that there is a layer to look in. Nothing should be flagged.
 """
 
 import argparse
@@ -102,7 +102,9 @@ def main() -> None:
 def _say(name: str, arm: list[tuple[int, Found]]) -> None:
     n_many = sum(found.n_experts >= 400 for _, found in arm)
     families = Counter(FAMILIES[seed % len(FAMILIES)] for seed, _ in arm)
-    print(f"{name}: {len(arm)} models (seeds {arm[0][0]} to {arm[-1][0]}), {len(families)} families, {n_many} with 400 or more")
+    print(
+        f"{name}: {len(arm)} models (seeds {arm[0][0]} to {arm[-1][0]}), {len(families)} families, {n_many} with 400 or more"
+    )
     print(f"  with a layer that forms a massive activation: {sum(found.forming for _, found in arm)}")
     print(f"  flagged by default: {[(seed, found.flagged) for seed, found in arm if found.flagged] or 'none'}")
     print(f"  by the paper's rule with the guard: {[(s, found.paper) for s, found in arm if found.paper] or 'none'}")

@@ -86,7 +86,9 @@ def test_where_two_experts_write_it_together_both_are_found(smollm2, neurons, lo
     print(f"mute {both}: {together:+.3f} nats, alone {[round(x, 3) for x in alone]}")
     assert together > 0.7
     assert all(value < 0.3 * together for value in alone)
-    others = [f"L{LAYER}E{e}" for e in range(EXPERTS) if f"L{LAYER}E{e}" not in both]  # dealt at random: so are the first
+    others = [
+        f"L{LAYER}E{e}" for e in range(EXPERTS) if f"L{LAYER}E{e}" not in both
+    ]  # dealt at random: so are the first
     assert cost(*others[:2]) < 0.1 * together
 
 
