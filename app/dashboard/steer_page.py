@@ -128,7 +128,7 @@ def _pick_super(view: View) -> None:
         found = list(ranked(view, "super_experts").flagged("super expert"))
         if not found:
             raise WorkbenchError(
-                "This model has no super experts by the paper's rule; the page `Super experts` shows the sizes."
+                "This model has no super experts by the default rule; the page `Super experts` shows the sizes."
             )
         _add(view, found)
     except WorkbenchError as error:

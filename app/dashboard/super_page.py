@@ -46,6 +46,4 @@ def _residual(store: Store) -> None:
     forming = forming_layers(store, rule)
     chart(residual_figure(frame, rule, forming), "residual", frame)
     where = f"Layers {', '.join(map(str, forming))} form" if forming else "No layer forms"
-    st.text(
-        f"{where} massive activations: |h| above {rule.absolute:g} and above {rule.ratio:g} times the token's median."
-    )
+    st.text(f"{where} massive activations: {rule}.")

@@ -224,7 +224,7 @@ def used_share(side, experts, times):
     return {x: sum(t * a[x][0] for t, (_, a, _) in zip(times, side, strict=True)) / tokens for x in everyone}
 
 
-def super_experts(rows, experts, n_shared, n_layers, rule="paper", guard=True):
+def super_experts(rows, experts, n_shared, n_layers, rule="tenth_of_max", guard=True):
     """({(layer, expert, is_shared): (score or None, n)}, flagged)."""
     seen, first = {}, {}
     for s in sorted(rows["slots"], key=lambda s: s["position"]):
@@ -238,7 +238,8 @@ def super_experts(rows, experts, n_shared, n_layers, rule="paper", guard=True):
     n = {x: sum(which(s) == x for s in rows["slots"]) for x in everyone}
     a = {x: max(seen[x]) if x in seen else None for x in everyone}
     forming = forming_layers(rows, n_layers)
-    allowed = set(forming) if rule.startswith("paper") else {i for i in range(n_layers) if i < round(0.75 * n_layers)}
+    early = {i for i in range(n_layers) if i < round(0.75 * n_layers)}
+    allowed = set(forming) if rule in ("tenth_of_max", "paper", "paper_all_layers") else early
     over = [v for x, v in a.items() if v is not None and (rule == "paper_all_layers" or x[0] in allowed)]
     flagged = set()
     for x, v in a.items():
@@ -263,6 +264,8 @@ def limits(values, rule):
     if rule == "fifty_times_mean":
         return [50 * sum(values) / len(values)]
     tenth = max(values) / 10
+    if rule == "tenth_of_max":
+        return [tenth]
     return [percentile(values, 99.5), tenth if rule.startswith("paper") else floor(tenth)]
 
 
@@ -276,17 +279,20 @@ def median(values):
     return percentile(values, 50)
 
 
-def forming_layers(rows, n_layers, absolute=100.0, ratio=1000.0, growth=1.2):
+def forming_layers(rows, n_layers, absolute=100.0, ratio=1000.0, growth=1.2, against="ordinary"):
     state = {(r["prompt_id"], r["sample"], r["position"], r["layer"]): r for r in rows["residual"]}
 
     def massive(r):
-        return r["max_abs"] > absolute and r["max_abs"] > ratio * r["median_abs"]
+        peers = [x["median_abs"] for x in rows["residual"] if x["layer"] == r["layer"]]
+        usual = median(peers) if against == "ordinary" else r["median_abs"]
+        return r["max_abs"] > absolute and r["max_abs"] > ratio * usual
 
     out = set()
     for (prompt, sample, position, layer), r in state.items():
         if layer < 0 or not massive(r):
             continue
         before = state[prompt, sample, position, layer - 1]
-        if not massive(before) or r["max_abs"] >= growth * before["max_abs"]:
+        grown = growth is not None and r["max_abs"] >= growth * before["max_abs"]
+        if r["max_abs"] > before["max_abs"] and (not massive(before) or grown):
             out.add(layer)
     return sorted(out)

@@ -69,6 +69,9 @@ def golden() -> Case:
     return Case(rows, anatomy((0, 3, 5), 2))
 
 
+MEDIANS = (0.0625, 0.125, 0.25, 1.0)  # what float32 holds; the largest is no ordinary one
+
+
 def random_case(seed: int, n_prompts: int = 6, top_k: int = 2, n_shared: int = 1, samples: int = 1) -> Case:
     """Routing, lengths, roles, labels, norms and residuals at random; some prompts lack a pair or a label."""
     rng, rows = random.Random(seed), empty()
@@ -105,7 +108,9 @@ def _add_sequence(rows, rng, key, texts, sizes, top_k, n_shared):
             continue  # the last generated token is never computed
         for layer in range(-1, len(sizes)):
             size = 10 ** rng.uniform(1, 3)
-            rows["residual"].append({**key, "layer": layer, "l2": size, "max_abs": size, "median_abs": 0.1})
+            rows["residual"].append(
+                {**key, "layer": layer, "l2": size, "max_abs": size, "median_abs": rng.choice(MEDIANS)}
+            )
         for layer, n_experts in enumerate(sizes):
             chosen = rng.sample(range(n_experts), top_k if n_experts else 0)
             shared = [(-1 - s, -1 - s) for s in range(n_shared if n_experts else 0)]

@@ -66,7 +66,15 @@ def test_safex_equals_brute_force(case: Case, tokens: str, group: str, alpha: fl
     checks.safex_equals_brute(probes, case, tokens, group, alpha)
 
 
-RULES = ["paper", "paper_all_layers", "repository", "repository_first_row", "mean_3_std", "fifty_times_mean"]
+RULES = [
+    "tenth_of_max",
+    "paper",
+    "paper_all_layers",
+    "repository",
+    "repository_first_row",
+    "mean_3_std",
+    "fifty_times_mean",
+]
 
 
 @thorough
