@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.moment import moment
 from workbench.prompts import Prompt, PromptSet
 from workbench.roles import CODE, MarkedIds, Rendered, render, token_roles
 
@@ -35,7 +36,8 @@ def encode(tokenizer: Any, prompts: PromptSet, image: int | None = None) -> list
     image  the id of the model's image placeholder, whose tokens get a role of their own
     """
     marked = MarkedIds(tokenizer, image)
-    rendered = [_render(tokenizer, prompt) for prompt in prompts]
+    with moment():
+        rendered = [_render(tokenizer, prompt) for prompt in prompts]
     tokenised = _tokenise_all(tokenizer, [prompt.is_chat for prompt in prompts], rendered)
     encoded = [
         _encoded(prompt, text, tokens, tokenizer.bos_token_id, marked)
@@ -45,6 +47,16 @@ def encode(tokenizer: Any, prompts: PromptSet, image: int | None = None) -> list
         if not prompt.ids:
             raise WorkbenchError(f"The prompt '{prompt.id}' becomes no token at all; give it some text.")
     return encoded
+
+
+def check_unanswered(prompts: PromptSet) -> None:
+    """Raises `WorkbenchError` for a chat that ends with the assistant's turn: nobody asks there, so nothing is answered."""
+    for prompt in prompts:
+        if prompt.messages is not None and prompt.messages[-1]["role"] == "assistant":
+            raise WorkbenchError(
+                f"The prompt '{prompt.id}' ends with the assistant's turn, so no answer is to be made there; leave that turn "
+                f"out (as 'response', it is read as the given answer), or capture it as it is, without generating."
+            )
 
 
 def warnings(encoded: Iterable[Encoded]) -> list[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,11 @@ import transformers
 
 from workbench import __version__
 from workbench.batches import Schedule, prompt_seeds, schedule
-from workbench.encoding import Encoded, encode, encode_responses, warnings
+from workbench.decoding import Decoding, decoding_of
+from workbench.encoding import Encoded, check_unanswered, encode, encode_responses, warnings
 from workbench.errors import WorkbenchError, suggestion
 from workbench.experts import ExpertRef, as_ref
+from workbench.moment import asks_the_date, moment
 from workbench.prompts import PromptSet, check_characters
 from workbench.record import KEEPS
 from workbench.schema import SCHEMA_VERSION
@@ -73,6 +75,8 @@ class Request:
 
     prompts: PromptSet
     options: Options
+    decoding: Decoding | None
+    """How responses are made, where they are."""
     encoded: list[Encoded]
     responses: dict[str, list[tuple[int, ...]]] | None
     schedule: Schedule
@@ -112,8 +116,13 @@ def make_request(
     seed: int,
     text: bool,
     backend: str = "native",
+    begun: Mapping[str, Any] | None = None,
 ) -> Request:
-    """Checks a capture and plans it. Raises `WorkbenchError` on anything that cannot be done as asked."""
+    """Checks a capture and plans it. Raises `WorkbenchError` on anything that cannot be done as asked.
+
+    begun  the `plan.json` of a capture to go on with: chat templates are told the date that they were told then, and what
+           an earlier version did not record is done as that version did it
+    """
     if model.tokenizer is None:
         raise WorkbenchError(
             f"Prompts are text, and {model.anatomy.model} was loaded without a tokenizer; load(..., tokenizer)."
@@ -134,7 +143,14 @@ def make_request(
         responses=None if given is None else _digest(given),
     )
     _check_where(model.anatomy, options, refs)
-    encoded = encode(model.tokenizer, prompts, model.image_token)
+    decoding, earlier = None, ()
+    if generate:
+        check_unanswered(prompts)
+        decoding = decoding_of(model, generate, options.temperature)
+        if decoding.shaping and backend == "native" and begun is not None and "decoding" not in begun:
+            earlier, decoding = tuple(decoding.shaping), replace(decoding, shaping={})
+    with moment((begun or {}).get("template_date")) as date:
+        encoded = encode(model.tokenizer, prompts, model.image_token)
     answers = None if given is None else encode_responses(model.tokenizer, given)
     _check_vocabulary(model, encoded, answers)
     lengths = [
@@ -150,11 +166,15 @@ def make_request(
     return Request(
         prompts=prompts,
         options=options,
+        decoding=decoding,
         encoded=encoded,
         responses=answers,
         schedule=plan,
         seeds=seeds,
-        plan_json=_plan_json(model, prompts, options, encoded, plan, seeds) | _where(backend),
+        plan_json=_plan_json(model, prompts, options, encoded, plan, seeds, _earlier(earlier))
+        | _where(backend)
+        | ({"template_date": date} if any(p.is_chat for p in prompts) and asks_the_date(model.tokenizer) else {})
+        | ({} if decoding is None else {"decoding": decoding.record()}),
         estimate=estimate(model.anatomy, tokens, options.keep, options.layers, pairs),
     )
 
@@ -188,6 +208,8 @@ def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable
     yield "tokenisation", there.get("tokens"), asked["prompts"]["tokens"]
     yield "steering plan", begun.get("steering"), asked["steering"]
     yield "backend", begun.get("backend", "native"), asked["backend"]
+    if "decoding" in begun:
+        yield "decoding by the generation config", begun["decoding"], asked.get("decoding")
     for name in asked["options"]:
         yield name, begun.get("options", {}).get(name), asked["options"][name]
     for name in ("batches", "shards", "seeds"):
@@ -279,6 +301,7 @@ def _plan_json(
     encoded: Sequence[Encoded],
     plan: Schedule,
     seeds: Sequence[int],
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     anatomy, steering = model.anatomy, plan_in_force(model)
     return {
@@ -303,11 +326,17 @@ def _plan_json(
             "tokens": _digest([prompt.ids for prompt in encoded]),
         },
         "steering": json.loads(steering.to_json()) if steering else None,
-        "warnings": warnings(encoded),
+        "warnings": [*warnings(encoded), *notes],
         "seeds": list(seeds),
         "batches": [list(batch) for batch in plan.batches],
         "shards": [list(shard) for shard in plan.shards],
     }
+
+
+def _earlier(left_out: Sequence[str]) -> list[str]:
+    """What is said of a capture that an earlier version began, which had no use for these options of the generation config."""
+    names = ", ".join(left_out)
+    return [f"responses are made as this capture was begun, without {names} of the generation config"] if names else []
 
 
 def _where(backend: str) -> dict[str, Any]:

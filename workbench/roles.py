@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.moment import dated
 from workbench.prompts import Messages
 from workbench.schema import ROLES
 
@@ -124,7 +125,10 @@ def _apply(tokenizer: Any, messages: Messages, prompt_id: str) -> str:
     answers = messages[-1]["role"] != "assistant"
     try:
         return tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=answers
+            [dict(message) for message in messages],
+            tokenize=False,
+            add_generation_prompt=answers,
+            **dated(tokenizer),
         )
     except (TemplateError, TypeError, KeyError) as error:
         raise WorkbenchError(f"The chat template refuses the prompt '{prompt_id}': {error}.") from error
