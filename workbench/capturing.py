@@ -22,6 +22,7 @@ from workbench.decoding import Response
 from workbench.encoding import token_texts
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
+from workbench.moment import planned_at
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.record import recording
@@ -170,16 +171,17 @@ def _rank() -> tuple[int, int]:
 def _begin(store: Path, make: Callable[..., Request], *, resume: bool) -> tuple[Request, bool]:
     """Writes plan.json, or checks the one that is there; returns the request, and whether anything is left to do."""
     durable.check_spelling(store)
-    if (store / "plan.json").is_file():
-        begun = durable.read_json(store / "plan.json")
-        request = make(begun=begun)
+    path = store / "plan.json"
+    if path.is_file():
+        begun = durable.read_json(path)
+        request = make(begun={**begun, "template_date": planned_at(path, begun)})
         if not resume:
             raise WorkbenchError(f"'{store}' already holds a store; choose another folder, or resume=True to go on.")
         check_rewritten(store, begun, request.plan_json, request.encoded)
         check_same(store, begun, request.plan_json)
         return request, not (store / "manifest.json").is_file()
     request = make()
-    if (store / "plan.json").is_file():
+    if path.is_file():
         return _begin(store, make, resume=resume)  # another process began meanwhile: by the date of its plan
     if store.is_dir() and any(file.name != durable.WRITING for file in store.iterdir()):
         raise WorkbenchError(

@@ -4,10 +4,11 @@ A template asks by `strftime_now(format)`, which transformers answers by the clo
 the template, with the answers for every format that the template spells out; nothing outside of this rendering changes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
@@ -30,6 +31,12 @@ def moment(when: str | None = None) -> Iterator[str]:
         yield at.isoformat()
     finally:
         _MOMENT.reset(token)
+
+
+def planned_at(path: Path, plan: Mapping[str, Any]) -> str:
+    """The moment that a `plan.json` records; by the file's own time where an earlier version recorded none."""
+    recorded = plan.get("template_date")
+    return datetime.fromtimestamp(int(path.stat().st_mtime)).isoformat() if recorded is None else recorded
 
 
 def _parsed(when: Any) -> datetime:

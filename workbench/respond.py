@@ -70,6 +70,8 @@ def answer(
     meter: Meter | None = None,
 ) -> Answers:
     """Greedy answers of up to `max_new_tokens` tokens under `plan`, and its dose; `meter` hears of every step."""
+    if max_new_tokens < 1:
+        raise WorkbenchError(f"Answers of max_new_tokens={max_new_tokens} hold nothing; give a number of at least 1.")
     dose, found, how = Dose(), dict[int, tuple[int, ...]](), decoding_of(model, max_new_tokens)
     forwards, meter = Forwards(model), meter or Meter(0, None)
     for chosen in schedule([len(ids) for ids in encoded], batch_tokens, extra=max_new_tokens).batches:

@@ -56,7 +56,8 @@ def stream(
     alternatives: int = 8,
     dose: Dose | None = None,
 ) -> Generator[StreamedToken, None, None]:
-    """The greedy answer to the first of `prompts` under `plan`, token by token; the same tokens as `compare` gives.
+    """The greedy answer to the first of `prompts` under `plan`, token by token; the same tokens as `compare` gives (see
+    `workbench.decoding`).
 
     The caller is never steered: each step runs in a context of its own, so several streams of one model may take turns.
     Closing the iterator leaves the model as it was. Raises `WorkbenchError` for an impossible plan, or a prompt that does
@@ -79,7 +80,7 @@ def _steps(
         recorder = stack.enter_context(recording(model, keep=()))
         stack.enter_context(prompt_length(len(ids)))
         choosing, forwards = Choosing(model, [ids], how), Forwards(model)
-        given, mask, cache, going = torch.tensor([list(ids)]), torch.ones(1, len(ids), dtype=torch.long), None, True
+        given, mask, cache, going = torch.tensor([list(ids)]), torch.ones(1, len(ids), dtype=torch.long), None, how.tokens > 0
         while going:
             with torch.no_grad():  # around the forward alone: gradients are the thread's, not the context's
                 out = forwards(given, mask, use_cache=True, past=cache)

@@ -33,8 +33,10 @@ def begun(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet]) -> dict[str,
     return None
 
 
-def begin(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet], models: list[ModelPlan]) -> dict[str, Any]:
-    """Writes recipe.toml and plan.json; returns the plan."""
+def begin(
+    run: Path, recipe: Recipe, sets: Mapping[str, PromptSet], models: list[ModelPlan], date: str
+) -> dict[str, Any]:
+    """Writes recipe.toml and plan.json; returns the plan. `date` is what chat templates are told for the whole run."""
     part = temporary(run, RECIPE)
     part.write_text(recipe.to_toml(), encoding="utf-8")
     publish(run, part, RECIPE)
@@ -43,6 +45,7 @@ def begin(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet], models: list
         "versions": {"workbench": __version__} | {n: version(n) for n in ("torch", "transformers", "numpy", "pyarrow")},
         "prompts": {n: {"source": s.source, "n": len(s), "fingerprint": s.fingerprint} for n, s in sets.items()},
         "models": [model.to_dict() for model in models],
+        "template_date": date,
     }
     write_json(run, PLAN, plan)
     return plan
