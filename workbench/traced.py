@@ -116,6 +116,11 @@ class TracedRunner:
                 "capture(backend='nnsight') generates greedily: each response's seed needs our own decode loop; leave the "
                 "temperature at 0, or give responses."
             )
+        if "stop_strings" in decoding.shaping:
+            raise WorkbenchError(
+                f"The generation config of {self.model.anatomy.model} has stop_strings, which a trace cannot look for; set "
+                f"model.hf.generation_config.stop_strings = None, or leave backend='nnsight' away."
+            )
         together = [rows] if not decoding.shaping else [[row] for row in rows]  # padding would count as words said
         answers = [answer for some in together for answer in self._answers(some, decoding)]
         whole = [[*row, *answer] for row, answer in zip(rows, answers, strict=True)]
