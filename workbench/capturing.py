@@ -27,8 +27,8 @@ from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.record import recording
 from workbench.request import Request, Responses, check_same, expert_numbers, make_request
-from workbench.roles import MarkedIds, response_roles
 from workbench.rewritten import check_rewritten
+from workbench.roles import MarkedIds, response_roles
 from workbench.rows import BatchRows, token_rows
 from workbench.sampling import Runner
 from workbench.shards import Build, ShardWriter, receipt_path

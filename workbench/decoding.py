@@ -181,7 +181,8 @@ class _Rules:
 
     def scores(self, logits: Tensor) -> Tensor:
         """The logits [1, vocabulary] as the config changes them; -inf for a token that may not come."""
-        return self.processors(self.ids.to(logits.device), logits)
+        ids: Any = self.ids.to(logits.device)
+        return self.processors(ids, logits)
 
     def takes(self, token: int) -> bool:
         """The sequence goes on with `token`; returns whether a stop string ends it."""

@@ -1,7 +1,7 @@
 """What a chat template writes otherwise than when a capture was begun: the words of one prompt, then and now."""
 
+import re
 from collections.abc import Mapping, Sequence
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ from workbench.encoding import Encoded
 from workbench.errors import WorkbenchError
 
 
-def check_rewritten(store: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], encoded: Sequence[Encoded]) -> None:
+def check_rewritten(
+    store: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], encoded: Sequence[Encoded]
+) -> None:
     """Raises `WorkbenchError` with the words that differ where the same prompts are written otherwise than in the store."""
     before, now = begun.get("prompts", {}), asked["prompts"]
     if before.get("fingerprint") != now["fingerprint"] or before.get("tokens") == now["tokens"]:
@@ -38,11 +40,9 @@ def _texts(store: Path) -> dict[str, str | None]:
 
 def _difference(one: str, other: str) -> tuple[str, str]:
     """The words in which two texts differ, without what both begin and end with; a long one is cut."""
-    start = len(commonprefix([one, other]))
-    while start and not one[start - 1].isspace():
-        start -= 1
-    left, right = one[start:], other[start:]
-    end = len(commonprefix([left[::-1], right[::-1]]))
-    while end and not left[len(left) - end].isspace():
-        end -= 1
-    return left[: len(left) - end][:80], right[: len(right) - end][:80]
+    left, right = re.split(r"(?<=\s)", one), re.split(r"(?<=\s)", other)
+    while left and right and left[0] == right[0]:
+        left, right = left[1:], right[1:]
+    while left and right and left[-1] == right[-1]:
+        left, right = left[:-1], right[:-1]
+    return "".join(left).rstrip()[:80], "".join(right).rstrip()[:80]

@@ -80,7 +80,12 @@ def _steps(
         recorder = stack.enter_context(recording(model, keep=()))
         stack.enter_context(prompt_length(len(ids)))
         choosing, forwards = Choosing(model, [ids], how), Forwards(model)
-        given, mask, cache, going = torch.tensor([list(ids)]), torch.ones(1, len(ids), dtype=torch.long), None, how.tokens > 0
+        given, mask, cache, going = (
+            torch.tensor([list(ids)]),
+            torch.ones(1, len(ids), dtype=torch.long),
+            None,
+            how.tokens > 0,
+        )
         while going:
             with torch.no_grad():  # around the forward alone: gradients are the thread's, not the context's
                 out = forwards(given, mask, use_cache=True, past=cache)

@@ -18,7 +18,8 @@ from workbench.streaming import stream
 SAID = "ends with the assistant's turn"
 CHOICES = {"choices": '["3.", "4."]', "answer": "3."}
 SUMS = [
-    [{"role": "user", "content": f"calculate {i} + 2?"}, {"role": "assistant", "content": f"{i + 2}."}] for i in range(4)
+    [{"role": "user", "content": f"calculate {i} + 2?"}, {"role": "assistant", "content": f"{i + 2}."}]
+    for i in range(4)
 ]
 LONGER = [
     {"role": "system", "content": "Be brief."},
@@ -32,7 +33,11 @@ CASES = {
     "every prompt": [{"id": str(i), "messages": chat} for i, chat in enumerate(SUMS)],
     "one of two": [ASKED, {"id": "longer", "messages": LONGER, "labels": CHOICES}],
     "after a thought": [
-        {"id": "t", "messages": [SUMS[0][0], {"role": "assistant", "content": "<think>0+2</think>2."}], "labels": CHOICES}
+        {
+            "id": "t",
+            "messages": [SUMS[0][0], {"role": "assistant", "content": "<think>0+2</think>2."}],
+            "labels": CHOICES,
+        }
     ],
 }
 cases = pytest.mark.parametrize("rows", CASES.values(), ids=CASES)
@@ -113,4 +118,4 @@ def test_it_is_read_as_it_is(rows: list[Any], tmp_path: Path) -> None:
         for found, wanted in ((store, ids), (given, ids + said)):
             tokens = found.tokens.query(f"prompt_id == '{row['id']}'")
             assert tokens["token_id"].tolist() == wanted
-            assert not tokens["generated"].any()
+            assert True not in tokens["generated"].tolist()
