@@ -177,18 +177,16 @@ class _Rules:
             config, n, encoder_input_ids=self.ids, logits_processor=[], device=model.device, model_kwargs={}
         )
         stops = how.shaping.get("stop_strings")
-        self.stops = None if stops is None else StopStringCriteria(model.tokenizer, stops)
+        self.stops: Any = None if stops is None else StopStringCriteria(model.tokenizer, stops)
 
     def scores(self, logits: Tensor) -> Tensor:
         """The logits [1, vocabulary] as the config changes them; -inf for a token that may not come."""
-        ids: Any = self.ids.to(logits.device)
-        return self.processors(ids, logits)
+        return self.processors(self.ids.to(logits.device), logits)
 
     def takes(self, token: int) -> bool:
         """The sequence goes on with `token`; returns whether a stop string ends it."""
         self.ids = torch.cat([self.ids, self.ids.new_tensor([[token]])], 1)
-        none: Any = None  # the scores, which no stop string looks at
-        return self.stops is not None and bool(self.stops(self.ids, none)[0])
+        return self.stops is not None and bool(self.stops(self.ids, None)[0])  # no stop string looks at scores
 
 
 def _draws(seed: int, n: int) -> Tensor:
