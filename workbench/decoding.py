@@ -111,6 +111,7 @@ class Choosing:
         self, model: "MoEModel", rows: Sequence[Sequence[int]], decoding: Decoding, seeds: Sequence[int] = ()
     ) -> None:
         self.how, self.n_steps = decoding, 0
+        self.stop = np.array(sorted(decoding.stop), np.int64)
         self.alive = np.ones(len(rows), bool)
         self.ids: list[np.ndarray] = []
         self.logprobs: list[np.ndarray] = []
@@ -156,7 +157,7 @@ class Choosing:
         return torch.searchsorted(below, draw[:, None], right=True)[:, 0].clamp(max=scores.shape[-1] - 1)
 
     def _ended(self) -> np.ndarray:
-        ended = np.isin(self.ids[-1], list(self.how.stop))
+        ended = (self.ids[-1][:, None] == self.stop).any(-1)
         for row in np.flatnonzero(self.alive) if self.rules else ():
             ended[row] |= self.rules[row].takes(int(self.ids[-1][row]))
         return ended
