@@ -74,6 +74,16 @@ def check_model(run: Path, plan: Mapping[str, Any], number: int, fingerprint: st
         )
 
 
+def check_decoding(run: Path, plan: Mapping[str, Any], number: int, decoding: Mapping[str, Any]) -> None:
+    """Raises `WorkbenchError` when a model's generation config is not the one that the run's first answers were made by."""
+    was = plan["models"][number].get("decoding")  # an earlier version recorded none
+    if was is not None and was != decoding:
+        raise WorkbenchError(
+            f"The run '{run}' was begun with another generation config ({_short(was)} there, {_short(decoding)} here), so its "
+            f"answers would not be comparable; set it back, or choose another folder with --out."
+        )
+
+
 def _check_same(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet], plan: Mapping[str, Any]) -> None:
     there = run_recipe_of(run).model_dump(mode="json", exclude_none=True)
     here = recipe.model_dump(mode="json", exclude_none=True)

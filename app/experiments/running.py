@@ -10,12 +10,13 @@ import pandas as pd
 
 from workbench import PromptSet, WorkbenchError
 from workbench.claims import claim
+from workbench.decoding import decoding_of
 from workbench.durable import disk_errors, tidy
 from workbench.moment import moment, planned_at
 from workbench.progress import Meter, ProgressLines, Report
 
 from .arms import Arm, arms_of, from_rows, to_rows
-from .folder import PLAN, begin, begun, check_model, is_finished
+from .folder import PLAN, begin, begun, check_decoding, check_model, is_finished
 from .measuring import Measuring, own_metric, read_unit, write_unit
 from .planning import ModelPlan, plan_model, planned_cost, token_counts, unit_cost
 from .prompt_sets import read_sets
@@ -143,6 +144,8 @@ class _Run:
         model = self.models(number)
         dtype = str(model.dtype).removeprefix("torch.")
         check_model(self.path, self.plan, number, model.anatomy.fingerprint, dtype)
+        if self.plan["models"][number].get("decoding"):
+            check_decoding(self.path, self.plan, number, decoding_of(model, 1).record())
         return model
 
     def _one_model(self, number: int) -> int:

@@ -328,6 +328,22 @@ def test_another_model_under_the_same_name_is_refused(recipe, folder, model, tmp
         )
 
 
+def test_a_run_does_not_go_on_under_another_generation_config(folder, model, tmp_path, monkeypatch):
+    few = make_few(folder / "prompts", plans=[{"text": "off L1E1"}])
+
+    def run(progress: Any = False) -> int:
+        how = {"open_model": lambda _: model, "own_functions": True}
+        return run_recipe(few, tmp_path / "run", progress=progress, **how).units_run
+
+    with pytest.raises(RuntimeError, match="stop"):
+        run(lambda _: _stop())
+    with monkeypatch.context() as other:
+        other.setattr(model.hf.generation_config, "repetition_penalty", 1.3)
+        with pytest.raises(WorkbenchError, match="begun with another generation config"):
+            run()
+    assert run() > 0
+
+
 def _stop() -> None:
     raise RuntimeError("stop")
 
