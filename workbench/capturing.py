@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,19 +18,22 @@ import torch
 from workbench import durable
 from workbench.batches import SHARD_TOKENS
 from workbench.claims import claim, is_complete, open_shards
+from workbench.decoding import Response
 from workbench.encoding import Encoded
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
 from workbench.known import as_it_is
+from workbench.moment import planned_at
 from workbench.paths import given_path
 from workbench.pieces import said, token_texts
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.record import recording
 from workbench.request import Request, Responses, check_same, expert_numbers, make_request
+from workbench.rewritten import check_rewritten
 from workbench.roles import MarkedIds, response_roles
 from workbench.rows import BatchRows, token_rows
-from workbench.sampling import Decoding, Response, Runner, stop_ids
+from workbench.sampling import Runner
 from workbench.shards import Build, ShardWriter, conform, receipt_path
 from workbench.sizes import check_disk
 from workbench.steer import steered
@@ -74,16 +77,17 @@ def capture(
     generate     at most so many tokens each; 0: the prompts alone. The last token of a response is never forwarded, so it
                  is in `tokens` but has no routing
     samples      responses per prompt, with a `temperature` above 0; temperature 0 is greedy. Each (prompt, sample) has a
-                 seed of its own, made from `seed` and the prompt's id: batches and neighbours do not matter. No top-p, no
-                 top-k: the model's own distribution
+                 seed of its own, made from `seed` and the prompt's id: batches and neighbours do not matter. The checkpoint's
+                 generation config holds (penalties, n-grams, least lengths, suppressed and forced tokens), as in `compare`
+                 and in transformers' `generate`, but not its sampling defaults: no top-p, no top-k
     responses    given responses instead: {prompt id: text or list of texts}, or True for those in the prompt file
     layers       limit logits and outputs to these layers; experts: limit outputs to these experts
     batch_tokens tokens that go through the model together, padding and generation included (padding is never stored)
     plan         steer while capturing: the store says so everywhere
     backend      "nnsight": every forward is a trace of the nnsight model that was loaded; see `workbench.traced`. Greedy, no plan
     remote       with backend "nnsight": True runs the traces on NDIF (see `load(..., remote=True)` for models too large to load)
-    resume       go on with a store that was begun with the same request (a complete one is returned as it is); False
-                 refuses any store that is there
+    resume       go on with a store that was begun with the same request (a complete one is returned as it is), with the date
+                 that its chat template was told then; False refuses any store that is there
     text         False keeps the words out of the store: no prompt text, no token ids, no token strings, and no label whose
                  value holds white space (an answer, say). Other labels, cluster keys, roles and positions stay
     shard_tokens what a killed capture may have to do again
@@ -103,7 +107,8 @@ def capture(
         if plan is not None:
             stack.enter_context(steered(model, plan))
         _check_backend(model, backend, remote, keep)
-        request = make_request(
+        make = partial(
+            make_request,
             model,
             read_prompts(prompts),
             keep=keep,
@@ -121,7 +126,8 @@ def capture(
         )
         path = given_path(into)
         stack.enter_context(durable.disk_errors(path))
-        if _begin(path, request, resume=resume):
+        request, is_left = _begin(path, make, resume=resume)
+        if is_left:
             report = ProgressLines() if progress is True else progress or None
             meter = Meter(0, report)
             if backend == "nnsight":
@@ -166,14 +172,21 @@ def _rank() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _begin(store: Path, request: Request, *, resume: bool) -> bool:
-    """Writes plan.json, or checks the one that is there; returns whether anything is left to do."""
+def _begin(store: Path, make: Callable[..., Request], *, resume: bool) -> tuple[Request, bool]:
+    """Writes plan.json, or checks the one that is there; returns the request, and whether anything is left to do."""
     durable.check_spelling(store)
-    if (store / "plan.json").is_file():
+    path = store / "plan.json"
+    if path.is_file():
+        begun = durable.read_json(path)
+        request = make(begun={**begun, "template_date": planned_at(path, begun)})
         if not resume:
             raise WorkbenchError(f"'{store}' already holds a store; choose another folder, or resume=True to go on.")
-        check_same(store, durable.read_json(store / "plan.json"), request.plan_json)
-        return not (store / "manifest.json").is_file()
+        check_rewritten(store, begun, request.plan_json, request.encoded)
+        check_same(store, begun, request.plan_json)
+        return request, not (store / "manifest.json").is_file()
+    request = make()
+    if path.is_file():
+        return _begin(store, make, resume=resume)  # another process began meanwhile: by the date of its plan
     if store.is_dir() and any(file.name != durable.WRITING for file in store.iterdir()):
         raise WorkbenchError(
             f"The folder '{store}' holds other files; choose a folder that does not exist or is empty."
@@ -181,8 +194,8 @@ def _begin(store: Path, request: Request, *, resume: bool) -> bool:
     check_disk(store, request.estimate)
     store.mkdir(parents=True, exist_ok=True)
     if not durable.create_json(store, "plan.json", request.plan_json):
-        check_same(store, durable.read_json(store / "plan.json"), request.plan_json)
-    return True
+        return _begin(store, make, resume=True)
+    return request, True
 
 
 @dataclass
@@ -279,8 +292,8 @@ class _Capture:
         answers: list[Response] | None = None
         if options.generate:
             seeds = [request.seeds[prompt] + sample for prompt, sample in where]
-            decoding = Decoding(options.generate, options.temperature, self._stop)
-            chunk, answers = self.runner.generate(rows, seeds, decoding)
+            assert request.decoding is not None
+            chunk, answers = self.runner.generate(rows, seeds, request.decoding)
             self.meter.skip(sum(options.generate - len(answer.ids) for answer in answers))
         else:
             chunk = self.runner.over(rows)
@@ -345,10 +358,6 @@ class _Capture:
     @cached_property
     def _marked(self) -> MarkedIds:
         return MarkedIds(self.runner.model.tokenizer, self.runner.model.image_token)
-
-    @cached_property
-    def _stop(self) -> frozenset[int]:
-        return stop_ids(self.runner.model)
 
     def _write_manifest(self, small: list[dict[str, Any]]) -> None:
         receipts = [

@@ -12,7 +12,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.plan import Plan
-from workbench.prompts import Prompt, read_prompts
+from workbench.prompts import Prompt, PromptSet, read_prompts
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
@@ -73,7 +73,7 @@ def _question(prompt: Prompt) -> Question:
 
 def _encoded(model: "MoEModel", question: Question) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Context and continuation ids of each choice; a space at the context's end belongs to the continuation."""
-    from workbench.encoding import encode
+    from workbench.encoding import check_unanswered, encode
 
     tokenizer, prompt = model.tokenizer, question.prompt
     if tokenizer is None:
@@ -81,7 +81,9 @@ def _encoded(model: "MoEModel", question: Question) -> list[tuple[tuple[int, ...
             "This model was loaded without a tokenizer, so choices cannot be read; pass load(..., tokenizer)."
         )
     if prompt.text is None:
-        ids = encode(tokenizer, read_prompts([prompt.to_dict()]), model.image_token)[0].ids
+        alone = PromptSet((prompt,))
+        check_unanswered(alone)
+        ids = encode(tokenizer, alone, model.image_token)[0].ids
         return [(ids, tuple(tokenizer(c, add_special_tokens=False)["input_ids"])) for c in question.choices]
     context = prompt.text.rstrip()
     start, space = _ids(tokenizer, context), prompt.text[len(context) :]

@@ -114,7 +114,8 @@ def compare(
     batch_tokens: int = 4096,
     progress: bool | Report = True,
 ) -> Comparison:
-    """Answers every prompt with and without `plan` (greedily) and measures what changed.
+    """Answers every prompt with and without `plan` and measures what changed. Greedily, by the checkpoint's generation config
+    (penalties, n-grams, ...) but its sampling: as transformers' `generate(do_sample=False)` does.
 
     metrics   names out of `workbench.metrics.METRICS`, functions of a response, or {name: function}
     controls  draws of random experts: a number for "count" and "layer" each (and "usage" when a store is given), or

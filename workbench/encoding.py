@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.chatforms import unread
 from workbench.errors import WorkbenchError
+from workbench.moment import moment
 from workbench.pieces import token_texts as token_texts
 from workbench.prompts import Prompt, PromptSet, read_prompts
 from workbench.roles import CODE, MarkedIds, Rendered, render, token_roles
@@ -50,7 +51,8 @@ def encode(tokenizer: Any, prompts: PromptSet | Any, image: int | None = None) -
     """
     prompts = read_prompts(prompts)
     marked = MarkedIds(tokenizer, image)
-    rendered = [_render(tokenizer, prompt) for prompt in prompts]
+    with moment():
+        rendered = [_render(tokenizer, prompt) for prompt in prompts]
     tokenised = _tokenise_all(tokenizer, [prompt.is_chat for prompt in prompts], rendered)
     encoded = [
         _encoded(prompt, text, tokens, tokenizer, marked)
@@ -60,6 +62,16 @@ def encode(tokenizer: Any, prompts: PromptSet | Any, image: int | None = None) -
         if not prompt.ids:
             raise WorkbenchError(f"The prompt '{prompt.id}' becomes no token at all; give it some text.")
     return encoded
+
+
+def check_unanswered(prompts: PromptSet) -> None:
+    """Raises `WorkbenchError` for a chat that ends with the assistant's turn: nobody asks there, so nothing is answered."""
+    for prompt in prompts:
+        if prompt.messages is not None and prompt.messages[-1]["role"] == "assistant":
+            raise WorkbenchError(
+                f"The prompt '{prompt.id}' ends with the assistant's turn, so no answer is to be made there; leave that turn "
+                f"out (as 'response', it is read as the given answer), or capture it as it is, without generating."
+            )
 
 
 def warnings(encoded: Iterable[Encoded]) -> list[str]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,13 @@ import transformers
 from workbench import __version__
 from workbench.anatomy import Anatomy
 from workbench.batches import Schedule, prompt_seeds, schedule
-from workbench.encoding import Encoded, encode, encode_responses
+from workbench.decoding import Decoding, decoding_of
+from workbench.encoding import Encoded, check_unanswered, encode, encode_responses
 from workbench.encoding import warnings as doubts
 from workbench.errors import NotCompared, WorkbenchError, suggestion
 from workbench.experts import ExpertRef, as_ref
 from workbench.fingerprints import UNCOMPARED, is_unversioned
+from workbench.moment import asks_the_date, moment
 from workbench.promptrows import responses_of
 from workbench.prompts import PromptSet, check_characters
 from workbench.record import KEEPS
@@ -82,6 +84,8 @@ class Request:
 
     prompts: PromptSet
     options: Options
+    decoding: Decoding | None
+    """How responses are made, where they are."""
     encoded: list[Encoded]
     responses: dict[str, list[tuple[int, ...]]] | None
     schedule: Schedule
@@ -121,8 +125,13 @@ def make_request(
     seed: int,
     text: bool,
     backend: str = "native",
+    begun: Mapping[str, Any] | None = None,
 ) -> Request:
-    """Checks a capture and plans it. Raises `WorkbenchError` on anything that cannot be done as asked."""
+    """Checks a capture and plans it. Raises `WorkbenchError` on anything that cannot be done as asked.
+
+    begun  the `plan.json` of a capture to go on with: chat templates are told the date that they were told then, and what
+           an earlier version did not record is done as that version did it
+    """
     if model.tokenizer is None:
         raise WorkbenchError(
             f"Prompts are text, and {model.anatomy.model} was loaded without a tokenizer; load(..., tokenizer)."
@@ -143,7 +152,14 @@ def make_request(
         responses=None if given is None else _digest(given),
     )
     _check_where(model.anatomy, options, refs)
-    encoded = encode(model.tokenizer, prompts, model.image_token)
+    decoding, earlier = None, ()
+    if generate:
+        check_unanswered(prompts)
+        decoding = decoding_of(model, generate, options.temperature)
+        if decoding.shaping and backend == "native" and begun is not None and "decoding" not in begun:
+            earlier, decoding = tuple(decoding.shaping), replace(decoding, shaping={})
+    with moment((begun or {}).get("template_date")) as date:
+        encoded = encode(model.tokenizer, prompts, model.image_token)
     answers = None if given is None else encode_responses(model.tokenizer, given)
     _check_vocabulary(model, encoded, answers)
     lengths = [
@@ -159,11 +175,15 @@ def make_request(
     return Request(
         prompts=prompts,
         options=options,
+        decoding=decoding,
         encoded=encoded,
         responses=answers,
         schedule=plan,
         seeds=seeds,
-        plan_json=_plan_json(model, prompts, options, encoded, plan, seeds) | _where(backend),
+        plan_json=_plan_json(model, prompts, options, encoded, plan, seeds, _earlier(earlier))
+        | _where(backend)
+        | ({"template_date": date} if any(p.is_chat for p in prompts) and asks_the_date(model.tokenizer) else {})
+        | ({} if decoding is None else {"decoding": decoding.record()}),
         estimate=estimate(model.anatomy, tokens, options.keep, options.layers, pairs),
     )
 
@@ -203,6 +223,8 @@ def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable
     yield "tokenisation", there.get("tokens"), asked["prompts"]["tokens"]
     yield "steering plan", _edits(begun.get("steering"), model), _edits(asked["steering"], model)
     yield "backend", begun.get("backend", "native"), asked["backend"]
+    if "decoding" in begun:
+        yield "decoding by the generation config", begun["decoding"], asked.get("decoding")
     for name in asked["options"]:
         yield name, begun.get("options", {}).get(name), asked["options"][name]
     for name in ("batches", "shards", "seeds"):
@@ -312,6 +334,7 @@ def _plan_json(
     encoded: Sequence[Encoded],
     plan: Schedule,
     seeds: Sequence[int],
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     anatomy, steering = model.anatomy, plan_in_force(model)
     return {
@@ -336,11 +359,17 @@ def _plan_json(
             "tokens": _digest([prompt.ids for prompt in encoded]),
         },
         "steering": json.loads(steering.to_json()) if steering else None,
-        "warnings": doubts(encoded),
+        "warnings": [*doubts(encoded), *notes],
         "seeds": list(seeds),
         "batches": [list(batch) for batch in plan.batches],
         "shards": [list(shard) for shard in plan.shards],
     }
+
+
+def _earlier(left_out: Sequence[str]) -> list[str]:
+    """What is said of a capture that an earlier version began, which had no use for these options of the generation config."""
+    names = ", ".join(left_out)
+    return [f"responses are made as this capture was begun, without {names} of the generation config"] if names else []
 
 
 def _where(backend: str) -> dict[str, Any]:

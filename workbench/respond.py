@@ -1,19 +1,21 @@
 """Greedy answers to many prompts, batched by length, under a plan or none."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from workbench.batches import padded, schedule
+from workbench.decoding import Choosing, decoding_of
 from workbench.dose import Dose, DoseCounts
-from workbench.encoding import encode
+from workbench.encoding import check_unanswered, encode
 from workbench.errors import WorkbenchError
 from workbench.pieces import said
 from workbench.plan import Plan
 from workbench.progress import Meter
-from workbench.sampling import stop_ids
+from workbench.sampling import Forwards
 from workbench.steer import steered
 
 if TYPE_CHECKING:
@@ -30,11 +32,14 @@ class Answers(NamedTuple):
 
 
 def encode_all(model: "MoEModel", prompts: "PromptSet", max_new_tokens: int) -> list[tuple[int, ...]]:
-    """Token ids of every prompt, after checking that each fits into the context with its answer."""
+    """Token ids of every prompt, after checking that each can be answered and fits into the context with its answer."""
     if model.tokenizer is None:
         raise WorkbenchError(
             "This model was loaded without a tokenizer, so prompts cannot be read; pass load(..., tokenizer)."
         )
+    if max_new_tokens:
+        check_unanswered(prompts)
+        decoding_of(model, max_new_tokens)
     encoded, limit = encode(model.tokenizer, prompts, model.image_token), model.anatomy.context_length
     for prompt in encoded:
         if limit is not None and len(prompt.ids) + max_new_tokens > limit:
@@ -66,45 +71,26 @@ def answer(
     meter: Meter | None = None,
 ) -> Answers:
     """Greedy answers of up to `max_new_tokens` tokens under `plan`, and its dose; `meter` hears of every step."""
-    dose, found, ends = Dose(), dict[int, tuple[int, ...]](), stop_ids(model)
+    if max_new_tokens < 1:
+        raise WorkbenchError(f"Answers of max_new_tokens={max_new_tokens} hold nothing; give a number of at least 1.")
+    dose, found, how = Dose(), dict[int, tuple[int, ...]](), decoding_of(model, max_new_tokens)
+    forwards, meter = Forwards(model), meter or Meter(0, None)
     for chosen in schedule([len(ids) for ids in encoded], batch_tokens, extra=max_new_tokens).batches:
-        ids, mask = padded_batch(model, [encoded[i] for i in chosen])
-        steps = _Steps(meter, [len(encoded[i]) for i in chosen], max_new_tokens)
+        rows = [encoded[i] for i in chosen]
+        choosing = Choosing(model, rows, how)
         with steered(model, plan, dose=dose):
-            out = model.hf.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                pad_token_id=pad_id(model),
-                eos_token_id=sorted(ends) or None,
-                stopping_criteria=[] if meter is None else [steps],
-            )
-        steps.end()
-        for i, row in zip(chosen, out[:, ids.shape[1] :].tolist(), strict=True):
-            found[i] = tuple(row[: next((n for n, token in enumerate(row) if token in ends), len(row))])
+            forwards.decode(rows, choosing, lambda step: meter.forwarded(len(step.rows)), lambda: _kernels(model))
+        made = [response.ids for response in choosing.responses()]
+        meter.skip(sum(1 + max_new_tokens - len(ids) for ids in made))  # the last token is never forwarded
+        found |= {i: ids[:-1] if ids[-1] in how.stop else ids for i, ids in zip(chosen, made, strict=True)}
     ordered = tuple(found[i] for i in range(len(encoded)))
     texts = tuple(decode(model, row, after=prompt) for row, prompt in zip(ordered, encoded, strict=True))
     return Answers(texts, ordered, dose.counts())
 
 
-class _Steps:
-    """Stops nothing: `generate` asks its stopping criteria after every step, so here the steps can be counted."""
-
-    def __init__(self, meter: Meter | None, lengths: Sequence[int], max_new_tokens: int) -> None:
-        self.meter, self.rows = meter, len(lengths)
-        self.prompt, self.left = sum(lengths), len(lengths) * max_new_tokens
-
-    def __call__(self, input_ids: Tensor, scores: object, **_: object) -> Tensor:
-        if self.meter is not None:
-            self.meter.forwarded(self.prompt + self.rows)
-        self.prompt, self.left = 0, self.left - self.rows
-        return torch.zeros(self.rows, dtype=torch.bool, device=input_ids.device)
-
-    def end(self) -> None:
-        """What was not generated will not come."""
-        if self.meter is not None:
-            self.meter.skip(self.left)
+def _kernels(model: "MoEModel") -> AbstractContextManager[Any]:
+    """The kernels of single tokens that transformers' `generate` changes to, on devices where it does."""
+    return getattr(model.hf, "_optimize_model_for_decode", nullcontext)()
 
 
 def decode(model: "MoEModel", ids: Sequence[int], after: Sequence[int] = ()) -> str:

@@ -15,6 +15,7 @@ from workbench.channels import CHANNEL
 from workbench.chatforms import Apply, check_tools, marked, marker, shown
 from workbench.chats import Messages, Tools, calls_of, joined
 from workbench.errors import WorkbenchError
+from workbench.moment import dated
 from workbench.pieces import pieces, special_ids
 from workbench.reading import opened, opened_in, read
 from workbench.schema import ROLES
@@ -188,7 +189,10 @@ def _apply(
     given: dict[str, Any] = dict(options or {}) | ({"tools": [dict(tool) for tool in tools]} if tools else {})
     try:
         return tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=answers, **given
+            [dict(message) for message in messages],
+            tokenize=False,
+            add_generation_prompt=answers,
+            **{**dated(tokenizer, tools=given.get("tools")), **given},
         )
     except (TemplateError, TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
         raise WorkbenchError(f"The chat template refuses the prompt '{prompt_id}': {error}.") from error

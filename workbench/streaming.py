@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from workbench.decoding import Choosing, Decoding, decoding_of
 from workbench.dose import Dose
 from workbench.plan import Plan
 from workbench.positions import prompt_length
-from workbench.record import ForwardRecord, Recorder, recording
+from workbench.record import ForwardRecord, recording
 from workbench.respond import encode_all
-from workbench.sampling import stop_ids
+from workbench.sampling import Forwards
 from workbench.steer import steered
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class StreamedToken(NamedTuple):
     """One generated token.
 
     chosen        the token, with its probability
-    alternatives  the likeliest tokens, the likeliest first; `chosen` is among them when it was picked greedily
+    alternatives  the likeliest tokens by the model's own logits, the likeliest first; `chosen` is the first of them unless
+                  the checkpoint's generation config (a penalty, say) would have another token
     routing       layer -> (expert, weight) of the forward that produced this token, which is the one at the position
                   before it, the strongest first; as the experts received it, so under a plan the steered routing
     is_end        it ends the answer and is not part of it
@@ -54,14 +56,15 @@ def stream(
     alternatives: int = 8,
     dose: Dose | None = None,
 ) -> Generator[StreamedToken, None, None]:
-    """The greedy answer to the first of `prompts` under `plan`, token by token; the same tokens as `compare` gives.
+    """The greedy answer to the first of `prompts` under `plan`, token by token; the same tokens as `compare` gives (see
+    `workbench.decoding`).
 
     The caller is never steered: each step runs in a context of its own, so several streams of one model may take turns.
     Closing the iterator leaves the model as it was. Raises `WorkbenchError` for an impossible plan, or a prompt that does
     not fit into the context.
     """
-    ids = encode_all(model, prompts, max_new_tokens)[0]
-    context, steps = copy_context(), _steps(model, ids, plan or Plan(), max_new_tokens, alternatives, dose)
+    ids, how = encode_all(model, prompts, max_new_tokens)[0], decoding_of(model, max_new_tokens)
+    context, steps = copy_context(), _steps(model, ids, plan or Plan(), how, alternatives, dose)
     try:
         while (token := context.run(next, steps, None)) is not None:
             yield token
@@ -70,45 +73,40 @@ def stream(
 
 
 def _steps(
-    model: "MoEModel", ids: Sequence[int], plan: Plan, max_new_tokens: int, alternatives: int, dose: Dose | None
+    model: "MoEModel", ids: Sequence[int], plan: Plan, how: Decoding, alternatives: int, dose: Dose | None
 ) -> Generator[StreamedToken, None, None]:
     with ExitStack() as stack:
         stack.enter_context(steered(model, plan, dose=dose))
         recorder = stack.enter_context(recording(model, keep=()))
         stack.enter_context(prompt_length(len(ids)))
-        ends, given, cache = stop_ids(model), torch.tensor([list(ids)]), None
-        for seen in range(len(ids), len(ids) + max_new_tokens):
-            logits, record, cache = _forward(model, recorder, given, seen, cache)
-            token = _token(model, logits, record, alternatives, ends)
-            yield token
-            if token.is_end:
-                return
-            given = torch.tensor([[token.chosen.id]])
-
-
-def _forward(
-    model: "MoEModel", recorder: Recorder, given: Tensor, seen: int, cache: object
-) -> tuple[Tensor, ForwardRecord, object]:
-    """One forward over new tokens [1, n]: logits [vocabulary] of the last, the record, the cache."""
-    mask = torch.ones(1, seen, dtype=torch.long, device=model.device)
-    with torch.no_grad():  # around the forward alone: gradients are the thread's, not the context's
-        out = model.hf(input_ids=given.to(model.device), attention_mask=mask, past_key_values=cache, use_cache=True)
-    return out.logits[0, -1].float(), recorder.take(), out.past_key_values
+        choosing, forwards = Choosing(model, [ids], how), Forwards(model)
+        given, mask, cache, going = (
+            torch.tensor([list(ids)]),
+            torch.ones(1, len(ids), dtype=torch.long),
+            None,
+            how.tokens > 0,
+        )
+        while going:
+            with torch.no_grad():  # around the forward alone: gradients are the thread's, not the context's
+                out = forwards(given, mask, use_cache=True, past=cache)
+            logits, cache = out.logits[:, -1].float(), out.past_key_values
+            going = bool(choosing.choose(logits)[0])
+            given, mask = choosing.last[:, None], torch.cat([mask, mask.new_ones(1, 1)], 1)
+            yield _token(model, logits[0], int(given), recorder.take(), alternatives, how.stop)
 
 
 def _token(
-    model: "MoEModel", logits: Tensor, record: ForwardRecord, alternatives: int, ends: frozenset[int]
+    model: "MoEModel", logits: Tensor, chosen: int, record: ForwardRecord, alternatives: int, ends: frozenset[int]
 ) -> StreamedToken:
-    best = logits.softmax(-1).topk(min(alternatives, logits.shape[-1]))
-    found = tuple(
-        Candidate(i, model.tokenizer.decode([i]), p)
-        for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    )
-    chosen = int(logits.argmax())
-    first = next((c for c in found if c.id == chosen), found[0])
-    return StreamedToken(
-        first, found, {n: _last_row(x.index, x.weight) for n, x in record.layers.items()}, chosen in ends
-    )
+    share = logits.softmax(-1)
+    best = share.topk(min(alternatives, len(share)))
+    found = tuple(_candidate(model, i, p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    routing = {n: _last_row(x.index, x.weight) for n, x in record.layers.items()}
+    return StreamedToken(_candidate(model, chosen, float(share[chosen])), found, routing, chosen in ends)
+
+
+def _candidate(model: "MoEModel", token: int, probability: float) -> Candidate:
+    return Candidate(token, model.tokenizer.decode([token]), probability)
 
 
 def _last_row(index: Tensor, weight: Tensor) -> tuple[tuple[int, float], ...]:

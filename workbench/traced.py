@@ -15,13 +15,13 @@ from torch import Tensor
 
 from workbench import intrace
 from workbench.batches import padded
+from workbench.decoding import Decoding, Response
 from workbench.errors import WorkbenchError
 from workbench.harvest import Chunk, Harvest, prompt_step
 from workbench.intrace import forward_numbers, token_logprobs
 from workbench.magnitude import Magnitude
 from workbench.ndif import plainly, shipped
 from workbench.record import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
-from workbench.sampling import Decoding, Response
 from workbench.steer import plan_in_force
 
 if TYPE_CHECKING:
@@ -116,7 +116,13 @@ class TracedRunner:
                 "capture(backend='nnsight') generates greedily: each response's seed needs our own decode loop; leave the "
                 "temperature at 0, or give responses."
             )
-        answers = self._answers(rows, decoding)
+        if "stop_strings" in decoding.shaping:
+            raise WorkbenchError(
+                f"The generation config of {self.model.anatomy.model} has stop_strings, which a trace cannot look for; set "
+                f"model.hf.generation_config.stop_strings = None, or leave backend='nnsight' away."
+            )
+        together = [rows] if not decoding.shaping else [[row] for row in rows]  # padding would count as words said
+        answers = [answer for some in together for answer in self._answers(some, decoding)]
         whole = [[*row, *answer] for row, answer in zip(rows, answers, strict=True)]
         ids, mask = padded(whole, self.pad, left=False)
         starts, ends = ([len(row) - 1 for row in some] for some in (rows, whole))
@@ -142,6 +148,7 @@ class TracedRunner:
         wrapped = self.model.nnsight
         how: dict[str, Any] = {"max_new_tokens": decoding.tokens, "do_sample": False, "num_beams": 1}
         how |= {"attention_mask": mask, "pad_token_id": self.pad, "eos_token_id": sorted(decoding.stop) or None}
+        how |= decoding.shaping
         with (
             plainly(self.remote),
             torch.no_grad(),

@@ -37,8 +37,10 @@ def begun(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet]) -> dict[str,
     return None
 
 
-def begin(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet], models: list[ModelPlan]) -> dict[str, Any]:
-    """Writes recipe.toml and plan.json; returns the plan."""
+def begin(
+    run: Path, recipe: Recipe, sets: Mapping[str, PromptSet], models: list[ModelPlan], date: str
+) -> dict[str, Any]:
+    """Writes recipe.toml and plan.json; returns the plan. `date` is what chat templates are told for the whole run."""
     part = temporary(run, RECIPE)
     part.write_text(recipe.to_toml(), encoding="utf-8")
     publish(run, part, RECIPE)
@@ -47,6 +49,7 @@ def begin(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet], models: list
         "versions": {"workbench": __version__} | {n: version(n) for n in ("torch", "transformers", "numpy", "pyarrow")},
         "prompts": {n: {"source": s.source, "n": len(s), "fingerprint": s.fingerprint} for n, s in sets.items()},
         "models": [model.to_dict() for model in models],
+        "template_date": date,
     }
     write_json(run, PLAN, plan)
     return plan
@@ -74,6 +77,16 @@ def check_model(run: Path, plan: Mapping[str, Any], number: int, anatomy: "Anato
             f"{was['dtype']} there; {anatomy.fingerprint}, {dtype} here); choose another folder with --out."
         )
     anatomy.check_same(was["fingerprint"], f"The run '{run}'")  # which says what of an old one was not compared
+
+
+def check_decoding(run: Path, plan: Mapping[str, Any], number: int, decoding: Mapping[str, Any]) -> None:
+    """Raises `WorkbenchError` when a model's generation config is not the one that the run's first answers were made by."""
+    was = plan["models"][number].get("decoding")  # an earlier version recorded none
+    if was is not None and was != decoding:
+        raise WorkbenchError(
+            f"The run '{run}' was begun with another generation config ({_short(was)} there, {_short(decoding)} here), so its "
+            f"answers would not be comparable; set it back, or choose another folder with --out."
+        )
 
 
 def _check_same(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet], plan: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import Plan, PromptSet, WorkbenchError
 from workbench.batches import schedule
+from workbench.decoding import decoding_of
 from workbench.divergence import divergence
 from workbench.respond import answer, encode_all
 from workbench.sizes import estimate
@@ -49,6 +50,8 @@ class ModelPlan:
     """Of reading given text, measured."""
     seconds: float
     """All of it at these speeds; rankings and tables are not counted."""
+    decoding: dict[str, Any] | None = None
+    """What the model's generation config makes of answers; None where nothing is answered."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -72,6 +75,7 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
     captured = {name: _capture_tokens(recipe, lengths[name], len(sets[name])) for name in ranking_sets(recipe)}
     in_captures = sum(captured.values())
     rate = speed.answering if recipe.capture.generate else speed.reading
+    answers = sum(len(sets[p.prompts]) for p in planned if p.what == "answers")
     return ModelPlan(
         model=source,
         fingerprint=model.anatomy.fingerprint,
@@ -79,7 +83,7 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
         device=str(model.device),
         arms=dict(Counter(arm.kind for arm in arms)),
         pieces=dict(Counter(p.what for p in planned)),
-        answers=sum(len(sets[p.prompts]) for p in planned if p.what == "answers"),
+        answers=answers,
         tokens=answered + read,
         captured_tokens=in_captures,
         store_bytes=estimate(model.anatomy, in_captures, recipe.capture.keep).total,
@@ -87,6 +91,7 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
         tokens_per_second=round(speed.answering, 1),
         read_tokens_per_second=round(speed.reading, 1),
         seconds=round(answered / speed.answering + read / speed.reading + in_captures / rate, 1),
+        decoding=decoding_of(model, 1).record() if answers else None,
     )
 
 

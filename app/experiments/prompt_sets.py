@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workbench import PromptSet, WorkbenchError, read_prompts
+from workbench.encoding import check_unanswered
 from workbench.metrics import LABEL_READ
 from workbench.prompts import Prompt
 
+from .consistency import CHOICE, DIVERGENCE, metrics_of
 from .recipe import Recipe
 from .sections import Prompts
+from .units import text_metrics
 
 _NUMBERED = re.compile(r"p\d{5}")  # an id that `read_prompts` gave for want of one
 
@@ -23,6 +26,7 @@ def read_sets(recipe: Recipe) -> dict[str, PromptSet]:
         except WorkbenchError as error:
             raise WorkbenchError(f"'prompts.{name}': {error}") from error
         _check_labels(name, spec, found[name])
+        _check_answered(recipe, name, found[name])
     return held_apart(recipe, found)
 
 
@@ -35,6 +39,16 @@ def _check_labels(name: str, spec: Prompts, prompts: PromptSet) -> None:
                 f"'prompts.{name}.metrics' has '{metric}', which reads the label '{label}', and none of its {len(prompts)} "
                 f"prompts carries that label; give it, or leave the metric out."
             )
+
+
+def _check_answered(recipe: Recipe, name: str, prompts: PromptSet) -> None:
+    """Chats that cannot be answered are found out before a model is loaded, where their answers are wanted."""
+    read = {*text_metrics(recipe, name), *(set(metrics_of(recipe, name)) & {*CHOICE, *DIVERGENCE})}
+    if recipe.capture.generate if recipe.prompts[name].role == "ranking" else read:
+        try:
+            check_unanswered(prompts)
+        except WorkbenchError as error:
+            raise WorkbenchError(f"'prompts.{name}': {error}") from error
 
 
 def _read(spec: Prompts) -> PromptSet:

@@ -10,12 +10,14 @@ import pandas as pd
 
 from workbench import PromptSet, WorkbenchError
 from workbench.claims import claim
+from workbench.decoding import decoding_of
 from workbench.durable import disk_errors, tidy
+from workbench.moment import moment, planned_at
 from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
 
 from .arms import Arm, arms_of, from_rows, to_rows
-from .folder import begin, begun, check_model, is_finished
+from .folder import PLAN, begin, begun, check_decoding, check_model, is_finished
 from .measuring import Measuring, own_metric, read_unit, write_unit
 from .planning import ModelPlan, plan_model, planned_cost, token_counts, unit_cost
 from .prompt_sets import read_sets
@@ -77,7 +79,7 @@ def run_recipe(
     open_model: Open = open_source,
     own_functions: bool = False,
 ) -> Finished:
-    """Runs a recipe into `out`, or goes on where a run of the same recipe stopped.
+    """Runs a recipe into `out`, or goes on where a run of the same recipe stopped, with the date that chat templates were told.
 
     progress    as for `capture`: lines on stderr, False for silence, or a function that receives `Progress` values
     open_model  how a model of the recipe is opened: for models that are built already
@@ -92,14 +94,16 @@ def run_recipe(
         if plan is not None and is_finished(out):
             return Finished(out, 0)
         if plan is None:
-            plan = begin(out, recipe, sets, _plan(recipe, sets, models))
+            with moment() as date:
+                plan = begin(out, recipe, sets, _plan(recipe, sets, models), date)
         report = ProgressLines() if progress is True else progress or None
         with claim(out, "run") as ours:
             if not ours:
                 raise WorkbenchError(
                     f"Another process is at work on the run '{out}'; wait for it, or choose another folder with --out."
                 )
-            return Finished(out, _Run(out, recipe, sets, models, plan, Meter(0, report)).run())
+            with moment(planned_at(out / PLAN, plan)):
+                return Finished(out, _Run(out, recipe, sets, models, plan, Meter(0, report)).run())
 
 
 def checked_sets(recipe: Recipe, own_functions: bool = False) -> dict[str, PromptSet]:
@@ -143,6 +147,8 @@ class _Run:
         model = self.models(number)
         dtype = str(model.dtype).removeprefix("torch.")
         check_model(self.path, self.plan, number, model.anatomy, dtype)
+        if self.plan["models"][number].get("decoding"):
+            check_decoding(self.path, self.plan, number, decoding_of(model, 1).record())
         return model
 
     def _one_model(self, number: int) -> int:

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 from workbench_app.cli import app
-from workbench_app.experiments.planning import lowered, plan_model
+from workbench_app.experiments.measuring import Measuring
+from workbench_app.experiments.planning import lowered, plan_model, token_counts, unit_cost
 from workbench_app.experiments.recipe import Recipe
 from workbench_app.experiments.running import checked_sets, run_recipe
 from workbench_app.experiments.schema import TABLES, read_tables
@@ -239,9 +240,39 @@ def test_every_planned_unit_is_run_shared_or_impossible(tables, recipe, folder, 
     assert planned["seconds"] > 0
 
 
-def test_no_more_tokens_are_forwarded_than_planned(tables, recipe, folder, model):
-    planned = json.loads((folder / "run" / "plan.json").read_text())["models"][0]
-    assert tables["doses"].query("arm != 'base'")["tokens"].sum() <= planned["tokens"]
+def test_no_more_tokens_are_forwarded_than_planned(tmp_path, model, monkeypatch):
+    """Counted at the model's door, unit by unit; a bound that is far from what is done would be no plan."""
+    plans, none = [{"text": "off L1E1"}, {"text": "mute L1E2"}], {"count": 0, "layer": 0, "usage": 0, "bottom": False}
+    recipe = make_recipe(tmp_path / "prompts", plans=plans, controls=none)
+    spent, per_unit, measure = [0], [], Measuring.measure
+
+    def count(_: Any, args: tuple[Any, ...], given: dict[str, Any]) -> None:
+        ids, mask = args[0] if args else given["input_ids"], given.get("attention_mask")
+        spent[0] += ids.numel() if mask is None else int(mask[:, -ids.shape[1] :].sum())
+
+    def counted(self: Measuring, unit: Any) -> None:
+        before = spent[0]
+        measure(self, unit)
+        per_unit.append((unit, spent[0] - before))
+
+    monkeypatch.setattr(Measuring, "measure", counted)
+    monkeypatch.setattr(model.hf.generation_config, "eos_token_id", [model.anatomy.vocab_size - 1])  # none ends early
+    handle = model.hf.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        run_recipe(recipe, tmp_path / "run", progress=False, open_model=lambda _: model, own_functions=True)
+    finally:
+        handle.remove()
+    sets = checked_sets(recipe, own_functions=True)
+    lengths = token_counts(recipe, sets, model)
+    for unit, tokens in per_unit:
+        planned = unit_cost(recipe, sets, lengths, unit)
+        assert tokens <= planned, unit
+        if unit.what == "answers":  # but the last token of each, which is never forwarded
+            assert tokens == planned - len(sets[unit.prompts]), unit
+    assert {unit.what for unit, _ in per_unit} == {"answers", "distributions", "choice", "perplexity", "sinks"}
+    planned = json.loads((tmp_path / "run" / "plan.json").read_text())["models"][0]["tokens"]
+    measured = sum(tokens for _, tokens in per_unit)
+    assert planned / 2 < measured <= planned
 
 
 def test_a_finished_run_runs_no_forward(tables, recipe, folder):
@@ -295,6 +326,22 @@ def test_another_model_under_the_same_name_is_refused(recipe, folder, model, tmp
             open_model=lambda _: load("tiny/qwen3_moe", check=False),
             own_functions=True,
         )
+
+
+def test_a_run_does_not_go_on_under_another_generation_config(folder, model, tmp_path, monkeypatch):
+    few = make_few(folder / "prompts", plans=[{"text": "off L1E1"}])
+
+    def run(progress: Any = False) -> int:
+        how = {"open_model": lambda _: model, "own_functions": True}
+        return run_recipe(few, tmp_path / "run", progress=progress, **how).units_run
+
+    with pytest.raises(RuntimeError, match="stop"):
+        run(lambda _: _stop())
+    with monkeypatch.context() as other:
+        other.setattr(model.hf.generation_config, "repetition_penalty", 1.3)
+        with pytest.raises(WorkbenchError, match="begun with another generation config"):
+            run()
+    assert run() > 0
 
 
 def _stop() -> None:

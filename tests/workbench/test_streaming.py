@@ -52,6 +52,21 @@ def test_each_token_has_its_routing_and_its_alternatives():
         assert token.chosen == token.alternatives[0]
 
 
+def test_a_token_that_the_generation_config_would_have_is_not_taken_for_the_likeliest():
+    model = families.build("olmoe")
+    asked = read_prompts(["once upon"])
+    usual = next(stream(model, asked, max_new_tokens=1, alternatives=3))
+    model.hf.generation_config.suppress_tokens = [c.id for c in usual.alternatives]
+    found = next(stream(model, asked, max_new_tokens=1, alternatives=3))
+    with torch.no_grad():
+        logits = model.hf(torch.tensor([model.tokenizer("once upon")["input_ids"]])).logits[0, -1]
+    best = logits.argsort(descending=True)[:4].tolist()
+    assert [c.id for c in found.alternatives] == [c.id for c in usual.alternatives] == best[:3]
+    assert found.chosen.id == best[3]
+    assert found.chosen.text == model.tokenizer.decode([best[3]])
+    assert found.chosen.probability == pytest.approx(float(logits.softmax(-1)[best[3]]), rel=1e-4)
+
+
 def test_the_routing_is_that_of_the_forward_that_made_the_token():
     model = families.get("demo")
     from workbench.record import recording

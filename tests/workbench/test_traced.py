@@ -74,6 +74,22 @@ def test_every_column_is_the_native_captures(name: str, remote: bool | str, tmp_
     assert native.tokens["generated"].any()
 
 
+def test_a_trace_answers_by_the_generation_config_too(tmp_path: Path) -> None:
+    """Also where its prompts are of different lengths: padding is no word that was said."""
+    options: dict[str, Any] = {"generate": 6, "progress": False}
+    free = capture(families.get("mixtral"), PROMPTS, tmp_path / "free", **options)
+    first = free.tokens.query("prompt_id == 'c' and generated")["token_id"].tolist()[:2]  # ends that come too early
+    models = {"native": families.build("mixtral"), "nnsight": traced("mixtral")}
+    for model in models.values():
+        model.hf.generation_config.update(min_length=6, eos_token_id=first, repetition_penalty=1.01)
+    native, found = (capture(m, PROMPTS, tmp_path / b, backend=b, **options) for b, m in models.items())
+    check_equal(native, found, ("tokens", "slots"))
+    assert native.tokens["token_id"].tolist() != free.tokens["token_id"].tolist()
+    models["nnsight"].hf.generation_config.stop_strings = ["x"]
+    with pytest.raises(WorkbenchError, match="stop_strings, which a trace cannot look for"):
+        capture(models["nnsight"], PROMPTS, tmp_path / "stops", backend="nnsight", **options)
+
+
 def test_given_responses_chosen_layers_and_experts(tmp_path: Path) -> None:
     model, options = families.get("qwen2_moe"), {"keep": {"outputs", "logits"}, "layers": [1], "progress": False}
     options |= {"experts": ["L1E2", "L1E5", "L1S0"], "responses": {"a": "this", "b": "11", "c": "y"}}
