@@ -53,6 +53,11 @@ def steer(
     said = _prompt(prompt, system, raw)
     edits = asked(plan, off=off, drop=drop, mute=mute, force=force, scale=scale, bias=bias)
     loaded = open_model(model, device, dtype)
+    if said.is_chat and not getattr(loaded.tokenizer, "chat_template", None):
+        raise WorkbenchError(
+            f"The tokenizer of '{model}' has no chat template, so nobody can be asked; add --raw, and the model goes on with "
+            f"the prompt as it is."
+        )
     chosen = edits.on(loaded.anatomy)
     with working("Answering twice"):
         answers = _answer_twice(loaded, said, chosen, tokens)

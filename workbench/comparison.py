@@ -214,10 +214,7 @@ def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.D
     return pd.DataFrame(
         {
             "prompt_id": [p.id for p in prompts],
-            "prompt": [
-                p.text if p.text is not None else str((p.messages or ({"content": ""},))[-1]["content"])
-                for p in prompts
-            ],
+            "prompt": [p.said for p in prompts],
             "base": base.texts,
             "steered": arm.texts,
             "changed": [a != b for a, b in zip(base.ids, arm.ids, strict=True)],

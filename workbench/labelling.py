@@ -8,6 +8,7 @@ import pandas as pd
 
 from workbench.durable import disk_errors
 from workbench.errors import WorkbenchError, suggestion
+from workbench.promptrows import name_of, plain, rows_of
 from workbench.prompts import label_text
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class Label(NamedTuple):
 def add_labels(store: "Store", name: str, values: LabelValues, source: str, *, replace: bool = False) -> None:
     """Writes `labels/NAME.parquet`: whole or not at all.
 
-    values: prompt_id to value (for every sample), or a DataFrame with prompt_id, sample (optional) and value. Values
-        are stored as text; None leaves the prompt without the label.
+    values: prompt_id to value (for every sample), or a table (a DataFrame, Arrow's, Polars', rows, a dict of columns) with
+        prompt_id, sample (optional) and value. Values are stored as text; None leaves the prompt without the label.
     Adding the same labels again does nothing. Raises `WorkbenchError` for a prompt the store does not have, and for a
     name in use with other values unless `replace`.
     """
@@ -48,22 +49,47 @@ def add_labels(store: "Store", name: str, values: LabelValues, source: str, *, r
 
 
 def _rows(name: str, values: LabelValues) -> list[Label]:
+    values = _by_prompt(name, values)
     if not isinstance(values, pd.DataFrame):
-        return [Label(str(key), None, label_text(value)) for key, value in values.items() if not _is_missing(value)]
+        return [Label(str(key), None, _text(name, key, value)) for key, value in values.items() if not _is_missing(value)]
     if not {"prompt_id", "value"} <= set(values.columns):
         raise WorkbenchError(
             f"Labels '{name}' have columns {', '.join(map(str, values.columns))}; they need prompt_id and value."
         )
     samples = values["sample"] if "sample" in values else [None] * len(values)
     return [
-        Label(str(prompt), None if _is_missing(sample) else int(sample), label_text(value))
+        Label(str(prompt), None if _is_missing(sample) else int(sample), _text(name, prompt, value))
         for prompt, sample, value in zip(values["prompt_id"], samples, values["value"], strict=True)
         if not _is_missing(value)
     ]
 
 
+def _by_prompt(name: str, values: Any) -> LabelValues:
+    """Values over prompt ids, or a table as a DataFrame: those of Arrow and Polars, a list of rows, a dict of columns."""
+    if isinstance(values, pd.DataFrame | pd.Series):
+        return values
+    if isinstance(values, Mapping):
+        is_table = {"prompt_id", "value"} <= set(values) and isinstance(plain(values["value"]), list)
+        return pd.DataFrame(dict(values)) if is_table else values
+    try:
+        rows = [row for _, row in rows_of(values)]
+    except WorkbenchError:  # which speaks of prompts
+        rows = []
+    if not rows or not all(isinstance(row, Mapping) for row in rows):
+        raise WorkbenchError(
+            f"Labels '{name}' are given as {name_of(values)}; give {{prompt id: value}}, or rows with prompt_id and value."
+        )
+    return pd.DataFrame(rows)
+
+
+def _text(name: str, prompt: object, value: Any) -> str:
+    if isinstance(plain(value), Mapping | list | tuple):
+        raise WorkbenchError(f"Labels '{name}' give '{prompt}' {value!r:.40}; give one value.")
+    return label_text(plain(value))
+
+
 def _is_missing(value: Any) -> bool:
-    return value is None or bool(pd.isna(value))
+    return plain(value) is None
 
 
 def _frame(name: str, rows: list[Label], source: str) -> pd.DataFrame:

@@ -224,7 +224,7 @@ def _instead(path: str, error: Exception) -> str:
     """What to do about a model that could not be loaded."""
     method = quantised_by(path)
     if method is not None and not isinstance(error, OSError):
-        return f"Its weights are quantised by {method}: install what that needs here, or load the checkpoint that is not quantised."
+        return f"Its weights are quantised by {method}: install what that needs, or load the checkpoint that is not quantised."
     return (
         f"It should be 'demo', tiny/ with one of {listed(list(FAMILIES))}, a folder with a transformers causal LM, or a "
         f"Hugging Face id."

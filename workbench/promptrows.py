@@ -38,6 +38,25 @@ def rows_of(source: Any) -> Iterator[Row]:
     yield from ((f"{word} {i} of {kind}", row) for i, row in found)
 
 
+def responses_of(given: Any) -> dict[str, list[str]]:
+    """Responses by prompt: {prompt id: text or several}, or a Series of them over prompt ids.
+
+    Raises `WorkbenchError` for anything else: a table would be read by its columns, a list by its texts.
+    """
+    is_series = hasattr(given, "items") and hasattr(given, "iloc") and not hasattr(given, "columns")
+    if not isinstance(given, Mapping) and not is_series:
+        raise WorkbenchError(f"Responses are given as {{prompt id: text or list of texts}}, not as {name_of(given)}.")
+    found: dict[str, list[str]] = {}
+    for key, value in given.items():
+        several = [value] if isinstance(value, str) else _column(value)
+        if several is None or not all(isinstance(text, str) for text in several):
+            raise WorkbenchError(f"The response of the prompt '{key}' is {value!r:.40}; it should be text, or a list of it.")
+        if str(key) in found:
+            raise WorkbenchError(f"The prompt '{key}' is given responses twice; give it a list of them.")
+        found[str(key)] = [str(text) for text in several]
+    return found
+
+
 def name_of(source: Any) -> str:
     """How an error names it: the list (generators, too), the DataFrame."""
     is_list = isinstance(source, list | tuple | Generator)

@@ -18,6 +18,7 @@ from workbench.batches import Schedule, prompt_seeds, schedule
 from workbench.encoding import Encoded, encode, encode_responses, warnings
 from workbench.errors import WorkbenchError, suggestion
 from workbench.experts import ExpertRef, as_ref
+from workbench.promptrows import responses_of
 from workbench.prompts import PromptSet, check_characters
 from workbench.record import KEEPS
 from workbench.schema import SCHEMA_VERSION
@@ -215,6 +216,7 @@ def _given(prompts: PromptSet, responses: Responses) -> dict[str, list[str]] | N
         return None
     if responses is True:
         responses = {p.id: p.response for p in prompts if p.response is not None}
+    responses = responses_of(responses)
     known = [prompt.id for prompt in prompts]
     for name in responses:
         if name not in known:
@@ -225,8 +227,7 @@ def _given(prompts: PromptSet, responses: Responses) -> dict[str, list[str]] | N
     for name in known:
         if name not in responses:
             raise WorkbenchError(f"The prompt '{name}' has no given response; give one for each prompt.")
-        several = responses[name]
-        found[name] = [several] if isinstance(several, str) else list(several)
+        found[name] = responses[name]
         for text in found[name]:
             check_characters({"response": text}, f"the prompt '{name}'")
     if len({len(several) for several in found.values()}) > 1 or not all(found.values()):

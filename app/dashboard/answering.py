@@ -128,7 +128,8 @@ class Answering:
                 tokens.close()  # pyright: ignore[reportAttributeAccessIssue]
 
     def _sides(self) -> list[tuple[list[StreamedToken], Generator[StreamedToken, None, None]]]:
-        model, asked = self.machine.model, asked_once(self.question)
+        model = self.machine.model
+        asked = asked_once(self.question, as_chat=has_template(model.tokenizer))
         sides = [] if self.base_is_known else [(self.base, stream(model, asked, max_new_tokens=self.limit))]
         if self.plan:
             steered = stream(model, asked, self.plan, max_new_tokens=self.limit, dose=self.dose)
@@ -136,6 +137,13 @@ class Answering:
         return sides
 
 
-def asked_once(question: str) -> PromptSet:
-    """A question as the only message of a chat."""
+def asked_once(question: str, *, as_chat: bool = True) -> PromptSet:
+    """A question as the only message of a chat, or as a text that the model goes on with."""
+    if not as_chat:
+        return PromptSet((Prompt("question", text=question),))
     return PromptSet((Prompt("question", messages=({"role": "user", "content": question},)),))
+
+
+def has_template(tokenizer: object) -> bool:
+    """Whether questions can go through a chat template."""
+    return bool(getattr(tokenizer, "chat_template", None))

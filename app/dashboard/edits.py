@@ -85,9 +85,9 @@ def as_python(plan: Plan, model: str) -> str:
     return "\n".join(lines)
 
 
-def as_command(plan: Plan, model: str, question: str) -> str:
-    """The plan as a command to paste; edits that have no option of their own travel as a file."""
-    words = ["workbench", "steer", model, "--prompt", question or "..."]
+def as_command(plan: Plan, model: str, question: str, *, raw: bool = False) -> str:
+    """The plan as a command to paste; edits that have no option of their own travel as a file. raw: without a template."""
+    words = ["workbench", "steer", model, "--prompt", question or "...", *(["--raw"] if raw else [])]
     if all(e.scope.is_everywhere and e.kind != "replace" for e in plan.edits):
         for edit in plan.edits:
             kind, _, rest = str(edit).partition(" ")

@@ -4,7 +4,7 @@ import streamlit as st
 
 from workbench import ExpertRef, Plan, WorkbenchError
 
-from .answering import Answering
+from .answering import Answering, has_template
 from .answers_panel import answers_panel
 from .colours import CHOICES, THIS_ANSWER, colouring, ranked
 from .edits import MEANINGS, Tool, as_command, as_json, as_python, toggled
@@ -29,7 +29,7 @@ def show(view: View) -> None:
     if said:
         st.caption(said)
     with st.container():  # in a container it stays in its place, and the page does not scroll to its end by itself
-        st.chat_input("Ask the model; both answers stand side by side", key="question", on_submit=_asked, args=(view,))
+        st.chat_input(_invitation(view), key="question", on_submit=_asked, args=(view,))
     if not asked:
         _examples(view)
     answers_panel(asked)
@@ -37,6 +37,12 @@ def show(view: View) -> None:
 
 
 # ---- questions
+
+
+def _invitation(view: View) -> str:
+    if has_template(view.machine.model.tokenizer):
+        return "Ask the model; both answers stand side by side"
+    return "No chat template: the model goes on with what you write; both answers stand side by side"
 
 
 def _asked(view: View) -> None:
@@ -179,7 +185,7 @@ def _plan_menu(view: View, question: str) -> None:
         st.download_button("Save the plan", as_json(plan()), "plan.json", "application/json")
         for language, code in (
             ("python", as_python(plan(), view.name)),
-            ("bash", as_command(plan(), view.name, question)),
+            ("bash", as_command(plan(), view.name, question, raw=not has_template(view.machine.model.tokenizer))),
             ("json", as_json(plan())),
         ):
             st.code(visible(code), language=language)

@@ -74,4 +74,4 @@ def held_apart(recipe: Recipe, sets: Mapping[str, PromptSet]) -> dict[str, Promp
 
 def said(prompt: Prompt) -> str:
     """A prompt's words: its text, or what was said last."""
-    return prompt.text if prompt.text is not None else str((prompt.messages or ({"content": ""},))[-1]["content"])
+    return prompt.said
