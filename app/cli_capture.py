@@ -76,7 +76,7 @@ def _numbers(text: str) -> list[int]:
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
-        if not first.strip().isdigit() or not (last or first).strip().isdigit():
+        if not first.strip().isdecimal() or not (last or first).strip().isdecimal():
             raise WorkbenchError(f"'{text}' names no layers; write them like 0,3-5.")
         if not -1 < int(last or first) - int(first) < _MOST_LAYERS:
             raise WorkbenchError(f"'{text}' names no layers of a model; write them like 0,3-5.")

@@ -132,6 +132,8 @@ def compare(
     from workbench.respond import answer, encode_all
     from workbench.steer import plan_in_force
 
+    if seed < 0:
+        raise WorkbenchError(f"compare(seed={seed}) makes no sense; it should be at least 0.")
     prompts, chosen = read_prompts(prompts), metrics_from(metrics)
     if store is not None:
         model.anatomy.check_same(store.anatomy.fingerprint, f"The store '{store.path}'")

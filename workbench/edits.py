@@ -7,6 +7,7 @@ A token of a span that holds white space, a quote or a semicolon is written as a
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -167,7 +168,7 @@ def _check_value(edit: Edit) -> None:
     if is_vector != (edit.kind == "replace") or not all(map(_is_number, numbers)):
         wanted = "a vector as wide as the residual, or 'mean'" if edit.kind == "replace" else "one number"
         raise WorkbenchError(f"{name} needs {wanted}; it got {value!r:.60}.")
-    if not all(abs(x) < float("inf") for x in numbers if x is not None and not isinstance(x, str)):
+    if not all(abs(x) <= sys.float_info.max for x in numbers if x is not None and not isinstance(x, str)):
         raise WorkbenchError(f"{name} needs finite numbers; to take an expert out of the selection use off.")
 
 

@@ -116,8 +116,8 @@ def _experts_of_plan_file(path: Path) -> list[ExpertRef]:
         raise WorkbenchError(f"There is no plan file '{path}'; save one with Plan.to_json or `workbench rank --out`.")
     try:
         edits = json.loads(path.read_text(encoding="utf-8"))["edits"]
-        return [ExpertRef.parse(edit["expert"]) for edit in edits]
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        return [ExpertRef.parse(str(edit["expert"])) for edit in edits]
+    except (LookupError, TypeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WorkbenchError(
             f"'{path}' is not a plan file ({error}); it should be JSON with a list 'edits'."
         ) from error

@@ -51,7 +51,9 @@ def add_labels(store: "Store", name: str, values: LabelValues, source: str, *, r
 def _rows(name: str, values: LabelValues) -> list[Label]:
     values = _by_prompt(name, values)
     if not isinstance(values, pd.DataFrame):
-        return [Label(str(key), None, _text(name, key, value)) for key, value in values.items() if not _is_missing(value)]
+        return [
+            Label(str(key), None, _text(name, key, value)) for key, value in values.items() if not _is_missing(value)
+        ]
     if not {"prompt_id", "value"} <= set(values.columns):
         raise WorkbenchError(
             f"Labels '{name}' have columns {', '.join(map(str, values.columns))}; they need prompt_id and value."

@@ -26,8 +26,10 @@ def rows_of(source: Any) -> Iterator[Row]:
     if hasattr(source, "read") or isinstance(source, bytes | bytearray):
         raise WorkbenchError(f"Prompts cannot be read from {kind}; pass the path of the file, or a list.")
     rows = _table(source)
-    if rows is None and hasattr(source, "columns"):
-        raise WorkbenchError(f"{kind} is no table whose rows can be read here; turn it into a pandas DataFrame first.")
+    if rows is None and (hasattr(source, "collect") or hasattr(source, "columns")):
+        raise WorkbenchError(
+            f"T{kind[1:]} is no table whose rows can be read here; turn it into a pandas DataFrame first."
+        )
     try:
         found = enumerate(source if rows is None else rows)
     except TypeError as error:
@@ -50,7 +52,9 @@ def responses_of(given: Any) -> dict[str, list[str]]:
     for key, value in given.items():
         several = [value] if isinstance(value, str) else _column(value)
         if several is None or not all(isinstance(text, str) for text in several):
-            raise WorkbenchError(f"The response of the prompt '{key}' is {value!r:.40}; it should be text, or a list of it.")
+            raise WorkbenchError(
+                f"The response of the prompt '{key}' is {value!r:.40}; it should be text, or a list of it."
+            )
         if str(key) in found:
             raise WorkbenchError(f"The prompt '{key}' is given responses twice; give it a list of them.")
         found[str(key)] = [str(text) for text in several]
@@ -80,14 +84,17 @@ def plain(value: Any) -> Any:
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(map(plain, value)) if type(value) in (list, tuple) else tuple(map(plain, value))
-    return plain(value.tolist()) if hasattr(value, "tolist") else value
+    array: Any = value
+    return plain(array.tolist()) if hasattr(array, "tolist") else value
 
 
 def _table(source: Any) -> Iterable[Any] | None:
     """The rows of a table, of columns with names or of one; None for what gives its rows when it is iterated."""
     if hasattr(source, "iloc") and hasattr(source, "columns"):  # pandas; a Series gives its values by itself
-        _check_columns(source, source.columns)
-        return source.to_dict("records")
+        named = [name for name in source.index.names if _is_key(name)]
+        table = source.reset_index(level=named) if named else source
+        _check_columns(source, table.columns)
+        return table.to_dict("records")
     if hasattr(source, "to_dicts"):  # Polars
         return source.to_dicts()
     if hasattr(source, "to_pylist"):  # Arrow: a table, or a column
@@ -95,7 +102,12 @@ def _table(source: Any) -> Iterable[Any] | None:
         return source.to_pylist()
     if hasattr(source, "read_all"):  # Arrow's readers
         return _table(source.read_all())
-    return _table(source.to_pandas()) if hasattr(source, "columns") and hasattr(source, "to_pandas") else None
+    is_table = not hasattr(source, "collect") and hasattr(source, "columns") and hasattr(source, "to_pandas")
+    return _table(source.to_pandas()) if is_table else None
+
+
+def _is_key(name: Any) -> bool:
+    return isinstance(name, str) and (name in KEYS or name.startswith("label."))
 
 
 def _check_columns(source: Any, columns: Iterable[Any]) -> None:
@@ -113,7 +125,7 @@ def _of_mapping(source: Mapping[Any, Any], kind: str) -> Iterator[Row]:
         return
     columns = {str(key): _column(value) for key, value in source.items()}
     lengths = {None if column is None else len(column) for column in columns.values()}
-    known = all(key in KEYS or key.startswith("label.") for key in columns)
+    known = all(map(_is_key, columns))
     if not known or len(lengths) != 1 or None in lengths or _is_one_chat(columns):
         hint = "put it into a list" if known else "give a list of prompts, and names as their 'id'"
         raise WorkbenchError(

@@ -22,7 +22,13 @@ def _cached(name: str) -> Any:
 
     try:
         return PreTrainedConfig.get_config_dict(name, local_files_only=True)[0]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # the error at hand says what is wrong with it
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ):  # the error at hand says what is wrong with it
         return None
 
 

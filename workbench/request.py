@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from workbench.anatomy import Anatomy
     from workbench.model import MoEModel
 
+_MOST_SAMPLES = 1_000_000
 Responses = Mapping[str, str | Sequence[str]] | bool | None
 
 
@@ -59,6 +60,10 @@ class Options:
         ):
             if value < least:
                 raise WorkbenchError(f"capture({name}={value}) makes no sense; it should be at least {least}.")
+        if self.samples > _MOST_SAMPLES:
+            raise WorkbenchError(
+                f"capture(samples={self.samples}) makes no sense; it should be at most {_MOST_SAMPLES:,}."
+            )
         if self.responses is not None and self.generate:
             raise WorkbenchError("capture() takes given responses or generates, not both; drop one of the two.")
         if self.samples > 1 and self.responses is None and not (self.generate and self.temperature):

@@ -94,7 +94,7 @@ def read_recipe(source: str | Path) -> Recipe:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise WorkbenchError(f"The recipe '{path}' cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise WorkbenchError(f"The recipe '{path}' is not TOML: {error}.") from error
     return recipe_from(data, str(source), path.parent)
 
