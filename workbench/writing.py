@@ -14,6 +14,7 @@ from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.parquet import stored_schema, writer
 from workbench.paths import given_path
+from workbench.prompts import label_text
 from workbench.schema import SCHEMA_VERSION, TABLES
 from workbench.seal import sealed
 from workbench.shards import ShardWriter, conform
@@ -127,12 +128,19 @@ def _conform_frame(name: str, frame: pd.DataFrame) -> pa.RecordBatch:
     for field in schema:
         if not field.nullable and (field.name not in frame or frame[field.name].isna().to_numpy().any()):
             raise WorkbenchError(f"The table '{name}' needs a value of '{field.name}' in every row.")
-    columns = {
-        field.name: pa.array(frame[field.name], _value_type(field.type), from_pandas=True).cast(field.type)
-        for field in schema
-        if field.name in frame
-    }
+    columns = {field.name: _column(name, field, frame[field.name]) for field in schema if field.name in frame}
     return conform(name, columns, len(frame))
+
+
+def _column(table: str, field: pa.Field, values: Any) -> pa.Array:
+    if (table, field.name) == ("labels", "value"):
+        values = values.map(label_text, na_action="ignore")
+    try:
+        return pa.array(values, _value_type(field.type), from_pandas=True).cast(field.type)
+    except pa.ArrowException as error:
+        raise WorkbenchError(
+            f"The column '{field.name}' of the table '{table}' holds what is no {_value_type(field.type)} ({error})."
+        ) from error
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:
