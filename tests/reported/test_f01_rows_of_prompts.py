@@ -86,7 +86,13 @@ def test_tables_are_read_by_rows(holder: str) -> None:
 
 @pytest.mark.parametrize(
     "texts",
-    [pd.Series(["x", "y"], index=["text", "id"]), np.array(["x", "y"]), pa.array(["x", "y"]), iter(["x", "y"]), ("x", "y")],
+    [
+        pd.Series(["x", "y"], index=["text", "id"]),
+        np.array(["x", "y"]),
+        pa.array(["x", "y"]),
+        iter(["x", "y"]),
+        ("x", "y"),
+    ],
 )
 def test_one_column_is_its_texts(texts: Any) -> None:
     assert [p.text for p in read_prompts(texts)] == ["x", "y"]
@@ -146,12 +152,17 @@ def test_an_open_file_is_refused(tmp_path: Any) -> None:
 
 
 def test_everything_that_takes_prompts_takes_a_frame(tmp_path: Any) -> None:
-    model, frame = families.get("olmoe"), pd.DataFrame({"text": ["ab", "c"], "id": ["x", "y"], "label.topic": ["s", "t"]})
+    model, frame = (
+        families.get("olmoe"),
+        pd.DataFrame({"text": ["ab", "c"], "id": ["x", "y"], "label.topic": ["s", "t"]}),
+    )
     assert [e.text for e in encode(tiny_tokenizer(), frame)] == ["ab", "c"]
     store = capture(model, frame, tmp_path / "s", progress=False)
     assert store.prompt_ids == ["x", "y"]
     assert sorted(store.labels["value"]) == ["s", "t"]
-    found = compare(model, frame, Plan.mute(["L0E1"]), metrics={"n": lambda r: 1.0}, controls=0, max_new_tokens=1, progress=False)
+    found = compare(
+        model, frame, Plan.mute(["L0E1"]), metrics={"n": lambda r: 1.0}, controls=0, max_new_tokens=1, progress=False
+    )
     assert found.responses["prompt"].tolist() == ["ab", "c"]
     assert len(list(stream(model, frame, max_new_tokens=2))) <= 2  # pyright: ignore[reportArgumentType]
 

@@ -33,7 +33,9 @@ def routing(n_tokens: int, n_layers: int, k: int) -> np.ndarray:
     return (token + 2 * layer + slot) % 8
 
 
-@pytest.mark.parametrize("n_tokens", [1, 3, 6, 20, 21])  # 3, 6, 21: their integers would be cut into all three layers, too
+@pytest.mark.parametrize(
+    "n_tokens", [1, 3, 6, 20, 21]
+)  # 3, 6, 21: their integers would be cut into all three layers, too
 def test_flat_integers_are_cut_by_the_tokens(n_tokens: int, tmp_path: Path) -> None:
     anatomy = families.get("deepseek_v3").anatomy  # three layers, two of which route, three experts a token
     assert (len(anatomy.layers), anatomy.moe_layers) == (3, (1, 2))

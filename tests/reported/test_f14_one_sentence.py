@@ -141,7 +141,14 @@ class Packed(Tensor):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is nn.functional.linear:
             return func(args[0], args[1].values(), *args[2:], **(kwargs or {}))
-        if "__get__" in str(func) or func.__name__ in ("detach", "requires_grad_", "size", "dim", "numel", "is_floating_point"):
+        if "__get__" in str(func) or func.__name__ in (
+            "detach",
+            "requires_grad_",
+            "size",
+            "dim",
+            "numel",
+            "is_floating_point",
+        ):
             with torch._C.DisableTorchFunctionSubclass():
                 return args[0] if func.__name__ in ("detach", "requires_grad_") else func(*args, **(kwargs or {}))
         raise NotImplementedError(f"Packed does not know {func}")
@@ -178,12 +185,17 @@ def test_weights_of_a_tensor_class_of_their_own(family: str) -> None:
     model, plain = load(packed(family), tiny_tokenizer()), load(packed(family, plain=True), tiny_tokenizer())
     assert type(model.hf.model.layers[0].self_attn.q_proj.weight) is Packed
     assert model.anatomy.weights == plain.anatomy.weights != families.get(family).anatomy.weights
-    plan, how = Plan.mute(["L1E0"]), {"metrics": {"n": lambda r: 1.0}, "controls": 0, "max_new_tokens": 2, "progress": False}
+    plan, how = (
+        Plan.mute(["L1E0"]),
+        {"metrics": {"n": lambda r: 1.0}, "controls": 0, "max_new_tokens": 2, "progress": False},
+    )
     assert compare(model, ["ab"], plan, **how).divergence.equals(compare(plain, ["ab"], plan, **how).divergence)
 
 
 def test_weights_that_nobody_can_read() -> None:
-    with pytest.raises(WorkbenchError, match=r"'model.layers.0.self_attn.q_proj.weight' .* is a Locked, whose values cannot"):
+    with pytest.raises(
+        WorkbenchError, match=r"'model.layers.0.self_attn.q_proj.weight' .* is a Locked, whose values cannot"
+    ):
         load(packed("olmoe", known=False), tiny_tokenizer())
 
 
@@ -198,8 +210,12 @@ def test_labels_that_are_not_text(tmp_path: Path) -> None:
     served = store_served(anatomy, [request], tmp_path / "served")
     direct = PromptSet((Prompt("a", text="hello", labels=LABELS),))  # pyright: ignore[reportArgumentType]
     captured = capture(families.get("olmoe"), direct, tmp_path / "captured", progress=False)
-    tables = {name: captured.table(name).drop(columns="token_id", errors="ignore") for name in ("prompts", "tokens", "slots")}
-    given = pd.DataFrame({"prompt_id": "a", "name": list(TEXTS), "value": pd.Series([1, True, 0.5], dtype=object), "source": "me"})
+    tables = {
+        name: captured.table(name).drop(columns="token_id", errors="ignore") for name in ("prompts", "tokens", "slots")
+    }
+    given = pd.DataFrame(
+        {"prompt_id": "a", "name": list(TEXTS), "value": pd.Series([1, True, 0.5], dtype=object), "source": "me"}
+    )
     written = write_store(tmp_path / "written", anatomy, {**tables, "labels": given})
     for store in (served, captured, written):
         assert dict(zip(store.labels["name"], store.labels["value"], strict=True)) == TEXTS
@@ -225,7 +241,19 @@ def test_a_tokenizer_of_any_trouble(checkpoint: Path, monkeypatch: pytest.Monkey
     "words",
     [
         ("capture", "tiny/olmoe", "p.jsonl", "--store", "s", "--layers", "\u00b2"),
-        ("capture", "tiny/olmoe", "p.jsonl", "--store", "s", "--generate", "1", "--temperature", "1", "--samples", "9" * 20),
+        (
+            "capture",
+            "tiny/olmoe",
+            "p.jsonl",
+            "--store",
+            "s",
+            "--generate",
+            "1",
+            "--temperature",
+            "1",
+            "--samples",
+            "9" * 20,
+        ),
         ("steer", "tiny/olmoe", "--prompt", "x", "--off", "@number.json"),
         ("steer", "tiny/olmoe", "--prompt", "x", "--plan", "huge.json"),
         ("steer", "tiny/olmoe", "--prompt", "a\udc80", "--off", "L0E1"),
