@@ -182,7 +182,10 @@ def packed(family: str, *, known: bool = True, plain: bool = False) -> Any:
 @pytest.mark.parametrize("family", ["olmoe", "qwen3_moe"])
 def test_weights_of_a_tensor_class_of_their_own(family: str) -> None:
     """They are identified and captured as the numbers that they stand for."""
-    model, plain = load(packed(family), tiny_tokenizer()), load(packed(family, plain=True), tiny_tokenizer())
+    try:
+        model, plain = load(packed(family), tiny_tokenizer()), load(packed(family, plain=True), tiny_tokenizer())
+    except NotImplementedError as error:
+        pytest.fail(f"what such a weight cannot do was asked of it: {error}")
     assert type(model.hf.model.layers[0].self_attn.q_proj.weight) is Packed
     assert model.anatomy.weights == plain.anatomy.weights != families.get(family).anatomy.weights
     plan, how = (
