@@ -115,8 +115,8 @@ def tiny_tokenizer() -> Any:
     tokenizer.chat_template = (
         "{% if tools %}[tools] {{ tools | tojson }}\n{% endif %}"
         "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] if m['content'] is not none }}"
-        "{% for c in m['tool_calls'] or [] %}<tool_call>{{ c['function'] | tojson }}</tool_call>{% endfor %}"
-        "{{ '\n' }}{% endfor %}"
+        "{% for c in m['tool_calls'] or [] %}"
+        "<tool_call>{{ c['function'] | tojson }}</tool_call>{% endfor %}{{ '\n' }}{% endfor %}"
         "{% if add_generation_prompt %}[assistant] {% endif %}"
     )
     return tokenizer

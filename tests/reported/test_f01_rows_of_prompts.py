@@ -26,7 +26,7 @@ WANTED = [("first prompt", {"topic": "a"}, None), ("second", {}, "1")]
 class Polars:
     """A Polars DataFrame: iterating gives columns, `to_dicts` rows."""
 
-    columns = ["text", "label.topic", "pair"]
+    columns = ("text", "label.topic", "pair")
 
     def __iter__(self) -> Any:
         return iter([["first prompt", "second"], ["a", None], [None, "1"]])
@@ -38,7 +38,7 @@ class Polars:
 class Lazy:
     """A lazy table: it has columns, and no rows before somebody collects it."""
 
-    columns = ["text"]
+    columns = ("text",)
 
     def collect(self) -> None:
         raise AssertionError("nobody asked for that")
@@ -50,7 +50,7 @@ class Lazy:
 class Dataset:
     """A dataset of Hugging Face's `datasets`: rows as dicts, one by one."""
 
-    column_names = ["text", "label.topic", "pair"]
+    column_names = ("text", "label.topic", "pair")
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.rows = rows

@@ -73,15 +73,16 @@ def test_a_quantised_checkpoint_without_its_library(
 @pytest.mark.slow
 def test_every_format_that_transformers_knows(checkpoint: Path) -> None:
     """Whatever is installed here: a format is loaded or refused, and nothing else comes out."""
-    tried = 0
+    outcomes: list[str] = []
     for method in sorted(AUTO_QUANTIZATION_CONFIG_MAPPING):
         configured(checkpoint, quantization_config={"quant_method": method, "bits": 4})
         try:
             load(checkpoint, device="cpu", check=False)
+            outcomes.append("no values were lost")
         except WorkbenchError as error:
-            assert "quantised by" in str(error) or "no values" in str(error), error
-        tried += 1
-    assert tried >= 10
+            outcomes.append(str(error))
+    assert len(outcomes) >= 10
+    assert all("quantised by" in said or "no values" in said for said in outcomes), outcomes
 
 
 def test_another_reason_says_nothing_of_quantisation(checkpoint: Path) -> None:
@@ -182,7 +183,10 @@ def packed(family: str, *, known: bool = True, plain: bool = False) -> Any:
 @pytest.mark.parametrize("family", ["olmoe", "qwen3_moe"])
 def test_weights_of_a_tensor_class_of_their_own(family: str) -> None:
     """They are identified and captured as the numbers that they stand for."""
-    model, plain = load(packed(family), tiny_tokenizer()), load(packed(family, plain=True), tiny_tokenizer())
+    try:
+        model, plain = load(packed(family), tiny_tokenizer()), load(packed(family, plain=True), tiny_tokenizer())
+    except NotImplementedError as error:
+        pytest.fail(f"what such a weight cannot do was asked of it: {error}")
     assert type(model.hf.model.layers[0].self_attn.q_proj.weight) is Packed
     assert model.anatomy.weights == plain.anatomy.weights != families.get(family).anatomy.weights
     plan, how = (

@@ -26,7 +26,8 @@ QWEN = (
     "{%- if tools %}<|s|>system\nTools:{% for t in tools %}{{ '\n' + t | tojson }}{% endfor %}{{ '<|e|>\n' }}{% endif %}"
     "{%- for m in messages %}{%- if m.role == 'tool' %}{{ '<|s|>user\n<result>\n' + m.content + '\n</result><|e|>\n' }}"
     "{%- else %}{{ '<|s|>' + m.role + '\n' }}{{ m.content }}{% for c in m.tool_calls %}"
-    "{{ '\n<call>\n{\"name\": \"' + c.function.name + '\", \"arguments\": ' }}{{ c.function.arguments | tojson }}{{ '}\n</call>' }}"
+    '{{ \'\n<call>\n{"name": "\' + c.function.name + \'", "arguments": \' }}{{ c.function.arguments | tojson }}'
+    "{{ '}\n</call>' }}"
     "{% endfor %}{{ '<|e|>\n' }}{%- endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|s|>assistant\n' }}"
     "{% if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
 )
@@ -294,7 +295,9 @@ def test_where_with_commas(store: Any, where: str, used: list[int]) -> None:
 def test_scores_of_a_value_with_a_comma(store: Any) -> None:
     found, tokens = usage(store, where="kind=maths, easy", n_bootstrap=0), store.tokens
     n_tokens = int((tokens["prompt_id"] == "p00000").sum())
-    assert found.frame["n"].sum() == n_tokens * sum(store.anatomy.layer(layer).top_k for layer in store.layers)
+    assert int(found.frame["n"].to_numpy().sum()) == n_tokens * sum(
+        store.anatomy.layer(layer).top_k for layer in store.layers
+    )
 
 
 @pytest.mark.parametrize(
