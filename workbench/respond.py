@@ -31,12 +31,13 @@ class Answers(NamedTuple):
     dose: DoseCounts
 
 
-def encode_all(model: "MoEModel", prompts: "PromptSet", max_new_tokens: int) -> list[tuple[int, ...]]:
+def encode_all(model: "MoEModel", prompts: Any, max_new_tokens: int) -> list[tuple[int, ...]]:
     """Token ids of every prompt, after checking that each can be answered and fits into the context with its answer."""
     if model.tokenizer is None:
         raise WorkbenchError(
             "This model was loaded without a tokenizer, so prompts cannot be read; pass load(..., tokenizer)."
         )
+    prompts = read_prompts(prompts)
     if max_new_tokens:
         check_unanswered(prompts)
         decoding_of(model, max_new_tokens)

@@ -80,7 +80,8 @@ class Answering:
     def text(self, side: Literal["base", "steered"]) -> str:
         """The answer so far, as the library's `compare` would give it."""
         model = self.machine.model
-        prompt = encode_all(model, asked_once(self.question), 0)[0]
+        asked = asked_once(self.question, as_chat=has_template(model.tokenizer))
+        prompt = encode_all(model, asked, 0)[0]
         return decode(model, [t.chosen.id for t in self.tokens(side)], after=prompt)
 
     def pieces(self, side: Literal["base", "steered"]) -> list[str]:

@@ -27,7 +27,7 @@ METHODS = {
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_store_on_disk_gives_the_same_scores(method: str, tmp_path: Path) -> None:
-    case = random_case(5, n_prompts=8)
+    case = random_case(6, n_prompts=8)
     on_disk = METHODS[method](disk_store(tmp_path / "store", case.anatomy, case.rows))
     pd.testing.assert_frame_equal(on_disk.frame, METHODS[method](case.full_store).frame)
     assert on_disk.fingerprint == case.anatomy.fingerprint
