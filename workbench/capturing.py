@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from workbench.claims import claim, is_complete, open_shards
 from workbench.encoding import token_texts
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
+from workbench.finite import logits_not_finite
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.record import recording
@@ -250,6 +251,7 @@ class _Capture:
             out.publish(
                 {
                     "batches": list(batches),
+                    "finite_checked": True,
                     "tokens": self.meter.done - done,
                     "forwards": self.meter.forwards - forwards,
                     "seconds": round(time.monotonic() - start, 3),
@@ -259,7 +261,7 @@ class _Capture:
     @property
     def _tables(self) -> list[str]:
         kept = [name for name in ("residual", "logits", "outputs") if name in self.request.options.keep]
-        return ["tokens", "slots", *kept]
+        return ["tokens", "slots", "nonfinite", *kept]
 
     def _run_batch(self, numbers: tuple[int, ...], ids: list[int], dictionary: pa.StringArray) -> dict[str, Build]:
         """Runs a batch; returns what builds its tables, for the writer's threads."""
@@ -277,7 +279,15 @@ class _Capture:
         prompt = np.searchsorted(ids, [prompt for prompt, _ in where])
         batch = BatchRows(chunk, dictionary, prompt, np.array([sample for _, sample in where]))
         builders: dict[str, Build] = {"tokens": partial(self._tokens, numbers, batch, answers), "slots": batch.slots}
-        return builders | {name: getattr(batch, name) for name in self._tables[2:]}
+        builders["nonfinite"] = partial(batch.nonfinite, *self._logits_not_finite(rows, answers))
+        return builders | {name: getattr(batch, name) for name in self._tables[3:]}
+
+    def _logits_not_finite(self, rows: Sequence[Sequence[int]], answers: list[Response] | None) -> list[pd.DataFrame]:
+        if answers is None:
+            return []
+        last = np.array([len(row) - 1 for row in rows])
+        layer = len(self.runner.model.anatomy.layers)
+        return [logits_not_finite(layer, np.arange(len(rows)), last, [answer.logprobs for answer in answers])]
 
     def _tokens(
         self, numbers: tuple[int, ...], batch: BatchRows, answers: list[Response] | None

@@ -24,9 +24,13 @@ _CONTROL_COLUMNS = ["metric", "match", "draw", "plan", "base", "steered", "diffe
 
 
 def check_applies(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers") -> None:
-    """Raises `WorkbenchError` when a metric has no value for any base answer: asked before the other arms are run."""
-    for metric in metrics:
-        if np.isnan(metric_values(metric, prompts, base)).all():
+    """Raises `WorkbenchError` when a metric has no value for any base answer: asked before the other arms are run.
+
+    Answers out of logits that are not finite do not count: where there is no other, every metric is null and that is said.
+    """
+    sound = ~broken(base)
+    for metric in metrics if sound.any() else ():
+        if np.isnan(metric_values(metric, prompts, base)[sound]).all():
             raise WorkbenchError(
                 f"The metric '{metric.name}' applies to none of the {len(prompts)} prompts; it needs prompts that carry what it "
                 f"reads (a label 'answer', say), and answers that end."
@@ -69,10 +73,11 @@ def control_table(
 
 
 def left_out(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", arm: "Answers") -> tuple[str, ...]:
-    """A sentence for each metric that has no value for some answer."""
+    """A sentence for each metric that has no value for some answer (of finite logits; the others are told of by themselves)."""
     found: list[str] = []
+    sound = ~broken(base) & ~broken(arm)
     for metric in metrics:
-        a, b = (np.isnan(metric_values(metric, prompts, answers)) for answers in (base, arm))
+        a, b = (np.isnan(metric_values(metric, prompts, answers)) & sound for answers in (base, arm))
         if n := int((a | b).sum()):
             why = " (thinking had not ended: give more tokens)" if metric.name == "refused" else ""
             found.append(
@@ -107,11 +112,17 @@ def _draws(clusters: bytes, n_draws: int, seed: int) -> np.ndarray:
 
 
 def metric_values(metric: Metric, prompts: PromptSet, answers: "Answers") -> np.ndarray:
-    """The metric of each answer, float64 [prompts]; NaN where it does not apply."""
+    """The metric of each answer, float64 [prompts]; NaN where it does not apply, or the logits were not finite."""
     found = [
-        metric.function(Response(text, p.id, 0, dict(p.labels))) for p, text in zip(prompts, answers.texts, strict=True)
+        None if bad else metric.function(Response(text, p.id, 0, dict(p.labels)))
+        for p, text, bad in zip(prompts, answers.texts, broken(answers), strict=True)
     ]
     return np.array([np.nan if v is None else float(v) for v in found])
+
+
+def broken(answers: "Answers") -> np.ndarray:
+    """Bool [prompts]: whether the logits that chose the answer were not finite."""
+    return np.array(answers.broken or [False] * len(answers.texts), bool)
 
 
 def _both(metric: Metric, prompts: PromptSet, base: "Answers", arm: "Answers") -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 
 
 class Answers(NamedTuple):
-    """Response texts (special tokens but <think> left out) and token ids, in the order of the prompts, and the dose."""
+    """Response texts (special tokens but <think> left out) and token ids, in the order of the prompts, and the dose.
+
+    broken: by prompt, whether next-token logits that chose the answer were NaN or +infinity; such an answer says nothing.
+    """
 
     texts: tuple[str, ...]
     ids: tuple[tuple[int, ...], ...]
     dose: DoseCounts
+    broken: tuple[bool, ...] = ()
 
 
 def encode_all(model: "MoEModel", prompts: "PromptSet", max_new_tokens: int) -> list[tuple[int, ...]]:
@@ -66,9 +71,11 @@ def answer(
 ) -> Answers:
     """Greedy answers of up to `max_new_tokens` tokens under `plan`, and its dose; `meter` hears of every step."""
     dose, found, ends = Dose(), dict[int, tuple[int, ...]](), stop_ids(model)
+    broken = dict[int, bool]()
     for chosen in schedule([len(ids) for ids in encoded], batch_tokens, extra=max_new_tokens).batches:
         ids, mask = padded_batch(model, [encoded[i] for i in chosen])
         steps = _Steps(meter, [len(encoded[i]) for i in chosen], max_new_tokens)
+        watch = _Watch()
         with steered(model, plan, dose=dose):
             out = model.hf.generate(
                 input_ids=ids,
@@ -78,12 +85,31 @@ def answer(
                 pad_token_id=pad_id(model),
                 eos_token_id=sorted(ends) or None,
                 stopping_criteria=[] if meter is None else [steps],
+                logits_processor=[watch],
             )
         steps.end()
         for i, row in zip(chosen, out[:, ids.shape[1] :].tolist(), strict=True):
             found[i] = tuple(row[: next((n for n, token in enumerate(row) if token in ends), len(row))])
+        bad = watch.bad()
+        broken |= {i: bool(bad[: len(found[i]) + 1, row].any()) for row, i in enumerate(chosen)}
     ordered = tuple(found[i] for i in range(len(encoded)))
-    return Answers(tuple(decode(model, row) for row in ordered), ordered, dose.counts())
+    is_broken = tuple(broken[i] for i in range(len(encoded)))
+    return Answers(tuple(decode(model, row) for row in ordered), ordered, dose.counts(), is_broken)
+
+
+class _Watch:
+    """Changes no logits: notes which sequences' next-token logits are NaN or +infinity, step by step."""
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.steps.append((scores.isnan() | (scores == torch.inf)).any(-1))
+        return scores
+
+    def bad(self) -> np.ndarray:
+        """Bool [steps, sequences]."""
+        return torch.stack(self.steps).cpu().numpy() if self.steps else np.zeros((0, 0), bool)
 
 
 class _Steps:

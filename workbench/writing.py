@@ -13,12 +13,10 @@ from workbench import __version__, durable
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.parquet import stored_schema, writer
-from workbench.schema import SCHEMA_VERSION, TABLES
+from workbench.schema import SCHEMA_VERSION, STREAMED, TABLES
 from workbench.seal import sealed
 from workbench.shards import ShardWriter, conform
 from workbench.store import Store, open_store
-
-STREAMED = ("tokens", "slots", "residual", "logits", "outputs")
 
 
 def write_store(
