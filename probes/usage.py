@@ -14,7 +14,7 @@ from probes.selection import Tokens, describe, prompt_of_row, select, sequence_o
 from workbench.counts import finite_weights, routed_tokens
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRefs
-from workbench.resample import cluster_draws
+from workbench.resample import cluster_draws, effective_clusters
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -166,7 +166,8 @@ def _interval(
         return np.full(len(share), np.nan), np.full(len(share), np.nan), (f"no interval: {why}",)
     drawn = cluster_draws(cluster, n_draws, np.random.default_rng([seed, 1]))
     rows = drawn / (drawn @ tokens)[:, None]
-    return *interval(lambda block: rows @ a[:, block] * share[block], a.shape[1], n_draws), ()
+    n_effective = effective_clusters(tokens, cluster)
+    return *interval(lambda block: rows @ a[:, block] * share[block], a.shape[1], n_draws, n_effective), ()
 
 
 def _entropy_bits(share: np.ndarray) -> np.ndarray:
