@@ -20,14 +20,15 @@ from workbench.writing import write_store
 QUICK = {"n_permutations": 20, "n_bootstrap": 20}
 
 
-def made(path: Path, seed: int = 0) -> Path:
-    """Eight prompts with a label; the routing is drawn from the seed, every length from 0."""
+def made(path: Path, seed: int = 0, labels: bool = True) -> Path:
+    """Eight prompts, with a label or none; the routing is drawn from the seed, every length from 0."""
     tables, other = random_tables(0, n_prompts=8), np.random.default_rng(seed)
     tables["slots"]["expert"] = [
         expert for _ in range(len(tables["slots"]) // 2) for expert in other.permutation(5)[:2].tolist()
     ]
     ids = tables["prompts"]["prompt_id"]
-    tables["labels"] = pd.DataFrame({"prompt_id": ids, "name": "side", "value": ["a", "b"] * 4, "source": "given"})
+    if labels:
+        tables["labels"] = pd.DataFrame({"prompt_id": ids, "name": "side", "value": ["a", "b"] * 4, "source": "given"})
     write_store(path, anatomy(), tables)
     return path
 
@@ -71,19 +72,36 @@ def test_a_ranking_follows_labels_that_are_added_and_exchanged(tmp_path: Path) -
     assert (path / "manifest.json").read_bytes() == manifest, "labels are added beside the manifest"
 
 
-def test_a_store_in_the_place_of_another_is_read_whatever_its_time(tmp_path: Path) -> None:
-    """Same path, same files, same sizes where that can be, the same modification times."""
-    first, second = made(tmp_path / "store", 1), made(tmp_path / "other", 2)
-    before, when = scores(first, "side=a"), (first / "manifest.json").stat()
-    assert before == pytest.approx(by_hand(first, "side=a"))
-    shutil.rmtree(first)
-    shutil.move(second, first)
-    for file in first.rglob("*"):
+def put(other: Path, path: Path) -> None:
+    """Moves a store into the place of another, with the other's time on every file."""
+    when = (path / "manifest.json").stat()
+    shutil.rmtree(path)
+    shutil.move(other, path)
+    for file in path.rglob("*"):
         os.utime(file, ns=(when.st_atime_ns, when.st_mtime_ns))
+
+
+def test_a_store_in_the_place_of_another_is_read_whatever_its_time(tmp_path: Path) -> None:
+    first, second = made(tmp_path / "store", 1), made(tmp_path / "other", 2)
+    before = scores(first, "side=a")
+    assert before == pytest.approx(by_hand(first, "side=a"))
+    put(second, first)
     after = scores(first, "side=a")
     assert after == pytest.approx(by_hand(first, "side=a"))
     assert after != pytest.approx(before)
     assert store_at(first).manifest == open_store(first).manifest
+
+
+def test_so_is_one_without_any_label(tmp_path: Path) -> None:
+    def loads() -> list[float]:
+        return scores_of(first, "usage", n_bootstrap=0).frame.sort_values(["layer", "expert"])["score"].tolist()
+
+    first, second = (made(tmp_path / name, seed, labels=False) for seed, name in enumerate(("store", "other")))
+    before = loads()
+    put(second, first)
+    n = open_store(first).table("slots").groupby(["layer", "expert"]).size().unstack(fill_value=0).to_numpy()
+    assert loads() == pytest.approx((n / n.sum(axis=1, keepdims=True)).ravel())
+    assert loads() != pytest.approx(before)
 
 
 def test_the_same_store_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
