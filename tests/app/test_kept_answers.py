@@ -49,7 +49,7 @@ def by_hand(path: Path, target: str) -> list[float]:
     out = []
     for layer in store.layers:
         for expert in range(5):
-            share = {p: 0.0 for p in labels.index}
+            share = dict.fromkeys(labels.index, 0.0)
             for prompt in read[(read["layer"] == layer) & (read["expert"] == expert)]["prompt_id"]:
                 share[prompt] += 1 / n[prompt]
             out.append(
