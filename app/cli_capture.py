@@ -8,7 +8,7 @@ import typer
 from workbench import Plan, WorkbenchError, parse_experts, read_prompts
 
 from .options import Device, Dtype, Json, Model, PlanFile, Prompts, open_model
-from .terminal import print_json, say, size
+from .terminal import print_json, say, size, warn
 
 _MOST_LAYERS = 10_000
 
@@ -40,6 +40,7 @@ def capture(
 ) -> None:
     """Record what the experts do on prompts, into a store. Says how big it will be before it starts; resumes when stopped."""
     from workbench import capture as run
+    from workbench.finite import said
 
     asked = read_prompts(prompts).filter(split=split)
     loaded = open_model(model, device, dtype)
@@ -64,6 +65,8 @@ def capture(
     if json:
         return print_json({"store": str(written.path), "rows": rows, "size_bytes": n_bytes})
     say(f"{written.path}: {', '.join(f'{n:,} {table}' for table, n in rows.items())}; {size(n_bytes)}")
+    if len(written.nonfinite):
+        warn(said(written.nonfinite))
     return None
 
 

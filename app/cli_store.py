@@ -21,6 +21,7 @@ app = typer.Typer(help="Look into a store, or check its files.", no_args_is_help
 def info(store: StorePath, json: Json = False) -> None:
     """Say what a store holds: model, prompts, labels, tables, options, and whether it was captured under a plan."""
     from workbench import open_store
+    from workbench.finite import said
 
     found = open_store(store)
     if json:
@@ -35,6 +36,8 @@ def info(store: StorePath, json: Json = False) -> None:
         note(WITHOUT_VERSION)
     if found.lacks:
         warn(f"Returned by a serving engine, which does not tell {', '.join(found.lacks)}: expert ids alone.")
+    if len(found.nonfinite):
+        warn(said(found.nonfinite))
     print_table(["table", "rows", "on disk"], _table_rows(found), right=["rows", "on disk"])
     if len(found.labels):
         print_table(["label", "values", "source", "rows"], _label_rows(found), right=["rows"])
@@ -75,12 +78,13 @@ def _about(store: "Store") -> dict[str, Any]:
         "labels": sorted(set(store.labels["name"])),
         "steering": steering,
         "options": plan["options"],
+        "nonfinite": store.info()["nonfinite"],
     }
 
 
 @app.command("check")
 def check(store: StorePath, json: Json = False) -> None:
-    """Compare every file with the manifest: size, checksum, rows. Exit code 1: something is wrong."""
+    """Compare every file with the manifest (size, checksum, rows); say where values are not finite. Exit code 1: a problem."""
     from workbench import open_store
 
     found = open_store(store, damaged=True)
@@ -91,6 +95,6 @@ def check(store: StorePath, json: Json = False) -> None:
         for problem in problems:
             say(problem)
         n = len(found.manifest["files"]) + sum(len(shard["files"]) for shard in found.manifest["shards"])
-        say(f"{len(problems)} of {n} files are not as captured." if problems else f"{n} files, all as captured.")
+        say(f"{n} files: {len(problems)} problems." if problems else f"{n} files, all as captured.")
     if problems:
         raise typer.Exit(1)

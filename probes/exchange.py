@@ -1,19 +1,19 @@
 """What may change places under the null, and what is resampled: pairs, clusters, prompts or samples."""
 
 from math import exp, log
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from probes.groups import label_values, prompt_column
 from probes.permute import Blocks, log_relabellings
 from workbench.errors import WorkbenchError
+from workbench.resample import FEW, joined
 
 if TYPE_CHECKING:
     from workbench.store import Store
 
-Permute = Literal["auto", "pairs", "clusters", "whole_clusters", "prompts", "samples"]
-FEW = 10
+Permute = Literal["auto", "pairs", "pairs_alone", "clusters", "whole_clusters", "prompts", "samples"]
 ENOUGH = 20
 """Fewer different relabellings than this cannot reach p = 0.05."""
 
@@ -35,15 +35,17 @@ def exchange(
 ) -> Exchange:
     """For units (`sequence` numbers, with a class number each): who exchanges labels with whom, and who is resampled together.
 
-    permute  "pairs"           prompts of one pair exchange labels
+    permute  "pairs"           prompts of one pair exchange labels, the pairs of one cluster all together or not at all:
+                               what a cluster adds to the difference of one pair it adds to the others'
+             "pairs_alone"     the same, each pair by itself, whatever cluster it is in
              "clusters"        prompts of one cluster exchange labels
              "whole_clusters"  clusters exchange labels as wholes; all of a cluster must be in one class, or clusters alike
              "prompts"         any prompts exchange labels, with all their samples
              "samples"         the samples of a prompt exchange labels
-             "auto"            the first of pairs (where prompts name them), then clusters and whole clusters (where
-                               prompts name them, else prompts) with 20 or more different relabellings
+             "auto"            the first of pairs (where prompts name them; together, then alone), clusters and whole
+                               clusters (where prompts name them, else prompts) with 20 or more different relabellings
     cluster  what is resampled: "prompt", "pair", "cluster", a label, or "auto": clusters where prompts name them, else
-             pairs, else prompts
+             pairs, else prompts; a pair across two clusters makes one of them (`workbench.resample.joined`)
     """
     prompt = sequence // store.n_samples
     pair, group = _keys(store, prompt, "pair"), _keys(store, prompt, "cluster")
@@ -68,10 +70,24 @@ class Clusters(NamedTuple):
 def resampled(store: "Store", sequence: np.ndarray, cluster: str = "auto") -> Clusters:
     """The cluster of every unit; `cluster` as in `exchange`."""
     prompt = sequence // store.n_samples
-    names = ["cluster", "pair", "prompt"] if cluster == "auto" else [cluster]
-    found = {name: _keys(store, prompt, name) for name in names}
-    name = next((name for name in names if found[name]), "prompt")
-    codes = _codes(found.get(name) or list(prompt))
+    if cluster != "auto":
+        return _said_clusters(_codes(_keys(store, prompt, cluster) or list(prompt)), cluster)
+    keys = {name: found for name in ("cluster", "pair") if (found := _keys(store, prompt, name))}
+    whole = joined(*(_named(store, prompt, name) for name in keys), list(prompt))
+    alike = [name for name in keys if (joined(_named(store, prompt, name), list(prompt)) == whole).all()]
+    said = alike[0] if alike else "cluster and pair together" if keys else "prompt"
+    return _said_clusters(_numbered(whole, next(iter(keys.values()), list(prompt))), said)
+
+
+def _numbered(whole: np.ndarray, keys: "list[str] | list[int]") -> np.ndarray:
+    """The same clusters in the order of the smallest key in each, so that a seed draws what it always drew."""
+    first: dict[int, Any] = {}
+    for number, key in zip(whole.tolist(), keys, strict=True):
+        first[number] = min(key, first.get(number, key))
+    return _codes([first[number] for number in whole.tolist()])
+
+
+def _said_clusters(codes: np.ndarray, name: str) -> Clusters:
     n = int(codes.max()) + 1
     few = f", and intervals from fewer than {FEW} are too narrow" if n < FEW else ""
     return Clusters(codes, f"intervals resample {n} of '{name}' as wholes{few}")
@@ -79,6 +95,7 @@ def resampled(store: "Store", sequence: np.ndarray, cluster: str = "auto") -> Cl
 
 _SAID = {
     "pairs": "within pairs",
+    "pairs_alone": "within pairs, each by itself whatever its cluster",
     "clusters": "within clusters",
     "whole_clusters": "between whole clusters",
     "prompts": "between prompts",
@@ -88,7 +105,11 @@ _SAID = {
 
 def _schemes(prompt: np.ndarray, pair: list[str] | None, group: list[str] | None) -> dict[str, Blocks]:
     prompts, one = _codes(list(prompt)), np.zeros(len(prompt), np.int64)
-    found = {"pairs": Blocks(prompts, _of_block(prompts, _codes(pair)))} if pair else {}
+    found: dict[str, Blocks] = {}
+    if pair:
+        alone = Blocks(prompts, _of_block(prompts, _codes(pair)))
+        found["pairs"] = alone._replace(group=_of_block(prompts, joined(pair, group))) if group else alone
+        found["pairs_alone"] = alone
     if group:
         clusters = _codes(group)
         found["clusters"] = Blocks(prompts, _of_block(prompts, clusters))
@@ -104,11 +125,13 @@ def _choose(permute: Permute, schemes: dict[str, Blocks], label: np.ndarray) -> 
     if permute != "auto":
         if permute not in schemes:
             raise WorkbenchError(
-                f"permute='{permute}' needs prompts that name a {permute.split('_')[-1].rstrip('s')}; none does."
+                f"permute='{permute}' needs prompts that name a {'pair' if 'pairs' in permute else 'cluster'}; none does."
             )
         _check_sizes(permute, schemes[permute], label)
         return permute, schemes[permute], _count(schemes[permute], label)
-    names = [n for n in ("pairs", "clusters", "whole_clusters") if n in schemes and _fits(schemes[n], label)]
+    names = [
+        n for n in ("pairs", "pairs_alone", "clusters", "whole_clusters") if n in schemes and _fits(schemes[n], label)
+    ]
     if "clusters" not in schemes:
         names.append("prompts")
     counted = {name: _count(schemes[name], label) for name in names}
@@ -153,6 +176,12 @@ def _keys(store: "Store", prompt: np.ndarray, name: str) -> list[str] | None:
     if all(key is None for key in found):
         return None
     return [f"key {key}" if key is not None else f"prompt {p}" for key, p in zip(found, prompt, strict=True)]
+
+
+def _named(store: "Store", prompt: np.ndarray, name: str) -> list[str | None]:
+    """The pair or cluster of each unit's prompt."""
+    column = prompt_column(store, name)
+    return [column[p] for p in prompt]
 
 
 def _codes(keys: "list[str] | list[int]") -> np.ndarray:

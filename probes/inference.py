@@ -11,7 +11,7 @@ import numpy as np
 
 from probes.adjust import Adjust, benjamini_hochberg, bonferroni
 from probes.permute import p_value, threshold
-from workbench.resample import percentile_interval
+from workbench.resample import percentile_interval, widened
 
 Replicates = Callable[[np.ndarray], np.ndarray]
 BLOCK_VALUES = 2_000_000
@@ -25,11 +25,15 @@ class Tested(NamedTuple):
     p_adjusted: np.ndarray
 
 
-def interval(replicates: Replicates, n_experts: int, n_draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """95 % percentile interval of every expert's resampled score."""
+def interval(replicates: Replicates, n_experts: int, n_draws: int, n_clusters: float) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval of every expert's resampled score: percentiles, widened for how few clusters were resampled.
+
+    n_clusters: see `workbench.resample.effective_clusters`.
+    """
+    level = widened(n_clusters)
     low, high = np.full(n_experts, np.nan), np.full(n_experts, np.nan)
     for block in _blocks(np.arange(n_experts), n_draws):
-        low[block], high[block] = percentile_interval(replicates(block))
+        low[block], high[block] = percentile_interval(replicates(block), level)
     return low, high
 
 

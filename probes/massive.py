@@ -87,6 +87,7 @@ def _state(store: "Store", layer: int, rule: MassiveRule) -> _State:
         rows = index.rows(batch)
         max_abs[rows] = batch.column("max_abs").to_numpy(zero_copy_only=False)
         median[rows] = batch.column("median_abs").to_numpy(zero_copy_only=False)
+    max_abs[~np.isfinite(max_abs) | ~np.isfinite(median)] = 0.0  # no state to judge: the notes say where
     scale = median if rule.against == "own" else _ordinary(median)
     return _State(max_abs, (max_abs > rule.absolute) & (max_abs > rule.ratio * scale))
 

@@ -17,7 +17,7 @@ from probes.scores import ExpertScores
 from probes.selection import Tokens, describe, prompt_of_row, select
 from workbench.counts import routed_tokens
 from workbench.errors import WorkbenchError
-from workbench.resample import cluster_draws
+from workbench.resample import cluster_draws, effective_clusters
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -125,7 +125,8 @@ def _interval(
         k = np.stack([drawn @ one[:, block] for one in counted.k])
         return _score(k, m, drawn @ counted.total[:, block], t, sign)
 
-    low, high = interval(replicates, n_experts, len(drawn))
+    n_effective = min(effective_clusters(row.astype(np.float64), cluster) for row in counted.m)
+    low, high = interval(replicates, n_experts, len(drawn), n_effective)
     lost = n_draws - len(drawn)
     return low, high, (f"{lost} of {n_draws} resamples held no marker and were not used",) if lost else ()
 

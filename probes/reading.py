@@ -7,6 +7,7 @@ import numpy as np
 from probes.assemble import Axis, expert_axis
 from probes.groups import Classes
 from probes.selection import sequence_of_row
+from workbench.counts import finite_weights
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ class Read(NamedTuple):
 
 
 def read_units(store: "Store", chosen: Classes, mask: np.ndarray, *, weighted: bool = False) -> Read:
-    """Counts the selections of every compared response over the tokens of `mask`; responses without a token are left out."""
+    """Counts the selections of every compared response over the tokens of `mask`; responses without a token are left out.
+
+    weighted: sums routing weights, and leaves out tokens with one that is not finite.
+    """
+    mask = mask & finite_weights(store) if weighted else mask
     row, compared = sequence_of_row(store), chosen.of_sequence >= 0
     number = np.where(compared, np.cumsum(compared) - 1, -1)
     counted = store.counts(mask, number[row])

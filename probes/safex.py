@@ -13,7 +13,7 @@ from probes.scores import ExpertScores
 from probes.selection import Tokens, describe, select
 from workbench.classify import Classifier
 from workbench.errors import WorkbenchError
-from workbench.resample import cluster_draws
+from workbench.resample import cluster_draws, effective_clusters
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -76,7 +76,8 @@ def safex(
     top = [_first(one, n_first).mean(axis=0) >= share for one in rates]
     member = {"control": top[0] & ~top[1], "detection": top[0] & top[1], "stable": top[0]}[group]
     rate = _rate(read, 0, np.ones((1, len(read.a))))[0]
-    low, high = interval(lambda block: rates[0][:, block], len(rate), n_resamples)
+    n_effective = effective_clusters(read.tokens * (read.label == 0), clusters.of_unit)
+    low, high = interval(lambda block: rates[0][:, block], len(rate), n_resamples, n_effective)
     columns = {"score": np.where(member, rate, 0.0), "n": read.selected}
     columns |= {"low": np.where(member, low, np.nan), "high": np.where(member, high, np.nan)}
     options = {"regular": chosen.names[0], "jailbreak": jailbreak, "group": group, "alpha": alpha, "share": share}

@@ -21,7 +21,7 @@ from workbench.experts import ExpertRef, ExpertRefs
 from workbench.paths import given_path
 
 COLUMNS = ("layer", "expert", "score", "n", "low", "high", "p", "p_adjusted", "flags")
-SUPER_EXPERT, DEAD, TIES = "super expert", "dead", "ties"
+SUPER_EXPERT, DEAD, TIES, NOT_FINITE = "super expert", "dead", "ties", "not finite"
 _TYPES = {"layer": "int32", "expert": "int32", "n": "int64", "is_shared": "bool", "flags": "str"}
 _SHOWN = 10
 
@@ -34,7 +34,8 @@ class ExpertScores:
              selected), low and high (95 % interval), p, p_adjusted (over all experts), flags (joined by "; ") and, where
              shared experts are included, is_shared. What does not exist is null, and `notes` give the reason.
     flags    "super expert" (where the store kept norms and residual), "dead" (never selected by the tokens read),
-             "ties" (another expert has exactly this score, so the order among them says nothing)
+             "ties" (another expert has exactly this score, so the order among them says nothing), "not finite" (an
+             output, a routing weight or a router logit of the expert is NaN or infinite somewhere in the store)
     options  every choice that made the scores, JSON-able
     """
 

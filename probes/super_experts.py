@@ -8,9 +8,9 @@ import pandas as pd
 
 from probes.assemble import steering_note
 from probes.extremes import extremes
-from probes.flags import join_flags, tied
+from probes.flags import join_flags, not_finite_note, tied
 from probes.massive import MassiveRule, forming_layers, rule_from
-from probes.scores import DEAD, SUPER_EXPERT, TIES, ExpertScores, ranked
+from probes.scores import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, ExpertScores, ranked
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -64,10 +64,11 @@ def super_experts(
             `probes.massive.MassiveRule`, which has the comparison with the token's own median too)
     shared  shared experts too, as the paper does; the column is_shared tells them apart
 
-    Range [0, inf), in units of the residual stream. Null for an expert never selected (flag "dead"). n: tokens it
-    received; an expert with few tokens may not have met the one that sets it off (the first, usually). No interval and no
-    p-value: a maximum has no null of labels, and its bootstrap interval is not valid. Below 400 experts the notes say that
-    the percentile is not informative.
+    Range [0, inf), in units of the residual stream. Null for an expert never selected (flag "dead"). Values that are not
+    finite are left out (flag "not finite"; null where no other is there). n: tokens it received with a finite value; an
+    expert with few may not have met the one that sets it off (the first, usually). No interval and no p-value: a maximum
+    has no null of labels, and its bootstrap interval is not valid. Below 400 experts the notes say that the percentile is
+    not informative.
 
     Paper: arXiv 2507.23279 v3 (Eq. 6, Algorithm 1) and repository ZunhaiSu/Super-Experts-Profilling at 573aead. The paper
     gives no rule for massive activations.
@@ -86,11 +87,12 @@ def super_experts(
     frame = frame if shared else frame[~frame["is_shared"]].reset_index(drop=True)
     verdict = _verdict(frame, rule, forming, len(store.anatomy.layers))
     passes = verdict.passes & (_guarded(frame, forming) if guard else True)
-    dead = frame["n"].to_numpy() == 0
-    flags = {SUPER_EXPERT: passes, UNGUARDED: verdict.passes & ~passes, DEAD: dead, TIES: tied(frame["score"], ~dead)}
+    dead, broken = frame["received"].to_numpy() == 0, (frame["n"] < frame["received"]).to_numpy()
+    flags = {SUPER_EXPERT: passes, UNGUARDED: verdict.passes & ~passes, NOT_FINITE: broken, DEAD: dead}
+    flags[TIES] = tied(frame["score"], ~dead)
     missing = dict.fromkeys(("low", "high", "p", "p_adjusted"), np.nan)
     options: dict[str, Any] = {"rule": rule, "guard": guard, "massive": list(massive), "shared": shared}
-    notes = (*steering_note(store), *_notes(verdict, forming, massive, guard))
+    notes = (*steering_note(store), *not_finite_note(store, frame[broken]), *_notes(verdict, forming, massive, guard))
     full = ranked(frame.assign(flags=join_flags(flags), **missing))
     return ExpertScores("super_experts", options, full, notes, store.anatomy.fingerprint, store.anatomy.model)
 

@@ -11,9 +11,10 @@ from probes.groups import used_prompts
 from probes.inference import interval
 from probes.scores import DEAD, ExpertScores
 from probes.selection import Tokens, describe, prompt_of_row, select, sequence_of_row
+from workbench.counts import finite_weights, routed_tokens
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRefs
-from workbench.resample import cluster_draws
+from workbench.resample import cluster_draws, effective_clusters
 
 if TYPE_CHECKING:
     from workbench.counts import Counts
@@ -50,7 +51,7 @@ def usage(
     """
     if measure not in get_args(Measure):
         raise WorkbenchError(f"measure='{measure}' is not known; it can be {', '.join(get_args(Measure))}.")
-    group, sequence = _units(store, tokens, roles, where)
+    group, sequence = _units(store, tokens, roles, where, weighted=measure == "weight")
     counted = store.counts(None, group)
     axis = expert_axis(store, counted.layers)
     n = axis.of(counted.n)
@@ -79,15 +80,17 @@ def routing_entropy(
     load_entropy_bits  entropy of the layer's load, from 0 (one expert takes all) to log2(n_experts) (even)
     evenness           the same over its maximum, 0 to 1
     token_entropy_bits mean over tokens of the entropy of the token's own routing weights, divided by their sum: from 0
-                       (one expert has all the weight) to log2(top_k). Not the router's entropy over all experts
+                       (one expert has all the weight) to log2(top_k). Not the router's entropy over all experts. Tokens
+                       with a weight that is not finite are left out
     """
     group, _ = _units(store, tokens, roles, where)
+    finite = finite_weights(store)
     scores: Any = usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).frame
     rows: list[dict[str, Any]] = []
     for layer, part in scores.groupby("layer"):
         load = part["score"].to_numpy(np.float64)
         bits, most = _entropy_bits(load[None])[0], np.log2(len(load))
-        weight = store.routing(int(layer)).weight[group >= 0].astype(np.float64)
+        weight = store.routing(int(layer)).weight[(group >= 0) & finite].astype(np.float64)
         per_token = _entropy_bits(weight / weight.sum(axis=1, keepdims=True)).mean()
         evenness = bits / most if most else 1.0
         rows.append({"layer": layer, "n_experts": len(load), "load_entropy_bits": bits, "evenness": evenness,
@@ -145,13 +148,17 @@ def _share_of_selections(counted: "Counts", layer: np.ndarray) -> np.ndarray:
 
 
 def _units(
-    store: "Store", tokens: "Tokens | np.ndarray", roles: str | list[str] | None, where: str | None
+    store: "Store",
+    tokens: "Tokens | np.ndarray",
+    roles: str | list[str] | None,
+    where: str | None,
+    *,
+    weighted: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The number of each row's unit (-1: not read) and the sequence number of each unit."""
-    from workbench.counts import routed_tokens
-
     used = used_prompts(store, where)
     read = select(store, tokens, roles, used) & used[prompt_of_row(store)] & routed_tokens(store)
+    read = read & finite_weights(store) if weighted else read
     if not read.any():
         raise WorkbenchError(f"None of the tokens read of '{store.path}' was routed; read other tokens.")
     sequence, number = np.unique(sequence_of_row(store)[read], return_inverse=True)
@@ -169,7 +176,8 @@ def _interval(
         return np.full(len(share), np.nan), np.full(len(share), np.nan), (f"no interval: {why}",)
     drawn = cluster_draws(cluster, n_draws, np.random.default_rng([seed, 1]))
     rows = drawn / (drawn @ tokens)[:, None]
-    return *interval(lambda block: rows @ a[:, block] * share[block], a.shape[1], n_draws), ()
+    n_effective = effective_clusters(tokens, cluster)
+    return *interval(lambda block: rows @ a[:, block] * share[block], a.shape[1], n_draws, n_effective), ()
 
 
 def _entropy_bits(share: np.ndarray) -> np.ndarray:

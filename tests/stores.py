@@ -10,7 +10,7 @@ from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.store import Store
 from workbench.writing import write_store
 
-KEY = ("prompt_id", "sample", "position", "layer", "slot", "name")
+KEY = ("prompt_id", "sample", "position", "layer", "slot", "name", "what", "expert")
 
 
 def anatomy(n_layers: int = 3, n_experts: int = 5, top_k: int = 2, n_shared: int = 0, weights: str = "w") -> Anatomy:
@@ -61,7 +61,9 @@ def random_store(path: Path, n_shards: int = 1, **how: Any) -> Store:
 def content(store: Store) -> dict[str, pd.DataFrame]:
     """Every table that the store has, sorted by key, with plain prompt ids."""
     names = [
-        name for name in ("prompts", "labels", "tokens", "slots", "residual", "logits", "outputs") if store.has(name)
+        name
+        for name in ("prompts", "labels", "tokens", "slots", "residual", "logits", "outputs", "nonfinite")
+        if store.has(name)
     ]
     return {name: _in_order(store.table(name)) for name in names}
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from workbench.decoding import Response
 from workbench.encoding import Encoded
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
+from workbench.finite import logits_not_finite
 from workbench.known import as_it_is
 from workbench.moment import planned_at
 from workbench.paths import given_path
@@ -267,6 +268,7 @@ class _Capture:
             out.publish(
                 {
                     "batches": list(batches),
+                    "finite_checked": True,
                     "tokens": self.meter.done - done,
                     "forwards": self.meter.forwards - forwards,
                     "seconds": round(time.monotonic() - start, 3),
@@ -276,7 +278,7 @@ class _Capture:
     @property
     def _tables(self) -> list[str]:
         kept = [name for name in ("residual", "logits", "outputs") if name in self.request.options.keep]
-        return ["tokens", *(["responses"] if self._has_texts else []), "slots", *kept]
+        return ["tokens", *(["responses"] if self._has_texts else []), "slots", "nonfinite", *kept]
 
     @property
     def _has_texts(self) -> bool:
@@ -300,9 +302,17 @@ class _Capture:
         prompt = np.searchsorted(ids, [prompt for prompt, _ in where])
         batch = BatchRows(chunk, dictionary, prompt, np.array([sample for _, sample in where]))
         builders: dict[str, Build] = {"tokens": partial(self._tokens, numbers, batch, answers)}
+        builders["nonfinite"] = partial(batch.nonfinite, *self._logits_not_finite(rows, answers))
         if self._has_texts:
             builders["responses"] = partial(self._responses, numbers, batch, answers)
         return builders | {name: getattr(batch, name) for name in self._tables if name not in builders}
+
+    def _logits_not_finite(self, rows: Sequence[Sequence[int]], answers: list[Response] | None) -> list[pd.DataFrame]:
+        if answers is None:
+            return []
+        last = np.array([len(row) - 1 for row in rows])
+        layer = len(self.runner.model.anatomy.layers)
+        return [logits_not_finite(layer, np.arange(len(rows)), last, [answer.logprobs for answer in answers])]
 
     def _tokens(
         self, numbers: tuple[int, ...], batch: BatchRows, answers: list[Response] | None

@@ -22,6 +22,7 @@ from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 
 if TYPE_CHECKING:
+    from workbench.broken import Arm
     from workbench.model import MoEModel
     from workbench.respond import Answers
     from workbench.store import Store
@@ -126,9 +127,11 @@ def compare(
     progress  as for `capture`: lines on stderr, False for silence, or a function that receives `Progress` values
 
     A metric without a value for one of the two answers leaves the prompt out ("refused" does while thinking has not ended);
-    n says how many prompts count, and `notes` how many do not.
+    n says how many prompts count, and `notes` how many do not. So do answers out of logits that are not finite; the notes
+    name the layer and the expert where such values begin.
     Raises `WorkbenchError` for an impossible plan, an unknown metric, or a metric that no prompt can be measured by.
     """
+    from workbench.broken import broken_notes
     from workbench.divergence import divergence, given_text
     from workbench.known import as_it_is
     from workbench.respond import answer, encode_all
@@ -169,6 +172,7 @@ def compare(
         seed,
         (
             *(() if arm.dose.tokens_changed else ("The plan changed nothing on these prompts.",)),
+            *broken_notes(model, encoded, _arms(plan, base, arm, random, others)),
             *left_out(chosen, prompts, base, arm),
         ),
     )
@@ -212,6 +216,17 @@ def expert_loads(store: "Store") -> pd.DataFrame:
         for e in range(store.anatomy.layer(layer).n_experts)
     ]
     return pd.DataFrame(rows, columns=["layer", "expert", "score"])
+
+
+def _arms(
+    plan: Plan, base: "Answers", arm: "Answers", random: list[tuple[str, int, Plan]], others: list["Answers"]
+) -> "list[Arm]":
+    """What a sentence about answers may be about, each by its name."""
+    from workbench.broken import Arm
+
+    drawn = zip(random, others, strict=True)
+    named = [Arm(f"random ({match}, draw {draw})", p, answers) for (match, draw, p), answers in drawn]
+    return [Arm("base", Plan(), base), Arm("steered", plan, arm), *named]
 
 
 def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.DataFrame:

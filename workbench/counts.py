@@ -163,6 +163,23 @@ def routed_tokens(store: "Store") -> np.ndarray:
     return found
 
 
+def finite_weights(store: "Store") -> np.ndarray:
+    """Bool [rows of store.tokens]: False where a routing weight of the token, in any layer, is not finite."""
+    found = store.__dict__.get("_finite_weights")
+    if found is None:
+        index = token_index(store)
+        found = np.ones(index.n_rows + 1, bool)  # the last entry: slots without a token (row -1)
+        is_sound = store.counts_finite and "weight" not in set(store.nonfinite["what"])
+        columns = _columns(store, True, "weight")
+        for batch in () if is_sound else store.scan("slots", columns):
+            bad = ~np.isfinite(_numpy(batch, "weight")) & batch.column("weight").is_valid().to_numpy(
+                zero_copy_only=False
+            )
+            found[index.rows(batch)[bad]] = False
+        found = store.__dict__["_finite_weights"] = found[:-1]
+    return found
+
+
 class _Grouping(NamedTuple):
     n_groups: int
     of_prompt: dict[str, int] | None  # group of a prompt, when whole prompts are counted

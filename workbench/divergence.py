@@ -72,7 +72,8 @@ def divergence(
         base = _log_probs(model, ids, mask, Plan(), longest)
         for plan, into in zip(plans, found, strict=True):
             steered_to = base if not plan else _log_probs(model, ids, mask, plan, longest)
-            kl = (base.exp() * (base - steered_to)).sum(-1)
+            # a token that neither may say (its logit is -inf in both) adds 0, not -inf - -inf; NaN elsewhere stays
+            kl = torch.where(base == -torch.inf, 0.0, base.exp() * (base - steered_to)).sum(-1)
             nll = -steered_to[:, :-1].gather(-1, ids[:, -longest:, None])[..., 0] if longest else kl[:, :0]
             _collect(into, chosen, [len(answers[i]) for i in chosen], kl, nll)
         if meter is not None:

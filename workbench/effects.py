@@ -14,7 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.metrics import LABEL_READ, Metric
 from workbench.plan import Plan
 from workbench.prompts import PromptSet
-from workbench.resample import cluster_draws, percentile_interval
+from workbench.resample import cluster_draws, effective_clusters, joined, percentile_interval, widened
 
 if TYPE_CHECKING:
     from workbench.respond import Answers
@@ -27,11 +27,14 @@ def check_applies(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answer
     """Raises `WorkbenchError` when a metric has no value for any base answer: asked before the other arms are run.
 
     Where every answer is unfinished only a label that no prompt carries is an error: else there is nothing yet to measure.
+    Answers out of logits that are not finite do not count: where there is no other, every metric is null and that is said.
     """
-    for metric in metrics:
+    sound = ~broken(base)
+    unfinished = _unfinished(base)[sound].all()
+    for metric in metrics if sound.any() else ():
         label = LABEL_READ.get(metric.name)
         lacks = label is not None and not any(label in prompt.labels for prompt in prompts)
-        if (lacks or not _unfinished(base).all()) and np.isnan(metric_values(metric, prompts, base)).all():
+        if (lacks or not unfinished) and np.isnan(metric_values(metric, prompts, base)[sound]).all():
             raise WorkbenchError(
                 f"The metric '{metric.name}' applies to none of the {len(prompts)} prompts; it needs prompts that carry what it "
                 f"reads (a label 'answer', say), and answers that end."
@@ -74,10 +77,11 @@ def control_table(
 
 
 def left_out(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", arm: "Answers") -> tuple[str, ...]:
-    """A sentence for each metric that has no value for some answer."""
+    """A sentence for each metric that has no value for some answer (of finite logits; the others are told of by themselves)."""
     found: list[str] = []
+    sound = ~broken(base) & ~broken(arm)
     for metric in metrics:
-        a, b = (np.isnan(metric_values(metric, prompts, answers)) for answers in (base, arm))
+        a, b = (np.isnan(metric_values(metric, prompts, answers)) & sound for answers in (base, arm))
         if n := int((a | b).sum()):
             cut = (_unfinished(base)[a].all() and _unfinished(arm)[b].all()) and metric.name not in LABEL_READ
             why = " (thinking had not ended: give more tokens)" if cut else ""
@@ -91,20 +95,27 @@ def left_out(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", a
 def paired_interval(
     base: np.ndarray, steered: np.ndarray, clusters: np.ndarray, seed: int, n_draws: int = N_BOOTSTRAP
 ) -> tuple[float, float]:
-    """95 % percentile interval of the mean paired difference, resampling clusters; NaN for fewer than two clusters.
+    """95 % interval of the mean paired difference, resampling clusters; NaN for fewer than two clusters.
 
-    Where no yes or no changed a resample cannot either, which would claim certainty: the interval is then +- the exact 95 %
-    bound on the share of clusters that change when none of n did, 1 - 0.05^(1/n), about 3/n (the rule of three).
+    Percentiles, widened for how few clusters there are (`workbench.resample.widened`). Where no yes or no changed, or every
+    one did, no resample differs, which would claim certainty: the interval then reaches as far as the exact 95 % bound on the
+    share of clusters that do otherwise when none of n did, 1 - 0.05^(1/n), about 3/n (the rule of three).
     """
     if not len(clusters) or clusters.max() == 0:
         return float("nan"), float("nan")
     difference = steered - base
-    if not difference.any() and np.isin(base, (0.0, 1.0)).all():
-        bound = 1 - 0.05 ** (1 / len(np.unique(clusters)))
-        return -bound, bound
+    if np.isin(base, (0.0, 1.0)).all() and (difference == difference[0]).all():
+        return _all_alike(float(difference[0]), len(np.unique(clusters)))
     draws = _draws(clusters.astype(np.int64).tobytes(), n_draws, seed)
-    low, high = percentile_interval((draws @ difference / draws.sum(1))[:, None])
+    level = widened(effective_clusters(np.ones(len(clusters)), clusters))
+    low, high = percentile_interval((draws @ difference / draws.sum(1))[:, None], level)
     return float(low[0]), float(high[0])
+
+
+def _all_alike(difference: float, n_clusters: int) -> tuple[float, float]:
+    """The interval where every yes or no changed alike: none of n clusters did otherwise, so a share of up to 3 / n may."""
+    bound = 1 - 0.05 ** (1 / n_clusters)
+    return (-bound, bound) if difference == 0 else tuple(sorted((difference, difference * (1 - bound))))  # pyright: ignore[reportReturnType]
 
 
 @lru_cache(maxsize=2)  # many arms are resampled alike, and one of a few hundred draws takes longer than all else
@@ -113,11 +124,17 @@ def _draws(clusters: bytes, n_draws: int, seed: int) -> np.ndarray:
 
 
 def metric_values(metric: Metric, prompts: PromptSet, answers: "Answers") -> np.ndarray:
-    """The metric of each answer, float64 [prompts]; NaN where it does not apply."""
+    """The metric of each answer, float64 [prompts]; NaN where it does not apply, or the logits were not finite."""
     found = [
-        metric.function(Response(text, p.id, 0, dict(p.labels))) for p, text in zip(prompts, answers.texts, strict=True)
+        None if bad else metric.function(Response(text, p.id, 0, dict(p.labels)))
+        for p, text, bad in zip(prompts, answers.texts, broken(answers), strict=True)
     ]
     return np.array([np.nan if v is None else float(v) for v in found])
+
+
+def broken(answers: "Answers") -> np.ndarray:
+    """Bool [prompts]: whether the logits that chose the answer were not finite."""
+    return np.array(answers.broken or [False] * len(answers.texts), bool)
 
 
 def _unfinished(answers: "Answers") -> np.ndarray:
@@ -144,6 +161,12 @@ def _clusters(prompts: PromptSet) -> np.ndarray:
 
 
 def cluster_keys(prompts: PromptSet) -> list[str]:
-    """What is resampled together, by prompt: its cluster key, else its pair, else itself."""
-    keys = [("c", p.cluster) if p.cluster else ("p", p.pair) if p.pair else ("i", p.id) for p in prompts]
-    return [f"{kind}:{key}" for kind, key in keys]
+    """What is resampled together, by prompt: its cluster key, else its pair, else itself.
+
+    A pair across two clusters joins them; both then go by the first of their keys.
+    """
+    names = [f"c:{p.cluster}" if p.cluster else f"p:{p.pair}" if p.pair else f"i:{p.id}" for p in prompts]
+    of, first = joined([p.cluster for p in prompts], [p.pair for p in prompts]), dict[int, str]()
+    for number, name in zip(of, names, strict=True):
+        first[number] = min(name, first.get(number, name))
+    return [first[number] for number in of]

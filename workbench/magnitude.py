@@ -59,10 +59,11 @@ def routed_change(residual: Tensor, routed: Tensor, multiplier: float = 1.0) -> 
     """1 - cosine of the residual before and after the routed sum, [rows], float32, computed in float64 (EASY-EP, s[l,t]).
 
     `residual` [rows, hidden] before the layer's MoE norm, `routed` the routed experts' sum (shared experts excluded), which
-    the layer adds times `multiplier`. Between 0 and 2; 0 where either vector is zero.
+    the layer adds times `multiplier`. Between 0 and 2; 0 where either vector is zero, NaN where either is not finite.
     """
     before, step = residual.detach().double(), routed.detach().double() * multiplier
     xx, xr, rr = (before * before).sum(-1), (before * step).sum(-1), (step * step).sum(-1)
     norms = (xx * (xx + 2 * xr + rr)).clamp_min(0).sqrt()
-    cosine = torch.where(norms > 0, (xx + xr) / norms.clamp_min(torch.finfo(torch.float64).tiny), 1.0)
+    # asked of zero, not of more than zero: a NaN is neither, and must not pass for "nothing changed"
+    cosine = torch.where(norms == 0, 1.0, (xx + xr) / norms.clamp_min(torch.finfo(torch.float64).tiny))
     return (1 - cosine).clamp(0, 2).float()

@@ -26,7 +26,8 @@ def stored_schema(name: str) -> pa.Schema:
     schema = TABLES[name]
     if name in ("prompts", "labels"):
         return schema
-    return pa.schema([pa.field(f.name, _stored_type(f), nullable=f.name not in _NEVER_NULL) for f in schema])
+    never = _NEVER_NULL - {"expert"} if name == "nonfinite" else _NEVER_NULL
+    return pa.schema([pa.field(f.name, _stored_type(f), nullable=f.name not in never) for f in schema])
 
 
 def _stored_type(field: pa.Field) -> pa.DataType:

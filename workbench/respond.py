@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,20 +16,24 @@ from workbench.errors import WorkbenchError
 from workbench.pieces import said
 from workbench.plan import Plan
 from workbench.progress import Meter
+from workbench.prompts import read_prompts
 from workbench.sampling import Forwards
 from workbench.steer import steered
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
-    from workbench.prompts import PromptSet
 
 
 class Answers(NamedTuple):
-    """Response texts (`workbench.pieces.said`) and token ids, in the order of the prompts, and the dose."""
+    """Response texts (`workbench.pieces.said`) and token ids, in the order of the prompts, and the dose.
+
+    broken: by prompt, whether next-token logits that chose the answer were NaN or +infinity; such an answer says nothing.
+    """
 
     texts: tuple[str, ...]
     ids: tuple[tuple[int, ...], ...]
     dose: DoseCounts
+    broken: tuple[bool, ...] = ()
 
 
 def encode_all(model: "MoEModel", prompts: Any, max_new_tokens: int) -> list[tuple[int, ...]]:
@@ -75,18 +80,20 @@ def answer(
     if max_new_tokens < 1:
         raise WorkbenchError(f"Answers of max_new_tokens={max_new_tokens} hold nothing; give a number of at least 1.")
     dose, found, how = Dose(), dict[int, tuple[int, ...]](), decoding_of(model, max_new_tokens)
-    forwards, meter = Forwards(model), meter or Meter(0, None)
+    broken, forwards, meter = set[int](), Forwards(model), meter or Meter(0, None)
     for chosen in schedule([len(ids) for ids in encoded], batch_tokens, extra=max_new_tokens).batches:
         rows = [encoded[i] for i in chosen]
         choosing = Choosing(model, rows, how)
         with steered(model, plan, dose=dose):
             forwards.decode(rows, choosing, lambda step: meter.forwarded(len(step.rows)), lambda: _kernels(model))
-        made = [response.ids for response in choosing.responses()]
+        responses = choosing.responses()
+        broken |= {i for i, r in zip(chosen, responses, strict=True) if np.isnan(r.logprobs).any()}
+        made = [response.ids for response in responses]
         meter.skip(sum(1 + max_new_tokens - len(ids) for ids in made))  # the last token is never forwarded
         found |= {i: ids[:-1] if ids[-1] in how.stop else ids for i, ids in zip(chosen, made, strict=True)}
     ordered = tuple(found[i] for i in range(len(encoded)))
     texts = tuple(decode(model, row, after=prompt) for row, prompt in zip(ordered, encoded, strict=True))
-    return Answers(texts, ordered, dose.counts())
+    return Answers(texts, ordered, dose.counts(), tuple(i in broken for i in range(len(encoded))))
 
 
 def _kernels(model: "MoEModel") -> AbstractContextManager[Any]:

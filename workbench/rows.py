@@ -6,8 +6,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
+from workbench.finite import not_finite
 from workbench.harvest import Chunk
 from workbench.parquet import stored_schema
 from workbench.schema import ROLES
@@ -76,6 +78,22 @@ class BatchRows:
                 if f"shared{s}_outputs" in fields:
                     number = np.full(len(rows), -1 - s, np.int32)
                     yield self._vectors(layer, rows, number, number, fields[f"shared{s}_outputs"])
+
+    def nonfinite(self, *more: pd.DataFrame) -> Iterator[pa.RecordBatch]:
+        """Where values were not finite, with what else was found (`workbench.finite.COLUMNS`): mostly nothing."""
+        self.chunk.ready()
+        layers, residual = (
+            {layer: {name: tensor.numpy() for name, tensor in tensors.items()} for layer, tensors in part.items()}
+            for part in (self.chunk.layers, self.chunk.residual)
+        )
+        found = [not_finite(layers, residual, self.chunk.sequence, self.chunk.position), *more]
+        for layer, rows in pd.concat(found).groupby("layer", sort=True):
+            keys = self._key_columns(rows["sequence"].to_numpy(), rows["first_position"].to_numpy(np.int32))
+            columns = {name: keys[name] for name in ("prompt_id", "sample")} | {"first_position": keys["position"]}
+            columns["layer"] = np.full(len(rows), layer, np.int32)
+            columns |= {name: pa.array(rows[name], from_pandas=True) for name in ("what", "n_tokens", "n_own")}
+            columns["expert"] = pa.array(rows["expert"], pa.int32(), from_pandas=True)
+            yield conform("nonfinite", columns, len(rows))
 
     def _vectors(
         self, layer: int, rows: np.ndarray, slot: np.ndarray, expert: np.ndarray, vectors: np.ndarray

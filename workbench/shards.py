@@ -26,6 +26,9 @@ WIDE_ROWS_GATHERED, WIDE_BYTES_GATHERED = 2**11, 2**20
 BATCHES_WAITING = 2
 """Batches that may wait for the writer before the forward waits for it."""
 
+OFTEN_EMPTY = frozenset({"nonfinite"})
+"""Tables of which a shard has a file only where it has rows."""
+
 Build = Callable[[], Iterable[pa.RecordBatch]]
 
 
@@ -63,6 +66,11 @@ class TableFile:
         table = pa.Table.from_batches(self.waiting.pop(layer))
         self.file.write_table(table, row_group_size=rows_per_group(table))
         self.rows += table.num_rows
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row came."""
+        return not self.rows and not self.waiting
 
     def publish(self) -> dict[str, Any]:
         """Completes the file, reads its footer back and renames it; returns its line of the receipt."""
@@ -121,7 +129,8 @@ class ShardWriter:
     def publish(self, about: dict[str, Any]) -> dict[str, Any]:
         """Waits for what was put, publishes every file and then the receipt; returns the receipt."""
         self._raise_errors(wait=True)
-        jobs = {name: self.lanes[name].submit(file.publish) for name, file in self.files.items()}
+        written = {name: file for name, file in self.files.items() if name not in OFTEN_EMPTY or not file.is_empty}
+        jobs = {name: self.lanes[name].submit(file.publish) for name, file in written.items()}
         receipt = {"shard": self.shard, **about, "files": [job.result() for job in jobs.values()]}
         # a receipt lost in a power cut costs one shard, not the store, so nobody waits for its folder
         durable.write_json(self.store, receipt_path(self.shard), receipt, flush=False)

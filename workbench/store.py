@@ -26,6 +26,7 @@ from workbench import durable
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
 from workbench.experts import ExpertRef
+from workbench.finite import said
 from workbench.parquet import Part, parts, stored_schema
 from workbench.paths import given_path
 from workbench.schema import SCHEMA_VERSION, TABLES
@@ -35,8 +36,6 @@ from workbench.storecheck import check_files, problems
 if TYPE_CHECKING:
     from workbench.counts import Counts, Routing
     from workbench.plan import Plan
-
-FOLDERS = ("labels", "tokens", "responses", "slots", "residual", "logits", "outputs")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,6 +87,19 @@ class Store:
         """prompt_id, sample (null: every sample), name, value, source; the given labels and those added later."""
         return self.table("labels")
 
+    @cached_property
+    def nonfinite(self) -> pd.DataFrame:
+        """Where values were not finite: prompt_id, sample, layer, what, expert, n_tokens, n_own, first_position.
+
+        Empty for a sound store, and for one that did not count them (`counts_finite`); see `workbench.schema`.
+        """
+        return self.table("nonfinite").astype({"expert": "Int32", "n_own": "Int64"})
+
+    @property
+    def counts_finite(self) -> bool:
+        """Whether every shard was looked through for values that are not finite; older captures were not."""
+        return all(shard.get("finite_checked", False) for shard in self.manifest["shards"])
+
     @property
     def layers(self) -> tuple[int, ...]:
         """Decoder layers whose slots were captured."""
@@ -137,7 +149,7 @@ class Store:
         if layers is not None:
             layers = self._check_layers(name, layers)
         files = self.files(name)
-        if not files and name != "labels":
+        if not files and name not in ("labels", "nonfinite"):
             raise WorkbenchError(
                 f"The store '{self.path}' kept no {name}; capture it again with keep including '{name}'."
             )
@@ -193,11 +205,17 @@ class Store:
         add_labels(self, name, values, source, replace=replace)
 
     def check(self) -> list[str]:
-        """What is wrong with the store's files, one sentence each; empty when checksums and row counts all hold."""
+        """What is wrong with the store, one sentence each; empty when checksums, row counts and values all hold.
+
+        Values that are not finite are told of with the layer and the expert that they come from first.
+        """
         return problems(self)
 
     def info(self) -> dict[str, Any]:
-        """What the store is, JSON-able: model, dtype, steering, what was kept, rows, size on disk, warnings."""
+        """What the store is, JSON-able: model, dtype, steering, what was kept, rows, size on disk, warnings.
+
+        nonfinite: where values are not finite, "" when none is, null where an older capture did not look.
+        """
         plan, sizes = (
             self.plan_json,
             [file["size_bytes"] for shard in self.manifest["shards"] for file in shard["files"]],
@@ -215,6 +233,7 @@ class Store:
             "rows": self.manifest["rows"],
             "shards": len(self.manifest["shards"]),
             "size_bytes": sum(sizes) + sum(file["size_bytes"] for file in self.manifest["files"]),
+            "nonfinite": said(self.nonfinite) if self.counts_finite or len(self.nonfinite) else None,
             "warnings": self.manifest.get("warnings", []),
             "versions": plan["versions"],
         }
@@ -249,7 +268,8 @@ class Store:
             ) from error
 
     def _check_layers(self, name: str, layers: Iterable[int]) -> list[int]:
-        known = {*self.layers} if name != "residual" else {-1, *range(len(self.anatomy.layers))}
+        n_layers = len(self.anatomy.layers)
+        known = {"residual": {*range(-1, n_layers)}, "nonfinite": {*range(-1, n_layers + 1)}}.get(name, {*self.layers})
         chosen = list(layers)
         for layer in chosen:
             if layer not in known:
@@ -262,6 +282,7 @@ class Store:
         steered = f", steered with {self.steering}" if self.plan_json.get("steering") is not None else ""
         rows = self.manifest["rows"]
         steered += f", without {_listed(self.lacks)}" if self.lacks else ""
+        steered += ", with values that are not finite" if self.has("nonfinite") else ""
         return (
             f"Store({str(self.path)!r}: {self.plan_json['model']['name']}, {self.n_prompts} prompts, "
             f"{rows.get('tokens', 0)} tokens, {rows.get('slots', 0)} slots{steered})"

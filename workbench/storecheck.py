@@ -7,23 +7,25 @@ import pyarrow.parquet as pq
 
 from workbench import durable
 from workbench.errors import WorkbenchError
+from workbench.finite import said
+from workbench.schema import STREAMED
 
 if TYPE_CHECKING:
     from workbench.store import Store
 
 
 def problems(store: "Store") -> list[str]:
-    """One sentence per damaged, missing or surplus file; empty when the store is sound."""
+    """One sentence per damaged, missing or surplus file, and one where values are not finite; empty for a sound store."""
     listed = _listed(store)
     found = [problem for file in listed if (problem := _problem(store, file))]
     known = {file["path"] for file in listed}
     surplus = [
         f"{path.relative_to(store.path)} is not in the manifest; remove it if you did not put it there."
-        for folder in ("tokens", "responses", "slots", "residual", "logits", "outputs")
+        for folder in STREAMED
         for path in sorted((store.path / folder).glob("*"))
         if str(path.relative_to(store.path)) not in known
     ]
-    return found + _missing_shards(store) + surplus
+    return found + _missing_shards(store) + surplus + _not_finite(store)
 
 
 def check_files(store: "Store") -> None:
@@ -60,6 +62,14 @@ def _problem(store: "Store", file: dict[str, Any]) -> str | None:
     except (pa.ArrowException, OSError) as error:
         return f"{file['path']} is not a Parquet file ({str(error).splitlines()[0]}); capture the store again."
     return None if rows == file["rows"] else f"{file['path']} has {rows} rows, the manifest says {file['rows']}."
+
+
+def _not_finite(store: "Store") -> list[str]:
+    try:
+        found = said(store.nonfinite)
+    except WorkbenchError:  # the file's own damage is told of above
+        return []
+    return [f"{found} Store.nonfinite counts them."] if found else []
 
 
 def _missing_shards(store: "Store") -> list[str]:

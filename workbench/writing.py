@@ -15,12 +15,10 @@ from workbench.errors import WorkbenchError
 from workbench.parquet import stored_schema, writer
 from workbench.paths import given_path
 from workbench.prompts import label_text
-from workbench.schema import SCHEMA_VERSION, TABLES
+from workbench.schema import SCHEMA_VERSION, STREAMED, TABLES
 from workbench.seal import sealed
 from workbench.shards import ShardWriter, conform
 from workbench.store import Store, open_store
-
-STREAMED = ("tokens", "responses", "slots", "residual", "logits", "outputs")
 
 
 def write_store(

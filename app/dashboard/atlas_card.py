@@ -14,8 +14,8 @@ from .card_text import contexts_of, tokens_of
 from .expert_charts import magnitude_chart, magnitude_table, partner_chart, position_chart, role_chart
 from .expert_facts import Selected, by_position, by_role, partners, selected_by
 from .literal import escaped, visible
-from .machines import scores_of, store_at
-from .measures import Offer, stamp, values_of
+from .machines import Identity, identity, scores_of, store_at
+from .measures import Offer, values_of
 from .theme import chart
 from .view import View, plan, set_plan
 
@@ -36,7 +36,7 @@ class Card(NamedTuple):
 def draw_card(view: View, store: Store, ref: ExpertRef, offered: Offer) -> None:
     """Draws the card of `ref`."""
     path = str(store.path)
-    card = Card(view, store, ref, selected_by(_routing(path, stamp(store.path), ref.layer), ref.expert))
+    card = Card(view, store, ref, selected_by(_routing(path, identity(store.path), ref.layer), ref.expert))
     with st.container(border=True):
         _head(card)
         _edit_row(view, ref)
@@ -57,12 +57,12 @@ def draw_card(view: View, store: Store, ref: ExpertRef, offered: Offer) -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the routing ...")
-def _routing(path: str, stamp: int, layer: int) -> Routing:
+def _routing(path: str, now: Identity, layer: int) -> Routing:
     return store_at(Path(path)).routing(layer)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the outputs ...")
-def _slots(path: str, stamp: int, layer: int) -> pd.DataFrame:
+def _slots(path: str, now: Identity, layer: int) -> pd.DataFrame:
     return store_at(Path(path)).table("slots", ["expert", *_SIZES.values()], [layer])
 
 
@@ -122,7 +122,7 @@ def _together(card: Card) -> None:
 
 
 def _sizes(card: Card) -> None:
-    slots = _slots(str(card.store.path), stamp(card.store.path), card.ref.layer)
+    slots = _slots(str(card.store.path), identity(card.store.path), card.ref.layer)
     what = st.segmented_control("Output magnitude", list(_SIZES), default="L2 norm", key="atlas-size") or "L2 norm"
     size, own = slots[_SIZES[what]].to_numpy(np.float64), slots["expert"].to_numpy() == card.ref.expert
     if np.isnan(size[own]).all():

@@ -1,6 +1,7 @@
 """What all sessions share: each model once with the turns at it, each store once, and rankings that were asked before."""
 
 import gc
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from probes import ExpertScores
     from workbench import MoEModel
 
+Identity = tuple[tuple[str, str], ...]
+"""Names of files, each with what tells its content from another's."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -24,9 +28,13 @@ class Machine:
     turns: Turns = field(default_factory=Turns)
 
 
-@st.cache_resource(show_spinner="Loading the model ...")
 def machine(source: str) -> Machine:
-    """The model, once for all sessions. `source` is what `workbench.load` takes."""
+    """The model, once for all sessions. `source` is what `workbench.load` takes; a folder that was written anew is read anew."""
+    return _machine(source, _weights(Path(source)))
+
+
+@st.cache_resource(show_spinner="Loading the model ...")
+def _machine(source: str, files: Identity) -> Machine:
     found = Machine(load(source))
     # Streamlit collects garbage after every run of a script and every look of a fragment. Among the objects of torch and
     # a model that takes 0.3 to 0.4 s (2026-11-23, two busy cores) in which no thread moves; frozen ones are not searched.
@@ -34,23 +42,43 @@ def machine(source: str) -> Machine:
     return found
 
 
+def identity(store: Path) -> Identity:
+    """What the store at this path is now: part of the key of everything that is kept about a store.
+
+    The manifest's content, since a store put in the place of another may have its time, and every file of labels, since
+    labels are added without the manifest. Raises `OSError` where no complete store is.
+    """
+    manifest = hashlib.sha256((store / "manifest.json").read_bytes()).hexdigest()
+    return (("manifest.json", manifest), *_stats(store / "labels", "*.parquet"))
+
+
+def _weights(model: Path) -> Identity:
+    """The files of a model's folder; nothing for a name or an id of the hub."""
+    return _stats(model, "*") if model.is_dir() else ()
+
+
+def _stats(folder: Path, pattern: str) -> Identity:
+    found = sorted((file.name, file.stat()) for file in folder.glob(pattern) if file.is_file())
+    return tuple((name, f"{at.st_size} {at.st_mtime_ns} {at.st_ino}") for name, at in found)
+
+
 def store_at(path: Path) -> Store:
     """The store, opened once as long as it does not change."""
-    return _store(str(path), (path / "manifest.json").stat().st_mtime_ns)
+    return _store(str(path), identity(path))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _store(path: str, stamp: int) -> Store:
+def _store(path: str, now: Identity) -> Store:
     return open_store(path)
 
 
 def scores_of(path: Path, method: str, **options: Any) -> "ExpertScores":
     """A probe's answer about a store; asked twice, computed once. `method` is a name of `probes`."""
-    return _scores(str(path), (path / "manifest.json").stat().st_mtime_ns, method, tuple(sorted(options.items())))
+    return _scores(str(path), identity(path), method, tuple(sorted(options.items())))
 
 
 @st.cache_resource(max_entries=64, show_spinner="Ranking experts ...")
-def _scores(path: str, stamp: int, method: str, options: tuple[tuple[str, Any], ...]) -> "ExpertScores":
+def _scores(path: str, now: Identity, method: str, options: tuple[tuple[str, Any], ...]) -> "ExpertScores":
     import probes
 
-    return getattr(probes, method)(_store(path, stamp), **dict(options))
+    return getattr(probes, method)(_store(path, now), **dict(options))

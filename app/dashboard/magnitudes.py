@@ -10,7 +10,7 @@ import streamlit as st
 
 from workbench import Store
 
-from .machines import store_at
+from .machines import Identity, store_at
 from .ranked_table import named
 from .theme import BASE, MARK, QUIET, STEERED, chart, text, titled
 
@@ -93,7 +93,7 @@ def _level(value: float, said: str, layers: Any) -> go.Scatter:
 
 
 @st.cache_data(max_entries=32, show_spinner="Reading the residual stream ...")
-def residual_by_layer(path: str, stamp: int) -> pd.DataFrame:
+def residual_by_layer(path: str, now: Identity) -> pd.DataFrame:
     """By layer (-1: the embedding): largest |h| over all tokens, median over tokens of each token's median |h|."""
     store = store_at(Path(path))
     rows: list[tuple[int, float, float]] = []

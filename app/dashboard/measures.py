@@ -12,7 +12,7 @@ from workbench import Store
 
 from .colours import options_of
 from .literal import visible
-from .machines import scores_of, store_at
+from .machines import Identity, identity, scores_of, store_at
 from .theme import DIVERGING, SEQUENTIAL
 from .view import View
 
@@ -42,7 +42,7 @@ ENTROPY = "entropy of its tokens' routing"
 def offer(view: View, store: Store) -> Offer:
     """Every measure for this store, the plain ones first."""
     found, refused = [*_usage(), Measure(ENTROPY, "", (), "mean bits of its tokens' weights")], list[str]()
-    classes, roles, says = _about(str(store.path), stamp(store.path))
+    classes, roles, says = _about(str(store.path), identity(store.path))
     for method, label, unit in (
         ("ftri", "fTRI", "difference of selection rates"),
         ("contrast", "contrast", "risk difference"),
@@ -71,7 +71,7 @@ def values_of(view: View, measure: Measure) -> pd.DataFrame:
     """
     assert view.store_path is not None
     if measure.name == ENTROPY:
-        return _entropies(str(view.store_path), stamp(view.store_path))
+        return _entropies(str(view.store_path), identity(view.store_path))
     frame: Any = scores_of(view.store_path, measure.method, **dict(measure.options)).frame
     return frame[~frame["is_shared"]] if "is_shared" in frame else frame
 
@@ -83,13 +83,8 @@ def notes_of(view: View, measure: Measure) -> tuple[str, ...]:
     return scores_of(view.store_path, measure.method, **dict(measure.options)).notes
 
 
-def stamp(path: Path) -> int:
-    """When the store changed last: part of the key of everything kept about it."""
-    return (path / "manifest.json").stat().st_mtime_ns
-
-
 @st.cache_data(max_entries=16, show_spinner=False)
-def _about(path: str, stamp: int) -> tuple[list[str], list[str], bool]:
+def _about(path: str, now: Identity) -> tuple[list[str], list[str], bool]:
     """Classes to compare, roles to ask for, and whether there are responses with text."""
     store = store_at(Path(path))
     return [*_classes(store)], _roles(store), _has_responses(store)
@@ -142,14 +137,14 @@ def _has_responses(store: Store) -> bool:
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the routing ...")
-def _entropies(path: str, stamp: int) -> pd.DataFrame:
+def _entropies(path: str, now: Identity) -> pd.DataFrame:
     """Mean over the tokens that select an expert of the entropy of their routing weights, bits."""
     store = store_at(Path(path))
     rows: list[dict[str, float]] = []
     for layer in store.layers:
         found = store.routing(layer)
         bits = weight_entropy(found.weight)
-        filled = found.expert >= 0
+        filled = (found.expert >= 0) & np.isfinite(found.weight).all(axis=1, keepdims=True)
         chosen = found.expert[filled]
         n = np.bincount(chosen, minlength=store.anatomy.layer(layer).n_experts)
         total = np.bincount(chosen, np.broadcast_to(bits[:, None], filled.shape)[filled], minlength=len(n))

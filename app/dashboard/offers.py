@@ -8,7 +8,7 @@ import streamlit as st
 from workbench import Store
 from workbench.thoughts import PAIRS
 
-from .machines import store_at
+from .machines import Identity, identity, store_at
 
 _FEW = 24  # a label with more values than this is a text, not a class
 
@@ -24,11 +24,11 @@ class Offer(NamedTuple):
 
 def offer(path: Path) -> Offer:
     """What the store at `path` offers; looked up once as long as it does not change."""
-    return _offer(str(path), (path / "manifest.json").stat().st_mtime_ns)
+    return _offer(str(path), identity(path))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _offer(path: str, stamp: int) -> Offer:
+def _offer(path: str, now: Identity) -> Offer:
     store = store_at(Path(path))
     tokens: Any = store.tokens
     labels = [f"{n}={v}" for n, v in _few_valued(store)]

@@ -9,6 +9,7 @@ import streamlit as st
 from workbench import ExpertRef, Plan
 
 from .literal import visible
+from .machines import identity
 from .theme import BASE, STEERED, chart, titled
 from .view import View
 
@@ -24,7 +25,8 @@ def sinks_panel(view: View, scores: "ExpertScores") -> None:
     st.text("Share of attention on the first token. Muting super experts should let it decay where it rests on them.")
     refs = _whom(scores)
     n = st.number_input("Prompts of the store", 1, 64, 8, key="sinks-n")
-    key = (view.name, view.store_name, tuple(refs), int(n))
+    assert view.store_path is not None
+    key = (view.name, view.anatomy.fingerprint, view.store_name, identity(view.store_path), tuple(refs), int(n))
     if st.button(f"Measure with {', '.join(map(str, refs[:6]))} muted", key="sinks-run", disabled=not refs):
         st.session_state["sinks"] = (key, _measured(view, Plan.mute(refs), int(n)))
     last = st.session_state.get("sinks")

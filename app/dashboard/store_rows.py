@@ -10,7 +10,7 @@ from workbench import WorkbenchError
 
 from .catalog import Catalog
 from .literal import visible
-from .machines import store_at
+from .machines import Identity, identity, store_at
 from .unfinished import begun, unfinished
 
 COMPLETE = "complete"
@@ -33,7 +33,7 @@ def store_rows(catalog: Catalog) -> pd.DataFrame:
 def _row(name: str, path: Path) -> dict[str, Any]:
     try:
         store_at(path)
-        return _about(str(path), (path / "manifest.json").stat().st_mtime_ns)
+        return _about(str(path), identity(path))
     except WorkbenchError as error:
         return {"state": f"damaged: {str(error).replace(str(path), name)}"}
     except Exception as error:  # noqa: BLE001 - a damaged file can fail anywhere, and its neighbours are still to be listed
@@ -41,7 +41,7 @@ def _row(name: str, path: Path) -> dict[str, Any]:
 
 
 @st.cache_data(max_entries=256, show_spinner="Reading the stores ...")
-def _about(path: str, stamp: int) -> dict[str, Any]:
+def _about(path: str, now: Identity) -> dict[str, Any]:
     info = store_at(Path(path)).info()
     return {
         "model": visible(info["model"]["name"]),

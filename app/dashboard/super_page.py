@@ -5,7 +5,7 @@ import streamlit as st
 from workbench import Store, WorkbenchError
 
 from .literal import escaped, visible
-from .machines import scores_of
+from .machines import identity, scores_of
 from .magnitudes import magnitudes, residual_by_layer, residual_figure
 from .option_widgets import choice
 from .ranked_table import ranked_table
@@ -42,7 +42,7 @@ def _residual(store: Store) -> None:
 
     st.subheader("Massive activations", divider="gray")
     rule = MassiveRule()
-    frame = residual_by_layer(str(store.path), (store.path / "manifest.json").stat().st_mtime_ns)
+    frame = residual_by_layer(str(store.path), identity(store.path))
     forming = forming_layers(store, rule)
     chart(residual_figure(frame, rule, forming), "residual", frame)
     where = f"Layers {', '.join(map(str, forming))} form" if forming else "No layer forms"

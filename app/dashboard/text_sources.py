@@ -8,8 +8,7 @@ import streamlit as st
 from workbench import Plan, Store
 
 from .literal import escaped, visible
-from .machines import store_at
-from .measures import stamp
+from .machines import Identity, identity, store_at
 from .trace import Trace, stored_trace, typed_trace
 from .view import View, plan
 
@@ -33,11 +32,11 @@ def stored_text(store: Store) -> tuple[Trace, str] | None:
     if len(prompts) > _LISTED:
         st.caption(f"The first {_LISTED} of {len(prompts):,} prompts are listed; find others by their text.")
     sample = st.number_input("Sample", 0, store.n_samples - 1, 0, key="tokens-sample") if store.n_samples > 1 else 0
-    return _read(str(store.path), stamp(store.path), prompt, int(sample)), f"{prompt}, sample {sample}"
+    return _read(str(store.path), identity(store.path), prompt, int(sample)), f"{prompt}, sample {sample}"
 
 
 @st.cache_resource(max_entries=32, show_spinner="Reading the sample ...")
-def _read(path: str, stamp: int, prompt: str, sample: int) -> Trace:
+def _read(path: str, now: Identity, prompt: str, sample: int) -> Trace:
     return stored_trace(store_at(Path(path)), prompt, sample)
 
 
@@ -50,11 +49,12 @@ def typed_text(view: View) -> tuple[Trace, str] | None:
         steered = st.toggle("With the plan of this session", False, key="tokens-steered")
         st.text(f"Plan: {plan()}" if plan() else "The plan is empty; make one under Steer or Atlas.")
         asked = st.form_submit_button("Read it", type="primary")
+    model = (view.name, view.anatomy.fingerprint)
     if asked and prompt:
         used = plan() if steered and plan() else None
-        st.session_state.tokens_read = (view.name, _run(view, prompt, as_chat, used), str(used or ""))
+        st.session_state.tokens_read = (model, _run(view, prompt, as_chat, used), str(used or ""))
     read = st.session_state.get("tokens_read")
-    if read is None or read[0] != view.name:
+    if read is None or read[0] != model:
         st.info("Type a prompt and press Read it; the model reads it once and generates nothing.")
         return None
     _said(read[1], read[2])

@@ -105,18 +105,49 @@ def test_intervals_are_those_of_compare_at_its_number_of_draws(folder, model):
     assert ours["low"] < ours["high"]
 
 
-def test_controls_are_random_like_of_the_same_seed(tables, folder, model):
-    arms = tables["arms"].set_index("arm")
-    loads = expert_loads(open_store(folder / "run" / "stores" / "00-00"))
+def loads_by_hand(path: Path) -> dict[str, float]:
+    """Each expert's share of its layer's selections, by a walk over the slots of a store."""
+    n = open_store(path).table("slots").query("slot >= 0").groupby(["layer", "expert"]).size()
+    return {f"L{layer}E{expert}": count / n[layer].sum() for (layer, expert), count in n.items()}
+
+
+def nearest(mine: str, own: set[str], loads: dict[str, float], everyone: list[str]) -> list[str]:
+    """The experts outside of a plan whose load is nearest to that of one of its own: ten, one more for each drawn before."""
+    off = {e: abs(loads.get(e, 0.0) - loads.get(mine, 0.0)) for e in everyone if e not in own}
+    last = sorted(off.values())[9 + len(own) - 1]
+    return [e for e, distance in off.items() if distance <= last + 1e-12]
+
+
+def test_controls_match_their_plan_in_count_layer_and_load(tables, folder, model):
+    """By this test's own loads and neighbours; which of them is drawn is the seed's business."""
+    arms, loads = tables["arms"].set_index("arm"), loads_by_hand(folder / "run" / "stores" / "00-00")
+    everyone = [str(ref) for ref in model.anatomy.refs()]
     for name in ("P01", "P04", "P05"):
-        plan = Plan.parse(arms.loc[name, "plan"])
+        own, drawn = [str(e) for e in Plan.parse(arms.loc[name, "plan"]).experts], list[tuple[str, ...]]()
         for match, n in {"count": 3, "layer": 2, "usage": 2}.items():
             for draw in range(n):
                 control = arms.loc[f"{name}.{match}.{draw}"]
-                assert control["plan"] == str(Plan.random_like(plan, model.anatomy, match, loads, seed=draw))  # pyright: ignore
                 assert control["of"] == name
-                assert not set(control["experts"]) & set(arms.loc[name, "experts"])
+                found = [str(e) for e in Plan.parse(control["plan"]).experts]
+                assert len(set(found)) == len(own)
+                assert set(found) == set(control["experts"])
+                assert not set(found) & set(own)
+                if match == "layer":
+                    assert sorted(e.split("E")[0] for e in found) == sorted(e.split("E")[0] for e in own)
+                for other in found if match == "usage" else ():
+                    assert any(other in nearest(mine, set(own), loads, everyone) for mine in own)
+                drawn.append((match, *found))
+        assert len(set(drawn)) > 3, "seeds draw different experts"
     assert "P05.bottom" not in arms.index  # an explicit plan has no other end
+
+
+def test_the_load_of_an_expert_is_its_share_of_its_layers_selections(folder, tables):
+    store = folder / "run" / "stores" / "00-00"
+    found, by_hand = expert_loads(open_store(store)), loads_by_hand(store)
+    assert len(found) == 3 * 16
+    for row in found.itertuples():
+        assert row.score == pytest.approx(by_hand.get(f"L{row.layer}E{row.expert}", 0.0))
+    assert found.groupby("layer")["score"].sum().tolist() == pytest.approx([1, 1, 1])
 
 
 def test_the_other_end_of_a_ranking_is_its_last_experts(tables):

@@ -194,7 +194,7 @@ def test_interval_covers_about_95_percent() -> None:
     for _ in range(120):
         a = rng.normal(0.3, 1, (60, 1))
         drawn = cluster_draws(np.arange(60), 300, rng)
-        low, high = interval(lambda block, d=drawn, a=a: d @ a[:, block] / 60, 1, 300)
+        low, high = interval(lambda block, d=drawn, a=a: d @ a[:, block] / 60, 1, 300, 60)
         covered += bool(low[0] <= 0.3 <= high[0])
     assert 104 <= covered <= 120  # 95 % of 120 is 114; fewer than 104 has probability below 0.0003 at 93 %
 

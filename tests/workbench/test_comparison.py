@@ -3,13 +3,17 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from tests.stores import anatomy, random_tables
 from workbench import Plan, capture, compare, load, read_prompts, steered
-from workbench.effects import paired_interval
+from workbench.comparison import expert_loads
+from workbench.effects import cluster_keys, paired_interval
 from workbench.errors import WorkbenchError
 from workbench.metrics import METRICS, metrics_from
+from workbench.writing import write_store
 
 NEW_TOKENS = 10
 PROMPTS = [
@@ -118,6 +122,77 @@ def test_every_random_draw_is_shown_and_leaves_the_plan_out(report, plan):
         assert len(drawn) == len(plan)
         assert not set(drawn.experts) & set(plan.experts)
     assert Plan.parse(report.controls["plan"].iloc[2]).layers == plan.layers
+
+
+def test_a_draws_row_is_what_its_plan_does(model, report):
+    """Base, steered and difference of every draw, from this test's own answers, one prompt at a time."""
+    prompts = read_prompts(PROMPTS)
+    base = np.mean([len(text_of(model, alone(model, prompt)[1].tolist())) for prompt in prompts])
+    for row in report.controls.to_dict("records"):
+        with steered(model, Plan.parse(row["plan"])):
+            lengths = [len(text_of(model, alone(model, prompt)[1].tolist())) for prompt in prompts]
+        assert row["base"] == pytest.approx(base)
+        assert row["steered"] == pytest.approx(np.mean(lengths))
+        assert row["difference"] == pytest.approx(np.mean(lengths) - base)
+        assert row["n"] == len(prompts)
+    assert report.controls["difference"].abs().max() > 0, "some draw changes some answer"
+
+
+def test_loads_are_shares_of_a_layers_selections(tmp_path):
+    """Layer 1: experts 0, 0, 1, 2 of four selections; layer 2: 3, 3, 3, 4."""
+    tables = random_tables()
+    keys = [("p", 0, position) for position in range(4)]
+    tables["prompts"] = pd.DataFrame({"prompt_id": ["p"], "text": ["x"], "n_tokens": [4]})
+    names = ["prompt_id", "sample", "position"]
+    tables["tokens"] = pd.DataFrame(keys, columns=names).assign(token_id=1, role="user", generated=False)
+    chosen = {1: [0, 0, 1, 2], 2: [3, 3, 3, 4]}
+    slots = [
+        (*key, layer, 0, expert, 1.0) for layer, of in chosen.items() for key, expert in zip(keys, of, strict=True)
+    ]
+    tables["slots"] = pd.DataFrame(slots, columns=[*names, "layer", "slot", "expert", "weight"])
+    found = expert_loads(write_store(tmp_path / "store", anatomy(top_k=1), tables))
+    assert found[["layer", "expert"]].to_numpy().tolist() == [[n, e] for n in (1, 2) for e in range(5)]
+    assert found["score"].tolist() == [0.5, 0.25, 0.25, 0, 0, 0, 0, 0, 0.75, 0.25]
+
+
+def test_prompts_that_hang_together_are_resampled_together():
+    """Pair 1 joins the clusters X and Y; d and e are a pair of which one has a cluster; f stands alone."""
+    prompts = read_prompts(
+        [
+            {"id": "a", "text": "x", "pair": "1", "cluster": "Y"},
+            {"id": "b", "text": "x", "pair": "1", "cluster": "X"},
+            {"id": "c", "text": "x", "cluster": "Y"},
+            {"id": "d", "text": "x", "pair": "2"},
+            {"id": "e", "text": "x", "pair": "2", "cluster": "Z"},
+            {"id": "f", "text": "x"},
+        ]
+    )
+    assert cluster_keys(prompts) == ["c:X", "c:X", "c:X", "c:Z", "c:Z", "i:f"]
+
+
+def test_the_bundled_prompts_are_resampled_by_place():
+    """72 pairs about 32 places: what one pair about a place does, the others do."""
+    prompts = read_prompts("refusal")
+    assert cluster_keys(prompts) == [f"c:{p.cluster}" for p in prompts]
+    assert len({p.pair for p in prompts}) == 72
+    assert len(set(cluster_keys(prompts))) == 32
+
+
+def test_an_interval_of_few_clusters_is_as_wide_as_students():
+    """Twelve clusters of equal size: standard error times Student's t of 11 degrees of freedom, 2.201, both by hand."""
+    per_cluster = np.array([0.3, -0.1, 0.8, 0.4, 0.2, -0.5, 0.9, 0.1, 0.6, 0.0, -0.2, 0.7])
+    difference, clusters = np.repeat(per_cluster, 3), np.repeat(np.arange(12), 3)
+    low, high = paired_interval(np.full(36, 5.0), 5 + difference, clusters, 0)
+    mean = sum(per_cluster) / 12
+    error = (sum((x - mean) ** 2 for x in per_cluster) / 11 / 12) ** 0.5
+    assert (low, high) == (pytest.approx(mean - 2.201 * error, abs=0.04), pytest.approx(mean + 2.201 * error, abs=0.04))
+
+
+def test_every_answer_changed_is_no_certainty_either():
+    """All of ten yeses turned to no: up to 1 - 0.05^(1/10) = 25.9 % of clusters may not."""
+    ones, clusters = np.ones(20), np.repeat(np.arange(10), 2)
+    assert paired_interval(ones, 0 * ones, clusters, 0) == (-1, pytest.approx(-0.7411, abs=1e-4))
+    assert paired_interval(0 * ones, ones, clusters, 0) == (pytest.approx(0.7411, abs=1e-4), 1)
 
 
 def test_an_empty_plan_changes_nothing_and_says_so(model):
