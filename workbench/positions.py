@@ -1,7 +1,9 @@
 """Which positions a forward processes: past, padding, phase and spans, read before the first layer runs.
 
 Padding cannot be seen in position_ids and the phase cannot be seen in shapes (chunked prefill, no cache, prompt lookup), so
-both come from the base model's own arguments and from the prompt length that `generate` was called with.
+both come from the base model's own arguments and from the prompt length that `generate` was called with. Without that, what
+is known of the cached columns is what the forwards that made them left on the cache: sequences may take turns, a cache may be
+copied or cut, a block may be left and another entered. What nobody saw is refused, never taken from another sequence.
 """
 
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from torch import Tensor
 from workbench.edits import Scope
 from workbench.errors import WorkbenchError
 
+_TRAIL = "_workbench_trail"  # on a cache: (prompt columns, columns, what is open in each row by span); plain, so it can be saved
 PROMPT_LENGTH: ContextVar[int | None] = ContextVar("workbench_prompt_length", default=None)
 
 
@@ -43,7 +46,9 @@ class Forward:
     mask: Tensor | None
     ids: Tensor | None
     device: torch.device
-    prompt_columns: int
+    prompt_columns: int | None
+    carried: "Trail | None" = None
+    cache: Any = None
     inside: dict[tuple[int, int], Tensor] = field(default_factory=dict[tuple[int, int], Tensor])
     masks: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])
     taps: dict[int, Any] = field(default_factory=dict[int, Any])
@@ -51,7 +56,8 @@ class Forward:
     changed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     rerouted: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     rerunning: bool = False
-    before: "Forward | None" = None
+    under: Any = None
+    has_left: bool = False
 
     @cached_property
     def columns(self) -> Tensor:
@@ -76,7 +82,7 @@ class Forward:
         """Which tokens `scope` covers, [batch * length] bool; padding never is. `span_ids` are the span's token ids."""
         found = self.real.view(self.batch, self.length).clone()
         if scope.phase is not None:
-            found &= (self.columns >= self.prompt_columns) == (scope.phase == "generated")
+            found &= (self.columns >= self._prompt_columns()) == (scope.phase == "generated")
         if scope.positions:
             found &= self._at(scope.positions)
         if span_ids is not None:
@@ -103,22 +109,54 @@ class Forward:
         self.inside[span] = ends_inside
         return inside
 
+    def _prompt_columns(self) -> int:
+        if self.prompt_columns is None:
+            raise WorkbenchError(
+                f"Edits of one phase need to know where the prompt ends: {self.past} cached columns were not seen; start the "
+                f"generation inside `with steered`, or state it with `prompt_length(columns)` from workbench.positions."
+            )
+        return self.prompt_columns
+
     def _carried(self, span: tuple[int, int]) -> Tensor:
-        outside = torch.zeros(self.batch, dtype=torch.bool, device=self.device)
         if self.past == 0:
-            return outside
-        before = self.before
-        if before is None or before.past + before.length != self.past or span not in before.inside:
+            return torch.zeros(self.batch, dtype=torch.bool, device=self.device)
+        trail = self.carried
+        if trail is None or trail.columns != self.past or span not in trail.inside:
             raise WorkbenchError(
                 f"Edits between tokens need every forward of the sequence: {self.past} cached columns were not seen; "
                 f"start the generation inside `with steered`."
             )
-        if len(before.inside[span]) != self.batch:
+        before = trail.inside[span]
+        if len(before) != self.batch:
             raise WorkbenchError(
-                f"Edits between tokens follow each row: the batch changed from {len(before.inside[span])} to {self.batch} rows "
+                f"Edits between tokens follow each row: the batch changed from {len(before)} to {self.batch} rows "
                 f"within one generation; keep the batch as it is."
             )
-        return before.inside[span]
+        return before.to(self.device)
+
+    @property
+    def trail(self) -> "Trail":
+        """What the next forward of this sequence must know."""
+        return Trail(self.prompt_columns, self.past + self.length, self.inside)
+
+    def leave_trail(self, output: Any) -> None:
+        """Writes the trail on the cache, the base model's argument or part of its output, where there is one that can hold it."""
+        cache = self.cache if self.cache is not None else getattr(output, "past_key_values", None)
+        if cache is not None and hasattr(cache, "__dict__"):
+            setattr(cache, _TRAIL, tuple(self.trail))
+            self.has_left = True
+
+
+class Trail(NamedTuple):
+    """Of cached columns: how many are the prompt's (None: unknown), how many there are, what is open by span, [batch] bool."""
+
+    prompt_columns: int | None
+    columns: int
+    inside: dict[tuple[int, int], Tensor]
+
+    def prompt_before(self, past: int) -> int | None:
+        """The prompt's columns for a forward after `past` cached ones; None where the cache was cut within the prompt."""
+        return self.prompt_columns if self.prompt_columns is not None and past >= self.prompt_columns else None
 
 
 def read_forward(arguments: dict[str, Any], before: "Forward | None") -> Forward:
@@ -131,12 +169,19 @@ def read_forward(arguments: dict[str, Any], before: "Forward | None") -> Forward
     cache = arguments.get("past_key_values")
     past = int(cache.get_seq_length()) if cache is not None else 0
     mask = _two_dimensional(arguments.get("attention_mask"), past + length)
+    trail = _trail(cache, past, batch, before) if past else None
     stated = PROMPT_LENGTH.get()
-    columns = stated if stated is not None else length if past == 0 else before.prompt_columns if before else past
-    chained = before if before is not None and past > 0 else None
-    if chained is not None:
-        chained.before = None  # a chain of one: the state it carries is already in `inside`
-    return Forward(batch, length, past, mask, ids, given.device, columns, before=chained)
+    columns = stated if stated is not None else length if past == 0 else trail.prompt_before(past) if trail else None
+    return Forward(batch, length, past, mask, ids, given.device, columns, trail, cache)
+
+
+def _trail(cache: Any, past: int, batch: int, before: "Forward | None") -> Trail | None:
+    """What was left on the cache; by a forward whose cache holds no attributes, what goes on exactly where it ended."""
+    left = getattr(cache, _TRAIL, None)
+    if left is not None:
+        return Trail(*left)
+    goes_on = before is not None and not before.has_left and before.past + before.length == past
+    return before.trail if before is not None and goes_on and before.batch == batch else None
 
 
 def _two_dimensional(mask: Any, total: int) -> Tensor | None:
