@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.batches import schedule
+from workbench.dose import Dose
 from workbench.plan import Plan
 from workbench.progress import Meter
 from workbench.respond import padded_batch
@@ -83,7 +84,7 @@ def divergence(
 def _log_probs(model: "MoEModel", ids: Tensor, mask: Tensor, plan: Plan, longest: int) -> Tensor:
     """Log-probabilities [rows, longest + 1, vocab] at the last prompt position and the answer's, float32."""
     positions = (mask.cumsum(-1) - 1).clamp_min(0)
-    with steered(model, plan):
+    with steered(model, plan, dose=Dose()):  # what it would warn of is said with the answers' dose
         out = model.hf(
             input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=longest + 1
         )

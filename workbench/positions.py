@@ -57,7 +57,6 @@ class Forward:
     rerouted: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     rerunning: bool = False
     under: Any = None
-    has_left: bool = False
 
     @cached_property
     def columns(self) -> Tensor:
@@ -140,11 +139,10 @@ class Forward:
         return Trail(self.prompt_columns, self.past + self.length, self.inside)
 
     def leave_trail(self, output: Any) -> None:
-        """Writes the trail on the cache, the base model's argument or part of its output, where there is one that can hold it."""
-        cache = self.cache if self.cache is not None else getattr(output, "past_key_values", None)
-        if cache is not None and hasattr(cache, "__dict__"):
-            setattr(cache, _TRAIL, tuple(self.trail))
-            self.has_left = True
+        """Writes the trail on the cache: the base model's argument, or made by it and part of its output."""
+        cache = self.cache if self.cache is not None else _cache_in(output)
+        if cache is not None:
+            _note(cache, tuple(self.trail))
 
 
 class Trail(NamedTuple):
@@ -176,12 +174,27 @@ def read_forward(arguments: dict[str, Any], before: "Forward | None") -> Forward
 
 
 def _trail(cache: Any, past: int, batch: int, before: "Forward | None") -> Trail | None:
-    """What was left on the cache; by a forward whose cache holds no attributes, what goes on exactly where it ended."""
+    """What was left on the cache; where a cache can hold nothing, the forward before, if this one begins where that ended."""
     left = getattr(cache, _TRAIL, None)
     if left is not None:
         return Trail(*left)
-    goes_on = before is not None and not before.has_left and before.past + before.length == past
-    return before.trail if before is not None and goes_on and before.batch == batch else None
+    if before is None or _note(cache, None):
+        return None
+    return before.trail if before.batch == batch and before.past + before.length == past else None
+
+
+def _note(cache: Any, trail: tuple[Any, ...] | None) -> bool:
+    """Writes on a cache; whether it can hold that."""
+    try:
+        setattr(cache, _TRAIL, trail)
+    except AttributeError:
+        return False
+    return True
+
+
+def _cache_in(output: Any) -> Any:
+    parts = output if isinstance(output, tuple) else (getattr(output, "past_key_values", None),)
+    return next((part for part in parts if hasattr(part, "get_seq_length")), None)
 
 
 def _two_dimensional(mask: Any, total: int) -> Tensor | None:
