@@ -65,7 +65,7 @@ def reroute(router: Router, logits: Tensor, own: Routing, edits: RouterEdits, in
 
 def _concerned(rule: RoutingRule, own: Routing, edits: RouterEdits, inside: Tensor | None) -> Tensor | None:
     """Numbers of the tokens that the edits can concern; None: any token, or so few that picking them out saves nothing."""
-    if edits.off is not None and edits.only_off and _alone(rule) and len(own.index) > _FEW:
+    if edits.off is not None and edits.only_off and _settled(rule) and len(own.index) > _FEW:
         selects = taken(edits.off, own.index).any(-1)
         return (selects if inside is None else selects & inside).nonzero()[:, 0]
     return None if inside is None else inside.nonzero()[:, 0]
@@ -77,6 +77,11 @@ def _alone(rule: RoutingRule) -> bool:
     return rule.n_group == 1 and not shared_out and not rule.skip and rule.score != "sparsemixer"
 
 
+def _settled(rule: RoutingRule) -> bool:
+    """Whether an expert that is off changes nothing at all for a token that did not select it, nor what others weigh."""
+    return _alone(rule) and (rule.renormalise or rule.score != "softmax")
+
+
 def _reroute(router: Router, logits: Tensor, own: Routing, edits: RouterEdits) -> Routing:
     rule, classes = router.rule, logits.shape[-1]
     edits = widened(edits, classes) if rule.skip else edits
@@ -84,7 +89,7 @@ def _reroute(router: Router, logits: Tensor, own: Routing, edits: RouterEdits) -
     old, new = unnamed(rule, own, classes).long(), select(rule, edited, own.index.shape[-1])
     again = _again(rule, edits, plain, edited, old, new)
     index = torch.where(again, new, old)
-    weights = _weighed(router, own, (old, index), (plain, edited), again, edits.only_off and _alone(rule))
+    weights = _weighed(router, own, (old, index), (plain, edited), again, edits.only_off and _settled(rule))
     return named(rule, Routing(weights, index.to(own.index.dtype)), classes)
 
 

@@ -1,5 +1,6 @@
 """F02: an edit moved tokens that it does not touch. Each keeps the router's own answer bit for bit, whoever gave that answer."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,7 @@ Received = tuple[Tensor, Tensor]  # what the experts of one layer were given: in
 
 
 def axk2(shift: float = 0.44) -> MoEModel:
-    """Its router gives experts of lost groups a score of 0.0, which wins where scores + bias fall below 0; the rule drops them."""
+    """Its router scores experts of lost groups 0.0, which wins where scores + bias fall below 0; the rule drops them."""
     hf = tiny_model("axk2")
     for name, tensor in [*hf.named_buffers(), *hf.named_parameters()]:
         if "correction_bias" in name:
@@ -268,17 +269,21 @@ def test_tokens_whose_router_is_not_its_rule_are_counted_and_said(rows: slice) -
 def test_without_a_dose_a_warning_says_it_when_the_block_ends() -> None:
     model, ids = families.get("mixtral"), token_ids(10, 1, 12)
     first, last = model.anatomy.moe_layers[0], model.anatomy.moe_layers[-1]
-    with torch.no_grad(), replay(model, shuffled(slice(2, 7), 3)):
-        with pytest.warns(UserWarning, match=rf"off L{first}E1.*in 5 token-layers \(layer {first}\)"):
-            with steered(model, Plan.off([(first, 1), (last, 1)])):
-                model.hf(ids)
-                model.hf(ids)  # each layer's first forward is looked at, and no later one
-    import warnings
 
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("error")
+    @torch.no_grad()
+    def twice() -> None:
         with steered(model, Plan.off([(first, 1), (last, 1)])):
             model.hf(ids)
+            model.hf(ids)  # each layer's first forward is looked at, and no later one
+
+    with (
+        replay(model, shuffled(slice(2, 7), 3)),
+        pytest.warns(UserWarning, match=rf"off L{first}E1.*in 5 token-layers \(layer {first}\)"),
+    ):
+        twice()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        twice()
 
 
 def test_compare_says_it_with_the_dose() -> None:
