@@ -6,7 +6,7 @@ is known of the cached columns is what the forwards that made them left on the c
 copied or cut, a block may be left and another entered. What nobody saw is refused, never taken from another sequence.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -20,13 +20,17 @@ from workbench.edits import Scope
 from workbench.errors import WorkbenchError
 
 _TRAIL = "_workbench_trail"  # on a cache: (prompt columns, columns, what is open in each row by span); plain, so it can be saved
-PROMPT_LENGTH: ContextVar[int | None] = ContextVar("workbench_prompt_length", default=None)
+Columns = int | tuple[int, ...]  # one number, or one for each row
+PROMPT_LENGTH: ContextVar[Columns | None] = ContextVar("workbench_prompt_length", default=None)
 
 
 @contextmanager
-def prompt_length(columns: int) -> Iterator[None]:
-    """For your own decode loop: columns before `columns` (padding included) are of phase "prompt", later ones "generated"."""
-    token = PROMPT_LENGTH.set(columns)
+def prompt_length(columns: int | Sequence[int]) -> Iterator[None]:
+    """For your own decode loop: columns before `columns` (padding included) are of phase "prompt", later ones "generated".
+
+    columns  one number, or one for each row
+    """
+    token = PROMPT_LENGTH.set(columns if isinstance(columns, int) else tuple(columns))
     try:
         yield
     finally:
@@ -46,7 +50,7 @@ class Forward:
     mask: Tensor | None
     ids: Tensor | None
     device: torch.device
-    prompt_columns: int | None
+    prompt_columns: Columns | None
     carried: "Trail | None" = None
     cache: Any = None
     inside: dict[tuple[int, int], Tensor] = field(default_factory=dict[tuple[int, int], Tensor])
@@ -108,13 +112,20 @@ class Forward:
         self.inside[span] = ends_inside
         return inside
 
-    def _prompt_columns(self) -> int:
+    def _prompt_columns(self) -> "Tensor | int":
         if self.prompt_columns is None:
             raise WorkbenchError(
                 f"Edits of one phase need to know where the prompt ends: {self.past} cached columns were not seen; start the "
                 f"generation inside `with steered`, or state it with `prompt_length(columns)` from workbench.positions."
             )
-        return self.prompt_columns
+        if isinstance(self.prompt_columns, int):
+            return self.prompt_columns
+        if len(self.prompt_columns) != self.batch:
+            raise WorkbenchError(
+                f"prompt_length was given {len(self.prompt_columns)} rows and this forward has {self.batch}; state one number "
+                f"for each."
+            )
+        return torch.tensor(self.prompt_columns, device=self.device)[:, None]
 
     def _carried(self, span: tuple[int, int]) -> Tensor:
         if self.past == 0:
@@ -148,13 +159,14 @@ class Forward:
 class Trail(NamedTuple):
     """Of cached columns: how many are the prompt's (None: unknown), how many there are, what is open by span, [batch] bool."""
 
-    prompt_columns: int | None
+    prompt_columns: Columns | None
     columns: int
     inside: dict[tuple[int, int], Tensor]
 
-    def prompt_before(self, past: int) -> int | None:
+    def prompt_before(self, past: int) -> Columns | None:
         """The prompt's columns for a forward after `past` cached ones; None where the cache was cut within the prompt."""
-        return self.prompt_columns if self.prompt_columns is not None and past >= self.prompt_columns else None
+        ends = (self.prompt_columns,) if isinstance(self.prompt_columns, int) else self.prompt_columns
+        return self.prompt_columns if ends is not None and past >= max(ends) else None
 
 
 def read_forward(arguments: dict[str, Any], before: "Forward | None") -> Forward:

@@ -9,6 +9,7 @@ import torch
 
 from tests import families
 from workbench import Plan, WorkbenchError, steered
+from workbench.divergence import divergence
 from workbench.dose import Dose
 from workbench.positions import prompt_length
 
@@ -223,6 +224,53 @@ def test_spans_refuse_a_cache_that_was_cut_and_one_of_another_sequence() -> None
 
     with pytest.raises(WorkbenchError, match="4 cached columns were not seen"):
         spans_changed(model, other)
+
+
+# ---- teacher forcing: answers of different lengths in one batch, padded on the left
+
+
+@pytest.mark.parametrize("phase", ["generated", "prompt"])
+@torch.no_grad()
+def test_the_divergence_of_a_phase_is_that_of_generating(phase: Any) -> None:
+    """KL at each position of the base's answer, against forwards of one's own with a cache, one row at a time."""
+    loop = Loop(phase)
+    model = loop.model
+    prompts = [families.ids(model, 1, n, seed=n)[0].tolist() for n in (4, 9, 6)]
+    answers = [families.ids(model, 1, n, seed=40 + n)[0].tolist() for n in (5, 2, 1)]
+    found = divergence(model, prompts, answers, [loop.plan], 10_000)[0]
+
+    def stepped(prompt: list[int], answer: list[int], plan: Plan) -> torch.Tensor:
+        with steered(model, plan), prompt_length(len(prompt)):
+            out = [model.hf(torch.tensor([prompt]), use_cache=True)]
+            for token in answer:
+                out.append(model.hf(torch.tensor([[token]]), past_key_values=out[-1].past_key_values))
+        return torch.stack([o.logits[0, -1] for o in out]).double().log_softmax(-1)
+
+    for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        base, other = (stepped(prompt, answer, plan) for plan in (Plan(), loop.plan))
+        kl = (base.exp() * (base - other)).sum(-1)
+        assert found.kl_first_nats[i] == pytest.approx(float(kl[0]), rel=1e-3, abs=1e-6)
+        assert found.kl_nats[i] == pytest.approx(float(kl[: len(answer)].mean()), rel=1e-3, abs=1e-6)
+    assert (max(found.kl_first_nats) > 1e-4) == (phase == "prompt")
+    assert found.kl_nats[0] > 1e-4
+
+
+@torch.no_grad()
+def test_one_prompt_length_for_each_row() -> None:
+    loop = Loop()
+
+    def rows() -> None:
+        with prompt_length([2, 5, 6]):
+            loop.run(6, rows=3)
+
+    assert loop.changed(rows) == 4 + 1 + 0
+
+    def too_few() -> None:
+        with prompt_length([2, 5]):
+            loop.run(6, rows=3)
+
+    with pytest.raises(WorkbenchError, match="given 2 rows and this forward has 3"):
+        loop.changed(too_few)
 
 
 # ---- what an earlier forward left behind

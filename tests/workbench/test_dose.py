@@ -145,3 +145,14 @@ def test_what_a_dose_says() -> None:
     unlike = "token-layers (layers 0, 3) the router's own answer is not that of its routing rule, by which off, force and bias go"
     assert str(DoseCounts(3, 0, 27, 0, 0, 2, (0, 3))) == f"nothing changed in 3 tokens; in 2 {unlike}"
     assert str(DoseCounts(3, 1, 27, 1, 0, 2, (0, 3))) == f"1 of 3 tokens and 1 of 27 slots changed; in 2 {unlike}"
+
+
+@torch.no_grad()
+def test_a_token_that_is_changed_in_every_other_layer_is_one_token() -> None:
+    """Positions 0-3 in layers 0 and 2, position 5 in layer 1: five tokens."""
+    model, every, dose = families.get("mixtral"), range(8), Dose()
+    plan = Plan.mute([(n, e) for n in (0, 2) for e in every], positions="0-3")
+    plan |= Plan.mute([(1, e) for e in every], positions="5")
+    with steered(model, plan, dose=dose):
+        model.hf(families.ids(model, 1, 6))
+    assert dose.counts() == DoseCounts(6, 5, 54, 2 * 4 * 3 + 3, 0)
