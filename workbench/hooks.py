@@ -8,6 +8,8 @@ the hook: a forward of another thread that falls between calls it without them. 
 """
 
 import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -143,6 +145,7 @@ def _on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any
     if edits is None or not edits.reroutes:
         return None
     routing = _reroute(uid, layer, edits, logits, Routing(weights, index), now)
+    _touch(lambda: (routing.index != index) | (routing.weights != weights))
     if now.dose is not None:
         forward = _forward(uid, now)
         forward.rerouted[layer] = changed_slots(index, weights, routing.index, routing.weights)
@@ -185,9 +188,11 @@ def _on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None
     muted = _taken(edits.mask("mute", index.device, forward), index) if edits else None
     if now.dose is not None and edits is not None:
         _count(now, layer, edits, index, weights, steered, muted, _forward(uid, now))
+    given = steered
     if muted is not None:
         steered = steered.masked_fill(muted, 0)
     replacements = edits.replacements(index.device, forward) if edits else []
+    _touch(lambda: _changed_here(index, weights, given, muted, replacements))
     if replacements:
         steered = _set_aside(layer, index, steered, replacements, _forward(uid, now))
     if now.recorder is not None and now.recorder.wants_outputs:
@@ -292,13 +297,23 @@ def _count(
     muted: Tensor | None,
     forward: Forward,
 ) -> None:
-    changed = forward.rerouted.pop(layer, torch.zeros_like(index, dtype=torch.bool)) | (weights != steered)
+    replacements = edits.replacements(index.device, forward)
+    changed = _changed_here(index, weights, steered, muted, replacements)
+    rerouted = forward.rerouted.pop(layer, None)
+    assert now.dose is not None
+    now.dose.add(forward, changed if rerouted is None else changed | rerouted, (steered == 0).all(-1))
+
+
+def _changed_here(
+    index: Tensor, weights: Tensor, steered: Tensor, muted: Tensor | None, replacements: list[Replacement]
+) -> Tensor:
+    """Slots [tokens, k] that drop, scale, mute or replace change."""
+    changed = weights != steered
     if muted is not None:
         changed = changed | (muted & (steered != 0))
-    for replacement in edits.replacements(index.device, forward):
+    for replacement in replacements:
         changed = changed | replacement.touches(index)
-    assert now.dose is not None
-    now.dose.add(forward, changed, (steered == 0).all(-1))
+    return changed
 
 
 def _current(uid: int, now: Active) -> Forward | None:
@@ -316,8 +331,18 @@ def _forward(uid: int, now: Active) -> Forward:
 # ---- blocks that an adapter speaks for
 
 
+_TOUCHED: ContextVar[list[Tensor] | None] = ContextVar("workbench_touched", default=None)
+
+
+def _touch(slots: Callable[[], Tensor]) -> None:
+    """Notes slots [tokens, k] that an edit changes, where the block's adapter wants to know."""
+    found = _TOUCHED.get()
+    if found is not None:
+        found.append(slots().any(-1))
+
+
 def _on_adapted(uid: int, layer: int, module: Any, args: Any, *rest: Any) -> Any:
-    """Runs the block through its adapter, where the hooks on router and experts see it; its output counts where edited."""
+    """Runs the block through its adapter, where the hooks on router and experts see it; edited tokens have its output."""
     now = active(uid)
     edited = now is not None and now.compiled is not None and layer in now.compiled.routed
     if now is None or not (edited or now.recorder is not None):
@@ -328,15 +353,19 @@ def _on_adapted(uid: int, layer: int, module: Any, args: Any, *rest: Any) -> Any
     forward = _current(uid, now)
     if forward is not None:
         forward.rerunning = True  # its shared experts were counted when the model ran them
+    touched = list[Tensor]()
+    token = _TOUCHED.set(touched)
     try:
         new = rerun(block.adapter, block.block, block.router, block.experts, hidden)
     finally:
+        _TOUCHED.reset(token)
         if forward is not None:
             forward.rerunning = False
     if not edited:
         return None
     own = output[0] if isinstance(output, tuple) else output
-    new = new.to(own.dtype).reshape(own.shape)
+    rows = torch.stack(touched).any(0)[:, None]
+    new = torch.where(rows, new.to(own.dtype).reshape(len(rows), -1), own.reshape(len(rows), -1)).reshape(own.shape)
     return (new, *output[1:]) if isinstance(output, tuple) else new
 
 
