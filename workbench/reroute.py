@@ -124,6 +124,8 @@ def _again(rule: RoutingRule, edits: RouterEdits, plain: Judged, edited: Judged,
     asked = _asked(edits, old, new, ruled, edited.logits.shape[-1])
     if ruled is None or _alone(rule):
         return asked
+    if rule.score == "sparsemixer":  # one after the other: whoever comes sooner weighs something else
+        return asked | ((ruled == old).all(-1, keepdim=True) & (new != old).any(-1, keepdim=True))
     is_ruled = (ruled.sort(-1).values == old.sort(-1).values).all(-1, keepdim=True)
     return asked | (is_ruled & ~_as_good(edited.choice, old, new))
 

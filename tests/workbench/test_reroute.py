@@ -132,6 +132,20 @@ def test_a_group_that_loses_its_best_takes_others_with_it() -> None:
     assert ask(rule, lost, [1, 0], [0.901, 0.251], off(2)) == ([1, 0], f32(0.901, 0.251))
 
 
+def test_a_sparsemixer_weighs_by_who_came_first() -> None:
+    """Within a twentieth of the best, relative to it: logits 2, 1.95 and 0 are two choices alike, then one. By hand."""
+    rule, logits = RoutingRule("sparsemixer", False, jitter=0.025), [[0.0, 1.95, 2.0, -1.0]]
+    first, second = 1 / (1 + math.exp(-0.05)), 1.0  # 2 against 1.95; then 1.95 alone
+    assert ask(rule, logits, [2, 1], [0.5135, 0.999], router_edits(None, mask(0))) == ([2, 1], f32(0.5135, 0.999))
+    forced, weights = ask(rule, logits, [2, 1], [first, second], force(1))
+    assert forced == [1, 2]
+    assert weights == pytest.approx([0.5, 1.0])  # 2 against 2; then 2 alone
+    biased, weights = ask(rule, logits, [2, 1], [first, second], bias(1, 0.1))
+    assert biased == [1, 2]
+    assert weights == pytest.approx([first, 1.0], rel=1e-5)
+    assert ask(rule, logits, [2, 1], [0.5135, 0.999], bias(3, -1.0)) == ([2, 1], f32(0.5135, 0.999))
+
+
 def test_in_half_precision_a_weight_that_rounds_alike_is_the_routers_own() -> None:
     own = Routing(torch.tensor([[0.578, 0.422]], dtype=torch.bfloat16), torch.tensor([[3, 2]]))
     little, more = (reroute(Router(SHARED_OUT), torch.tensor(ODDS), own, bias(2, by)) for by in (1e-4, 0.5))
