@@ -22,6 +22,7 @@ from workbench.routing import (
     judge,
     margin,
     named,
+    route,
     select,
     taken,
     unnamed,
@@ -84,30 +85,31 @@ def _settled(rule: RoutingRule) -> bool:
 
 def _reroute(router: Router, logits: Tensor, own: Routing, edits: RouterEdits) -> Routing:
     rule, classes = router.rule, logits.shape[-1]
+    if edits.off is not None and edits.only_off and rule.renormalise and _settled(rule):
+        new = route(rule, logits, own.index.shape[-1], router.correction, edits, router.expert_scale)
+        again = taken(edits.off, own.index.long()).any(-1, keepdim=True)
+        weights = torch.where(again, new.weights.to(own.weights.dtype), own.weights)
+        return Routing(weights, torch.where(again, new.index.to(own.index.dtype), own.index))
     edits = widened(edits, classes) if rule.skip else edits
     plain, edited = (judge(rule, logits, router.correction, e) for e in (NO_EDITS, edits))
     old, new = unnamed(rule, own, classes).long(), select(rule, edited, own.index.shape[-1])
     again = _again(rule, edits, plain, edited, old, new)
     index = torch.where(again, new, old)
-    weights = _weighed(router, own, (old, index), (plain, edited), again, edits.only_off and _settled(rule))
+    weights = _weighed(router, own, (old, index), (plain, edited), again)
     return named(rule, Routing(weights, index.to(own.index.dtype)), classes)
 
 
 def _weighed(
-    router: Router, own: Routing, chosen: tuple[Tensor, Tensor], by: tuple[Judged, Judged], again: Tensor, settled: bool
+    router: Router, own: Routing, chosen: tuple[Tensor, Tensor], by: tuple[Judged, Judged], again: Tensor
 ) -> Tensor:
-    """Weights [tokens, k] for the classes chosen under the edits; `chosen` and `by` are without them, and with them.
-
-    settled  who is not selected anew weighs what it weighed
-    """
+    """Weights [tokens, k] for the classes chosen under the edits; `chosen` and `by` are without them, and with them."""
     rule, (old, index), (plain, edited) = router.rule, chosen, by
     after = weigh(rule, edited, index, router.expert_scale)
     given = after.to(own.weights.dtype)
-    if rule.renormalise and settled:
-        return torch.where(again, given, own.weights)
     before = weigh(rule, plain, old, router.expert_scale)
     if rule.renormalise:  # among others each weighs something else
-        return torch.where(again | ~_same(before, after, given), given, own.weights)
+        other = before.to(given.dtype) != given if _alone(rule) else ~_same(before, after, given)
+        return torch.where(again | other, given, own.weights)
     return _slot_by_slot(own, old, index, before, after, given)
 
 

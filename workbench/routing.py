@@ -16,6 +16,7 @@ from torch import Tensor
 from workbench.anatomy import RoutingRule
 
 _MINUS_INF = float("-inf")
+_COMMON = RoutingRule("softmax", True)
 # routers that score in half precision decide near ties by its rounding of scores between 0 and 1
 HALF_TIE = {torch.bfloat16: 2**-7, torch.float16: 2**-10}
 TIE_MARGIN = 1e-5  # below this gap between the k-th and the next selection score, either selection is right (fp32)
@@ -81,6 +82,9 @@ def route(
            weighted as if its score were the token's highest
     """
     judged = judge(rule, logits, correction, edits)
+    if judged.force is None and rule == _COMMON:
+        best, classes = judged.choice.topk(top_k, dim=-1)  # the most common rule, with the fewest operations
+        return Routing(best.softmax(-1), classes)
     classes = select(rule, judged, top_k)
     return named(rule, Routing(weigh(rule, judged, classes, expert_scale), classes), logits.shape[-1])
 
