@@ -17,7 +17,7 @@ from workbench import eager
 
 if TYPE_CHECKING:
     from workbench.compiled import CompiledPlan
-    from workbench.dose import Dose
+    from workbench.dose import Dose, Unlike
     from workbench.plan import Plan
     from workbench.positions import Forward
     from workbench.record import Recorder
@@ -31,6 +31,7 @@ class Active:
     compiled: "CompiledPlan | None" = None
     recorder: "Recorder | None" = None
     dose: "Dose | None" = None
+    unlike: "Unlike | None" = None
 
 
 _NOTHING: Mapping[int, Any] = MappingProxyType({})
@@ -55,7 +56,7 @@ def activate(uid: int, **changes: Any) -> Iterator[Active]:
 
 
 def current_forward(uid: int) -> "Forward | None":
-    """The forward that is running in this context, or the last that ran."""
+    """The forward that is running in this context, or the last that ran (under whatever was active then: see `Forward.under`)."""
     return _FORWARD.get().get(uid)
 
 

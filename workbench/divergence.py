@@ -2,6 +2,7 @@
 
 KL(base || steered) in nats at the position before each token of the base model's own answer; the first of them is the last
 prompt position, which decides the first answer token. Unchanged text does not mean no effect: compare distributions first.
+What is read counts as generated, what stands before it as the prompt: an edit of one phase holds where it would in generating.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor
 
 from workbench.batches import schedule
+from workbench.dose import Dose
 from workbench.plan import Plan
+from workbench.positions import prompt_length
 from workbench.progress import Meter
 from workbench.respond import padded_batch
 from workbench.steer import steered
@@ -68,23 +71,25 @@ def divergence(
     joined = [[*p, *a] for p, a in zip(encoded, answers, strict=True)]
     for chosen in schedule([len(ids) for ids in joined], batch_tokens).batches:
         ids, mask = padded_batch(model, [joined[i] for i in chosen])
-        longest = max(len(answers[i]) for i in chosen)
-        base = _log_probs(model, ids, mask, Plan(), longest)
+        lengths = [len(answers[i]) for i in chosen]
+        base = _log_probs(model, ids, mask, Plan(), lengths)
         for plan, into in zip(plans, found, strict=True):
-            steered_to = base if not plan else _log_probs(model, ids, mask, plan, longest)
+            steered_to = base if not plan else _log_probs(model, ids, mask, plan, lengths)
             # a token that neither may say (its logit is -inf in both) adds 0, not -inf - -inf; NaN elsewhere stays
             kl = torch.where(base == -torch.inf, 0.0, base.exp() * (base - steered_to)).sum(-1)
+            longest = max(lengths)
             nll = -steered_to[:, :-1].gather(-1, ids[:, -longest:, None])[..., 0] if longest else kl[:, :0]
-            _collect(into, chosen, [len(answers[i]) for i in chosen], kl, nll)
+            _collect(into, chosen, lengths, kl, nll)
         if meter is not None:
             meter.forwarded(sum(len(joined[i]) for i in chosen) * (1 + sum(map(bool, plans))))
     return found
 
 
-def _log_probs(model: "MoEModel", ids: Tensor, mask: Tensor, plan: Plan, longest: int) -> Tensor:
-    """Log-probabilities [rows, longest + 1, vocab] at the last prompt position and the answer's, float32."""
+def _log_probs(model: "MoEModel", ids: Tensor, mask: Tensor, plan: Plan, lengths: Sequence[int]) -> Tensor:
+    """Log-probabilities [rows, longest + 1, vocab] at the last prompt position and the answer's (of `lengths`), float32."""
+    longest, ends = max(lengths), [ids.shape[1] - n for n in lengths]
     positions = (mask.cumsum(-1) - 1).clamp_min(0)
-    with steered(model, plan):
+    with steered(model, plan, dose=Dose()), prompt_length(ends):  # what it would warn of is said with the answers' dose
         out = model.hf(
             input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=longest + 1
         )

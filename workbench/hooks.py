@@ -8,6 +8,8 @@ the hook: a forward of another thread that falls between calls it without them. 
 """
 
 import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -17,12 +19,13 @@ from torch import Tensor
 from workbench.active import Active, HookPoint, active, current_forward, set_forward
 from workbench.adapters import rerun
 from workbench.compiled import LayerEdits, Replacement
-from workbench.dose import changed_slots
+from workbench.dose import Unlike, changed_slots
 from workbench.errors import WorkbenchError
 from workbench.interop import BridgeSteps
 from workbench.positions import Forward, prompt_length, read_forward
 from workbench.record import Recorder
-from workbench.routing import Routing, route
+from workbench.reroute import Router, reroute, unlike
+from workbench.routing import Routing, taken
 from workbench.runtime import Runtime, runtime_of
 from workbench.tap import SlotWeights
 
@@ -32,7 +35,10 @@ def register(runtime: Runtime, point: HookPoint) -> list[Any]:
     layout, (kind, layer, number) = runtime.layout, point
     block = layout.blocks.get(layer)
     if kind == "forward":
-        return [layout.base.register_forward_pre_hook(partial(_on_forward, runtime.uid), with_kwargs=True)]
+        return [
+            layout.base.register_forward_pre_hook(partial(_on_forward, runtime.uid), with_kwargs=True),
+            layout.base.register_forward_hook(partial(_on_forwarded, runtime.uid)),
+        ]
     if kind == "generate":
         return [_GenerateHandle(runtime), *map(BridgeSteps, runtime.bridges)]
     if kind == "residual":
@@ -69,11 +75,19 @@ def _on_forward(uid: int, module: Any, args: Any, kwargs: Any = None) -> None:
         return
     names = list(inspect.signature(module.forward).parameters) if args else []
     forward = read_forward({**dict(zip(names, args, strict=False)), **kwargs}, current_forward(uid))
+    forward.under = now
     set_forward(uid, forward)
     if now.recorder is not None:
         now.recorder.begin()
     if now.dose is not None:
         now.dose.begin(forward)
+
+
+def _on_forwarded(uid: int, module: Any, args: Any, output: Any) -> None:
+    now = active(uid)
+    forward = None if now is None else _current(uid, now)
+    if forward is not None:
+        forward.leave_trail(output)
 
 
 class _GenerateHandle:
@@ -130,23 +144,29 @@ def _on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any
     edits = now.compiled.routed.get(layer) if now.compiled else None
     if edits is None or not edits.reroutes:
         return None
-    routing = _reroute(uid, layer, edits, logits, Routing(weights, index))
+    routing = _reroute(uid, layer, edits, logits, Routing(weights, index), now)
+    _touch(lambda: (routing.index != index) | (routing.weights != weights))
     if now.dose is not None:
-        forward = _forward(uid)
+        forward = _forward(uid, now)
         forward.rerouted[layer] = changed_slots(index, weights, routing.index, routing.weights)
     return (answered, routing.weights, routing.index, *output[3:])
 
 
-def _reroute(uid: int, layer: int, edits: LayerEdits, logits: Tensor, own: Routing) -> Routing:
-    runtime, forward = runtime_of(uid), current_forward(uid) if edits.is_scoped else None
-    rule, correction = runtime.rule(layer), runtime.correction(layer)
-    changed = edits.router_edits(logits.device, forward)
-    new = route(rule, logits, own.index.shape[-1], correction, changed, runtime.expert_scale(layer))
-    new = Routing(new.weights.to(own.weights.dtype), new.index)
-    if not edits.is_scoped:
-        return new
-    touched = edits.touched(logits.device, forward)[:, None]
-    return Routing(torch.where(touched, new.weights, own.weights), torch.where(touched, new.index, own.index))
+def _reroute(uid: int, layer: int, edits: LayerEdits, logits: Tensor, own: Routing, now: Active) -> Routing:
+    runtime, forward = runtime_of(uid), _current(uid, now)
+    inside = edits.touched(logits.device, forward) if edits.is_scoped else None
+    router = Router(runtime.rule(layer), runtime.correction(layer), runtime.expert_scale(layer))
+    if now.unlike is not None and now.unlike.wants(layer):
+        _notice(now.unlike, layer, unlike(router, logits, own), inside, forward)
+    return reroute(router, logits, own, edits.router_edits(logits.device, forward), inside)
+
+
+def _notice(found: Unlike, layer: int, tokens: Tensor, inside: Tensor | None, forward: Forward | None) -> None:
+    """Padding is nobody's token, and outside of the edits' scope the router answers for itself."""
+    real = None if forward is None else forward.real.to(tokens.device)
+    for those in (inside, real):
+        tokens = tokens & those if those is not None and those.shape == tokens.shape else tokens
+    found.add(layer, tokens)
 
 
 # ---- the experts
@@ -160,21 +180,23 @@ def _on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None
     edits = now.compiled.routed.get(layer) if now.compiled else None
     if edits is None and now.recorder is None:
         return None
-    forward = current_forward(uid)
+    forward = _current(uid, now)
     steered = _edit_weights(edits, index, weights, forward) if edits else weights
     if now.recorder is not None:
         _check_rows(layer, index, forward)
         now.recorder.see_slots(layer, index, steered)
     muted = _taken(edits.mask("mute", index.device, forward), index) if edits else None
     if now.dose is not None and edits is not None:
-        _count(now, layer, edits, index, weights, steered, muted, _forward(uid))
+        _count(now, layer, edits, index, weights, steered, muted, _forward(uid, now))
+    given = steered
     if muted is not None:
         steered = steered.masked_fill(muted, 0)
     replacements = edits.replacements(index.device, forward) if edits else []
+    _touch(lambda: _changed_here(index, weights, given, muted, replacements))
     if replacements:
-        steered = _set_aside(layer, index, steered, replacements, _forward(uid))
+        steered = _set_aside(layer, index, steered, replacements, _forward(uid, now))
     if now.recorder is not None and now.recorder.wants_outputs:
-        steered = _tapped(now.recorder, layer, index, steered, _forward(uid))
+        steered = _tapped(now.recorder, layer, index, steered, _forward(uid, now))
     return (hidden, index, steered), {}
 
 
@@ -196,10 +218,7 @@ def _experts_arguments(module: Any, args: Any, kwargs: Any) -> tuple[Tensor, Ten
 
 
 def _taken(mask: Tensor | None, index: Tensor) -> Tensor | None:
-    """A mask (or values) by expert, [1 or tokens, experts], read at the selected experts: [tokens, k]."""
-    if mask is None:
-        return None
-    return mask.take(index) if mask.shape[0] == 1 else mask.gather(1, index)
+    return None if mask is None else taken(mask, index)
 
 
 def _edit_weights(edits: LayerEdits, index: Tensor, weights: Tensor, forward: Forward | None) -> Tensor:
@@ -242,7 +261,8 @@ class _Tap:
 
 
 def _on_routed(uid: int, layer: int, module: Any, args: Any, output: Any) -> Tensor | None:
-    now, forward = active(uid), current_forward(uid)
+    now = active(uid)
+    forward = None if now is None else _current(uid, now)
     tap = forward.taps.pop(layer, None) if forward is not None else None
     added = forward.added.pop(layer, None) if forward is not None else None
     if now is None:
@@ -277,17 +297,33 @@ def _count(
     muted: Tensor | None,
     forward: Forward,
 ) -> None:
-    changed = forward.rerouted.pop(layer, torch.zeros_like(index, dtype=torch.bool)) | (weights != steered)
+    replacements = edits.replacements(index.device, forward)
+    changed = _changed_here(index, weights, steered, muted, replacements)
+    rerouted = forward.rerouted.pop(layer, None)
+    assert now.dose is not None
+    now.dose.add(forward, changed if rerouted is None else changed | rerouted, (steered == 0).all(-1))
+
+
+def _changed_here(
+    index: Tensor, weights: Tensor, steered: Tensor, muted: Tensor | None, replacements: list[Replacement]
+) -> Tensor:
+    """Slots [tokens, k] that drop, scale, mute or replace change."""
+    changed = weights != steered
     if muted is not None:
         changed = changed | (muted & (steered != 0))
-    for replacement in edits.replacements(index.device, forward):
+    for replacement in replacements:
         changed = changed | replacement.touches(index)
-    assert now.dose is not None
-    now.dose.add(forward, changed, (steered == 0).all(-1))
+    return changed
 
 
-def _forward(uid: int) -> Forward:
+def _current(uid: int, now: Active) -> Forward | None:
+    """The forward that runs, or None where the base model did not run under what is active now (a layer by itself)."""
     forward = current_forward(uid)
+    return forward if forward is not None and forward.under is now else None
+
+
+def _forward(uid: int, now: Active) -> Forward:
+    forward = _current(uid, now)
     assert forward is not None
     return forward
 
@@ -295,8 +331,18 @@ def _forward(uid: int) -> Forward:
 # ---- blocks that an adapter speaks for
 
 
+_TOUCHED: ContextVar[list[Tensor] | None] = ContextVar("workbench_touched", default=None)
+
+
+def _touch(slots: Callable[[], Tensor]) -> None:
+    """Notes slots [tokens, k] that an edit changes, where the block's adapter wants to know."""
+    found = _TOUCHED.get()
+    if found is not None:
+        found.append(slots().any(-1))
+
+
 def _on_adapted(uid: int, layer: int, module: Any, args: Any, *rest: Any) -> Any:
-    """Runs the block through its adapter, where the hooks on router and experts see it; its output counts where edited."""
+    """Runs the block through its adapter, where the hooks on router and experts see it; edited tokens have its output."""
     now = active(uid)
     edited = now is not None and now.compiled is not None and layer in now.compiled.routed
     if now is None or not (edited or now.recorder is not None):
@@ -304,18 +350,22 @@ def _on_adapted(uid: int, layer: int, module: Any, args: Any, *rest: Any) -> Any
     output, named = rest[-1], rest[0] if len(rest) > 1 else {}
     block, hidden = runtime_of(uid).layout.blocks[layer], args[0] if args else next(iter(named.values()))
     assert block.adapter is not None
-    forward = current_forward(uid)
+    forward = _current(uid, now)
     if forward is not None:
         forward.rerunning = True  # its shared experts were counted when the model ran them
+    touched = list[Tensor]()
+    token = _TOUCHED.set(touched)
     try:
         new = rerun(block.adapter, block.block, block.router, block.experts, hidden)
     finally:
+        _TOUCHED.reset(token)
         if forward is not None:
             forward.rerunning = False
     if not edited:
         return None
     own = output[0] if isinstance(output, tuple) else output
-    new = new.to(own.dtype).reshape(own.shape)
+    rows = torch.stack(touched).any(0)[:, None]
+    new = torch.where(rows, new.to(own.dtype).reshape(len(rows), -1), own.reshape(len(rows), -1)).reshape(own.shape)
     return (new, *output[1:]) if isinstance(output, tuple) else new
 
 
@@ -331,10 +381,10 @@ def _on_shared(uid: int, layer: int, number: int, module: Any, args: Any, output
     edits = now.compiled.shared.get((layer, number)) if now.compiled else None
     if edits is None:
         return None
-    forward = current_forward(uid)
+    forward = _current(uid, now)
     new = _edit_shared(edits, number, output.reshape(-1, output.shape[-1]), forward).reshape(output.shape)
-    if now.dose is not None and not _forward(uid).rerunning:
-        now.dose.add(_forward(uid), (new != output).reshape(-1, output.shape[-1]).any(-1, keepdim=True))
+    if now.dose is not None and not _forward(uid, now).rerunning:
+        now.dose.add(_forward(uid, now), (new != output).reshape(-1, output.shape[-1]).any(-1, keepdim=True))
     return new
 
 

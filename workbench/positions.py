@@ -1,15 +1,17 @@
 """Which positions a forward processes: past, padding, phase and spans, read before the first layer runs.
 
 Padding cannot be seen in position_ids and the phase cannot be seen in shapes (chunked prefill, no cache, prompt lookup), so
-both come from the base model's own arguments and from the prompt length that `generate` was called with.
+both come from the base model's own arguments and from the prompt length that `generate` was called with. Without that, what
+is known of the cached columns is what the forwards that made them left on the cache: sequences may take turns, a cache may be
+copied or cut, a block may be left and another entered. What nobody saw is refused, never taken from another sequence.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,13 +19,18 @@ from torch import Tensor
 from workbench.edits import Scope
 from workbench.errors import WorkbenchError
 
-PROMPT_LENGTH: ContextVar[int | None] = ContextVar("workbench_prompt_length", default=None)
+_TRAIL = "_workbench_trail"  # on a cache: (prompt columns, columns, what is open in each row by span); plain, so it can be saved
+Columns = int | tuple[int, ...]  # one number, or one for each row
+PROMPT_LENGTH: ContextVar[Columns | None] = ContextVar("workbench_prompt_length", default=None)
 
 
 @contextmanager
-def prompt_length(columns: int) -> Iterator[None]:
-    """For your own decode loop: columns before `columns` (padding included) are of phase "prompt", later ones "generated"."""
-    token = PROMPT_LENGTH.set(columns)
+def prompt_length(columns: int | Sequence[int]) -> Iterator[None]:
+    """For your own decode loop: columns before `columns` (padding included) are of phase "prompt", later ones "generated".
+
+    columns  one number, or one for each row
+    """
+    token = PROMPT_LENGTH.set(columns if isinstance(columns, int) else tuple(columns))
     try:
         yield
     finally:
@@ -43,7 +50,9 @@ class Forward:
     mask: Tensor | None
     ids: Tensor | None
     device: torch.device
-    prompt_columns: int
+    prompt_columns: Columns | None
+    carried: "Trail | None" = None
+    cache: Any = None
     inside: dict[tuple[int, int], Tensor] = field(default_factory=dict[tuple[int, int], Tensor])
     masks: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])
     taps: dict[int, Any] = field(default_factory=dict[int, Any])
@@ -51,7 +60,7 @@ class Forward:
     changed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     rerouted: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     rerunning: bool = False
-    before: "Forward | None" = None
+    under: Any = None
 
     @cached_property
     def columns(self) -> Tensor:
@@ -76,7 +85,7 @@ class Forward:
         """Which tokens `scope` covers, [batch * length] bool; padding never is. `span_ids` are the span's token ids."""
         found = self.real.view(self.batch, self.length).clone()
         if scope.phase is not None:
-            found &= (self.columns >= self.prompt_columns) == (scope.phase == "generated")
+            found &= (self.columns >= self._prompt_columns()) == (scope.phase == "generated")
         if scope.positions:
             found &= self._at(scope.positions)
         if span_ids is not None:
@@ -103,22 +112,61 @@ class Forward:
         self.inside[span] = ends_inside
         return inside
 
+    def _prompt_columns(self) -> "Tensor | int":
+        if self.prompt_columns is None:
+            raise WorkbenchError(
+                f"Edits of one phase need to know where the prompt ends: {self.past} cached columns were not seen; start the "
+                f"generation inside `with steered`, or state it with `prompt_length(columns)` from workbench.positions."
+            )
+        if isinstance(self.prompt_columns, int):
+            return self.prompt_columns
+        if len(self.prompt_columns) != self.batch:
+            raise WorkbenchError(
+                f"prompt_length was given {len(self.prompt_columns)} rows and this forward has {self.batch}; state one number "
+                f"for each."
+            )
+        return torch.tensor(self.prompt_columns, device=self.device)[:, None]
+
     def _carried(self, span: tuple[int, int]) -> Tensor:
-        outside = torch.zeros(self.batch, dtype=torch.bool, device=self.device)
         if self.past == 0:
-            return outside
-        before = self.before
-        if before is None or before.past + before.length != self.past or span not in before.inside:
+            return torch.zeros(self.batch, dtype=torch.bool, device=self.device)
+        trail = self.carried
+        if trail is None or trail.columns != self.past or span not in trail.inside:
             raise WorkbenchError(
                 f"Edits between tokens need every forward of the sequence: {self.past} cached columns were not seen; "
                 f"start the generation inside `with steered`."
             )
-        if len(before.inside[span]) != self.batch:
+        before = trail.inside[span]
+        if len(before) != self.batch:
             raise WorkbenchError(
-                f"Edits between tokens follow each row: the batch changed from {len(before.inside[span])} to {self.batch} rows "
+                f"Edits between tokens follow each row: the batch changed from {len(before)} to {self.batch} rows "
                 f"within one generation; keep the batch as it is."
             )
-        return before.inside[span]
+        return before.to(self.device)
+
+    @property
+    def trail(self) -> "Trail":
+        """What the next forward of this sequence must know."""
+        return Trail(self.prompt_columns, self.past + self.length, self.inside)
+
+    def leave_trail(self, output: Any) -> None:
+        """Writes the trail on the cache: the base model's argument, or made by it and part of its output."""
+        cache = self.cache if self.cache is not None else _cache_in(output)
+        if cache is not None:
+            _note(cache, tuple(self.trail))
+
+
+class Trail(NamedTuple):
+    """Of cached columns: how many are the prompt's (None: unknown), how many there are, what is open by span, [batch] bool."""
+
+    prompt_columns: Columns | None
+    columns: int
+    inside: dict[tuple[int, int], Tensor]
+
+    def prompt_before(self, past: int) -> Columns | None:
+        """The prompt's columns for a forward after `past` cached ones; None where the cache was cut within the prompt."""
+        ends = (self.prompt_columns,) if isinstance(self.prompt_columns, int) else self.prompt_columns
+        return self.prompt_columns if ends is not None and past >= max(ends) else None
 
 
 def read_forward(arguments: dict[str, Any], before: "Forward | None") -> Forward:
@@ -131,12 +179,34 @@ def read_forward(arguments: dict[str, Any], before: "Forward | None") -> Forward
     cache = arguments.get("past_key_values")
     past = int(cache.get_seq_length()) if cache is not None else 0
     mask = _two_dimensional(arguments.get("attention_mask"), past + length)
+    trail = _trail(cache, past, batch, before) if past else None
     stated = PROMPT_LENGTH.get()
-    columns = stated if stated is not None else length if past == 0 else before.prompt_columns if before else past
-    chained = before if before is not None and past > 0 else None
-    if chained is not None:
-        chained.before = None  # a chain of one: the state it carries is already in `inside`
-    return Forward(batch, length, past, mask, ids, given.device, columns, before=chained)
+    columns = stated if stated is not None else length if past == 0 else trail.prompt_before(past) if trail else None
+    return Forward(batch, length, past, mask, ids, given.device, columns, trail, cache)
+
+
+def _trail(cache: Any, past: int, batch: int, before: "Forward | None") -> Trail | None:
+    """What was left on the cache; where a cache can hold nothing, the forward before, if this one begins where that ended."""
+    left = getattr(cache, _TRAIL, None)
+    if left is not None:
+        return Trail(*left)
+    if before is None or _note(cache, None):
+        return None
+    return before.trail if before.batch == batch and before.past + before.length == past else None
+
+
+def _note(cache: Any, trail: tuple[Any, ...] | None) -> bool:
+    """Writes on a cache; whether it can hold that."""
+    try:
+        setattr(cache, _TRAIL, trail)
+    except AttributeError:
+        return False
+    return True
+
+
+def _cache_in(output: Any) -> Any:
+    parts = output if isinstance(output, tuple) else (getattr(output, "past_key_values", None),)
+    return next((part for part in parts if hasattr(part, "get_seq_length")), None)
 
 
 def _two_dimensional(mask: Any, total: int) -> Tensor | None:

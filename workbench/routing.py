@@ -16,6 +16,7 @@ from torch import Tensor
 from workbench.anatomy import RoutingRule
 
 _MINUS_INF = float("-inf")
+_COMMON = RoutingRule("softmax", True)
 # routers that score in half precision decide near ties by its rounding of scores between 0 and 1
 HALF_TIE = {torch.bfloat16: 2**-7, torch.float16: 2**-10}
 TIE_MARGIN = 1e-5  # below this gap between the k-th and the next selection score, either selection is right (fp32)
@@ -30,14 +31,29 @@ class RouterEdits(NamedTuple):
     shift: Tensor | None = None
     off: Tensor | None = None
     force: Tensor | None = None
+    bias: Tensor | None = None
+
+    @property
+    def only_off(self) -> bool:
+        """Whether experts are taken away and nothing else is done."""
+        return self.off is not None and self.force is None and self.bias is None
+
+    def rows(self, which: Tensor) -> "RouterEdits":
+        """The edits of some tokens, by their numbers."""
+        return RouterEdits(*(t if t is None or t.shape[0] == 1 else t.index_select(0, which) for t in self))
 
 
 def router_edits(bias: Tensor | None = None, off: Tensor | None = None, force: Tensor | None = None) -> RouterEdits:
     """The three edits of the routing, in their order: bias (float32), then off, then force (bool masks)."""
     if off is None:
-        return RouterEdits(bias, None, force)
+        return RouterEdits(bias, None, force, bias)
     start = torch.zeros(off.shape, device=off.device) if bias is None else bias
-    return RouterEdits(start.masked_fill(off, _MINUS_INF), off, force)
+    return RouterEdits(start.masked_fill(off, _MINUS_INF), off, force, bias)
+
+
+def taken(mask: Tensor, index: Tensor) -> Tensor:
+    """A mask (or values) by expert, [1 or tokens, experts], read at the selected experts: [tokens, k]."""
+    return mask.take(index) if mask.shape[0] == 1 else mask.gather(1, index)
 
 
 class Routing(NamedTuple):
@@ -65,30 +81,88 @@ def route(
     force  first in the selection after group masking, never by adding a constant (in bf16, M + 0.01 = M at M = -7), and
            weighted as if its score were the token's highest
     """
-    edits = _widened(edits, logits.shape[-1]) if rule.skip else edits
+    judged = judge(rule, logits, correction, edits)
+    if judged.force is None and rule == _COMMON:
+        best, classes = judged.choice.topk(top_k, dim=-1)  # the most common rule, with the fewest operations
+        return Routing(best.softmax(-1), classes)
+    classes = select(rule, judged, top_k)
+    return named(rule, Routing(weigh(rule, judged, classes, expert_scale), classes), logits.shape[-1])
+
+
+class Judged(NamedTuple):
+    """What a rule makes of router logits under edits, each [tokens, classes] in float32; see `select` and `weigh`."""
+
+    logits: Tensor
+    scores: Tensor | None  # None: those of the selected follow from their logits
+    choice: Tensor
+    force: Tensor | None
+
+
+def judge(rule: RoutingRule, logits: Tensor, correction: Tensor | None, edits: RouterEdits) -> Judged:
+    """The edited logits, what the selected weigh by, and what top-k compares."""
+    edits = widened(edits, logits.shape[-1]) if rule.skip else edits
     logits = logits.float() if edits.shift is None else logits.float() + edits.shift
-    corrected = rule.correction_bias and correction is not None
-    if rule.score == "softmax" and rule.n_group == 1 and not corrected:
-        return _finished(rule, *_softmax_top_k(rule, logits, top_k, edits.force), logits.shape[-1], expert_scale)
-    if rule.score == "sparsemixer":
-        return _sparsemixer(rule, logits, top_k, edits.force)
+    force = edits.force
+    if _by_logit(rule, correction) or rule.score == "sparsemixer":
+        return Judged(logits, None, logits if force is None else logits.masked_fill(force, float("inf")), force)
     scores = _scores(rule, logits)
     choice = _choice(rule, logits, scores, correction)
     if edits.off is not None:
         choice = choice.masked_fill(edits.off, _MINUS_INF)
     if rule.n_group > 1:
         choice = choice.masked_fill(~_group_mask(rule, choice), _MINUS_INF)
-    if edits.force is not None:
-        choice = choice.masked_fill(edits.force, float("inf"))
-        scores = torch.where(edits.force, scores.amax(-1, keepdim=True), scores)
-    if choice is scores:
-        weights, index = scores.topk(top_k, dim=-1)
+    if force is not None:
+        choice = choice.masked_fill(force, float("inf"))
+        scores = _raised(scores, force)
+    return Judged(logits, scores, choice, force)
+
+
+def select(rule: RoutingRule, judged: Judged, top_k: int) -> Tensor:
+    """The classes that the rule selects, best first, [tokens, k] int64."""
+    if rule.score == "sparsemixer":
+        return _sparsemixer(rule, judged, top_k, None)[1]
+    return judged.choice.topk(top_k, dim=-1).indices
+
+
+def weigh(rule: RoutingRule, judged: Judged, classes: Tensor, expert_scale: Tensor | None) -> Tensor:
+    """What the rule gives to a selection [tokens, k], whoever made it, in float32; 0 for the class that is no expert."""
+    if rule.score == "sparsemixer":
+        return _sparsemixer(rule, judged, classes.shape[-1], classes)[0]
+    if judged.scores is None:  # softmax is monotone, and renormalised over the selected it is theirs alone
+        logits = judged.logits
+        best = (logits if judged.force is None else _raised(logits, judged.force)).gather(-1, classes)
+        weights = best.softmax(-1) if rule.renormalise else (best - logits.logsumexp(-1, keepdim=True)).exp()
     else:
-        index = choice.topk(top_k, dim=-1).indices
-        weights = scores.gather(-1, index)
-    if rule.renormalise:
-        weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
-    return _finished(rule, weights, index, logits.shape[-1], expert_scale)
+        weights = judged.scores.gather(-1, classes)
+        weights = weights / (weights.sum(-1, keepdim=True) + 1e-20) if rule.renormalise else weights
+    weights = weights * rule.scaling if rule.scaling != 1 else weights
+    if rule.expert_scale and expert_scale is not None:
+        weights = weights * expert_scale[classes]
+    return weights.masked_fill(classes == judged.logits.shape[-1] - 1, 0) if rule.skip else weights
+
+
+def named(rule: RoutingRule, chosen: Routing, classes: int) -> Routing:
+    """Classes as the experts module is told them: a slot that chose the class that is no expert names expert 0."""
+    return chosen._replace(index=chosen.index.masked_fill(chosen.index == classes - 1, 0)) if rule.skip else chosen
+
+
+def unnamed(rule: RoutingRule, chosen: Routing, classes: int) -> Tensor:
+    """The classes behind what the experts module is told, the inverse of `named`: a slot without weight on expert 0 skips."""
+    return (
+        chosen.index.masked_fill((chosen.index == 0) & (chosen.weights == 0), classes - 1)
+        if rule.skip
+        else chosen.index
+    )
+
+
+def _by_logit(rule: RoutingRule, correction: Tensor | None) -> bool:
+    """Whether logits can stand for the scores, which takes fewer operations."""
+    return rule.score == "softmax" and rule.n_group == 1 and not (rule.correction_bias and correction is not None)
+
+
+def _raised(scores: Tensor, force: Tensor) -> Tensor:
+    """Forced experts score as the token's highest."""
+    return torch.where(force, scores.amax(-1, keepdim=True), scores)
 
 
 def _scores(rule: RoutingRule, logits: Tensor) -> Tensor:
@@ -104,49 +178,27 @@ def _choice(rule: RoutingRule, logits: Tensor, scores: Tensor, correction: Tenso
     return (logits if rule.bias_on == "logit" else scores) + correction
 
 
-def _finished(rule: RoutingRule, weights: Tensor, index: Tensor, classes: int, expert_scale: Tensor | None) -> Routing:
-    """Scaled weights; a slot that chose the class that is no expert names expert 0 with weight 0."""
-    weights = weights * rule.scaling if rule.scaling != 1 else weights
-    if rule.expert_scale and expert_scale is not None:
-        weights = weights * expert_scale[index]
-    if rule.skip:
-        skipped = index == classes - 1
-        weights, index = weights.masked_fill(skipped, 0), index.masked_fill(skipped, 0)
-    return Routing(weights, index)
-
-
-def _widened(edits: RouterEdits, classes: int) -> RouterEdits:
+def widened(edits: RouterEdits, classes: int) -> RouterEdits:
     """Edits of experts as edits of the router's classes: the class that is no expert is never edited."""
     pad = (0, 1)
     parts = (None if t is None or t.shape[-1] == classes else torch.nn.functional.pad(t, pad) for t in edits)
     return RouterEdits(*(new if new is not None else old for new, old in zip(parts, edits, strict=True)))
 
 
-def _softmax_top_k(rule: RoutingRule, logits: Tensor, top_k: int, force: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The same with fewer operations: softmax is monotone, and renormalised over the selected it is theirs alone."""
-    if force is None:
-        best, index = logits.topk(top_k, dim=-1)
-    else:
-        index = logits.masked_fill(force, float("inf")).topk(top_k, dim=-1).indices
-        best = torch.where(force, logits.amax(-1, keepdim=True), logits).gather(-1, index)
-    return best.softmax(-1) if rule.renormalise else (best - logits.logsumexp(-1, keepdim=True)).exp(), index
-
-
-def _sparsemixer(rule: RoutingRule, logits: Tensor, top_k: int, force: Tensor | None) -> Routing:
-    """One expert after the other, each out of the running for the next; see `RoutingRule`."""
-    if force is not None:
-        logits = torch.where(force, logits.amax(-1, keepdim=True), logits)
-    left, weights, index = logits, list[Tensor](), list[Tensor]()
-    for _ in range(top_k):
+def _sparsemixer(rule: RoutingRule, judged: Judged, top_k: int, picks: Tensor | None) -> tuple[Tensor, Tensor]:
+    """One expert after the other, each out of the running for the next (`picks`: in that order); see `RoutingRule`."""
+    force = judged.force
+    logits = judged.logits if force is None else _raised(judged.logits, force)
+    left, weights, chosen = logits, list[Tensor](), list[Tensor]()
+    for slot in range(top_k):
         best = left.amax(-1, keepdim=True)
         far = (best - left) / logits.abs().maximum(best) > 2 * rule.jitter
-        pick = (left if force is None else left.masked_fill(force & left.isfinite(), float("inf"))).argmax(
-            -1, keepdim=True
-        )
+        open_ = left if force is None else left.masked_fill(force & left.isfinite(), float("inf"))
+        pick = open_.argmax(-1, keepdim=True) if picks is None else picks[:, slot : slot + 1]
         weights.append(left.masked_fill(far, _MINUS_INF).softmax(-1).gather(-1, pick))
-        index.append(pick)
+        chosen.append(pick)
         left = left.scatter(-1, pick, _MINUS_INF)
-    return Routing(torch.cat(weights, -1), torch.cat(index, -1))
+    return torch.cat(weights, -1), torch.cat(chosen, -1)
 
 
 def _group_mask(rule: RoutingRule, choice: Tensor) -> Tensor:
@@ -297,6 +349,13 @@ def margin(rule: RoutingRule, logits: Tensor, top_k: int, correction: Tensor | N
         best = choice.topk(top_k + 1, dim=-1).values
         gap = torch.minimum(gap, best[:, -2] - best[:, -1])
     return gap if rule.score != "sparsemixer" else torch.minimum(gap, _band_gap(rule, logits, top_k))
+
+
+def choice_size(rule: RoutingRule, logits: Tensor, correction: Tensor | None) -> Tensor:
+    """The largest of the numbers that the rule compares, [tokens]: what a gap between them is large or small beside."""
+    logits = logits.float()
+    choice = logits if rule.score == "sparsemixer" else _choice(rule, logits, _scores(rule, logits), correction)
+    return choice.abs().amax(-1)
 
 
 def _band_gap(rule: RoutingRule, logits: Tensor, top_k: int) -> Tensor:

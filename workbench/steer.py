@@ -1,12 +1,13 @@
 """`with steered(model, plan):` - ordinary PyTorch inside, on a model that follows the plan."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from workbench.active import HookPoint, activate, active
 from workbench.compiled import CompiledPlan, compile_plan
-from workbench.dose import Dose
+from workbench.dose import Dose, Unlike, said_of_unlike
 from workbench.interop import check_here, outside_traces
 from workbench.known import as_it_is
 from workbench.plan import Plan
@@ -25,7 +26,8 @@ def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Itera
     that should be runs in `contextvars.copy_context()`. Such a thread that outlives the block loses the plan in silence, as
     soon as no block of this model is left: join it inside. Inside another `steered` block of the same model the plans are
     joined. An empty plan installs nothing. `dose` counts the tokens and slots that the plan really changes (it costs a
-    little).
+    little), and those where off, force and bias go by a rule that is not the router's; without one each layer's first
+    forward is looked at, and a warning says what was found when the block ends.
 
     Do not wrap a `yield` of your own generator in this block: its caller would be steered as well.
 
@@ -47,10 +49,13 @@ def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Itera
         dose = now.dose if now else None  # the outer block goes on counting
     else:
         dose.slots_per_token = sum(x.top_k + x.n_shared for x in model.anatomy.layers)
-    points = _points(model, compiled, dose is not None)
-    state = activate(model.runtime.uid, plan=joined, compiled=compiled, dose=dose)
+    points, unlike = _points(model, compiled, dose is not None), Unlike(once=True) if dose is None else dose.unlike
+    state = activate(model.runtime.uid, plan=joined, compiled=compiled, dose=dose, unlike=unlike)
     with outside_traces("steered"), model.runtime.hooks.held(points), state:
         yield joined
+    if dose is None and (found := unlike.by_layer()):
+        said = said_of_unlike(sum(found.values()), tuple(found))
+        warnings.warn(f"{joined} on {model.anatomy.model}: {said}; pass a Dose to count them.", stacklevel=3)
 
 
 def plan_in_force(model: "MoEModel") -> Plan:

@@ -118,3 +118,41 @@ def test_dose_counts_shared_experts() -> None:
     with steered(model, Plan.mute("L1S0"), dose=dose):
         model.hf(ids)
     assert dose.counts() == DoseCounts(10, 10, 10 * 3 * 4, 10, 0)
+
+
+@torch.no_grad()
+def test_a_token_that_is_changed_in_several_layers_is_one_token() -> None:
+    """Mixtral here has three layers with top-3; six tokens, by hand."""
+    model = families.get("mixtral")
+    ids, every = families.ids(model, 1, 6), range(8)
+    both, apart = Dose(), Dose()
+    with steered(model, Plan.mute([(n, e) for n in (0, 2) for e in every]), dose=both):
+        model.hf(ids)
+    assert both.counts() == DoseCounts(6, 6, 54, 2 * 6 * 3, 0)
+    plan = Plan.mute([(0, e) for e in every], positions="0-2") | Plan.mute([(1, e) for e in every], positions="2-4")
+    with steered(model, plan, dose=apart):
+        model.hf(ids)
+        model.hf(ids[:, :3])  # here only positions 0 to 2 are
+    assert apart.counts() == DoseCounts(9, 5 + 3, 81, 3 * 3 + 3 * 3 + 3 * 3 + 1 * 3, 0)
+    assert str(apart.counts()) == "8 of 9 tokens and 30 of 81 slots changed"
+
+
+def test_what_a_dose_says() -> None:
+    assert str(DoseCounts(3, 0, 27, 0, 0)) == "nothing changed in 3 tokens"
+    assert str(DoseCounts(1200, 2, 2400, 5, 4)) == (
+        "2 of 1,200 tokens and 5 of 2,400 slots changed, 4 token-layers left without any expert"
+    )
+    unlike = "token-layers (layers 0, 3) the router's own answer is not that of its routing rule, by which off, force and bias go"
+    assert str(DoseCounts(3, 0, 27, 0, 0, 2, (0, 3))) == f"nothing changed in 3 tokens; in 2 {unlike}"
+    assert str(DoseCounts(3, 1, 27, 1, 0, 2, (0, 3))) == f"1 of 3 tokens and 1 of 27 slots changed; in 2 {unlike}"
+
+
+@torch.no_grad()
+def test_a_token_that_is_changed_in_every_other_layer_is_one_token() -> None:
+    """Positions 0-3 in layers 0 and 2, position 5 in layer 1: five tokens."""
+    model, every, dose = families.get("mixtral"), range(8), Dose()
+    plan = Plan.mute([(n, e) for n in (0, 2) for e in every], positions="0-3")
+    plan |= Plan.mute([(1, e) for e in every], positions="5")
+    with steered(model, plan, dose=dose):
+        model.hf(families.ids(model, 1, 6))
+    assert dose.counts() == DoseCounts(6, 5, 54, 2 * 4 * 3 + 3, 0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests import families
+from tests import families, reference
 from tests.families import EACH, slow
 from tests.judging import judge
 from tests.watching import Seen, Spec, plan_of, watch, watch_all
@@ -284,6 +284,27 @@ def test_edits_of_several_scopes_join() -> None:
     torch.testing.assert_close(seen.dense()[:, a], base.dense()[:, a] * factor, rtol=1e-6, atol=0)
     others = [e for e in range(16) if e != a]
     assert torch.equal(seen.dense()[:, others], base.dense()[:, others])
+
+
+@pytest.mark.parametrize("name", ["olmoe", "deepseek_v3"])
+@torch.no_grad()
+def test_edits_of_the_routing_hold_each_where_it_is_said(name: str) -> None:
+    """Two experts are off at positions that overlap in one token: no expert is off elsewhere, and none is left out."""
+    model = families.get(name)
+    n, ids = families.moe_layer(model), families.ids(model, 2, 8)
+    a, b, *_ = watch(model, None, ids).layers[n].busiest()
+    plan = Plan.off([(n, a)], positions="1-4") | Plan.off([(n, b)], positions="4-6")
+    base, seen = watch(model, None, ids).layers[n], watch(model, plan, ids).layers[n]
+    for token in range(16):
+        position = token % 8
+        gone = {e for e, where in ((a, range(1, 5)), (b, range(4, 7))) if position in where}
+        expected = reference.route_token(model.hf, n, seen.logits[token].tolist(), reference.Edits(off=frozenset(gone)))
+        if expected.margin > 1e-5:
+            assert set(seen.index[token].tolist()) == set(expected.weights)
+        if not gone:
+            assert torch.equal(seen.index[token], base.index[token])
+            assert torch.equal(seen.weights[token], base.weights[token])
+    assert (base.received()[:, [a, b]] & ~seen.received()[:, [a, b]]).any(0).all(), "one of the two did nothing"
 
 
 @torch.no_grad()
