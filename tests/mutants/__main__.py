@@ -1,6 +1,6 @@
 """`make mutants`: plants mistakes by hand and by seed, and prints which the tests notice. Exit code 1 below the shares.
 
-    python -m tests.mutants [--seeds 11 12] [--drawn 50] [--out runs/mutants] [--only probes] [--no-by-hand]
+    python -m tests.mutants [--seeds 11 12] [--drawn 50] [--out runs/mutants] [--only probes/] [--no-by-hand]
 
 It reads the last commit, never the working tree. First the suite runs once to learn which tests run which lines (kept by
 commit). A mistake with which no test can even run (a name that is missing, a wrong type) is drawn again: nobody could make it
@@ -33,7 +33,8 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="*", default=[11])
     parser.add_argument("--drawn", type=int, default=50, help="how many a seed")
     parser.add_argument("--out", type=Path, default=Path("runs/mutants"))
-    parser.add_argument("--only", default="", help="by hand: files that contain this text")
+    parser.add_argument("--only", default="", help="files whose path contains this text")
+    parser.add_argument("--covering", type=Path, help="the map of another commit with the same product")
     parser.add_argument("--no-by-hand", action="store_true")
     parser.add_argument("--workers", type=int, default=2)
     return parser.parse_args()
@@ -54,11 +55,13 @@ def covered(folder: Path, workers: int) -> Covering:
     return read_covering(kept, tree)
 
 
-def drawn(seed: int, how_many: int, covering: Covering, folder: Path, workers: int) -> Iterator[tuple[Mutant, Outcome]]:
+def drawn(
+    seed: int, how_many: int, covering: Covering, folder: Path, workers: int, only: str = ""
+) -> Iterator[tuple[Mutant, Outcome]]:
     """As many mutants of the seed as asked that the tests can run with; those that end every test are drawn again."""
-    candidates, kept, known = draw(seed), 0, equivalent()
-    while kept < how_many:
-        some = [m for m in islice(candidates, how_many - kept) if line_of(m) not in known]
+    known, kept = equivalent(), 0
+    candidates = (m for m in draw(seed) if only in m.file and line_of(m) not in known)
+    while kept < how_many and (some := list(islice(candidates, how_many - kept))):
         for mutant, outcome in run(some, lambda m: covering.of(m.file, m.lines()), folder, workers):
             kept += outcome.outcome != "crashed"
             yield mutant, outcome
@@ -104,9 +107,14 @@ def main() -> int:
         found = _watched(iter(run(chosen, lambda m: list(m.tests), folder, asked.workers)), len(chosen), "by hand")
         shares.append(("by hand", _table("By hand", found)))
     if asked.seeds and asked.drawn:
-        covering = covered(folder, asked.workers)
+        covering = (
+            read_covering(asked.covering, asked.covering.parent / "tree0")
+            if asked.covering
+            else covered(folder, asked.workers)
+        )
         for seed in asked.seeds:
-            found = _watched(drawn(seed, asked.drawn, covering, folder, asked.workers), asked.drawn, f"seed {seed}")
+            mutants = drawn(seed, asked.drawn, covering, folder, asked.workers, asked.only)
+            found = _watched(mutants, asked.drawn, f"seed {seed}")
             shares.append(("drawn", _table(f"Drawn by seed {seed}", found)))
     return int(any(share < SHARES[kind] for kind, share in shares))
 
