@@ -3,9 +3,11 @@
 Padding cannot be seen in position_ids and the phase cannot be seen in shapes (chunked prefill, no cache, prompt lookup), so
 both come from the base model's own arguments and from the prompt length that `generate` was called with. Without that, what
 is known of the cached columns is what the forwards that made them left on the cache: sequences may take turns, a cache may be
-copied or cut, a block may be left and another entered. What nobody saw is refused, never taken from another sequence.
+copied or cut, a block may be left and another entered. Columns that nobody saw are taken for the prompt, which is said, and
+refused where a span may be open in them; nothing is taken from another sequence.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -114,10 +116,7 @@ class Forward:
 
     def _prompt_columns(self) -> "Tensor | int":
         if self.prompt_columns is None:
-            raise WorkbenchError(
-                f"Edits of one phase need to know where the prompt ends: {self.past} cached columns were not seen; start the "
-                f"generation inside `with steered`, or state it with `prompt_length(columns)` from workbench.positions."
-            )
+            self._take_past_for_the_prompt()
         if isinstance(self.prompt_columns, int):
             return self.prompt_columns
         if len(self.prompt_columns) != self.batch:
@@ -126,6 +125,21 @@ class Forward:
                 f"for each."
             )
         return torch.tensor(self.prompt_columns, device=self.device)[:, None]
+
+    def _take_past_for_the_prompt(self) -> None:
+        """For a prompt that was computed outside of every block. Raises `WorkbenchError` for a cache cut within its prompt."""
+        remedy = "state it with `prompt_length(columns)` from workbench.positions."
+        if self.carried is not None:
+            raise WorkbenchError(
+                f"Edits of one phase need to know where the prompt ends: {self.past} cached columns are left of a cache that was "
+                f"cut within its prompt; {remedy}"
+            )
+        warnings.warn(
+            f"{self.past} cached columns were computed where no edit of a phase was in force, and are taken for the whole prompt; "
+            f"if it ends elsewhere, {remedy}",
+            stacklevel=2,
+        )
+        self.prompt_columns = self.past  # the next forward of this sequence finds it on the cache
 
     def _carried(self, span: tuple[int, int]) -> Tensor:
         if self.past == 0:
