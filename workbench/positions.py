@@ -135,7 +135,7 @@ class Forward:
                 f"cut within its prompt; {remedy}"
             )
         warnings.warn(
-            f"{self.past} cached columns were computed where no edit of a phase was in force, and are taken for the whole prompt; "
+            f"{self.past} cached columns were computed outside of the block, and are taken for the whole prompt; "
             f"if it ends elsewhere, {remedy}",
             stacklevel=2,
         )

@@ -80,9 +80,12 @@ class Answering:
     def text(self, side: Literal["base", "steered"]) -> str:
         """The answer so far, as the library's `compare` would give it."""
         model = self.machine.model
-        asked = asked_once(self.question, as_chat=has_template(model.tokenizer))
-        prompt = encode_all(model, asked, 0)[0]
+        prompt = encode_all(model, self._asked, 0)[0]
         return decode(model, [t.chosen.id for t in self.tokens(side)], after=prompt)
+
+    @property
+    def _asked(self) -> PromptSet:
+        return asked_once(self.question, as_chat=has_template(self.machine.model.tokenizer))
 
     def pieces(self, side: Literal["base", "steered"]) -> list[str]:
         """What each of `tokens` adds to the answer: "" within a character of several tokens, which the last one shows."""
@@ -137,8 +140,7 @@ class Answering:
                 tokens.close()  # pyright: ignore[reportAttributeAccessIssue]
 
     def _sides(self) -> list[tuple[list[StreamedToken], Generator[StreamedToken, None, None]]]:
-        model = self.machine.model
-        asked = asked_once(self.question, as_chat=has_template(model.tokenizer))
+        model, asked = self.machine.model, self._asked
         sides = [] if self.base_is_known else [(self.base, stream(model, asked, max_new_tokens=self.limit))]
         if self.plan:
             steered = stream(model, asked, self.plan, max_new_tokens=self.limit, dose=self.dose)

@@ -11,8 +11,11 @@ EQUIVALENT = Path(__file__).parent / "equivalent.toml"
 
 
 def by_hand(root: Path = ROOT) -> list[Mutant]:
-    """All of them. Raises `ValueError` where a text does not stand exactly once in its file."""
-    return [_mutant(entry, root) for path in sorted(FOLDER.glob("*.toml")) for entry in _entries(path)]
+    """All of them. Raises `ValueError` naming each text that does not stand exactly once in its file."""
+    entries = [entry for path in sorted(FOLDER.glob("*.toml")) for entry in _entries(path)]
+    if lost := [f"{e['old']!r} stands {n} times in {e['file']}" for e in entries if (n := _times(e, root)) != 1]:
+        raise ValueError("A mutant names text that stands once in its file:\n" + "\n".join(lost))
+    return [_mutant(entry, root) for entry in entries]
 
 
 def equivalent() -> dict[tuple[str, str, str], str]:
@@ -33,11 +36,11 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     return tomllib.loads(path.read_text(encoding="utf-8")).get("mutant", []) if path.exists() else []
 
 
+def _times(entry: dict[str, Any], root: Path) -> int:
+    return (root / entry["file"]).read_text(encoding="utf-8").count(entry["old"])
+
+
 def _mutant(entry: dict[str, Any], root: Path) -> Mutant:
     file, old = entry["file"], entry["old"]
-    text = (root / file).read_text(encoding="utf-8")
-    if text.count(old) != 1:
-        raise ValueError(
-            f"{old!r} stands {text.count(old)} times in {file}; a mutant names text that stands there once"
-        )
-    return Mutant(file, text.index(old), old, entry["new"], "by hand", entry["why"], tuple(entry["tests"]))
+    start = (root / file).read_text(encoding="utf-8").index(old)
+    return Mutant(file, start, old, entry["new"], "by hand", entry["why"], tuple(entry["tests"]))

@@ -13,7 +13,6 @@ from tests.mutants.drawn import draw
 from tests.mutants.mutant import ROOT, Mutant
 from tests.mutants.operators import mutants
 
-SAMPLE = random.Random(5).sample(by_hand(), 10)
 CODE = '''
 """Words < words."""
 import os
@@ -83,8 +82,9 @@ def test_ten_of_them_are_caught(tmp_path: Path) -> None:
     """Each mistake is planted in a copy; its own tests notice it, with an assertion, not by breaking."""
     from tests.mutants.running import run
 
+    some = random.Random(5).sample(by_hand(), 10)
     found: list[tuple[Mutant, str, str]] = []
-    for mutant, outcome in run(SAMPLE, lambda m: list(m.tests), tmp_path, workers=1):
+    for mutant, outcome in run(some, lambda m: list(m.tests), tmp_path, workers=1):
         found.append((mutant, outcome.outcome, outcome.by))
     assert [(m.name, how, by) for m, how, by in found if how != "caught"] == []
-    assert len(found) == len(SAMPLE)
+    assert len(found) == len(some)
