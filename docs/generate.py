@@ -29,7 +29,7 @@ LINES = {
     "constraints.txt": "the exact versions that the tests ran with",
     "pyproject.toml": "packages, dependencies, linters, tests, import contracts",
     ".gitignore": "what never enters the repository: environments, stores, runs",
-    ".ci/run": "what CI runs: `make test`",
+    ".ci/run": "what CI runs: `make test`, then the parts (`make real`)",
     "docs/cli.md": "every command's help",
     "docs/recipes.md": "experiments as recipes: an example, the controls, a run's folder, every key",
     "data/experiments/*.toml": "a published claim as a recipe",
