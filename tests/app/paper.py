@@ -4,6 +4,7 @@ Widgets answer by their key (else what they show at first), so that one call of 
 """
 
 import sys
+from base64 import b64decode
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ class Paper:
             if key in self.session_state:
                 return self.session_state[key]
             first = {"selectbox": 0, "number_input": args[1] if len(args) > 1 else 0}.get(kind)
+            first = "" if kind.startswith("text_") else first
             at = _AT.get(kind, 9)
             given = options.get(_NAMES.get(kind, "index" if kind == "selectbox" else "value"), first)
             given = args[at] if len(args) > at else given
@@ -113,6 +115,8 @@ def said(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, str) or value is None:
         return repr(value)
+    if type(value).__name__ == "View":
+        return "view"
     return getattr(value, "__name__", None) or str(value)
 
 
@@ -146,6 +150,8 @@ def figure_said(figure: Any) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, dict) and "bdata" in value:
+        value = np.frombuffer(b64decode(value["bdata"]), value["dtype"]).reshape(-1).tolist()
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k}: {_plain(value[k])}" for k in sorted(value)) + "}"
     if hasattr(value, "tolist"):
