@@ -104,7 +104,9 @@ def said(value: Any) -> str:
     if isinstance(value, pd.DataFrame):
         return f"<{'; '.join(f'{c}: {said(value[c].tolist())}' for c in value)}>"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}: {said(v)}" for k, v in value.items()) + "}"
+        of_column = "type_config" in value or "min_value" in value  # Streamlit fills in what nobody asked for
+        kept = {k: v for k, v in value.items() if not (of_column and v is None)}
+        return "{" + ", ".join(f"{k}: {said(v)}" for k, v in kept.items()) + "}"
     if isinstance(value, list | tuple | range):
         return "[" + ", ".join(map(said, value)) + "]"
     if isinstance(value, partial):
@@ -115,8 +117,8 @@ def said(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, str) or value is None:
         return repr(value)
-    if type(value).__name__ == "View":
-        return "view"
+    if type(value).__name__ in ("View", "ExpertScores"):
+        return type(value).__name__.lower()
     return getattr(value, "__name__", None) or str(value)
 
 
@@ -126,7 +128,7 @@ def write_on(monkeypatch: Any, answers: dict[str, Any] | None = None, **state: A
 
     import workbench_app.dashboard.navigation  # noqa: F401 - with it come all the others
 
-    found = Paper(answers, {"past": [], "view": {}, **state})
+    found = Paper(answers, {"past": [], "view": {"model": "tiny"}, **state})
     for name, module in list(sys.modules.items()):
         if name.startswith("workbench_app.dashboard") and getattr(module, "st", None) is streamlit:
             monkeypatch.setattr(module, "st", found)
@@ -138,8 +140,8 @@ def write_on(monkeypatch: Any, answers: dict[str, Any] | None = None, **state: A
 
 
 def _chart(paper: Paper, figure: Any, key: str, data: Any, on_select: Any = None) -> None:
-    title = figure.layout.title.text
-    paper.draw("chart", key, title, data, *([on_select] if on_select else []))
+    paper.draw("chart", key, data, *([on_select] if on_select else []))
+    paper.lines.extend(figure_said(figure).splitlines())
 
 
 def figure_said(figure: Any) -> str:
