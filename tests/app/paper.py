@@ -89,7 +89,7 @@ class Paper:
             if key in self.session_state:
                 return self.session_state[key]
             first = {"selectbox": 0, "number_input": args[1] if len(args) > 1 else 0}.get(kind)
-            first = "" if kind.startswith("text_") else first
+            first = "" if kind.startswith("text_") else [] if kind == "multiselect" else first
             at = _AT.get(kind, 9)
             given = options.get(_NAMES.get(kind, "index" if kind == "selectbox" else "value"), first)
             given = args[at] if len(args) > at else given
