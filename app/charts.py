@@ -180,7 +180,8 @@ def extremes(ranking: Ranking, residual: Sequence[tuple[int, float]]) -> str:
 
 def _nice(low: float, high: float) -> list[float]:
     """Four or five round values from low to high."""
-    step = 10.0 ** floor(log10((high - low) or 1.0))
-    while (high - low) / step < 3:
+    span = (high - low) or 1.0  # every score may be zero
+    step = 10.0 ** floor(log10(span))
+    while span / step < 3:
         step /= 2
     return [round(i * step, 10) for i in range(ceil(low / step), floor(high / step) + 1)]

@@ -36,11 +36,12 @@ def magnitude_figure(frame: Any, found: "Thresholds", rule: str) -> go.Figure:
     """Points by layer; within a layer from left to right by expert number."""
     drawn = go.Figure()
     is_super = frame["flags"].str.contains("super expert").to_numpy(bool)
+    widest = max(1, int(frame["expert"].max()) + 1) if len(frame) else 1  # of all: both kinds share a layer's column
     for rows, name, colour, symbol in (
         (frame[~is_super], "expert", BASE, "circle-open"),
         (frame[is_super], "super expert", STEERED, "diamond"),
     ):
-        drawn.add_trace(_experts(rows, name, {"color": colour, "symbol": symbol, "size": 7}))
+        drawn.add_trace(_experts(rows, widest, name, {"color": colour, "symbol": symbol, "size": 7}))
     for name, limit in found.limits.items():
         drawn.add_trace(_level(limit, f"{name} = {limit:.3g}", frame["layer"]))
     drawn.add_trace(_guards(found))
@@ -49,8 +50,7 @@ def magnitude_figure(frame: Any, found: "Thresholds", rule: str) -> go.Figure:
     return titled(drawn, f"Largest output value of every expert, rule '{rule}'", 460, legend=_BELOW)
 
 
-def _experts(rows: Any, name: str, marker: dict[str, Any]) -> go.Scattergl:
-    widest = max(1, int(rows["expert"].max()) + 1) if len(rows) else 1
+def _experts(rows: Any, widest: int, name: str, marker: dict[str, Any]) -> go.Scattergl:
     told = rows[["name", "score", "n", "flags"]].itertuples(index=False)
     hover = [f"{name}: {value:.4g}, n {n:,} {text(flags)}" for name, value, n, flags in told]
     return go.Scattergl(
