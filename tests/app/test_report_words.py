@@ -69,7 +69,9 @@ def test_a_metric_has_its_words(metric: str, words: str) -> None:
         (NAN, "nll", "–", "–", "–"),
     ],
 )
-def test_a_value_is_written_in_its_metrics_unit(value: Any, metric: str, as_level: str, as_change: str, with_unit: str) -> None:
+def test_a_value_is_written_in_its_metrics_unit(
+    value: Any, metric: str, as_level: str, as_change: str, with_unit: str
+) -> None:
     assert plain(level(value, metric)) == as_level
     assert change(value, metric) == as_change
     assert plain(change(value, metric, with_unit=True)) == with_unit
