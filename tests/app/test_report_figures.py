@@ -189,6 +189,7 @@ def test_where_nothing_moved_there_is_room_still(metric: str, room: float) -> No
     assert marks(svg, "zero")[0][1] == x(0.0)
     shown = (-4, -2, 0, 2, 4) if unit == 100 else (-1, -0.5, 0, 0.5, 1)
     assert [m[1] for m in marks(svg, "grid")] == [x(t / unit) for t in shown]
+    assert [m[3] for m in marks(svg, "tick") if m[2] == "78.0"] == [f"{t:g}".replace("-", "−") for t in shown]
     assert not marks(svg, "whisker thick")
 
 
