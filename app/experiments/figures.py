@@ -8,7 +8,7 @@ from math import ceil, floor, isnan, log10
 
 from ..svg import Scale, circle, diamond, figure, line, linear, path, rect, text
 from .facts import ClaimFacts, Grid, Measured
-from .metric_words import change, interval, level, said, unit_of
+from .metric_words import NOTHING, change, interval, level, said, unit_of
 
 WIDTH = 820
 _LEFT, _RIGHT, _ROW, _TOP = 258, 190, 27, 34
@@ -120,9 +120,10 @@ def _drawn(kind: str, label: str, found: tuple[Measured, ...], facts: ClaimFacts
     if kind == "paper":
         return [*pieces, *_paper_mark(facts, x, y), text(right, y + 4, _paper_words(facts), "tick")]
     if kind == "random":
-        marks = [diamond(x(m.difference), y, 4, "random", _tip(m, metric)) for m in found if not isnan(m.difference)]
-        values = sorted(m.difference for m in found)
-        words = f"{change(values[0], metric)} to {change(values[-1], metric)}"
+        known = [m for m in found if not isnan(m.difference)]
+        marks = [diamond(x(m.difference), y, 4, "random", _tip(m, metric)) for m in known]
+        values = [m.difference for m in known]
+        words = f"{change(min(values), metric)} to {change(max(values), metric)}" if values else NOTHING
         return [*pieces, *marks, text(right, y + 4, words, "tick")]
     one = found[0]
     if not isnan(one.low):
