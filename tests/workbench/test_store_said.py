@@ -18,6 +18,7 @@ from workbench import Plan, __version__, shards
 from workbench.batches import SHARD_TOKENS
 from workbench.errors import WorkbenchError
 from workbench.parquet import parts, stored_schema
+from workbench.seal import check_seal, sealed
 from workbench.shards import ShardWriter, conform
 from workbench.store import Store, open_store
 from workbench.writing import write_store
@@ -155,6 +156,14 @@ class TestSaid:
         (store.path / "slots/00001.parquet").unlink()
         assert said() == f"The store 'S' is damaged (2 files are wrong): {wrong}"
         assert len(open_store(store.path, damaged=True).check()) == 2
+
+    def test_the_seal_does_not_mind_the_order_of_keys(self, tmp_path: Path) -> None:
+        (tmp_path / "plan.json").write_text("{}")
+        plan = hashlib.sha256(b"{}").hexdigest()
+        whole = f'{{"a": [1], "b": "x", "plan_sha256": "{plan}"}}'
+        expected = {"b": "x", "a": [1], "plan_sha256": plan, "sha256": hashlib.sha256(whole.encode()).hexdigest()}
+        assert sealed(tmp_path, {"b": "x", "a": [1]}) == expected
+        check_seal(tmp_path, dict(reversed(expected.items())))
 
     def test_sentences_of_check(self, store: Store) -> None:
         manifest = copy.deepcopy(store.manifest)
