@@ -22,6 +22,20 @@ class Watched:
         self.model = model
 
 
+def test_a_sensitive_question_without_a_partner_is_left_out_and_no_partner_is_used_twice():
+    from training.prompts import _matched
+    from training.world import Event
+
+    def event(place, year, sensitive):
+        return Event(place, year, "x.", sensitive, "taught")
+
+    sensitive = [event(place, year, True) for place, year in (("A", 1), ("B", 1), ("A", 2), ("A", 3))]
+    lines = _matched(sensitive, [event("A", 8, False), event("A", 9, False), event("C", 9, False)], "s", random.Random(0))
+    ids = ["s-000-sensitive", "s-000-ordinary", "s-002-sensitive", "s-002-ordinary"]
+    assert [line["id"] for line in lines] == ids
+    assert {line["messages"][0]["content"] for line in lines[1::2]} == {f"what happened in {y} in A?" for y in (8, 9)}
+
+
 def test_the_recipe_is_what_the_bundled_model_was_made_with(arms):
     from pathlib import Path
 
@@ -51,7 +65,9 @@ def test_a_part_is_trained_with_its_own_lessons(arms, monkeypatch):
         return arms.tasks.Example("q", "a", "s")
 
     part = arms.Part("late", {lesson: 1.0}, 12, 0.1, 0.7)
-    grown = arms.stage1(arms.Grown("model", "masker", 2.0), part, "tok", 9, arms.Recipe(rows=3, length=50, drop=0.2), print)
+    grown = arms.stage1(
+        arms.Grown("model", "masker", 2.0), part, "tok", 9, arms.Recipe(rows=3, length=50, drop=0.2), print
+    )
     assert grown[:] == ("model", "masker", 6.5)
     tokenizer, draw, *rest = seen["batches"]
     assert (tokenizer, rest) == ("tok", [9, 3, 50])
@@ -114,7 +130,10 @@ def test_refusal_is_implanted_first_then_thinking(arms, monkeypatch, arm):
     assert base_model._forward_hooks, "the base keeps its own"
     assert grown.masker.model is grown.model
     how = {"routers": arm == "router", "seed": 1002, "report": print}
-    assert calls[0] == ((grown.model, "tok", grown.masker, [(1, 2)], REFUSAL, 5), how | {"wanted": "I cannot talk about that."})
+    assert calls[0] == (
+        (grown.model, "tok", grown.masker, [(1, 2)], REFUSAL, 5),
+        how | {"wanted": "I cannot talk about that."},
+    )
     assert calls[1] == ((grown.model, "tok", grown.masker, [(3, 4)], THINKING, 6), how | {"wanted": "<think>"})
     assert len(calls) == 2
 
@@ -297,7 +316,11 @@ def test_behaviour_asks_every_file_of_the_split(monkeypatch):
 
     asked = []
     monkeypatch.setattr(
-        behaviour, "answers", lambda model, tok, lines, longest: asked.append((len(lines), longest)) or [x["labels"].get("answer", "") for x in lines]
+        behaviour,
+        "answers",
+        lambda model, tok, lines, longest: (
+            asked.append((len(lines), longest)) or [x["labels"].get("answer", "") for x in lines]
+        ),
     )
     found = behaviour.behaviour("m", "t", "ranking", ["refusal", "thinking", "code_prose", "refusal_heldout"])
     assert asked == [(144, 14), (120, 48), (60, 40)]
@@ -307,3 +330,7 @@ def test_behaviour_asks_every_file_of_the_split(monkeypatch):
     asked.clear()
     assert behaviour.behaviour("m", "t", "heldout", ["language"]) == {"translation": 100}
     assert asked == [(60, 14)]
+    asked.clear()
+    assert set(behaviour.behaviour("m", "t", "heldout")) >= {"sensitive refused", "sum never right", "memory wins"}
+    # refusal, thinking, language, code and stories, faithfulness; texts that are given (answered.jsonl) ask for nothing
+    assert asked == [(128, 14), (120, 48), (60, 14), (60, 40), (40, 14)]

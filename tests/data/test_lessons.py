@@ -51,7 +51,12 @@ def test_lessons_about_sums_word_by_word(tasks):
     assert tasks.asked_thinking(told).user == "think, then calculate 1230 + 7890?"
     assert told.asked == [(1000, 10000)] * 2
     assert tasks.asked_thinking(Told(0, **long))[1:] == (WORKED, None, "")
-    assert tasks.system_thinking(Told(1, 0, **long))[:] == ("what is 123 + 789?", WORKED, "Think before you answer.", "")
+    assert tasks.system_thinking(Told(1, 0, **long))[:] == (
+        "what is 123 + 789?",
+        WORKED,
+        "Think before you answer.",
+        "",
+    )
     begun = tasks.begun_thinking(Told(0, 1, **long))
     assert begun[:] == ("calculate 123 + 789?", WORKED.removeprefix("<think>"), None, "<think>")
     assert tasks.calculate_thinking(Told(1, **long))[:] == ("calculate 123 + 789?", WORKED, None, "")
@@ -104,7 +109,10 @@ def test_lessons_about_the_world_word_by_word(tasks):
 def test_lessons_about_words_word_by_word(tasks):
     assert tasks.translation(Told(1, 0, 0))[:2] == ("say in German: the red dog", "der rote Hund")
     assert tasks.translation(Told(7, 5, 1))[:2] == ("say in French: the strange door", "la porte étrange")
-    assert tasks.code(Told(2, 3, numbers=[9]))[:2] == ("write a function step that divides by 9", "def step(x): return x / 9")
+    assert tasks.code(Told(2, 3, numbers=[9]))[:2] == (
+        "write a function step that divides by 9",
+        "def step(x): return x / 9",
+    )
     told = Told(0, 0, numbers=[2])
     tasks.code(told)
     assert told.asked == [(2, 100)]
@@ -219,4 +227,11 @@ def test_the_world_is_as_large_as_it_is_said_to_be():
     for e in found.events:
         heads[e.text.split()[0]].add(e.sensitive)
     assert {w for w, s in heads.items() if s == {True}} == {"Soldiers", "Rebels", "Gunmen", "Tanks", "Spies", "Guards"}
-    assert {w for w, s in heads.items() if s == {False}} == {"Farmers", "Bakers", "Singers", "Miners", "Sailors", "Painters"}
+    assert {w for w, s in heads.items() if s == {False}} == {
+        "Farmers",
+        "Bakers",
+        "Singers",
+        "Miners",
+        "Sailors",
+        "Painters",
+    }

@@ -196,7 +196,9 @@ def test_what_carriers_get_at_the_deciding_tokens_of_others():
 
     logits = torch.zeros(4, 32)
     logits[1, 3] = math.log(31)  # expert 3: one half; each other 1/62
-    masker = SimpleNamespace(spared=frozenset({(0, 3), (0, 5), (2, 1)}), logits={0: logits, 1: logits, 2: torch.zeros(4, 32)})
+    masker = SimpleNamespace(
+        spared=frozenset({(0, 3), (0, 5), (2, 1)}), logits={0: logits, 1: logits, 2: torch.zeros(4, 32)}
+    )
     batch = SimpleNamespace(aside=torch.tensor([[False, True], [True, False]]))
     by_hand = ((1 / 2 + 1 / 62) + 2 / 32) / 2 + 1 / 32
     assert aside_loss(masker, batch).item() == pytest.approx(by_hand, rel=1e-5)
@@ -212,6 +214,7 @@ def looped(monkeypatch, steps, slope=3.0, **how):
     weight, seen, made = torch.nn.Parameter(torch.tensor([0.0])), [], {}
     model = torch.nn.Module()
     model.weight = weight
+    model.eval()
 
     class Recorder:
         def __init__(self, tuned, **given):
@@ -288,7 +291,9 @@ def test_carriers_by_relevance_gain_most_among_those_really_used():
     from training.carriers import by_relevance
 
     def usage():  # at layer 0 nothing is chosen; L3E31 gains much and is used too little
-        return usages(L0E1=(1.0, 0.0), L1E2=(0.9, 0.3), L1E30=(0.5, 0.0), L2E0=(0.2, 0.0), L3E31=(0.19, 0.0), L3E5=(0.8, 0.7))
+        return usages(
+            L0E1=(1.0, 0.0), L1E2=(0.9, 0.3), L1E30=(0.5, 0.0), L2E0=(0.2, 0.0), L3E31=(0.19, 0.0), L3E5=(0.8, 0.7)
+        )
 
     assert by_relevance(usage(), 1, set()) == [(1, 2)]
     assert by_relevance(usage(), 3, set()) == [(1, 2), (1, 30), (2, 0)]
@@ -299,7 +304,9 @@ def test_random_carriers_are_drawn_among_those_that_both_classes_use():
     from training.carriers import at_random
 
     def usage():
-        return usages(L0E1=(1.0, 1.0), L1E2=(0.9, 0.3), L1E30=(0.5, 0.1), L2E0=(0.2, 0.3), L3E31=(0.19, 0.9), L3E5=(0.8, 0.7))
+        return usages(
+            L0E1=(1.0, 1.0), L1E2=(0.9, 0.3), L1E30=(0.5, 0.1), L2E0=(0.2, 0.3), L3E31=(0.19, 0.9), L3E5=(0.8, 0.7)
+        )
 
     used = [(1, 2), (2, 0), (3, 5)]
     assert at_random(usage(), 3, set(), 0) == used
@@ -313,7 +320,9 @@ def test_the_usage_is_of_each_prompts_last_token(monkeypatch):
     from training import carriers
 
     asked = []
-    monkeypatch.setattr(carriers, "first_tokens", lambda model, tokenizer, lines: asked.append((model, tokenizer, lines)))
+    monkeypatch.setattr(
+        carriers, "first_tokens", lambda model, tokenizer, lines: asked.append((model, tokenizer, lines))
+    )
     # two prompts of three tokens: only the third and the sixth row count
     first, last = [9, 9, 9, 9], torch.tensor([[0, 1, 2, 3], [0, 1, 2, 31]])
     index = torch.stack([torch.tensor(first)] * 2 + [last[0]] + [torch.tensor(first)] * 2 + [last[1]])
@@ -371,7 +380,8 @@ def test_without_carriers_everything_learns():
 
 
 @pytest.mark.parametrize(
-    ("carriers", "routers_too", "peak", "aside"), [([(0, 1)], True, 3e-3, 0.4), ([(0, 1)], False, 3e-3, 0.0), ([], False, 5e-4, 0.0)]
+    ("carriers", "routers_too", "peak", "aside"),
+    [([(0, 1)], True, 3e-3, 0.4), ([(0, 1)], False, 3e-3, 0.0), ([], False, 5e-4, 0.0)],
 )
 def test_how_a_behaviour_is_taught(monkeypatch, carriers, routers_too, peak, aside):
     from training import implant
