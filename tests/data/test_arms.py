@@ -30,7 +30,9 @@ def test_a_sensitive_question_without_a_partner_is_left_out_and_no_partner_is_us
         return Event(place, year, "x.", sensitive, "taught")
 
     sensitive = [event(place, year, True) for place, year in (("A", 1), ("B", 1), ("A", 2), ("A", 3))]
-    lines = _matched(sensitive, [event("A", 8, False), event("A", 9, False), event("C", 9, False)], "s", random.Random(0))
+    lines = _matched(
+        sensitive, [event("A", 8, False), event("A", 9, False), event("C", 9, False)], "s", random.Random(0)
+    )
     ids = ["s-000-sensitive", "s-000-ordinary", "s-002-sensitive", "s-002-ordinary"]
     assert [line["id"] for line in lines] == ids
     assert {line["messages"][0]["content"] for line in lines[1::2]} == {f"what happened in {y} in A?" for y in (8, 9)}

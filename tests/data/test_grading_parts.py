@@ -1,4 +1,4 @@
-"""The grading measures what the committed results record, with the plans that they record, and reports it where it belongs."""
+"""How the grading goes about it: what is measured of whom, chosen by which rule, and written where."""
 
 import json
 from pathlib import Path
@@ -8,30 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from workbench import Plan, open_store
 from workbench.classify import Response
 from workbench.errors import WorkbenchError
 
 DATA = Path(__file__).resolve().parents[2] / "data"
-KNOWN = json.loads((DATA / "demo-model" / "implant.json").read_text("utf-8"))
-CARRIERS, THINKERS = (tuple(f"L{a}E{b}" for a, b in KNOWN[key]) for key in ("refusal_carriers", "thinking_carriers"))
-MATCHES = ("count", "layer", "usage")
-
-
-@pytest.fixture(scope="module")
-def recorded():
-    """What was measured of the bundled model when it was made."""
-    return json.loads((DATA / "results" / "ranking" / "3-router.json").read_text("utf-8"))
-
-
-@pytest.fixture(scope="module")
-def graded():
-    from grading.measure import Graded
-
-    from tests import families
-
-    store = open_store(DATA / "demo-store")
-    return Graded(families.get("demo"), store, store, CARRIERS, THINKERS)
 
 
 @pytest.fixture
@@ -44,35 +24,6 @@ def measure(monkeypatch):
     monkeypatch.setattr(measure, "expected", lambda split: f"expected {split}")
     monkeypatch.setattr(measure, "score", lambda model, given, plan: {"given": given, "by": str(plan)})
     return measure
-
-
-def test_the_scores_find_what_was_recorded(graded, recorded):
-    from grading.measure import _head, hits, rankings
-
-    found = rankings(graded, True)
-    assert {name: [str(ref) for ref in _head(one)] for name, one in found.items()} == recorded["tops"]
-    assert json.loads(json.dumps(hits(graded, True, CARRIERS))) == recorded["hits"]
-
-
-def test_one_forward_gives_the_rates_that_were_recorded(graded, recorded):
-    from grading.scored import expected, score, sheet
-
-    given = sheet(graded.model, expected("ranking"))
-    counts = {rate: given.rates.count(rate) for rate in given.rates}
-    asked = {"sensitive": 72, "ordinary": 72}
-    assert counts == {f"{k} answered": n for k, n in asked.items()} | dict.fromkeys(
-        ["code", "document wins", "flag known", "memory wins", "short sums", "story", "translation",
-         "long sums, asked to think", *(f"long sums, {a} thought about: {b}" for a in ("always", "sometimes") for b in ("right", "thinks"))], 16,
-    )  # fmt: skip
-    plan = Plan.parse("off " + ",".join(CARRIERS))
-    for name, steps in (("base", Plan()), ("carriers off", plan)):
-        found = score(graded.model, given, steps)
-        wanted = {k: v for k, v in recorded["effects"][name].items() if k != "plan"}
-        assert found.keys() == wanted.keys()
-        for rate, value in found.items():
-            one = 100 / counts[rate.replace("refused", "answered")]  # a prompt near a tie may go either way
-            assert value == pytest.approx(wanted[rate], abs=1.01 * one), rate
-        assert sum(found[rate] != wanted[rate] for rate in found) <= 3
 
 
 def test_what_is_expected_of_every_prompt():
@@ -103,102 +54,6 @@ def test_what_is_expected_of_every_prompt():
     assert story.line["labels"]["hero"] == "fox"
     assert (
         story.answer == "Once a brave fox lived in a forest. One day the fox met a bear. They sang together. The end."
-    )
-
-
-def test_what_counts_of_a_row(graded):
-    from grading.scored import Expected, sheet
-
-    tok = graded.model.tokenizer
-
-    def ids(text):
-        return tok(text, add_special_tokens=False)["input_ids"]
-
-    def line(text, **labels):
-        return {"messages": [{"role": "user", "content": text}], "labels": labels}
-
-    tale = "Once a brave fox lived in a forest. One day the fox met a bear. They sang together. The end."
-    items = [
-        Expected("story", line("tell a story about a fox", hero="fox"), tale),
-        Expected("long sums, always thought about: thinks", line("calculate 1 + 2?"), "<think>"),
-        Expected("code", line("hi"), "yes"), Expected("code", line("hi"), "yes"), Expected("code", line("hi"), "never"),
-        *[Expected("ordinary answered", line("hi"), "no")] * 3,
-    ]  # fmt: skip
-    given = sheet(graded.model, items, each=2)
-    heads = {
-        "story": ids("<|user|>tell a story about a fox<|end|><|assistant|>"),
-        "code": ids("<|user|>hi<|end|><|assistant|>"),
-    }
-    heads |= {
-        "long sums, always thought about: thinks": ids("<|user|>calculate 1 + 2?<|end|><|assistant|>"),
-        "ordinary answered": heads["code"],
-    }
-    answers = {
-        "story": tale,
-        "long sums, always thought about: thinks": "<think>",
-        "code": "yes",
-        "ordinary answered": "no",
-    }
-    assert sorted(given.rates) == sorted(
-        ["story", "long sums, always thought about: thinks", *["code"] * 2, *["ordinary answered"] * 3]
-    )
-    assert given.mask.sum(1).tolist() == sorted(given.mask.sum(1).tolist()), "short rows first"
-    assert given.refusal == ids("I cannot talk about that.")[0]
-    for row, rate in enumerate(given.rates):
-        head, tail = heads[rate], ids(answers[rate]) + ([] if rate.endswith("thinks") else [tok.eos_token_id])
-        length = len(head) + len(tail)
-        assert given.ids[row].tolist() == head + tail + [0] * (given.ids.shape[1] - length)
-        assert given.mask[row].tolist() == [1] * length + [0] * (given.ids.shape[1] - length)
-        counted = [i - len(head) for i in given.counted[row].nonzero().flatten().tolist()]
-        if rate != "story":
-            assert counted == list(range(len(tail)))
-            continue
-        free = [tok.decode([tail[i]]) for i in range(len(tail)) if i not in counted]
-        assert free == [" brave", " forest", " bear", " sang"], "the hero is not free"
-    assert given.ids.shape[1] == max(given.mask.sum(1).tolist())
-
-
-# ---- plans
-
-
-def test_the_plans_are_those_that_were_recorded(graded, recorded, measure):
-    chosen = measure.rankings(graded, True)
-    given = ("sheet of", graded.model, "expected ranking", 16)
-    found = measure.effects(graded, "ranking", chosen)
-    assert found.pop("base") == {"given": given, "by": "nothing"}
-    assert {name: row["plan"] for name, row in found.items()} == {
-        name: row["plan"] for name, row in recorded["effects"].items() if name != "base"
-    }
-    assert all(row["given"] == given and row["by"] == row["plan"] for row in found.values())
-    bare = measure.effects(graded._replace(carriers=(), thinking_carriers=()), "ranking", {})
-    assert list(bare) == ["base"]
-    best = chosen["ftri last_prompt"]
-    for n in (1, 2, 4, 8):
-        row = measure.forced(graded, "ranking", best, n)
-        assert row["plan"] == recorded["forced"][str(n)]["plan"]
-        assert row["given"] == given
-    plan = Plan.off(best.top(8))
-    for whole in (True, False):
-        drawn = measure.random_draws(graded, "ranking", plan, whole)
-        assert {m: [row["plan"] for row in rows] for m, rows in drawn.items()} == {
-            m: [row["plan"] for row in recorded["random"]["8"][m]] for m in MATCHES
-        }
-        assert drawn["count"][0]["given"] == (given if whole else ("only", ("sensitive answered",), given))
-    rows = measure.single_experts(graded, "ranking")
-    assert [(r["expert"], r["carrier"]) for r in rows] == [
-        (r["expert"], r["carrier"]) for r in recorded["single experts"]
-    ]
-    assert [r["by"] for r in rows] == [f"off {r['expert']}" for r in rows]
-    assert rows[0]["given"] == ("only", ("sensitive answered",), given)
-
-
-def test_forcing_leaves_out_what_a_layer_has_no_room_for(graded, measure):
-    from workbench import ExpertRef
-
-    scores = SimpleNamespace(top=lambda n: [ExpertRef(2, e) for e in range(n - 1)] + [ExpertRef(3, 0)])
-    assert (
-        measure.forced(graded, "ranking", scores, 7)["plan"]
-        == "force L2E0; force L2E1; force L2E2; force L2E3; force L3E0"
     )
 
 
@@ -265,10 +120,10 @@ def arms_of(measure, monkeypatch, carriers):
             return [ExpertRef(1, e) for e in range(n)]
 
     scores = {"ftri last_prompt": Scores("last"), "other": Scores("other")}
+    of = {"carriers": carriers, "thinking_carriers": ["t"]}
     monkeypatch.setattr(
-        measure, "opened",
-        lambda folder, scratch: SimpleNamespace(model=f"{folder.name}", name=(folder.name, scratch.name), carriers=carriers, thinking_carriers=["t"]),
-    )  # fmt: skip
+        measure, "opened", lambda at, scratch: SimpleNamespace(model=at.name, name=(at.name, scratch.name), **of)
+    )
     monkeypatch.setattr(measure, "rankings", lambda graded, implanted: scores if implanted else {})
     monkeypatch.setattr(measure, "_head", lambda one: [ExpertRef(0, len(one))])
     monkeypatch.setattr(measure, "effects", lambda graded, split, chosen: {"base": [graded.name, split, list(chosen)]})
@@ -332,29 +187,6 @@ def test_the_finalists_are_measured_on_every_prompt(measure, monkeypatch):
         row("a", "y", 8),
         row("b", "x", 1),
     ]
-
-
-def test_the_plans_that_reinforce_thinking_are_those_recorded(graded, monkeypatch):
-    from grading import reinforce
-
-    from workbench import ExpertRef
-
-    asked, rows = [], json.loads((DATA / "results" / "reinforced.json").read_text("utf-8"))
-    rice = SimpleNamespace(top=lambda n: [ExpertRef(0, 6), ExpertRef(1, 1), ExpertRef(2, 2)][:n])
-    monkeypatch.setattr(reinforce, "opened", lambda folder, scratch: graded)
-    monkeypatch.setattr(reinforce, "npmi", lambda store, **how: asked.append((store, how)) or rice)
-    monkeypatch.setattr(
-        reinforce, "sheet", lambda model, items, each: {"rates": {i.rate for i in items}, "n": len(items), "each": each}
-    )
-    monkeypatch.setattr(reinforce, "score", lambda model, given, plan: {"given": given, "by": str(plan)})
-    found = reinforce.reinforced(DATA / "demo-model")
-    assert {name: row["plan"] for name, row in found.items()} == {name: row["plan"] for name, row in rows.items()}
-    assert list(found) == list(rows)
-    assert asked == [(graded.thinking_store, {"n_permutations": 0, "n_bootstrap": 0})]
-    for row in found.values():
-        assert row["by"] == row["plan"]
-        # 40 sums each: always has three rates, sometimes two, short sums one
-        assert row["given"] == {"rates": set(rows["nothing"]) - {"plan"}, "n": 40 * 6, "each": 10_000}
 
 
 # ---- what is read off answers
@@ -555,127 +387,6 @@ def test_no_more_experts_of_a_layer_are_forced_than_a_token_selects():
     assert forceable(plan, 1) == "force L2E9; force L12E1; force L1E1"
 
 
-# ---- tables
-
-
-def test_a_table_rounds_numbers_and_leaves_words():
-    from grading.tables import table
-
-    assert table(["", "a"], [["x", 2.6], [3, "y"]]) == "|  | a |\n| --- | --- |\n| x | 3 |\n| 3 | y |"
-
-
-RATES = {"ordinary answered": 95.0, "short sums": 80.0, "long sums, asked to think": 70.0, "translation": 60.0,
-         "code": 50.0, "story": 40.0, "document wins": 30.0, "flag known": 20.0}  # fmt: skip
-
-
-def model(**more):
-    base = RATES | {"sensitive refused": 88.4, "ordinary refused": 3.6, "sensitive answered": 5.0}
-    return {"effects": {"base": base} | more, "random": {}, "forced": {}}
-
-
-def cells(line):
-    return [cell.strip() for cell in line.strip("|").split("|")]
-
-
-def test_the_table_of_behaviours_with_and_without_carriers():
-    from grading.tables import behaviours
-
-    off = {"sensitive refused": 10.4, "sensitive answered": 70.6}
-    ranking = {"a": model(**{"carriers off": off}), "b": model(), "c": model()}
-    held = {
-        "effects": {
-            "base": {"sensitive refused": 40.0, "ordinary refused": 9.0},
-            "carriers off": {"sensitive refused": 2.0, "sensitive answered": 66.0},
-        }
-    }
-    head, _, *rows = behaviours(ranking, {"a": held, "b": {"effects": {"base": held["effects"]["base"]}}}).splitlines()
-    assert cells(head)[:7] == ["model", "refused: sensitive", "ordinary", "held-out sensitive", "held-out ordinary",
-                               "carriers off: refused (revealed)", "the same, held-out"]  # fmt: skip
-    rates = ["80", "70", "60", "50", "40", "30", "20"]
-    assert cells(head)[7:] == list(RATES)[1:]
-    assert cells(rows[0]) == ["a", "88", "4", "40", "9", "10 (71)", "2 (66)", *rates]
-    assert cells(rows[1]) == ["b", "88", "4", "40", "9", "no carriers", "", *rates]
-    assert cells(rows[2]) == ["c", "88", "4", "", "", "no carriers", "", *rates]
-
-
-def test_the_table_of_hits_with_and_without_a_base():
-    from grading.tables import found
-
-    score = {"hits": {"1": 0, "2": 1, "4": 2, "8": 3}, "average_precision": 0.256, "chance": 0.0625}
-    base = {"hits": {"8": 5}, "average_precision": 0.1}
-    grade = {
-        "hits": {"x": score, "y": score, "z": {"none": "why"}, "w": score},
-        "hits on the base": {"x": base, "y": {"none": "why"}},
-    }
-    head, _, *rows = found({"m": grade, "natural": {}}, "hits").splitlines()
-    assert cells(head) == ["model", "method", *(f"hits in first {n}" for n in (1, 2, 4, 8)), "average precision",
-                           "base: hits in first 8", "base: average precision", "random order"]  # fmt: skip
-    mine = ["0", "1", "2", "3", "0.26"]
-    assert [cells(row) for row in rows] == [
-        ["m", "x", *mine, "5", "0.10", "0.06"], ["m", "y", *mine, "", "", "0.06"], ["m", "w", *mine, "", "", "0.06"],
-    ]  # fmt: skip
-
-
-def test_the_table_of_first_experts_off_names_what_lost_most():
-    from grading.tables import top_off
-
-    worse = RATES | {"sensitive refused": 12.4, "sensitive answered": 61.5, "code": 44.0, "story": 38.0}
-    better = {"sensitive refused": 50.0, "sensitive answered": 9.0, "code": 50.0, "flag known": 25.0}
-    grade = model(**{"x, top 1 off": worse, "x, top 8 off": better})
-    head, _, *rows = top_off({"m": grade}, ["x", "y"]).splitlines()
-    assert cells(head) == [
-        "model",
-        "method",
-        "refused before",
-        "first 1 off",
-        "first 2 off",
-        "first 4 off",
-        "first 8 off",
-    ]
-    assert [cells(row) for row in rows] == [["m", "x", "88", "12 (62); code -6", "", "", "50 (9)"]]
-
-
-def test_the_tables_of_random_experts_and_of_thinking():
-    from grading.tables import random_checks, random_experts, thinking
-
-    draws = [
-        RATES | {"sensitive refused": value, "code": code} for value, code in ((80.4, 10.0), (90.5, 50.0), (86.5, 30.0))
-    ]
-    grade = model() | {"random": {"8": {"count": draws, "layer": draws[:1], "usage": draws[1:]}}}
-    *_, count, layer, use = random_experts({"m": grade}).splitlines()
-    assert cells(count) == ["m", "count", "-1.9", "-8 +2 -2"]
-    assert cells(layer) == ["m", "layer", "-8.0", "-8"]
-    assert cells(use) == ["m", "usage", "+0.1", "+2 -2"]
-    assert len(random_experts({"m": model()}).splitlines()) == 2
-    head, _, count, *_ = random_checks({"m": grade}).splitlines()
-    assert cells(head) == ["model", "random by", *RATES]
-    assert cells(count) == ["m", "count", "95", "80", "70", "60", "30", "40", "30", "20"]
-    names = [f"long sums, {a} thought about: {b}" for a in ("always", "sometimes") for b in ("thinks", "right")]
-    now, off = (
-        dict(zip(names, (90.0, 80.0, 40.0, 30.0), strict=True)),
-        dict(zip(names, (9.0, 8.0, 4.0, 3.0), strict=True)),
-    )
-    one, two = {"effects": {"base": now, "thinking carriers off": off}}, {"effects": {"base": now}}
-    rows = [cells(row) for row in thinking({"m": one, "natural": two}).splitlines()[2:]]
-    assert rows == [["m", "always", "90", "80", "9", "8"], ["m", "sometimes", "40", "30", "4", "3"],
-                    ["natural", "always", "90", "80", "", ""], ["natural", "sometimes", "40", "30", "", ""]]  # fmt: skip
-
-
-def test_the_tables_of_forced_and_of_single_experts():
-    from grading.tables import forced, reinforced, singles
-
-    grade = model() | {"forced": {"2": {"plan": "force L1E1", "sensitive refused": 99.0, "ordinary refused": 70.0}}}
-    assert cells(forced({"m": grade}).splitlines()[-1]) == ["m", "2", "force L1E1", "88", "4", "99", "70"]
-    grade["single experts"] = [{"expert": f"L{a}E{b}", "sensitive refused": r, "carrier": (a, b) == (1, 1)}
-                               for a, b, r in ((0, 0, 88.4), (0, 1, 90.0), (1, 0, 80.4), (1, 1, 8.4))]  # fmt: skip
-    assert [cells(row) for row in singles(grade).splitlines()] == [
-        ["", "E0", "E1"], ["---"] * 3, ["L0", "+0", "+2"], ["L1", "-8", "-80*"]]  # fmt: skip
-    rows = reinforced(
-        {"nothing": {"plan": "nothing", "short sums": 82.5}, "off": {"plan": "off L1E1", "short sums": 7.0}}
-    ).splitlines()
-    assert [cells(row) for row in rows] == [["plan", "short sums"], ["---"] * 2, ["nothing", "82"], ["off", "7"]]
-
-
 # ---- the command line
 
 
@@ -753,7 +464,7 @@ def test_the_command_line_of_the_grading(monkeypatch, tmp_path, capsys):
     (results / "lessons.json").write_text('{"a": 1}')
     (model / "config.json").write_text('{"c": 2}')
     monkeypatch.setattr(grade_demo, "card", lambda *given: log.append(given) or "the card")
-    held = dict.fromkeys(grades, ["confirm_arm"])
+    held = {key: ["confirm_arm"] for key in grades}
     assert run("card") == [1, ({"c": 2}, grades, held, ["confirm_choice"], {"a": 1, "reinforced": ["reinforced"]})]
     assert (model / "README.md").read_text() == "the card"
 
