@@ -43,8 +43,8 @@ class Sheet(NamedTuple):
 
 
 def expected(split: str) -> list[Expected]:
-    """The behaviours of one split, each prompt with the answer that counts."""
-    chosen = [line for lines in all_prompts().values() for line in lines if line["split"] == split]
+    """The behaviours of one split, each prompt with the answer that counts; given texts (`answered`) ask for none."""
+    chosen = [line for lines in all_prompts().values() for line in lines if line["split"] == split and "labels" in line]
     found: list[Expected] = []
     for line in chosen:
         found += _of(line, _labels(line))
