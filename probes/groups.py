@@ -68,6 +68,10 @@ def classes(
 def used_prompts(store: "Store", where: str | None) -> np.ndarray:
     """Bool [prompts]: those that meet every `name=value` of `where`; a value may hold commas, or stand in double quotes."""
     used = np.ones(store.n_prompts, bool)
+    if where is not None and not isinstance(where, str):
+        raise WorkbenchError(
+            f"where is a {type(where).__name__}; write it as text, such as 'split=ranking, topic=war'."
+        )
     parts = (_PART.findall(where) or [where]) if where else []
     while parts:
         found, value, n = _condition(store, parts)

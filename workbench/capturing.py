@@ -22,6 +22,7 @@ from workbench.decoding import Response
 from workbench.encoding import Encoded
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
+from workbench.fingerprints import UNCOMPARED, is_unversioned
 from workbench.finite import logits_not_finite
 from workbench.known import as_it_is
 from workbench.moment import planned_at
@@ -380,8 +381,17 @@ class _Capture:
             small,
             fingerprint=plan["anatomy"]["fingerprint"],
             steering=plan["steering"],
-            warnings=plan["warnings"],
+            warnings=list(
+                dict.fromkeys([*plan["warnings"], *self.request.plan_json["warnings"], *self._not_compared(plan)])
+            ),
         )
+
+    def _not_compared(self, begun: dict[str, Any]) -> list[str]:
+        """What a capture that an earlier version began could not be compared by when it went on here."""
+        resumed = is_unversioned(begun["anatomy"]["fingerprint"]) and not is_unversioned(
+            self.runner.model.anatomy.fingerprint
+        )
+        return [f"It was begun by an earlier version and went on in this one: {UNCOMPARED}."] if resumed else []
 
 
 @dataclass(frozen=True)

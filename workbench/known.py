@@ -111,6 +111,11 @@ def _holds(runtime: Runtime, weights: Weights) -> bool:
 def _looked_again(runtime: Runtime) -> Runtime:
     """A new runtime, or the old one where what was changed makes no difference to the MoE map."""
     hf, anatomy = runtime.hf, runtime.anatomy
+    weights = read_weights(hf)
+    if runtime.switches == switches(hf, runtime.layout) and not all(
+        x.isfinite().all() for x in weights.values.values()
+    ):
+        return _with_weights(runtime, weights)
     with _evaluated(hf):
         # in a context of its own: what is in force here must not steer the look
         made = contextvars.Context().run(new_runtime, hf, anatomy.model, anatomy.revision, runtime.adapter)
@@ -119,6 +124,17 @@ def _looked_again(runtime: Runtime) -> Runtime:
         return made
     runtime.switches = made.switches
     return runtime
+
+
+def _with_weights(runtime: Runtime, weights: Weights) -> Runtime:
+    """The same map for weights that are not finite: nothing can be measured on them, and what they break is to be counted."""
+    digests = {"weights": weights_digest(weights), "identity": identity(runtime.hf, runtime.layout, weights)}
+    parts = (runtime.before, runtime.multipliers, runtime.facts, runtime.wrapped)
+    made = Runtime(runtime.hf, runtime.layout, replace(runtime.anatomy, **digests), *parts)
+    made.adapter, made.switches, made.bridges = runtime.adapter, runtime.switches, runtime.bridges
+    with _LOCK:
+        _KNOWN.setdefault(runtime.hf, weakref.WeakSet()).add(made)
+    return made
 
 
 @contextmanager

@@ -51,19 +51,28 @@ def special_ids(tokenizer: Any) -> frozenset[int]:
     return frozenset((*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)))
 
 
+class Growing:
+    """A text that grows by tokens: `add` gives what each one adds, "" until a character is complete."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer, self.ids, self.start, self.read = tokenizer, list[int](), 0, 0
+
+    def add(self, token: int, *, is_last: bool = False) -> str:
+        """What the text has more by this token: it is decoded with the one before it, since a tokenizer may treat the first
+        token of a text in its own way. is_last: a character that was begun and never finished is given as it is.
+        """
+        self.ids.append(token)
+        before = self.tokenizer.decode(self.ids[self.start : self.read])
+        text, end = self.tokenizer.decode(self.ids[self.start :]), len(self.ids)
+        if not (len(text) > len(before) and not text.endswith(_CUT)) and end - self.read < _LONGEST and not is_last:
+            return ""
+        self.start, self.read = self.read, end
+        return text[len(before) :]
+
+
 def _grown(tokenizer: Any, ids: list[int], ended: bool) -> list[str]:
-    """Each token decoded with the one before it: a tokenizer may treat the first token of a text in its own way."""
-    out: list[str] = []
-    start = read = 0
-    for end in range(1, len(ids) + 1):
-        before, text = tokenizer.decode(ids[start:read]), tokenizer.decode(ids[start:end])
-        is_last = end == len(ids) and ended
-        if (len(text) > len(before) and not text.endswith(_CUT)) or end - read >= _LONGEST or is_last:
-            out.append(text[len(before) :])
-            start, read = read, end
-        else:
-            out.append("")
-    return out
+    growing = Growing(tokenizer)
+    return [growing.add(i, is_last=ended and n == len(ids)) for n, i in enumerate(ids, 1)]
 
 
 def _shown(tokenizer: Any) -> frozenset[int]:

@@ -116,17 +116,18 @@ class Forward:
 
     def _prompt_columns(self) -> "Tensor | int":
         if self.prompt_columns is None:
-            self._take_past_for_the_prompt()
-        if isinstance(self.prompt_columns, int):
-            return self.prompt_columns
-        if len(self.prompt_columns) != self.batch:
+            self.prompt_columns = self._past_as_the_prompt()  # the next forward of this sequence finds it on the cache
+        ends = self.prompt_columns
+        if isinstance(ends, int):
+            return ends
+        if len(ends) != self.batch:
             raise WorkbenchError(
-                f"prompt_length was given {len(self.prompt_columns)} rows and this forward has {self.batch}; state one number "
+                f"prompt_length was given {len(ends)} rows and this forward has {self.batch}; state one number "
                 f"for each."
             )
-        return torch.tensor(self.prompt_columns, device=self.device)[:, None]
+        return torch.tensor(ends, device=self.device)[:, None]
 
-    def _take_past_for_the_prompt(self) -> None:
+    def _past_as_the_prompt(self) -> int:
         """For a prompt that was computed outside of every block. Raises `WorkbenchError` for a cache cut within its prompt."""
         remedy = "state it with `prompt_length(columns)` from workbench.positions."
         if self.carried is not None:
@@ -139,7 +140,7 @@ class Forward:
             f"if it ends elsewhere, {remedy}",
             stacklevel=2,
         )
-        self.prompt_columns = self.past  # the next forward of this sequence finds it on the cache
+        return self.past
 
     def _carried(self, span: tuple[int, int]) -> Tensor:
         if self.past == 0:

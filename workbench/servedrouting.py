@@ -38,7 +38,7 @@ def as_array(sent: Any) -> np.ndarray:
 
 def _experts(anatomy: Anatomy, name: str, request: Mapping[str, Any], n_prompt: int, n_response: int) -> np.ndarray:
     """[tokens, layers that route, k], of the prompt and the response. An engine may send a row for the last token, or not."""
-    dtype, ends = str(request.get("dtype", "int32")), {max(n_response - 1, 0), n_response}
+    dtype, ends = str(request.get("dtype", "int32")).removeprefix("torch."), {max(n_response - 1, 0), n_response}
     given, lengths = [request["routed_experts"]], [{n_prompt + n for n in ends}]
     if (apart := request.get("prompt_routed_experts")) is not None:
         given, lengths = [apart, *given], [{n_prompt}, ends]

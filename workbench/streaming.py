@@ -10,6 +10,7 @@ from torch import Tensor
 
 from workbench.decoding import Choosing, Decoding, decoding_of
 from workbench.dose import Dose
+from workbench.pieces import Growing
 from workbench.plan import Plan
 from workbench.positions import prompt_length
 from workbench.record import ForwardRecord, recording
@@ -39,12 +40,15 @@ class StreamedToken(NamedTuple):
     routing       layer -> (expert, weight) of the forward that produced this token, which is the one at the position
                   before it, the strongest first; as the experts received it, so under a plan the steered routing
     is_end        it ends the answer and is not part of it
+    text          what it adds to the answer: joined they are its text. "" within a character of several tokens, which the
+                  last of them adds (`chosen.text` is the token by itself, where such a character cannot be read)
     """
 
     chosen: Candidate
     alternatives: tuple[Candidate, ...]
     routing: dict[int, tuple[tuple[int, float], ...]]
     is_end: bool
+    text: str = ""
 
 
 def stream(
@@ -79,7 +83,7 @@ def _steps(
         stack.enter_context(steered(model, plan, dose=dose))
         recorder = stack.enter_context(recording(model, keep=()))
         stack.enter_context(prompt_length(len(ids)))
-        choosing, forwards = Choosing(model, [ids], how), Forwards(model)
+        choosing, forwards, growing = Choosing(model, [ids], how), Forwards(model), Growing(model.tokenizer)
         given, mask, cache, going = (
             torch.tensor([list(ids)]),
             torch.ones(1, len(ids), dtype=torch.long),
@@ -92,7 +96,8 @@ def _steps(
             logits, cache = out.logits[:, -1].float(), out.past_key_values
             going = bool(choosing.choose(logits)[0])
             given, mask = choosing.last[:, None], torch.cat([mask, mask.new_ones(1, 1)], 1)
-            yield _token(model, logits[0], int(given), recorder.take(), alternatives, how.stop)
+            made = _token(model, logits[0], int(given), recorder.take(), alternatives, how.stop)
+            yield made._replace(text=growing.add(int(given), is_last=not going))
 
 
 def _token(

@@ -205,9 +205,11 @@ def _check_ran(block: MoEBlock, seen: Seen) -> None:
             f"once each; a fused kernel or a wrapper bypasses them. Load the model without kernels (use_kernels=False; MXFP4: "
             f"quantization_config=Mxfp4Config(dequantize=True))."
         )
-    if seen.routed is not None and not seen.routed.isfinite().all():
+    outputs = [x for x in (seen.routed, *seen.shared.values()) if isinstance(x, Tensor)]
+    spoilt = next((x for x in outputs if not x.isfinite().all()), None)
+    if spoilt is not None:
         raise WorkbenchError(
-            f"{where}: the experts' output in {str(seen.routed.dtype).removeprefix('torch.')} is not finite on random tokens, so "
+            f"{where}: the experts' output in {str(spoilt.dtype).removeprefix('torch.')} is not finite on random tokens, so "
             f"nothing can be measured; look at the weights, and load a model that overflows in float16 in bfloat16."
         )
     if seen.block is None or seen.routed is None:

@@ -24,6 +24,7 @@ _REDUCTIONS = frozenset({
     "stack", "concatenate", "unsqueeze", "squeeze", "repeat_interleave", "kthvalue", "take_along_axis",
 })  # fmt: skip
 _OTHER_AXIS = {-1: 0, 0: -1, 1: 0, 2: 1, -2: -1}
+_NO_ORDER = ("min", "max", "isinstance", "getattr", "hasattr", "setattr", "issubclass")  # or they raise at once
 Change = tuple[ast.AST, str, str]  # the node whose text is replaced, the new text, the operator
 
 
@@ -118,6 +119,8 @@ def _and_or(source: _File, node: ast.BoolOp) -> Iterator[Change]:
 
 def _constant(node: ast.Constant, parent: ast.AST | None) -> Iterator[Change]:
     value = node.value
+    if isinstance(parent, ast.keyword) and parent.arg == "strict":
+        return  # a guard of zip's: nobody sees it where lengths agree
     if isinstance(value, bool):
         yield node, str(not value), "constant"
     elif isinstance(value, int) and _is_counted_with(parent):
@@ -148,8 +151,8 @@ def _axis(node: ast.Call) -> Iterator[Change]:
 def _swapped(source: _File, node: ast.Call) -> Iterator[Change]:
     if len(node.args) < 2 or any(isinstance(a, ast.Starred) for a in node.args[:2]):
         return
-    if getattr(node.func, "id", "") in ("isinstance", "getattr", "hasattr", "setattr", "issubclass"):
-        return  # these raise at once
+    if getattr(node.func, "id", "") in _NO_ORDER:
+        return
     (start, _), (_, end) = source.offsets(node.args[0]), source.offsets(node.args[1])
     a, b = source.said(node.args[0]), source.said(node.args[1])
     between = source.text[start + len(a) : end - len(b)]
