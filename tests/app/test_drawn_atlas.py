@@ -15,9 +15,9 @@ from workbench_app.dashboard import (
     magnitudes,
     measures,
     sinks,
+    sinks_panel,
     super_page,
 )
-from workbench_app.dashboard import sinks_panel
 from workbench_app.dashboard.expert_facts import Context, Selected
 
 from probes.massive import MassiveRule
@@ -52,8 +52,19 @@ def test_the_whole_atlas(tmp_path, store, monkeypatch):
 
 def test_the_scores_of_an_expert_in_every_probe(tmp_path, store, monkeypatch):
     paper, asked = write_on(monkeypatch, {"atlas-scores": True}), []
-    frame = pd.DataFrame({"layer": [1, 0, 0], "expert": [2, 2, 3], "score": [0.5, 0.25, np.nan], "n": [4, 3, 0],
-                          "low": 0.0, "high": [1.0, 0.75, 0.5], "p_adjusted": 0.5, "flags": ["", "ties", "dead"], "x": 1})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "layer": [1, 0, 0],
+            "expert": [2, 2, 3],
+            "score": [0.5, 0.25, np.nan],
+            "n": [4, 3, 0],
+            "low": 0.0,
+            "high": [1.0, 0.75, 0.5],
+            "p_adjusted": 0.5,
+            "flags": ["", "ties", "dead"],
+            "x": 1,
+        }
+    )
 
     def values(view, measure):
         asked.append(measure.name)
@@ -103,8 +114,14 @@ def test_sizes_leave_out_shared_slots_and_what_was_not_kept(tmp_path, store, mon
                           "output_l2": np.nan})  # fmt: skip
     monkeypatch.setattr(atlas_card, "_slots", lambda *_: slots)
     seen = []
-    monkeypatch.setattr(atlas_card, "magnitude_table", lambda own, others: (seen.append((list(own), list(others))),
-                                                                            pd.DataFrame({"from": [1.0], "to": [4.0], "expert": [1.0], "others": [0.5]}))[1])  # fmt: skip
+    monkeypatch.setattr(
+        atlas_card,
+        "magnitude_table",
+        lambda own, others: (
+            seen.append((list(own), list(others))),
+            pd.DataFrame({"from": [1.0], "to": [4.0], "expert": [1.0], "others": [0.5]}),
+        )[1],
+    )
     atlas_card._sizes(atlas_card.Card(view_of(tmp_path, store), store, ExpertRef(0, 0), None))
     assert seen == [([1.0, 1.0], [4.0, 4.0])]
     assert_drawn("atlas_sizes", drawn(paper))

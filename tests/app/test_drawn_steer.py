@@ -354,8 +354,14 @@ def test_the_board_is_coloured_by_what_was_asked(tmp_path, store, monkeypatch):
 def test_the_page_colours_by_the_steered_answer_else_by_the_base(page, monkeypatch):
     view, paper, _ = page
     seen = []
-    monkeypatch.setattr(steer_page, "colouring", lambda v, choice, tokens: (seen.append((choice, [t.chosen.id for t in tokens])),
-                                                                            colours.Colouring({}, "", "Cividis", "*"))[1])  # fmt: skip
+    monkeypatch.setattr(
+        steer_page,
+        "colouring",
+        lambda v, choice, tokens: (
+            seen.append((choice, [t.chosen.id for t in tokens])),
+            colours.Colouring({}, "", "Cividis", "*"),
+        )[1],
+    )
     monkeypatch.setattr(steer_page, "switchboard", lambda *given: paper.draw("switchboard", *given[1:4]))
     first, last = one(view, base=BASE[:1]), one(view, base=BASE[:2], steered=STEERED[:3])
     paper.session_state.colour = colours.THIS_ANSWER
