@@ -139,8 +139,8 @@ def test_a_capture_is_cut_into_about_twenty_shards(tmp_path, monkeypatch, tokens
     monkeypatch.setattr(capture_form, "jobs", lambda: SimpleNamespace(active_on=lambda path: True))
     with pytest.raises(WorkbenchError, match="There is a store 'other' already"):
         capture_form._start(view_of(tmp_path), "other", Wanted(prompts, Plan(), {}), Estimate(tokens, {}))
+    monkeypatch.setattr(capture_form, "jobs", lambda: SimpleNamespace(active_on=lambda path: False))
     with pytest.raises(WorkbenchError, match="free some space"):
-        monkeypatch.setattr(capture_form, "jobs", lambda: SimpleNamespace(active_on=lambda path: False))
         capture_form._start(
             view_of(tmp_path), "large", Wanted(prompts, Plan(), {}), Estimate(tokens, {"tokens": 10**18})
         )
