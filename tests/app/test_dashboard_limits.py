@@ -25,6 +25,7 @@ from probes.super_experts import Thresholds
 from tests.app.paper import write_on
 from tests.app.world import SHAPE, store_at, view_of
 from workbench import ExpertRef, Plan, WorkbenchError
+from workbench.schema import ROLES
 from workbench.sizes import Estimate
 
 
@@ -71,8 +72,9 @@ def test_a_button_names_six_experts(tmp_path, monkeypatch):
 
 
 def test_a_typed_prompt_may_have_so_many_tokens(monkeypatch):
-    monkeypatch.setattr(trace, "_read", lambda *_: {})
-    monkeypatch.setattr(trace, "encode", lambda *_: [SimpleNamespace(roles=[])])
+    read = []
+    monkeypatch.setattr(trace, "_read", lambda *given: read.append(given) or {})
+    monkeypatch.setattr(trace, "encode", lambda *_: [SimpleNamespace(roles=[0, 2])])
     monkeypatch.setattr(trace, "token_texts", lambda tokenizer, ids: ["t"] * len(ids))
     asked = []
     monkeypatch.setattr(
@@ -81,6 +83,12 @@ def test_a_typed_prompt_may_have_so_many_tokens(monkeypatch):
     model = SimpleNamespace(tokenizer=None)
     assert trace.typed_trace(model, "x", as_chat=False).n_prompt == 4096
     assert (asked[0][0].text, asked[0][1]) == ("x", 0)
+    plan = Plan.parse("off L0E0")
+    found = trace.typed_trace(model, "x", as_chat=True, plan=plan)
+    assert asked[1][0].messages == ({"role": "user", "content": "x"},)
+    assert (found.roles, found.dose.tokens) == ((ROLES[0], ROLES[2]), 0)
+    assert [given[:3] for given in read] == [(model, [1] * 4096, None), (model, [1] * 4096, plan)]
+    assert [given[3] is None for given in read] == [True, False]
     monkeypatch.setattr(trace, "encode_all", lambda *_: [[1] * 4097])
     with pytest.raises(WorkbenchError, match="has 4,097 tokens, and this page reads 4,096 at most"):
         trace.typed_trace(model, "x", as_chat=True)

@@ -252,32 +252,6 @@ def test_stores_of_the_model_are_listed_the_bundled_first_and_broken_ones_left_o
     assert list(view.fitting_stores(Catalog({}, {}, tmp_path), anatomy)) == [BUNDLED, "a"]
 
 
-# ---- a prompt that is typed
-
-
-def test_a_typed_prompt_is_read_once_with_its_roles(monkeypatch):
-    from tests import families
-
-    model = families.get("olmoe")
-    seen = []
-    monkeypatch.setattr(trace, "_read", lambda m, ids, plan, dose: seen.append((len(ids), plan, dose)) or {})
-    found = trace.typed_trace(model, "hello there", as_chat=True)
-    ids = model.tokenizer.apply_chat_template([{"role": "user", "content": "hello there"}], add_generation_prompt=True)
-    ids = ids["input_ids"] if not isinstance(ids, list) else ids
-    assert (found.n_prompt, len(found.tokens), len(found.roles), found.dose) == (len(ids),) * 3 + (None,)
-    assert "user" in found.roles
-    monkeypatch.setattr(trace, "MOST_TOKENS", len(ids))
-    trace.typed_trace(model, "hello there", as_chat=True, plan=Plan.parse("off L0E0"))
-    assert seen[1][1] == Plan.parse("off L0E0")
-    assert seen[1][2] is not None
-    monkeypatch.setattr(trace, "MOST_TOKENS", len(ids) - 1)
-    with pytest.raises(
-        WorkbenchError,
-        match=f"The prompt has {len(ids)} tokens, and this page reads {len(ids) - 1} at most; shorten it",
-    ):
-        trace.typed_trace(model, "hello there", as_chat=True)
-
-
 # ---- attention sinks
 
 

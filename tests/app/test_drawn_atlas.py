@@ -1,6 +1,7 @@
 """The pages Atlas and Super experts, drawn on paper: boards, cards, charts and tables of a store that fits in a head."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -236,6 +237,17 @@ def test_contexts_are_chips_tinted_by_weight(store, monkeypatch):
     weight = np.array([0.0, 0.75, 0.0, 2.0, 0.25, 0.0])
     card_text._chips(store, ExpertRef(0, 1), Selected(weight >= 0, weight > 0, weight), Context(1, 4, 3), "key")
     assert_drawn("context", drawn(paper))
+
+
+def test_tokens_are_shown_as_chips_show_them_and_by_number_where_the_text_was_not_kept(monkeypatch):
+    paper = write_on(monkeypatch, {"atlas-least": 1})
+    tokens = pd.DataFrame({"token_id": [1, 2], "token": [" ", None], "prompt_id": "p", "sample": 0, "role": "user"})
+    store, every = SimpleNamespace(tokens=tokens), np.array([True, True])
+    card_text.tokens_of(store, Selected(every, every, every * 0.5))
+    card_text._chips(store, ExpertRef(0, 1), Selected(every, every, every * 0.5), Context(0, 1, 1), "key")
+    assert "dataframe <token: ['\u2423', '#2']; id: [1, 2]; selected: [1, 1];" in drawn(paper)
+    assert "{text: '\u2423', tip: 'user; weight 0.500'" in paper.lines[-1]
+    assert "{text: '#2 ', tip: 'user; weight 0.500'" in paper.lines[-1]
 
 
 def test_where_an_expert_is_selected_comes_from_tokens_of_that_kind():
