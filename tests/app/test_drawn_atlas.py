@@ -250,6 +250,15 @@ def test_tokens_are_shown_as_chips_show_them_and_by_number_where_the_text_was_no
     assert "{text: '#2 ', tip: 'user; weight 0.500'" in paper.lines[-1]
 
 
+def test_contexts_are_spread_where_that_is_chosen(store, monkeypatch):
+    paper, asked = write_on(monkeypatch), []
+    monkeypatch.setattr(card_text, "contexts", lambda s, found, *, spread: asked.append(spread) or [])
+    for which in ("largest weights", "spread over its weights"):
+        paper.answers["atlas-which"] = which
+        card_text.contexts_of(store, ExpertRef(0, 1), None)
+    assert asked == [False, True]
+
+
 def test_where_an_expert_is_selected_comes_from_tokens_of_that_kind():
     routed = np.array([True] * 130)
     hit = np.arange(130) % 2 == 0
