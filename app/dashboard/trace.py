@@ -53,7 +53,7 @@ def stored_trace(store: Store, prompt: str, sample: int) -> Trace:
     texts = [t if isinstance(t, str) else f"#{i} " for t, i in zip(tokens["token"], tokens["token_id"], strict=True)]
     n_prompt = int(store.prompts.set_index("prompt_id").loc[prompt, "n_tokens"])  # pyright: ignore[reportArgumentType]
     slots: Any = _slots_of(store, prompt, sample)
-    layers = {layer: _layer(store, layer, rows, len(texts)) for layer, rows in slots.groupby("layer")}
+    layers = {layer: _layer(rows, len(texts)) for layer, rows in slots.groupby("layer")}
     return Trace(tuple(texts), tuple(map(str, tokens["role"])), n_prompt, layers)  # pyright: ignore[reportArgumentType]
 
 
@@ -66,7 +66,7 @@ def _slots_of(store: Store, prompt: str, sample: int) -> pd.DataFrame:
     ).to_pandas()
 
 
-def _layer(store: Store, layer: int, rows: pd.DataFrame, n_tokens: int) -> LayerTrace:
+def _layer(rows: pd.DataFrame, n_tokens: int) -> LayerTrace:
     shape = (n_tokens, int(rows["slot"].to_numpy().max()) + 1)
     at = rows["position"].to_numpy(), rows["slot"].to_numpy()
     filled = {"expert": np.full(shape, -1), "weight": np.zeros(shape)}

@@ -117,7 +117,7 @@ def said(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, str) or value is None:
         return repr(value)
-    if type(value).__name__ in ("View", "ExpertScores"):
+    if type(value).__name__ in ("View", "ExpertScores", "Job", "Catalog"):
         return type(value).__name__.lower()
     return getattr(value, "__name__", None) or str(value)
 
@@ -125,7 +125,6 @@ def said(value: Any) -> str:
 def write_on(monkeypatch: Any, answers: dict[str, Any] | None = None, **state: Any) -> Paper:
     """Every module of the dashboard draws on one paper until the test ends."""
     import streamlit
-
     import workbench_app.dashboard.navigation  # noqa: F401 - with it come all the others
 
     found = Paper(answers, {"past": [], "view": {"model": "tiny"}, **state})

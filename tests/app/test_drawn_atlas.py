@@ -1,6 +1,7 @@
 """The pages Atlas and Super experts, drawn on paper: boards, cards, charts and tables of a store that fits in a head."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,9 @@ from workbench_app.dashboard import (
     magnitudes,
     measures,
     sinks,
+    sinks_panel,
     super_page,
 )
-from workbench_app.dashboard import sinks_panel
 from workbench_app.dashboard.expert_facts import Context, Selected
 
 from probes.massive import MassiveRule
@@ -52,8 +53,19 @@ def test_the_whole_atlas(tmp_path, store, monkeypatch):
 
 def test_the_scores_of_an_expert_in_every_probe(tmp_path, store, monkeypatch):
     paper, asked = write_on(monkeypatch, {"atlas-scores": True}), []
-    frame = pd.DataFrame({"layer": [1, 0, 0], "expert": [2, 2, 3], "score": [0.5, 0.25, np.nan], "n": [4, 3, 0],
-                          "low": 0.0, "high": [1.0, 0.75, 0.5], "p_adjusted": 0.5, "flags": ["", "ties", "dead"], "x": 1})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "layer": [1, 0, 0],
+            "expert": [2, 2, 3],
+            "score": [0.5, 0.25, np.nan],
+            "n": [4, 3, 0],
+            "low": 0.0,
+            "high": [1.0, 0.75, 0.5],
+            "p_adjusted": 0.5,
+            "flags": ["", "ties", "dead"],
+            "x": 1,
+        }
+    )
 
     def values(view, measure):
         asked.append(measure.name)
@@ -103,8 +115,14 @@ def test_sizes_leave_out_shared_slots_and_what_was_not_kept(tmp_path, store, mon
                           "output_l2": np.nan})  # fmt: skip
     monkeypatch.setattr(atlas_card, "_slots", lambda *_: slots)
     seen = []
-    monkeypatch.setattr(atlas_card, "magnitude_table", lambda own, others: (seen.append((list(own), list(others))),
-                                                                            pd.DataFrame({"from": [1.0], "to": [4.0], "expert": [1.0], "others": [0.5]}))[1])  # fmt: skip
+    monkeypatch.setattr(
+        atlas_card,
+        "magnitude_table",
+        lambda own, others: (
+            seen.append((list(own), list(others))),
+            pd.DataFrame({"from": [1.0], "to": [4.0], "expert": [1.0], "others": [0.5]}),
+        )[1],
+    )
     atlas_card._sizes(atlas_card.Card(view_of(tmp_path, store), store, ExpertRef(0, 0), None))
     assert seen == [([1.0, 1.0], [4.0, 4.0])]
     assert_drawn("atlas_sizes", drawn(paper))
@@ -219,6 +237,26 @@ def test_contexts_are_chips_tinted_by_weight(store, monkeypatch):
     weight = np.array([0.0, 0.75, 0.0, 2.0, 0.25, 0.0])
     card_text._chips(store, ExpertRef(0, 1), Selected(weight >= 0, weight > 0, weight), Context(1, 4, 3), "key")
     assert_drawn("context", drawn(paper))
+
+
+def test_tokens_are_shown_as_chips_show_them_and_by_number_where_the_text_was_not_kept(monkeypatch):
+    paper = write_on(monkeypatch, {"atlas-least": 1})
+    tokens = pd.DataFrame({"token_id": [1, 2], "token": [" ", None], "prompt_id": "p", "sample": 0, "role": "user"})
+    store, every = SimpleNamespace(tokens=tokens), np.array([True, True])
+    card_text.tokens_of(store, Selected(every, every, every * 0.5))
+    card_text._chips(store, ExpertRef(0, 1), Selected(every, every, every * 0.5), Context(0, 1, 1), "key")
+    assert "dataframe <token: ['\u2423', '#2']; id: [1, 2]; selected: [1, 1];" in drawn(paper)
+    assert "{text: '\u2423', tip: 'user; weight 0.500'" in paper.lines[-1]
+    assert "{text: '#2 ', tip: 'user; weight 0.500'" in paper.lines[-1]
+
+
+def test_contexts_are_spread_where_that_is_chosen(store, monkeypatch):
+    paper, asked = write_on(monkeypatch), []
+    monkeypatch.setattr(card_text, "contexts", lambda s, found, *, spread: asked.append(spread) or [])
+    for which in ("largest weights", "spread over its weights"):
+        paper.answers["atlas-which"] = which
+        card_text.contexts_of(store, ExpertRef(0, 1), None)
+    assert asked == [False, True]
 
 
 def test_where_an_expert_is_selected_comes_from_tokens_of_that_kind():

@@ -6,8 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from workbench_app.dashboard import (
-    option_widgets, path, probe_options, probes_page, ranked_table, ranking_plan, text_sources, theme, token_colours, tokens_page,
-    trace, two_probes, volcano,
+    option_widgets,
+    path,
+    probe_options,
+    probes_page,
+    ranked_table,
+    ranking_plan,
+    text_sources,
+    theme,
+    token_colours,
+    tokens_page,
+    trace,
+    two_probes,
+    volcano,
 )  # fmt: skip
 from workbench_app.dashboard.offers import Offer, offer
 from workbench_app.dashboard.probe_options import Asked
@@ -57,12 +68,28 @@ def test_the_options_of_every_probe_and_what_is_asked_as_they_stand(store, monke
 
 def test_what_is_chosen_is_asked(store, monkeypatch):
     answers = {
-        "ftri-reduce": "weight", "ftri-contrast": "standardized", "ftri-roles": ["user"], "ftri-where": "odd=yes", "ftri-permutations": 7.0,
-        "ftri-seed": 3.0, "ftri-adjust": "maxT", "ftri-permute": "pairs", "ftri-tokens": "prompt", "ftri-target": "odd=yes",
-        "ftri-baseline": None, "npmi-kind": "a label", "npmi-label": "odd=yes", "npmi-role": "user", "npmi-token": "x",
-        "contrast-pooling": "any", "usage-measure": "weight", "usage-roles": ["user", "assistant"], "super-guard": False,
-        "super-shared": False, "super_experts-rule": "paper",
-    }  # fmt: skip
+        "ftri-reduce": "weight",
+        "ftri-contrast": "standardized",
+        "ftri-roles": ["user"],
+        "ftri-where": "odd=yes",
+        "ftri-permutations": 7.0,
+        "ftri-seed": 3.0,
+        "ftri-adjust": "maxT",
+        "ftri-permute": "pairs",
+        "ftri-tokens": "prompt",
+        "ftri-target": "odd=yes",
+        "ftri-baseline": None,
+        "npmi-kind": "a label",
+        "npmi-label": "odd=yes",
+        "npmi-role": "user",
+        "npmi-token": "x",
+        "contrast-pooling": "any",
+        "usage-measure": "weight",
+        "usage-roles": ["user", "assistant"],
+        "super-guard": False,
+        "super-shared": False,
+        "super_experts-rule": "paper",
+    }
     write_on(monkeypatch, answers)
     ask, found = probe_options.ask, offer(store.path)
     assert ask("ftri", found).options == (

@@ -90,6 +90,11 @@ def test_a_map_of_many_experts_names_every_fourth():
     cell = (720 - 64 - 16) / 40
     named = re.findall(r"text (\S+) 16.0 middle tiny '(\d+)'", drawn)
     assert named == [(f"{64 + cell * (e + 0.5):.1f}", str(e)) for e in range(0, 40, 4)]
+    assert [line.rpartition(" ")[2] for line in drawn.splitlines() if line.endswith(("1'", "unit'"))][-3:] == [
+        "'-1'",
+        "'+1'",
+        "'unit'",
+    ]
     assert drawn.count("cell neg 0.000") == 40 + 1  # all zero, and the middle of the colour bar
 
 

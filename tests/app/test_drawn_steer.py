@@ -87,6 +87,15 @@ def test_a_click_on_a_token_is_kept_and_a_long_question_or_plan_is_cut(tmp_path,
     assert [p for p in paper.lines if p.startswith("0| text 'q")] == [f"0| text '{said}'", f"0| text '{said} \u2026'"]
 
 
+def test_each_answer_marks_the_tokens_that_the_other_does_not_have(tmp_path, monkeypatch):
+    paper = write_on(monkeypatch)
+    answers_panel._both(
+        one(view_of(tmp_path), base=[token(i) for i in (1, 2, 5, 3)], steered=[token(i) for i in (1, 3)])
+    )
+    drawn = [[word for word in line.split("'") if word == "parted"] for line in paper.lines if "| chips" in line]
+    assert list(map(len, drawn)) == [2, 0]
+
+
 @pytest.mark.parametrize(
     ("state", "waited", "clicked", "again"),
     [("running", True, False, True), ("running", False, False, False), ("waiting", True, False, False),
@@ -354,8 +363,14 @@ def test_the_board_is_coloured_by_what_was_asked(tmp_path, store, monkeypatch):
 def test_the_page_colours_by_the_steered_answer_else_by_the_base(page, monkeypatch):
     view, paper, _ = page
     seen = []
-    monkeypatch.setattr(steer_page, "colouring", lambda v, choice, tokens: (seen.append((choice, [t.chosen.id for t in tokens])),
-                                                                            colours.Colouring({}, "", "Cividis", "*"))[1])  # fmt: skip
+    monkeypatch.setattr(
+        steer_page,
+        "colouring",
+        lambda v, choice, tokens: (
+            seen.append((choice, [t.chosen.id for t in tokens])),
+            colours.Colouring({}, "", "Cividis", "*"),
+        )[1],
+    )
     monkeypatch.setattr(steer_page, "switchboard", lambda *given: paper.draw("switchboard", *given[1:4]))
     first, last = one(view, base=BASE[:1]), one(view, base=BASE[:2], steered=STEERED[:3])
     paper.session_state.colour = colours.THIS_ANSWER
