@@ -55,8 +55,8 @@ def refusal(make: Any) -> str:
 
 
 PLAN = ModelPlan(
-    "some/model", "f00d", "bfloat16", "cpu", {"base": 1, "plan": 2, "random": 1200}, {"answers": 1000, "sinks": 3}, 12_345, 67_890,
-    1_110, 2_500_000, 40_560, 1234.5, 98_765.4, 3725.0,
+    "some/model", "f00d", "bfloat16", "cpu", {"base": 1, "plan": 2, "random": 1200}, {"answers": 1000, "sinks": 3}, 12_345,
+    67_890, 1_110, 2_500_000, 40_560, 1234.5, 98_765.4, 3725.0,
 )  # fmt: skip
 
 
@@ -270,7 +270,7 @@ def test_another_recipe_is_refused_with_what_differs(tmp_path: Path, changes: An
         assert said == f"The run '{tmp_path / 'run'}' was begun with another recipe: {differ} {end}"
     else:  # a list of another length is told as a whole
         assert (
-            "another recipe: models ([{'source': 'tiny/olmoe', 'dtype': 'a... there, [{'source': 'demo', 'dtype': 'auto', ... here)"
+            "another recipe: models ([{'source': 'tiny/olmoe', 'dtype': 'a... there, [{'source': 'demo', 'dtype': 'auto', ... "
             in said
         )
 
