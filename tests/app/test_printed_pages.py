@@ -25,6 +25,7 @@ from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.bundled import bundled_path
 from workbench.dose import DoseCounts
 from workbench.errors import NotCompared
+from workbench.store import Store
 from workbench.writing import write_store
 
 NAN = float("nan")
@@ -538,6 +539,7 @@ def test_store_info_prints_what_it_holds(tmp_path: Path) -> None:
         assert (n, size) == (f"{len(tables[name]):,}", f"{on_disk / 1000:.1f} kB")
     labels = rows[rows.index(["label", "values", "source", "rows"]) + 1 :]
     values = {row[0]: row[1:] for row in labels[:3]}
+    assert list(values) == ["kind", "code", "four"]
     assert values["kind"] == ["cat 3, dog 2, cow 1", "file, hand", "6"]
     assert values["code"][0].startswith("a 2, ")
     assert values["code"][0].endswith(", ... (5 values)")
@@ -550,6 +552,38 @@ def test_store_info_prints_what_it_holds(tmp_path: Path) -> None:
         .stdout.splitlines()[0]
         .endswith("synthetic, 4 prompts")
     )
+
+
+def test_store_info_warns_of_what_is_not_a_plain_capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = random_tables(n_prompts=2)
+    bad = [
+        {
+            "prompt_id": "p0",
+            "sample": 0,
+            "layer": 1,
+            "what": "output",
+            "expert": 2,
+            "n_tokens": 3,
+            "n_own": 1,
+            "first_position": 0,
+        }
+    ]
+    store = write_store(tmp_path / "s", SHAPE, {**tables, "nonfinite": pd.DataFrame(bad)}, lacks=["weight", "norms"])
+    with monkeypatch.context() as steered:
+        steered.setattr(Store, "steering", property(lambda _: Plan.off("L1E3")))
+        said = run("store", "info", store.path)
+        found = json.loads(run("store", "info", store.path, "--json").stdout)
+    assert said.exit_code == 0, said.output
+    first, second, third, fourth = said.stderr.splitlines()
+    assert first == "Captured under a plan, so this is not the base model: off L1E3"
+    assert second == (
+        "Made before fingerprints had a version: of the model only weights, sizes and top-k can be compared with another's."
+    )
+    assert third == "Returned by a serving engine, which does not tell weight, norms: expert ids alone."
+    assert fourth.startswith("Values are not finite, first in layer 1: ")
+    assert found["steering"] == [e.to_dict() for e in Plan.off("L1E3").edits]
+    assert len(found["nonfinite"]) == 1
+    assert run("store", "info", random_store(tmp_path / "plain").path).stderr == second + "\n"
 
 
 def test_store_info_as_json(tmp_path: Path) -> None:
