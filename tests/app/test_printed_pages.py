@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -713,6 +714,32 @@ def test_the_page_is_served_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         "Serving on 0.0.0.0, port 1: everybody who reaches this machine can use the model and read the stores listed.\n"
     )
     assert run("app", "--port", 0).exit_code == run("app", "--port", 65536).exit_code == 2
+
+
+def test_the_server_ends_with_the_command_and_signals_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    class Server:
+        def wait(self) -> int:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return 4
+
+        def terminate(self) -> None:
+            done.append("terminated")
+
+        def kill(self) -> None:
+            done.append("killed")
+
+    before: list[int] = []
+    monkeypatch.setattr(cli_demo.subprocess, "Popen", lambda command: Server() if command == ["a"] else None)
+    kept = signal.signal(signal.SIGTERM, lambda number, _: before.append(number))
+    try:
+        assert cli_demo._serve(["a"]) == 4
+        assert (done, before) == (["terminated", "killed"], [])
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (done, before) == (["terminated", "killed"], [signal.SIGTERM])
+    finally:
+        signal.signal(signal.SIGTERM, kept)
 
 
 # ---- the command itself
