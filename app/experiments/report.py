@@ -1,7 +1,6 @@
 """The report of a run: one HTML file that needs nothing else, every number out of the run's tables."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -97,8 +96,6 @@ def render(recipe: "Recipe", tables: Tables, about: Mapping[str, Any], answers: 
         models=models,
         answers=answers,
         marks=MARKS,
-        counted=Counter(a.facts.row["verdict"] for a in answers),
-        n_draws=max((int(a.facts.row["n_draws"]) for a in answers), default=0),
         unchanged=report_tables.unchanged(facts, tables),
         doses=report_tables.doses(facts, tables),
         examples=examples(facts, tables),

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.bundled import bundled_path
 from workbench.dose import DoseCounts
 from workbench.errors import NotCompared
+from workbench.store import Store
 from workbench.writing import write_store
 
 NAN = float("nan")
@@ -538,6 +540,7 @@ def test_store_info_prints_what_it_holds(tmp_path: Path) -> None:
         assert (n, size) == (f"{len(tables[name]):,}", f"{on_disk / 1000:.1f} kB")
     labels = rows[rows.index(["label", "values", "source", "rows"]) + 1 :]
     values = {row[0]: row[1:] for row in labels[:3]}
+    assert list(values) == ["kind", "code", "four"]
     assert values["kind"] == ["cat 3, dog 2, cow 1", "file, hand", "6"]
     assert values["code"][0].startswith("a 2, ")
     assert values["code"][0].endswith(", ... (5 values)")
@@ -550,6 +553,37 @@ def test_store_info_prints_what_it_holds(tmp_path: Path) -> None:
         .stdout.splitlines()[0]
         .endswith("synthetic, 4 prompts")
     )
+
+
+def test_store_info_warns_of_what_is_not_a_plain_capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = random_tables(n_prompts=2)
+    bad = [
+        {
+            "prompt_id": "p0",
+            "sample": 0,
+            "layer": 1,
+            "what": "output",
+            "expert": 2,
+            "n_tokens": 3,
+            "n_own": 1,
+            "first_position": 0,
+        }
+    ]
+    store = write_store(tmp_path / "s", SHAPE, {**tables, "nonfinite": pd.DataFrame(bad)}, lacks=["weight", "norms"])
+    with monkeypatch.context() as steered:
+        steered.setattr(Store, "steering", property(lambda _: Plan.off("L1E3")))
+        said = run("store", "info", store.path)
+        found = json.loads(run("store", "info", store.path, "--json").stdout)
+    assert said.exit_code == 0, said.output
+    first, second, third, fourth = said.stderr.splitlines()
+    assert first == "Captured under a plan, so this is not the base model: off L1E3"
+    assert second == (
+        "Made before fingerprints had a version: of the model only weights, sizes and top-k can be compared with another's."
+    )
+    assert third == "Returned by a serving engine, which does not tell weight, norms: expert ids alone."
+    assert fourth == found["nonfinite"] == "Values are not finite, first in layer 1: output of L1E2 at 3 tokens."
+    assert found["steering"] == [e.to_dict() for e in Plan.off("L1E3").edits]
+    assert run("store", "info", random_store(tmp_path / "plain").path).stderr == second + "\n"
 
 
 def test_store_info_as_json(tmp_path: Path) -> None:
@@ -680,6 +714,32 @@ def test_the_page_is_served_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         "Serving on 0.0.0.0, port 1: everybody who reaches this machine can use the model and read the stores listed.\n"
     )
     assert run("app", "--port", 0).exit_code == run("app", "--port", 65536).exit_code == 2
+
+
+def test_the_server_ends_with_the_command_and_signals_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    class Server:
+        def wait(self) -> int:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return 4
+
+        def terminate(self) -> None:
+            done.append("terminated")
+
+        def kill(self) -> None:
+            done.append("killed")
+
+    before: list[int] = []
+    monkeypatch.setattr(cli_demo.subprocess, "Popen", lambda command: Server() if command == ["a"] else None)
+    kept = signal.signal(signal.SIGTERM, lambda number, _: before.append(number))
+    try:
+        assert cli_demo._serve(["a"]) == 4
+        assert (done, before) == (["terminated", "killed"], [])
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (done, before) == (["terminated", "killed"], [signal.SIGTERM])
+    finally:
+        signal.signal(signal.SIGTERM, kept)
 
 
 # ---- the command itself

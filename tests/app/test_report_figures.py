@@ -169,8 +169,17 @@ def test_the_papers_change_is_a_square_or_an_arrow_at_the_edge(paper: float, is_
 def test_a_paper_without_model_and_grade() -> None:
     svg = claim_figure(facts(paper=PaperNumber(what="w", difference=-0.2), paper_change=-0.2))
     assert ">paper, its model<" in svg
-    assert ">−20</text>" in svg
+    assert [m[3] for m in marks(svg, "tick") if m[1:3] == ("642.0", "159.5")] == ["−20"]
     assert 'height="10.0" class="paper"><title>w</title>' in svg
+
+
+def test_a_paper_that_saw_nothing_stands_at_0_and_a_small_one_may_be_far() -> None:
+    svg = claim_figure(facts(paper=PaperNumber(what="w", difference=0.0), paper_change=0.0))
+    assert marks(svg, "paper")[0][1] == f"{float(X(0)) - 5:.1f}"
+    little = facts(plan=measured(-0.1, -0.1, -0.1), draws=(), bottom=None, at_least=None)
+    paper = PaperNumber(what="w", difference=0.5)
+    far = claim_figure(little._replace(claim=facts(paper=paper).claim, paper_change=0.5))
+    assert marks(far, "paper-line")[0][3] == "630.0"  # at the right edge
 
 
 def test_a_long_label_is_cut_and_one_that_fits_is_whole() -> None:
@@ -283,6 +292,11 @@ def test_two_grids_stand_side_by_side_and_a_third_is_not_drawn() -> None:
     assert marks(svg, "plan-line")[1][1::2] == tuple(x(i) for i in range(8))
 
 
+def test_the_line_without_the_plan_is_that_of_the_first_point() -> None:
+    grid = Grid("experts", (point("1", 0.4, base=0.5), point("2", 0.3, base=0.75)), 0)
+    assert marks(claim_figure(facts(grids=(grid,))), "base")[0][2] == at(0, 1, 383, 232)(0.5)
+
+
 def test_diamonds_keep_to_a_quarter_of_a_narrow_step() -> None:
     names = [str(n) for n in range(12)]
     grid = Grid("experts", tuple(point(n, 0.3, 0.4) for n in names), 0)
@@ -312,7 +326,9 @@ def test_what_is_no_share_has_an_axis_around_what_there_is() -> None:
     flat = Grid(
         "experts", (point("1", 10.0, base=10.0, low=NAN, high=NAN), point("2", 10.0, base=10.0, low=NAN, high=NAN)), 0
     )
-    assert marks(claim_figure(facts("length", grids=(flat,))), "base")[0][2] == at(9, 11, 383, 232)(10)
+    svg = claim_figure(facts("length", grids=(flat,)))
+    assert marks(svg, "base")[0][2] == at(9, 11, 383, 232)(10)
+    assert [m[3] for m in marks(svg, "tick") if m[1] == "51.0"] == ["9", "9.5", "10", "10.5", "11"]
 
 
 def test_a_drawing_of_its_own_has_its_colours_with_it() -> None:
