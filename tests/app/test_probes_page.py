@@ -60,7 +60,7 @@ def test_a_ranking_becomes_a_plan_and_the_filters_narrow_the_table(tmp_path, sto
     page.selectbox(key="rank-edit").set_value("mute").run()
     page.button(key="rank-make").click().run()
     expected = ftri(store, baseline="answered", tokens="last_prompt")
-    assert page.session_state["plan"] == Plan.mute(expected.top(2)).for_model(store.anatomy)
+    assert page.session_state["plan"] == Plan.mute(expected.top(2)).for_model(load("demo").anatomy)
     page.text_input(key="ranked-text").set_value("l2e8").run()
     assert first_table(page)["name"].tolist() == ["L2E8"]
     page.text_input(key="ranked-text").set_value("no such expert").run()
