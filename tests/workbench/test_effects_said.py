@@ -317,7 +317,8 @@ class TestFinite:
             *((2, "output", 3, 6, 1), (3, "output", 0, 1, 1), (3, "output", 5, 1, 0), (2, "router_logits", 2, 8, None)),
         )
         assert said(found) == (
-            "Values are not finite, first in layer 2: router logit of L2E2 at 8 tokens, routing weight of L2S0 at 4 tokens, output "
+            "Values are not finite, first in layer 2: router logit of L2E2 at 8 tokens, routing weight of L2S0 at 4 "
+            "tokens, output "
             "of L2E3 at 11 tokens; of finite inputs also by L3E0; and in 2 layers above."
         )
         assert list(map(str, own_experts(found))) == ["L2E3", "L3E0"]

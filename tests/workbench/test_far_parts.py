@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -46,7 +46,8 @@ class TestNdif:
         assert asked == [("http://h/env", 10.0)]
         there |= {"torch": "2.14.0", "transformers": "5.0.2"}
         assert refused(ndif._check_versions, "http://h") == (
-            "NDIF at http://h runs other versions (torch 2.13.0+cpu here and 2.14.0 there, transformers 5.0.1 here and 5.0.2 there), "
+            "NDIF at http://h runs other versions (torch 2.13.0+cpu here and 2.14.0 there, transformers 5.0.1 here "
+            "and 5.0.2 there), "
             "so modules and their forwards may differ; install the server's versions here."
         )
 
@@ -55,7 +56,8 @@ class TestNdif:
 
         monkeypatch.setattr(httpx, "get", fails)
         assert refused(ndif._check_versions, "http://h") == (
-            "NDIF could not be reached at http://h (nobody is there); check the network and `nnsight.status()`, or capture a model "
+            "NDIF could not be reached at http://h (nobody is there); check the network and `nnsight.status()`, or "
+            "capture a model "
             "that is loaded here."
         )
 
@@ -128,7 +130,8 @@ class TestTraced:
         bare = self.runner()._layer(2, {"index": index, "weight": weight, "shared": []})
         assert (bare.output_l2, bare.outputs, bare.logits, bare.shared) == (None, None, None, ())
         assert refused(self.runner()._layer, 2, found | {"off": 1.1e-4}).startswith(
-            "Layer 2: expert outputs called again in the trace do not add up to what the experts said (off by 0.00011 of its norm)"
+            "Layer 2: expert outputs called again in the trace do not add up to what the experts said (off by 0.00011 "
+            "of its norm)"
         )
         assert "off by nan" in refused(self.runner()._layer, 2, found | {"off": math.nan})
         self.runner(torch.bfloat16)._layer(2, found | {"off": 0.03})
@@ -285,7 +288,8 @@ class TestWrappers:
                 raise error
 
         assert refused(enter, ExitTracingException()) == (
-            "steered inside an nnsight trace would do nothing, for the model runs where the trace ends; open it around the trace: "
+            "steered inside an nnsight trace would do nothing, for the model runs where the trace ends; open it "
+            "around the trace: "
             "with steered(...), model.trace(...):"
         )
         with pytest.raises(KeyError):
@@ -361,7 +365,8 @@ class TestIdentity:
             ({"norm_topk_prob": True}, {"renormalise": [1.0]}),
             ({"norm_topk_prob": False, "route_norm": 0}, {}),
             ({"routed_scaling_factor": 1, "n_group": 1, "topk_group": 1.0}, {}),
-            ({"routed_scaling_factor": 2.5, "n_group": 4, "topk_group": 2}, {"scaling": [2.5], "groups": [4.0], "groups kept": [2.0]}),
+            ({"routed_scaling_factor": 2.5, "n_group": 4, "topk_group": 2},
+             {"scaling": [2.5], "groups": [4.0], "groups kept": [2.0]}),
             ({"route_scale": 2, "output_multiplier": 3.0}, {"scaling": [2.0, 3.0]}),
             ({"score_func": "sigmoid", "topk_method": None}, {"score": ["sigmoid"]}),
             ({"router_jitter_noise": 0.2, "router_logit_softcapping": 30.0, "use_expert_bias": True},
@@ -403,7 +408,8 @@ class TestIdentity:
 
     def test_corrections(self) -> None:
         block = self.block()
-        for name, tensor, kept in (("bias", torch.ones(3), True), ("temporary", torch.ones(3), False), ("matrix", torch.ones(2, 2), True),
+        for name, tensor, kept in (("bias", torch.ones(3), True), ("temporary", torch.ones(3), False),
+                                   ("matrix", torch.ones(2, 2), True),
                                    ("count", torch.ones(3).int(), True), ("long", torch.ones(4097), True)):  # fmt: skip
             block.router.register_buffer(name, tensor, persistent=kept)
         block.block.register_buffer("most", torch.ones(4096))
@@ -411,7 +417,8 @@ class TestIdentity:
         assert [name for name, _ in found] == ["3.bias", "3.most"]
 
     def tuner(self, **changes: Any) -> Any:
-        made = SimpleNamespace(disable_adapters=False, merged_adapters=[], active_adapters=["a", "b"], adapter_layer_names=("lora",),
+        made = SimpleNamespace(disable_adapters=False, merged_adapters=[], active_adapters=["a", "b"],
+                               adapter_layer_names=("lora",),
                                scaling={"a": 0.5}, _modules={"lora": {"a": 1, "c": 1}})  # fmt: skip
         vars(made).update(changes)
         return made
@@ -429,9 +436,9 @@ class TestIdentity:
 class Letters:
     """A tokenizer: letters are themselves, 90 and 91 together are one character, 80 and 81 are special."""
 
-    all_special_ids = [80]
-    added_tokens_decoder = {81: SimpleNamespace(special=True), 82: SimpleNamespace(special=False)}
-    words = {
+    all_special_ids = (80,)
+    added_tokens_decoder: ClassVar = {81: SimpleNamespace(special=True), 82: SimpleNamespace(special=False)}
+    words: ClassVar = {
         1: "a",
         2: "b",
         3: "▁c",
@@ -492,7 +499,8 @@ class TestDecoding:
         assert _plain(SimpleNamespace(to_dict=lambda: {"a": (1,)})) == {"a": [1]}
         for name, way, given in (("num_beams", "beam search", 2), ("penalty_alpha", "contrastive search", 0.5)):
             assert refused(decoding_of, self.model(**{name: given}), 6) == (
-                f"The generation config of m asks for {way} ({name} = {given}), and answers are made here one token after the other; "
+                f"The generation config of m asks for {way} ({name} = {given}), and answers are made here one token "
+                f"after the other; "
                 f"set model.hf.generation_config.{name} = None."
             )
         decoding_of(self.model(num_beams=1, token_healing=False, guidance_scale=None, penalty_alpha=0), 6)

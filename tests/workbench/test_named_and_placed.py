@@ -244,7 +244,8 @@ class TestAnatomy:
             assert self.shape.is_same(known) == same
         self.shape.check_same(None, "It")
         assert refused(self.shape.check_same, "2:0", "It") == (
-            f"It was made on another model (fingerprint 2:0; m with the adapters x, y is {self.shape.fingerprint}); expert numbers mean "
+            f"It was made on another model (fingerprint 2:0; m with the adapters x, y is {self.shape.fingerprint}); "
+            f"expert numbers mean "
             f"nothing across models, so make it again on this one."
         )
         old = replace(self.shape, identity="")
@@ -286,7 +287,8 @@ class TestLoading:
         hf = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
         loading._check_whole("c", hf, {"missing_keys": ["rotary"]})
         assert refused(loading._check_whole, "c", hf, {"missing_keys": ["1.bias", "0.weight", "0.bias", "rotary"]}) == (
-            "The checkpoint 'c' has no values for 3 of the parameters of a Sequential (0.bias, 0.weight and 1 more), which would be "
+            "The checkpoint 'c' has no values for 3 of the parameters of a Sequential (0.bias, 0.weight and 1 more), "
+            "which would be "
             "random; take a complete checkpoint of this architecture."
         )
 
@@ -386,9 +388,11 @@ class TestPrompts:
         for source, said in (
             (b"x", "Prompts cannot be read from the bytes; pass the path of the file, or a list."),
             (3, "Prompts cannot be read from the int; give a path, the name of a bundled file, or a list of prompts."),
-            ({"text": ["a"], "id": ["b", "c"]}, "The dict with the keys text, id is read neither by its keys nor as columns of equal "
+            ({"text": ["a"], "id": ["b", "c"]}, "The dict with the keys text, id is read neither by its keys nor as "
+             "columns of equal "
              "length; put it into a list."),
-            ({"x": "a"}, "The dict with the keys x is read neither by its keys nor as columns of equal length; give a list of prompts, "
+            ({"x": "a"}, "The dict with the keys x is read neither by its keys nor as columns of equal length; give a "
+             "list of prompts, "
              "and names as their 'id'."),
             ({"messages": [{"role": "user"}]}, "The dict with the keys messages is read neither by its keys"),
             (pd.DataFrame([[1, 2]], columns=["text", "text"]), "The DataFrame has two columns 'text'; name each column once."),
@@ -434,19 +438,28 @@ class TestChats:
         ("read", "value", "said"),
         [
             (messages_of, [], "The 'messages' of it should be a list of objects with 'role' and 'content'."),
-            (messages_of, [{"role": "assistant", "content": "a"}], "The 'messages' of it are the assistant's alone; begin with a turn"),
-            (messages_of, [{"role": "usr", "content": "a"}], "A message of it has the role 'usr'; it can be system, developer, user, assistant, "
+            (messages_of, [{"role": "assistant", "content": "a"}], "The 'messages' of it are the assistant's alone; "
+             "begin with a turn"),
+            (messages_of, [{"role": "usr", "content": "a"}], "A message of it has the role 'usr'; it can be system, "
+             "developer, user, assistant, "
              "tool; did you mean 'user'?"),
-            (messages_of, [{"role": "user", "content": []}], "A message of it should be an object with 'role' and 'content', both text"),
-            (messages_of, [{"role": "user", "content": [{"type": "image"}]}], "A message of it has a part of the type 'image'; parts can be"),
-            (messages_of, [{"role": "user", "content": [{"text": 3}]}], "A message of it has a part of the type 'None'; parts can be text"),
-            (messages_of, [{"role": "user", "content": None, "tool_calls": [CALL]}], "A message of it calls tools as 'user'; only the"),
-            (messages_of, [CHAT[0], {"role": "assistant", "content": None, "tool_calls": [3]}], "The 'tool_calls' of a message of it should"),
-            (messages_of, [{"role": "user", "content": "a", "x": {1}}], "The 'messages' of it should hold text, numbers, lists and objects: "),
+            (messages_of, [{"role": "user", "content": []}], "A message of it should be an object with 'role' and "
+             "'content', both text"),
+            (messages_of, [{"role": "user", "content": [{"type": "image"}]}], "A message of it has a part of the type "
+             "'image'; parts can be"),
+            (messages_of, [{"role": "user", "content": [{"text": 3}]}], "A message of it has a part of the type "
+             "'None'; parts can be text"),
+            (messages_of, [{"role": "user", "content": None, "tool_calls": [CALL]}], "A message of it calls tools as "
+             "'user'; only the"),
+            (messages_of, [CHAT[0], {"role": "assistant", "content": None, "tool_calls": [3]}], "The 'tool_calls' of "
+             "a message of it should"),
+            (messages_of, [{"role": "user", "content": "a", "x": {1}}], "The 'messages' of it should hold text, "
+             "numbers, lists and objects: "),
             (tools_of, [{"function": {}}], "The 'tools' of it should be a list of objects like"),
             (tools_of, "{", "The 'tools' of it should be JSON: "),
             (options_of, [1], "The 'chat_template_kwargs' of it should be an object of names and values, not [1]."),
-            (options_of, {"tools": 1}, "The 'chat_template_kwargs' of it cannot set 'tools', which is decided here; give 'tools' beside it."),
+            (options_of, {"tools": 1}, "The 'chat_template_kwargs' of it cannot set 'tools', which is decided here; "
+             "give 'tools' beside it."),
             (options_of, {"padding": 1}, "The 'chat_template_kwargs' of it cannot set 'padding', which is decided here."),
         ],
     )  # fmt: skip
@@ -475,7 +488,8 @@ class TestChats:
             given = form[1]["tool_calls"][0]["function"]["arguments"]
             assert given == ('{"at": null, "n": 1}' if as_json else {"at": None, "n": 1})
         assert refused(shown, lambda m: "nothing", CHAT, "p") == (
-            "The chat template does not show the call of weather in the prompt 'p'; take the calls out, or load a tokenizer whose "
+            "The chat template does not show the call of weather in the prompt 'p'; take the calls out, or load a "
+            "tokenizer whose "
             "template knows tools."
         )
         assert shown(lambda m: "a", CHAT[:1], "p") == ("a", CHAT[:1])
@@ -485,11 +499,15 @@ class TestChats:
 
     def test_parts(self) -> None:
         chat = ({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},)
-        joins = lambda m: "".join(
-            x if isinstance(x, str) else "".join(p["text"] for p in x) for x in (y["content"] for y in m)
-        )
+
+        def joins(messages: Any) -> str:
+            return "".join(joined(m["content"]) for m in messages)
+
         assert shown(joins, chat, "p") == ("ab", chat)
-        prints = lambda m: "".join(str(y["content"]) for y in m)  # noqa: E731
+
+        def prints(messages: Any) -> str:
+            return "".join(str(m["content"]) for m in messages)
+
         assert shown(prints, chat, "p") == ("ab", ({"role": "user", "content": "ab"},))
         assert marked(CHAT) == ({"role": "user", "content": marker(0)}, {"role": "assistant", "content": marker(1)})
         assert marker(3) == "\ue0003\ue001"

@@ -236,11 +236,13 @@ class TestLayout:
         dense = nn.Sequential(nn.Linear(2, 2))
         dense.config = SimpleNamespace()  # type: ignore[assignment]
         with pytest.raises(
-            WorkbenchError, match="^Sequential has no router that transformers declares, so there are no experts"
+            WorkbenchError, match=r"^Sequential has no router that transformers declares, so there are no experts"
         ):
             find_layout(dense)
         dense.config = SimpleNamespace(is_encoder_decoder=True)  # type: ignore[assignment]
-        with pytest.raises(WorkbenchError, match="^Sequential is an encoder-decoder, and stores, roles and generation"):
+        with pytest.raises(
+            WorkbenchError, match=r"^Sequential is an encoder-decoder, and stores, roles and generation"
+        ):
             find_layout(dense)
         block = type("DogeCDMoE", (nn.Module,), {})()
         with pytest.raises(WorkbenchError, match=r"^Sequential \('0'\) is not supported: its product-key router mixes"):
@@ -316,7 +318,7 @@ class TestAdapters:
         adapter.blocks = lambda m: {1: m.steps["2"]["inner"], 0: m.steps["0"]["inner"]}
         assert find_layout(model, adapter).layers == ()
         adapter.blocks = lambda m: {}
-        with pytest.raises(WorkbenchError, match="^The adapter Chained found no block in Module"):
+        with pytest.raises(WorkbenchError, match=r"^The adapter Chained found no block in Module"):
             find_layout(model, adapter)
 
     def test_blocks_by_class(self) -> None:
@@ -356,7 +358,7 @@ class TestSurvey:
             with pytest.raises(WorkbenchError) as caught:
                 _ran(Fails(error, device), ids)
             assert str(caught.value) == f"Fails itself fails on 6 random token ids {said}"
-        with pytest.raises(WorkbenchError, match="^ours$"):
+        with pytest.raises(WorkbenchError, match=r"^ours$"):
             _ran(Fails(WorkbenchError("ours")), ids)
 
     def test_what_was_not_seen(self) -> None:
