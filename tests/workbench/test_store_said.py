@@ -67,6 +67,7 @@ def checked(store: Store) -> list[dict[str, Any]]:
 
 class TestSaid:
     def test_info(self, store: Store) -> None:
+        assert not list((store.path / ".writing").iterdir())
         assert store.info() == {
             "path": str(store.path),
             "model": {"name": "synthetic", "weights": "w"},
