@@ -102,6 +102,7 @@ class TestProgress:
         assert str(Progress(1, 1, 0.5)) == "100 % of 1 tokens, 2 tokens/s, 0 s left"
         assert str(Progress(1, 2, 0.5, "Writing")) == "Writing"
         assert Progress(0, 5, 1.0).seconds_left is None
+        assert Progress(3, 5, 0.0).tokens_per_second == 0
 
     def test_a_meter_reports_every_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock, seen = [100.0], list[Progress]()
@@ -140,10 +141,13 @@ class TestProgress:
         lines = ProgressLines(stream)
         lines(Progress(5, 4, 1.0))
         lines(Progress(0, 0, 1.0))
+        lines.last = -1e9  # long ago
+        lines(Progress(0, 1, 1.0))
         lines(Progress(9, 4, 1.0, "Said"))
         full = f"\r\033[K{'#' * 24}"
         assert stream.getvalue() == (
-            f"{full} 125 % of 4 tokens, 5 tokens/s, 0 s left\n{full} 100 % of 0 tokens, 0 tokens/s\n\r\033[KSaid\n"
+            f"{full} 125 % of 4 tokens, 5 tokens/s, 0 s left\n{full} 100 % of 0 tokens, 0 tokens/s\n"
+            f"\r\033[K{'.' * 24}   0 % of 1 tokens, 0 tokens/s\r\033[KSaid\n"
         )
 
     def test_lines_go_to_stderr_unless_told(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,9 +86,11 @@ def test_flat_numbers_of_two_shapes() -> None:
         ([*ROUTED[:1], [[0, 1], [4, 4]], ROUTED[2]], {}, "The request 'a' routes 1 tokens of layer 2 to experts that cannot be "
          "([4, 4] at token 1): synthetic selects 2 different ones of 5; the engine returned no routing there (rows of zeros), or "
          "this is another model."),
-        ([*ROUTED[:1], [[0, 5], [4, 1]], [[-1, 2], [0, 1]]], {}, "routes 2 tokens of layer 1 to experts that cannot be ([0, 5] at token 1)"),
+        ([*ROUTED[:1], [[0, 5], [4, 1]], [[-1, 2], [0, 1]]], {}, "routes 2 tokens of layer 1 to experts that cannot "
+         "be ([0, 5] at token 1)"),
         ([[[0, 1, 2], [2, 3, 4]]] * 3, {}, "routes 0 tokens of layer 1 to experts that cannot be ([0, 1, 2] at token 0)"),
-        (np.array(ROUTED, float), {}, "The routed_experts of 'a' are float64 (3, 2, 2); synthetic has 3 layers, 2 of which route, so "
+        (np.array(ROUTED, float), {}, "The routed_experts of 'a' are float64 (3, 2, 2); synthetic has 3 layers, 2 of "
+         "which route, so "
          "they should be integers [tokens, 2, k]."),
         ([[row[0]] for row in ROUTED], {}, "are int64 (3, 1, 2); synthetic has"),
         (ROUTED[0], {}, "are int64 (2, 2); synthetic has"),
@@ -177,7 +179,8 @@ def test_the_store_by_hand(tmp_path: Path) -> None:
         ({"ids": 1}, "Request 1 has a key 'ids'"),
         ({"id": 7, "prompt_ids": [1]}, "The request '7' has no response_ids, routed_experts; serve with"),
         (REQUESTS[1] | {"prompt_ids": [50]}, "The prompt_ids of 'request-1' hold the token id 50, and synthetic knows 0-49; the"),
-        (REQUESTS[1] | {"prompt_ids": [[1]]}, "The prompt_ids of 'request-1' should be a list of token ids, whole numbers from 0, not [[1]]."),
+        (REQUESTS[1] | {"prompt_ids": [[1]]}, "The prompt_ids of 'request-1' should be a list of token ids, whole "
+         "numbers from 0, not [[1]]."),
         (REQUESTS[1] | {"response_ids": [2**31]}, "The response_ids of 'request-1' should be a list of token ids"),
         (REQUESTS[1] | {"response_ids": [2**31 - 1]}, "hold the token id 2147483647, and"),
         (REQUESTS[1] | {"text": 3}, "The text of 'request-1' is int; it should be text."),
@@ -192,5 +195,5 @@ def test_a_request_that_cannot_be(tmp_path: Path, request_: Any, said: str) -> N
 
 
 def test_no_request(tmp_path: Path) -> None:
-    with pytest.raises(WorkbenchError, match="^0 requests were given; a store needs one or more"):
+    with pytest.raises(WorkbenchError, match=r"^0 requests were given; a store needs one or more"):
         store_served(anatomy(), [], tmp_path / "s")

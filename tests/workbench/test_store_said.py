@@ -88,6 +88,13 @@ class TestSaid:
         about = changed(store, {"dtype": "bfloat16"}, shards=checked(store), warnings=["Look."]).info()
         assert (about["dtype"], about["nonfinite"], about["warnings"]) == ("bfloat16", "", ["Look."])
 
+    def test_what_a_killed_process_left_goes(self, tmp_path: Path) -> None:
+        left = tmp_path / "s/.writing/slots+00000.parquet.x.part"
+        left.parent.mkdir(parents=True)
+        left.write_text("half")
+        write_store(tmp_path / "s", anatomy(), tables())
+        assert not left.exists()
+
     def test_repr(self, store: Store) -> None:
         said = f"Store('{store.path}': synthetic, 2 prompts, 4 tokens, 5 slots, without norms, residual)"
         assert repr(store) == said

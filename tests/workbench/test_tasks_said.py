@@ -83,16 +83,19 @@ class TestTasks:
              "dataset_kwargs: {data_files: FILE}."),
             ({"dataset_kwargs": None}, "'T' takes its data from 'json'; only local files"),
             ({"test_split": "dev"}, "'T' has no data_files for the split 'dev'; it has test, validation."),
-            (data("empty.json"), "The task's data 'F/empty.json' should be documents: one JSON object a line, or a list of them."),
+            (data("empty.json"), "The task's data 'F/empty.json' should be documents: one JSON object a line, or a "
+             "list of them."),
             (data("list.json"), "The task's data 'F/list.json' should be documents"),
             (data("object.json"), "The task's data 'F/object.json' should be documents"),
             (data("bad.jsonl"), "The task's data 'F/bad.jsonl' is broken: "),
             (data("no.jsonl"), "The task's data 'F/no.jsonl' cannot be read (No such file or directory)."),
-            ({"doc_to_choice": ["red"]}, "doc_to_choice of 'T', document 0 gives ['red']; it should give a list of two choices or"),
+            ({"doc_to_choice": ["red"]}, "doc_to_choice of 'T', document 0 gives ['red']; it should give a list of "
+             "two choices or"),
             ({"doc_to_choice": "{{ q "}, "doc_to_choice of 'T', document 0 cannot be rendered: "),
             ({"doc_to_choice": "no list"}, "doc_to_choice of 'T', document 0 gives 'no list'; it should"),
             ({"doc_to_choice": "{1: 2, 3: 4}"}, "doc_to_choice of 'T', document 0 gives '{1: 2, 3: 4}'; it should"),
-            ({"doc_to_target": "2"}, "doc_to_target of 'T', document 0 gives '2'; it should be one of ['red', 'blue'] or its number."),
+            ({"doc_to_target": "2"}, "doc_to_target of 'T', document 0 gives '2'; it should be one of ['red', 'blue'] "
+             "or its number."),
             ({"doc_to_target": "{{ ['1', '-1', 'x'][loop] }}"}, "doc_to_target of 'T', document 0 cannot be rendered"),
             ({"filter_list": 1, "x": 2}, "'T' uses filter_list, x, which this reader does not know; it reads dataset_kwargs"),
         ],
