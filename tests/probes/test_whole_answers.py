@@ -1,7 +1,7 @@
 """Whole answers by their defaults: every option, note, interval and p-value, worked out by hand or drawn once more by a loop.
 
-The four prompts of `cases.golden` are two pairs, x = (a, b) and y = (c, d). A resample of the pairs is xx, xy or yy, so the ends of
-every 95 % interval are what x alone and y alone give.
+The four prompts of `cases.golden` are two pairs, x = (a, b) and y = (c, d). A resample of the pairs is xx, xy or yy, so the ends
+of every 95 % interval are what x alone and y alone give.
 """
 
 from itertools import product
@@ -219,14 +219,19 @@ def test_safex_by_its_defaults() -> None:
     # L1E1: a 1/2, c 1, in the interval of the resamples aa, ac, cc
     ends = dict(zip(EXPERTS, zip(column(loose, "low"), column(loose, "high"), strict=True), strict=True))
     assert ends[1, 1] == (pytest.approx(0.5), pytest.approx(1.0))
-    for wrong, message in (({"alpha": 0.1}, "alpha=0.1 of 8 experts is 0; choose an alpha"), ({"alpha": 1.2}, "is 9; choose"),
-                           ({"share": 0.0}, "n_resamples=100 and share=0.0 select nothing"), ({"share": 1.1}, "select nothing"),
-                           ({"n_resamples": 0}, "n_resamples=0 and share=1.0"), ({"group": "x"}, "control, detection, stable")):  # fmt: skip
+    refused = [
+        ({"alpha": 0.1}, "alpha=0.1 of 8 experts is 0; choose an alpha"),
+        ({"alpha": 1.2}, "is 9; choose"),
+        ({"share": 0.0}, "n_resamples=100 and share=0.0 select nothing"),
+        ({"share": 1.1}, "select nothing"),
+        ({"n_resamples": 0}, "n_resamples=0 and share=1.0"),
+        ({"group": "x"}, "control, detection, stable"),
+    ]
+    for wrong, message in refused:
         with pytest.raises(WorkbenchError, match=message):
             safex(golden().store, "refused", "answered", **wrong)
-    assert (
-        safex(golden().store, "refused", "answered", alpha=1.0, share=1.0, n_resamples=1).notes[3].startswith("8 and 8")
-    )
+    everyone = safex(golden().store, "refused", "answered", alpha=1.0, n_resamples=1)
+    assert everyone.notes[3].startswith("8 and 8 of the first 8")
 
 
 def test_a_seed_moves_the_draws_and_nothing_else() -> None:
@@ -255,17 +260,18 @@ def twelve():
     return memory_store(anatomy((4,), 1), rows)
 
 
-def student_ends(replicates: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
-    """Percentiles that reach as far as Student's t with n - 1 degrees of freedom, by scipy and a sort."""
+def student_ends(replicates: np.ndarray, n: float) -> tuple[list[float], list[float]]:
+    """Percentiles that reach as far as Student's t with n - 1 degrees of freedom, by scipy and a sort; NaN is left out."""
     from scipy.stats import norm, t
 
-    reach = t.ppf(0.975, n - 1) * (n / (n - 1)) ** 0.5
-    ends = []
-    for tail in (norm.cdf(-reach), norm.cdf(reach)):
-        at = tail * (len(replicates) - 1)
-        below = np.sort(replicates, axis=0)[[int(np.floor(at)), int(np.ceil(at))]]
-        ends.append(below[0] + (at - np.floor(at)) * (below[1] - below[0]))
-    return ends[0], ends[1]
+    reach, ends = t.ppf(0.975, n - 1) * (n / (n - 1)) ** 0.5, ([], [])
+    for values in replicates.T:
+        ordered = sorted(v for v in values.tolist() if v == v)
+        for out, tail in zip(ends, (norm.cdf(-reach), norm.cdf(reach)), strict=True):
+            at = tail * (len(ordered) - 1)
+            below = int(at)
+            out.append(ordered[below] + (at - below) * (ordered[below + 1] - ordered[below]))
+    return ends
 
 
 def test_intervals_are_those_of_the_draws_that_a_seed_gives() -> None:
@@ -297,7 +303,10 @@ def test_intervals_are_those_of_the_draws_that_a_seed_gives() -> None:
 
     def score(d: np.ndarray) -> list[float]:
         met, used = d @ k, d @ a
-        return [log2((x / 12) / (u / 36)) / -log2(x / 36) if x else -1.0 for x, u in zip(met, used, strict=True)]
+        return [
+            log2((x / 12) / (u / 36)) / -log2(x / 36) if x else -1.0 if u else float("nan")
+            for x, u in zip(met, used, strict=True)
+        ]
 
     low, high = student_ends(np.array([score(d) for d in draws]), 12)
     found = ends(npmi(store, token="m", n_bootstrap=n, n_permutations=0, seed=seed))
