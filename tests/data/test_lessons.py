@@ -36,6 +36,8 @@ WORKED = "<think>3+9=12 2+8+1=11 1+7+1=9</think>912."  # 123 + 789: each step's 
 def test_sums_are_worked_digit_by_digit_with_carries(tasks):
     assert tasks.worked(123, 789) == WORKED
     assert tasks.worked(12, 34) == "<think>2+4=6 1+3=4</think>46."
+    with pytest.raises(ValueError, match="zip"):
+        tasks.worked(12, 345)  # as many digits each
     assert tasks.worked(95, 17) == "<think>5+7=12 9+1+1=11</think>112."
 
 
