@@ -66,7 +66,7 @@ def words(texts: str, **columns: Any) -> Any:
         for position, letter in enumerate(asked + said):
             key = {"prompt_id": prompt, "sample": 0, "position": position}
             generated = position >= len(asked)
-            token = {"_": " ", "T": "<think>"}.get(letter, letter)
+            token = {"_": " ", "T": "<think>", "M": "<think>"}.get(letter, letter)
             role = {"T": "think", "s": "special"}.get(letter, "assistant" if generated else "user")
             rows["tokens"].append(
                 {**key, "token": token, "token_id": ord(letter), "role": role, "generated": generated}
@@ -95,6 +95,12 @@ def test_a_marker_by_its_number_or_text_among_the_tokens_read() -> None:
         find_marker(words("aT|b"), "<thonk>", np.ones(3, bool))
     with pytest.raises(WorkbenchError, match=r"tokens with angle brackets are none\."):
         find_marker(store, "q", every)
+
+
+def test_a_marker_that_is_only_mentioned_counts_as_a_token_alone() -> None:
+    store, quick = words("aMb|Tc/ab|Tc"), {"n_permutations": 0, "n_bootstrap": 0}
+    assert npmi(store, token="<think>", **quick).notes[0] == "<think>: 3 occurrences in 2 responses"
+    assert npmi(store, {"<think>": 1}, **quick).notes[0] == "<think>: 2 occurrences in 2 responses"
 
 
 # ---- tokens read
