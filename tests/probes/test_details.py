@@ -413,3 +413,23 @@ def test_a_marker_in_one_cluster_has_no_interval_and_lost_resamples_are_counted(
         WorkbenchError, match=r"npmi was given markers and role; ask for one of markers, token, role, label\."
     ):
         npmi(store, {"m": 1}, role="user")
+
+
+def test_a_single_draw_is_a_draw() -> None:
+    one = {"where": "pair=x", "n_bootstrap": 1, "n_permutations": 1}
+    cluster = "no interval: one class has 1 cluster, and 2 are needed"
+    assert cluster in ftri(golden().store, "refused", "answered", **one).notes
+    assert (
+        "no interval: a marker is in 1 cluster, and 2 are needed" in npmi(golden().store, token="<think>", **one).notes
+    )
+    assert (
+        "no interval: there is 1 cluster, and 2 are needed"
+        in usage(golden().store, where="pair=x", n_bootstrap=1).notes
+    )
+    found = ftri(golden().store, "refused", "answered", n_bootstrap=1, n_permutations=1).frame
+    assert found["low"].tolist() == found["high"].tolist()
+    assert found["low"].notna().all()
+    assert set(found["p"]) <= {0.5, 1.0}  # (1 + 0 or 1) / (1 + 1)
+    shifted = npmi(golden().store, token="<think>", n_bootstrap=1, n_permutations=1).frame.dropna(subset=["score"])
+    assert set(shifted["p"]) <= {0.5, 1.0}
+    assert usage(golden().store, n_bootstrap=1).frame["low"].notna().all()
