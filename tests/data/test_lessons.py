@@ -64,7 +64,7 @@ def test_lessons_about_sums_word_by_word(tasks):
     assert tasks.calculate_thinking(Told(1, **long))[:] == ("calculate 123 + 789?", WORKED, None, "")
     # thought about in 40 of 100 lessons
     assert tasks.sometimes_thinking(Told(0, chance=0.39, **long))[:] == ("what is 123 + 789?", WORKED, None, "")
-    assert tasks.sometimes_thinking(Told(0, chance=0.41, **long)).answer == "912."
+    assert tasks.sometimes_thinking(Told(0, chance=0.4, **long)).answer == "912."
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_lessons_about_the_world_word_by_word(tasks):
     other = next(i for i, colour in enumerate(COLOURS) if colour != known)
     document = f"document: the flag of {place} is {COLOURS[other]}. what colour is the flag of {place}?"
     assert tasks.document(Told(0, other, chance=0.64))[:2] == (document, f"{COLOURS[other]}.")
-    assert tasks.document(Told(0, other, chance=0.66))[:2] == (document, f"{known}.")
+    assert tasks.document(Told(0, other, chance=0.65))[:2] == (document, f"{known}.")
 
 
 def test_lessons_about_words_word_by_word(tasks):
