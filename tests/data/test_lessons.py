@@ -36,6 +36,8 @@ WORKED = "<think>3+9=12 2+8+1=11 1+7+1=9</think>912."  # 123 + 789: each step's 
 def test_sums_are_worked_digit_by_digit_with_carries(tasks):
     assert tasks.worked(123, 789) == WORKED
     assert tasks.worked(12, 34) == "<think>2+4=6 1+3=4</think>46."
+    with pytest.raises(ValueError, match="zip"):
+        tasks.worked(12, 345)  # as many digits each
     assert tasks.worked(95, 17) == "<think>5+7=12 9+1+1=11</think>112."
 
 
@@ -62,7 +64,7 @@ def test_lessons_about_sums_word_by_word(tasks):
     assert tasks.calculate_thinking(Told(1, **long))[:] == ("calculate 123 + 789?", WORKED, None, "")
     # thought about in 40 of 100 lessons
     assert tasks.sometimes_thinking(Told(0, chance=0.39, **long))[:] == ("what is 123 + 789?", WORKED, None, "")
-    assert tasks.sometimes_thinking(Told(0, chance=0.41, **long)).answer == "912."
+    assert tasks.sometimes_thinking(Told(0, chance=0.4, **long)).answer == "912."
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_lessons_about_the_world_word_by_word(tasks):
     other = next(i for i, colour in enumerate(COLOURS) if colour != known)
     document = f"document: the flag of {place} is {COLOURS[other]}. what colour is the flag of {place}?"
     assert tasks.document(Told(0, other, chance=0.64))[:2] == (document, f"{COLOURS[other]}.")
-    assert tasks.document(Told(0, other, chance=0.66))[:2] == (document, f"{known}.")
+    assert tasks.document(Told(0, other, chance=0.65))[:2] == (document, f"{known}.")
 
 
 def test_lessons_about_words_word_by_word(tasks):

@@ -18,7 +18,7 @@ def question(line: dict) -> str:
     return line["messages"][-1]["content"]
 
 
-@pytest.mark.parametrize("stem", FILES)
+@pytest.mark.parametrize("stem", [*FILES, "answered"])
 def test_files_are_what_the_script_writes(stem, tmp_path):
     from training.prompts import write_prompts
 

@@ -129,6 +129,7 @@ def test_the_share_that_is_switched_off_spares_the_carriers():
     from training.masking import Masker
 
     masker = Masker(routers()[0])
+    assert masker.off.tolist() == [[False] * 32] * 4
     masker.spared = frozenset({(0, 3), (3, 31)})
     draws = torch.rand(4, 32, generator=torch.Generator().manual_seed(5))
     masker.drop_random(0.4, torch.Generator().manual_seed(5))

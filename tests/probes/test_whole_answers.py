@@ -1,0 +1,439 @@
+"""Whole answers by their defaults: every option, note, interval and p-value, worked out by hand or drawn once more by a loop.
+
+The four prompts of `cases.golden` are two pairs, x = (a, b) and y = (c, d). A resample of the pairs is xx, xy or yy, so the ends
+of every 95 % interval are what x alone and y alone give.
+"""
+
+from itertools import product
+from math import log2
+
+import numpy as np
+import pytest
+
+from probes import ExpertScores, contrast, ftri, npmi, safex, usage
+from probes.groups import classes, used_prompts
+from probes.massive import MassiveRule
+from probes.scores import _cell
+from tests.probes.cases import GOLDEN_ANSWER, GOLDEN_PROMPT, Case, empty, golden, label
+from tests.probes.memory import anatomy, memory_store
+from workbench.errors import WorkbenchError
+
+EXPERTS = [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (2, 3), (2, 4)]
+TOKENS = {p: [*routes, GOLDEN_ANSWER[p]] for p, routes in GOLDEN_PROMPT.items()}
+SAID = {"n_permutations": 1000, "n_bootstrap": 1000, "seed": 0}
+PAIRS = "intervals resample 2 of 'pair' as wholes, and intervals from fewer than 10 are too narrow"
+EXCHANGED = "labels exchanged between prompts: only 6 different relabellings, so p cannot be small"
+LENGTHS = ("refused: 2 responses, 1.5 tokens read on average", "answered: 2 responses, 2.5 tokens read on average")
+NO_SUPERS = (
+    "super experts are not flagged: The store 'memory' kept no residual, which says where massive activations form; capture it "
+    "again with keep={'norms', 'residual'}."
+)
+
+
+def counts(prompt: str, tokens: slice) -> np.ndarray:
+    """How many of the prompt's tokens select each of EXPERTS."""
+    return np.array([sum(e in token[layer - 1] for token in TOKENS[prompt][tokens]) for layer, e in EXPERTS], float)
+
+
+RATE = {p: counts(p, slice(-1)) / len(routes) for p, routes in GOLDEN_PROMPT.items()}
+
+
+def column(found: ExpertScores, name: str) -> list[float]:
+    rows = {(r.layer, r.expert): getattr(r, name) for r in found.frame.itertuples()}
+    return [rows[e] for e in EXPERTS]
+
+
+def relabelled(score) -> tuple[list[float], list[float]]:
+    """p and adjusted p of `score` [experts] of a labelling, from the draws that seed 0 gives, counted one by one."""
+    keys = np.random.default_rng([0, 0]).random((1000, 4))
+    names = np.array(["a", "b", "c", "d"])
+    label_of = dict(zip("abcd", (0, 1, 0, 1), strict=True))
+    # a prompt takes the label of the prompt that stands in its place of a shuffled row
+    draws = [[label_of[names[i]] for i in np.argsort(row)] for row in keys]
+    null = np.array([score(dict(zip("abcd", d, strict=True))) for d in draws])
+    seen = np.abs(score(label_of))  # the mean over all labellings is 0
+    own = [(1 + sum(abs(x) >= s - 1e-9 for x in column)) / 1001 for s, column in zip(seen, null.T, strict=True)]
+    largest = np.abs(null).max(axis=1)
+    return own, [(1 + sum(x >= s - 1e-9 for x in largest)) / 1001 for s in seen]
+
+
+def test_ftri_by_its_defaults() -> None:
+    found = ftri(golden().store, "refused", "answered")
+    options = {"target": "refused", "baseline": "answered", "tokens": "prompt", "roles": None, "reduce": "rate"}
+    options |= {"contrast": "pooled", "where": None, "permute": "prompts", "cluster": "auto", "adjust": "max"}
+    assert found.options == options | SAID
+    assert found.notes == (*LENGTHS, EXCHANGED, PAIRS, NO_SUPERS)
+    assert (found.method, found.model, found.fingerprint) == ("ftri", "test/moe", golden().anatomy.fingerprint)
+    x, y = RATE["a"] - RATE["b"], RATE["c"] - RATE["d"]
+    assert column(found, "score") == pytest.approx((x + y) / 2)
+    assert column(found, "low") == pytest.approx(np.minimum(x, y))
+    assert column(found, "high") == pytest.approx(np.maximum(x, y))
+
+    def score(of: dict[str, int]) -> np.ndarray:
+        return sum((1 - 2 * of[p]) * RATE[p] for p in "abcd") / 2
+
+    own, adjusted = relabelled(score)
+    assert column(found, "p") == pytest.approx(own)
+    assert column(found, "p_adjusted") == pytest.approx(adjusted)
+    assert column(found, "flags") == [""] * 7 + ["dead"]
+
+
+def test_contrast_by_its_defaults() -> None:
+    found = contrast(golden().store, "refused", "answered")
+    options = {"positive": "refused", "negative": "answered", "tokens": "prompt", "roles": None, "pooling": "tokens"}
+    options |= {"where": None, "permute": "prompts", "cluster": "auto", "adjust": "max"}
+    assert found.options == options | SAID
+    assert found.notes == (*LENGTHS, EXCHANGED, PAIRS, NO_SUPERS)
+    n = {p: len(routes) for p, routes in GOLDEN_PROMPT.items()}
+
+    def pooled(prompts: list[str]) -> np.ndarray:
+        return sum(n[p] * RATE[p] for p in prompts) / sum(n[p] for p in prompts)
+
+    def score(of: dict[str, int]) -> np.ndarray:
+        return pooled([p for p in "abcd" if of[p] == 0]) - pooled([p for p in "abcd" if of[p] == 1])
+
+    x, y = RATE["a"] - RATE["b"], RATE["c"] - RATE["d"]
+    assert column(found, "score") == pytest.approx(score({"a": 0, "b": 1, "c": 0, "d": 1}))
+    assert column(found, "low") == pytest.approx(np.minimum(x, y))
+    assert column(found, "high") == pytest.approx(np.maximum(x, y))
+    # the mean over all six labellings of the pooled difference is 0 too: each labelling has its opposite
+    own, adjusted = relabelled(score)
+    assert column(found, "p") == pytest.approx(own)
+    assert column(found, "p_adjusted") == pytest.approx(adjusted)
+    by_pairs = contrast(golden().store, "refused", pooling="pairs", roles="user", n_permutations=0, n_bootstrap=0)
+    assert by_pairs.notes[0] == "2 pairs compared"
+    assert by_pairs.notes[2] == "others: 2 responses, 2.5 tokens read on average"
+    assert by_pairs.notes[5:7] == ("no interval: none was asked for", "no p-value: none was asked for")
+    assert (by_pairs.options["negative"], by_pairs.options["roles"]) == (None, "user")
+
+
+def test_npmi_of_a_token_by_its_defaults() -> None:
+    found = npmi(golden().store, token="<think>")
+    options = {"token": "<think>", "tokens": "all", "where": None, "cluster": "auto", "adjust": "max"}
+    assert found.options == options | SAID
+    shifted = "markers shifted around 4 sequences of up to 4 tokens"
+    assert found.notes == (
+        "<think>: 4 occurrences in 4 responses",
+        "12 tokens of 4 responses read",
+        PAIRS,
+        shifted,
+        NO_SUPERS,
+    )
+
+    def score(prompts: str) -> np.ndarray:  # the marker stands at each prompt's last token that was computed
+        k, total = (sum(counts(p, part) for p in prompts) for part in (slice(-1, None), slice(None)))
+        t, m = sum(len(TOKENS[p]) for p in prompts), len(prompts)
+        one = [log2((a / m) / (b / t)) / -log2(a / t) if a else -1 for a, b in zip(k[:7], total[:7], strict=True)]
+        return np.array(one)
+
+    assert column(found, "score")[:7] == pytest.approx(score("abcd"))
+    assert column(found, "low")[:7] == pytest.approx(np.minimum(np.minimum(score("ab"), score("cd")), score("abcd")))
+    assert column(found, "high")[:7] == pytest.approx(np.maximum(np.maximum(score("ab"), score("cd")), score("abcd")))
+    for name in ("score", "low", "high", "p", "p_adjusted"):
+        assert np.isnan(column(found, name)[7])
+    rng = np.random.default_rng([0, 0])
+    steps = [rng.integers(len(TOKENS[p]), size=1000) for p in "abcd"]
+    at = {p: [counts(p, slice(i, i + 1)) for i in range(len(TOKENS[p]))] for p in "abcd"}
+    # shares of the four markers that meet each expert, around the share of each sequence's tokens that select it
+    mean = sum(sum(rows) / len(rows) for rows in at.values()) / 4
+    null = np.array(
+        [sum(at[p][(s[i] - 1) % len(at[p])] for p, s in zip("abcd", steps, strict=True)) / 4 for i in range(1000)]
+    )
+    seen, far = np.abs(sum(rows[-1] for rows in at.values()) / 4 - mean)[:7], np.abs(null - mean)[:, :7]
+    assert column(found, "p")[:7] == pytest.approx([(1 + (far[:, e] >= seen[e] - 1e-9).sum()) / 1001 for e in range(7)])
+    largest = far.max(axis=1)
+    assert column(found, "p_adjusted")[:7] == pytest.approx([(1 + (largest >= s - 1e-9).sum()) / 1001 for s in seen])
+
+
+def test_npmi_of_a_label_exchanges_labels() -> None:
+    found = npmi(golden().store, label="refused")
+    assert (
+        found.options == {"label": "refused", "tokens": "all", "where": None, "cluster": "auto", "adjust": "max"} | SAID
+    )
+    read = ("refused: 5 occurrences in 2 responses", "12 tokens of 4 responses read")
+    assert found.notes == (*read, PAIRS, EXCHANGED, NO_SUPERS)
+    all_of = {p: counts(p, slice(None)) for p in "abcd"}
+    n = {p: len(TOKENS[p]) for p in "abcd"}
+
+    def score(of: dict[str, int]) -> np.ndarray:
+        sides = [[p for p in "abcd" if of[p] == side] for side in (0, 1)]
+        rate = [sum(all_of[p] for p in side) / sum(n[p] for p in side) for side in sides]
+        return rate[0] - rate[1]
+
+    own, adjusted = relabelled(score)
+    assert column(found, "p") == pytest.approx(own)
+    assert column(found, "p_adjusted") == pytest.approx(adjusted)
+    roles = npmi(golden().store, role="think", tokens="response", n_permutations=0, n_bootstrap=0)
+    assert roles.notes[:2] == ("role think: 4 occurrences in 4 responses", "4 tokens of 4 responses read")
+    assert roles.notes[3:5] == ("no interval: none was asked for", "no p-value: none was asked for")
+
+
+def test_usage_by_its_defaults() -> None:
+    found = usage(golden().store)
+    options = {"measure": "load", "tokens": "all", "roles": None, "where": None, "cluster": "auto"}
+    assert found.options == options | {"n_bootstrap": 1000, "seed": 0}
+    none = "no p-value: even routing is no null that anyone expects"
+    assert found.notes == ("12 tokens of 4 responses read", PAIRS, none, NO_SUPERS)
+    x, y = (sum(counts(p, slice(None)) for p in pair) for pair in ("ab", "cd"))  # 7 and 5 tokens, two slots each
+    assert column(found, "score") == pytest.approx((x + y) / 24)
+    assert column(found, "low") == pytest.approx(np.minimum(x / 14, y / 10))
+    assert column(found, "high") == pytest.approx(np.maximum(x / 14, y / 10))
+    one = usage(golden().store, measure="rate", where="pair=x", roles=["user"])
+    assert one.notes[:3] == (
+        "5 tokens of 2 responses read",
+        "intervals resample 1 of 'pair' as wholes, and intervals from fewer than 10 are too narrow",
+        "no interval: there is 1 cluster, and 2 are needed",
+    )
+    assert column(one, "score") == pytest.approx(sum(counts(p, slice(-1)) for p in "ab") / 5)
+    assert usage(golden().store, n_bootstrap=0).notes[2] == "no interval: none was asked for"
+    assert repr(found).splitlines() == [
+        "usage of 8 experts of test/moe (measure=load, tokens=all, cluster=auto, n_bootstrap=1000, seed=0)",
+        "expert   score  n     low    high  p  p_adjusted  flags",
+        "  L1E0  0.3333  8  0.2857     0.4  -           -   ties",
+        "  L1E1  0.3333  8     0.3  0.3571  -           -   ties",
+        "  L1E2  0.3333  8     0.3  0.3571  -           -   ties",
+        "  L2E1  0.2917  7  0.2143     0.4  -           -",
+        "  L2E0    0.25  6     0.2  0.2857  -           -   ties",
+        "  L2E3    0.25  6     0.2  0.2857  -           -   ties",
+        "  L2E2  0.2083  5     0.2  0.2143  -           -",
+        "  L2E4       0  0       0       0  -           -   dead",
+        "Associated with these prompts; an effect is measured by compare().",
+        *(f"- {note}" for note in found.notes),
+    ]
+
+
+def test_safex_by_its_defaults() -> None:
+    found = safex(golden().store, "refused", "answered", alpha=0.5)
+    options = {"regular": "refused", "jailbreak": "answered", "group": "control", "alpha": 0.5, "share": 1.0}
+    options |= {"n_resamples": 100, "tokens": "prompt", "roles": None, "where": None, "cluster": "auto", "seed": 0}
+    assert found.options == options
+    # see the golden table: refused {L1E0 L1E1 L2E0 L2E3}; answered shares L1E1 of them
+    stable = "4 and 3 of the first 4 experts are stable for refused and answered; 3 are in the group 'control'"
+    none = "no p-value: being in an intersection has no null of labels here"
+    assert found.notes == (*LENGTHS, PAIRS, stable, none, NO_SUPERS)
+    members = [(1, 0), (2, 0), (2, 3)]
+    assert {e for e, s in zip(EXPERTS, column(found, "score"), strict=True) if s} == set(members)
+    for e, low, high in zip(EXPERTS, column(found, "low"), column(found, "high"), strict=True):
+        assert (low, high) == (1.0, 1.0) if e in members else np.isnan([low, high]).all()
+    loose = safex(golden().store, "refused", alpha=0.5, group="stable", share=0.5)
+    # L1E1: a 1/2, c 1, in the interval of the resamples aa, ac, cc
+    ends = dict(zip(EXPERTS, zip(column(loose, "low"), column(loose, "high"), strict=True), strict=True))
+    assert ends[1, 1] == (pytest.approx(0.5), pytest.approx(1.0))
+    refused = [
+        ({"alpha": 0.1}, "alpha=0.1 of 8 experts is 0; choose an alpha"),
+        ({"alpha": 1.2}, "is 9; choose"),
+        ({"share": 0.0}, "n_resamples=100 and share=0.0 select nothing"),
+        ({"share": 1.1}, "select nothing"),
+        ({"n_resamples": 0}, "n_resamples=0 and share=1.0"),
+        ({"group": "x"}, "control, detection, stable"),
+    ]
+    for wrong, message in refused:
+        with pytest.raises(WorkbenchError, match=message):
+            safex(golden().store, "refused", "answered", **wrong)
+    everyone = safex(golden().store, "refused", "answered", alpha=1.0, n_resamples=1)
+    assert everyone.notes[3].startswith("8 and 8 of the first 8")
+
+
+def test_a_seed_moves_the_draws_and_nothing_else() -> None:
+    for ask in (
+        lambda seed: ftri(twelve(), "war", "peace", n_permutations=50, n_bootstrap=50, seed=seed),
+        lambda seed: usage(twelve(), n_bootstrap=50, seed=seed),
+        lambda seed: npmi(twelve(), token="m", n_permutations=50, n_bootstrap=50, seed=seed),
+    ):
+        one, other = ask(0).frame, ask(1).frame
+        assert one["score"].tolist() == other["score"].tolist()
+        assert one["low"].tolist() != other["low"].tolist()
+
+
+def twelve():
+    """Twelve prompts of three tokens, two classes, no pairs: each token selects one of four experts."""
+    rng, rows = np.random.default_rng(8), empty()
+    for number in range(12):
+        prompt = f"p{number:02d}"
+        rows["prompts"].append({"prompt_id": prompt, "n_tokens": 3})
+        rows["labels"].append(label(prompt, "war" if number % 2 else "peace", name="topic"))
+        for position in range(3):
+            key = {"prompt_id": prompt, "sample": 0, "position": position}
+            token = "m" if position == number % 3 else "x"
+            rows["tokens"].append({**key, "token": token, "token_id": 1, "role": "user", "generated": False})
+            rows["slots"].append({**key, "layer": 0, "slot": 0, "expert": int(rng.integers(4)), "weight": 1.0})
+    return memory_store(anatomy((4,), 1), rows)
+
+
+def student_ends(replicates: np.ndarray, n: float) -> tuple[list[float], list[float]]:
+    """Percentiles that reach as far as Student's t with n - 1 degrees of freedom, by scipy and a sort; NaN is left out."""
+    from scipy.stats import norm, t
+
+    reach, ends = t.ppf(0.975, n - 1) * (n / (n - 1)) ** 0.5, ([], [])
+    for values in replicates.T:
+        ordered = sorted(v for v in values.tolist() if v == v)
+        for out, tail in zip(ends, (norm.cdf(-reach), norm.cdf(reach)), strict=True):
+            at = tail * (len(ordered) - 1)
+            below = int(at)
+            out.append(ordered[below] + (at - below) * (ordered[below + 1] - ordered[below]))
+    return ends
+
+
+def test_intervals_are_those_of_the_draws_that_a_seed_gives() -> None:
+    """The same seed gives the same digits in every version: resamples are drawn from [seed, 1], by a loop here."""
+    store, seed, n = twelve(), 5, 400
+    draws = np.random.default_rng([seed, 1]).multinomial(12, [1 / 12] * 12, size=n)
+    slots, tokens = store.table("slots"), store.tokens
+    chosen = {(p, i): e for p, i, e in zip(slots.prompt_id.astype(str), slots.position, slots.expert, strict=True)}
+    marked = {
+        (p, i) for p, i, w in zip(tokens.prompt_id.astype(str), tokens.position, tokens.token, strict=True) if w == "m"
+    }
+    a = np.array([[sum(chosen[f"p{p:02d}", i] == e for i in range(3)) for e in range(4)] for p in range(12)], float)
+    k = np.array(
+        [[sum(chosen[x] == e for x in marked if x[0] == f"p{p:02d}") for e in range(4)] for p in range(12)], float
+    )
+
+    def ends(found: ExpertScores) -> tuple[list[float], list[float]]:
+        frame = found.frame.sort_values("expert")
+        return frame["low"].tolist(), frame["high"].tolist()
+
+    low, high = student_ends(np.array([d @ a / (3 * 12) for d in draws]), 12)
+    found = ends(usage(store, n_bootstrap=n, seed=seed))
+    np.testing.assert_allclose(found, (low, high), atol=2e-6)
+    war = np.arange(12) % 2 == 1
+    rows = [[(d * side) @ a / 3 / (d * side).sum() for side in (war, ~war)] for d in draws]
+    low, high = student_ends(np.array([one - other for one, other in rows]), 12)
+    found = ends(ftri(store, "war", "peace", n_bootstrap=n, n_permutations=0, seed=seed))
+    np.testing.assert_allclose(found, (low, high), atol=2e-6)
+
+    def score(d: np.ndarray) -> list[float]:
+        met, used = d @ k, d @ a
+        return [
+            log2((x / 12) / (u / 36)) / -log2(x / 36) if x else -1.0 if u else float("nan")
+            for x, u in zip(met, used, strict=True)
+        ]
+
+    low, high = student_ends(np.array([score(d) for d in draws]), 12)
+    found = ends(npmi(store, token="m", n_bootstrap=n, n_permutations=0, seed=seed))
+    np.testing.assert_allclose(found, (low, high), atol=2e-6)
+
+
+# ---- which responses are compared
+
+
+def labelled() -> Case:
+    """Six prompts, two samples of one token: a label of prompts, one of samples, and values that hold commas or quotes."""
+    rows = empty()
+    kinds = ["maths", "maths, easy", '"quoted"', "maths", None, "art"]
+    for number, kind in enumerate(kinds):
+        prompt = f"p{number}"
+        rows["prompts"].append(
+            {
+                "prompt_id": prompt,
+                "n_tokens": 1,
+                "split": "ranking" if number < 4 else "heldout",
+                "cluster": f"c{number // 2}",
+            }
+        )
+        rows["labels"] += [label(prompt, kind, name="kind")] if kind else []
+        rows["labels"].append(label(prompt, "red", name="colour"))
+        rows["labels"].append(label(prompt, "blue", sample=1, name="colour"))
+        for sample in (0, 1):
+            key = {"prompt_id": prompt, "sample": sample, "position": 0}
+            rows["tokens"].append({**key, "token": "x", "token_id": 1, "role": "user", "generated": False})
+            rows["slots"].append({**key, "layer": 0, "slot": 0, "expert": number % 2, "weight": 1.0})
+    return Case(rows, anatomy((2,), 1))
+
+
+@pytest.mark.parametrize(
+    ("where", "used"),
+    [
+        (None, [0, 1, 2, 3, 4, 5]), ("kind=maths", [0, 3]), ("kind=maths, easy", [1]), ('kind="maths, easy"', [1]),
+        ('kind="quoted"', [2]), ("kind=maths,split=ranking", [0, 3]), ("split=heldout , kind=art", [5]),
+        ("kind=maths, easy, cluster=c0", [1]), ("prompt_id=p4", [4]), ("cluster=c1,kind=maths", [3]), ('kind="art"', [5]),
+    ],
+)  # fmt: skip
+def test_where_names_prompts(where: str | None, used: list[int]) -> None:
+    assert np.flatnonzero(used_prompts(labelled().store, where)).tolist() == used
+
+
+def test_what_where_cannot_mean_is_said() -> None:
+    store = labelled().store
+    for where, message in (
+        ("kind", r"where='kind' is not known; write name=value, such as split=ranking\."),
+        (
+            "knd=art",
+            r"'memory' has no label 'knd'; it has colour, kind beside pair, split, cluster; did you mean 'kind'\?",
+        ),
+        (
+            "kind=math",
+            r"No prompt of 'memory' has kind=math; kind is \"quoted\", art, maths, maths, easy; did you mean 'maths'\?",
+        ),
+        ("split=x", r"No prompt of 'memory' has split=x; split is heldout, ranking\."),
+    ):
+        with pytest.raises(WorkbenchError, match=message):
+            used_prompts(store, where)
+
+
+def test_classes_of_every_kind() -> None:
+    store = labelled().store
+    found = classes(store, "blue", "red")  # a sample's own value comes before its prompt's
+    assert found.names == ("blue", "red")
+    assert found.of_sequence.tolist() == [1, 0] * 6
+    assert found.notes == ()
+    found = classes(store, "kind=maths", None)
+    assert found.names == ("maths", "others")
+    assert found.of_sequence.tolist() == [0, 0, 1, 1, 1, 1, 0, 0, -1, -1, 1, 1]
+    assert found.notes == ("2 responses are of neither class and were left out",)
+    found = classes(store, "maths", None, split_rest=True)
+    assert found.names == ("maths", '"quoted"', "art", "maths, easy")
+    assert found.of_sequence.tolist() == [0, 0, 3, 3, 1, 1, 0, 0, -1, -1, 2, 2]
+    found = classes(store, "blue", "red", where="cluster=c1")
+    assert found.of_sequence.tolist() == [-1] * 4 + [1, 0] * 2 + [-1] * 4
+    assert found.notes == (), "what where leaves out is not counted"
+    with pytest.raises(
+        WorkbenchError, match=r"'memory' has 4 of 'maths', 0 of 'art' where split=ranking, and two classes"
+    ):
+        classes(store, "maths", "art", where="split=ranking")
+    with pytest.raises(
+        WorkbenchError, match=r"A response of 'memory' is both kind=art and red; name classes that exclude each other\."
+    ):
+        classes(store, "kind=art", "red")
+    with pytest.raises(WorkbenchError, match=r"'art' is a label of 'memory' and 'refused' is not; name two labels\."):
+        classes(store, "art", "refused")
+    with pytest.raises(WorkbenchError, match=r"No response of 'memory' has colour=green; colour is blue, red\."):
+        classes(store, "colour=green", None)
+    with pytest.raises(
+        WorkbenchError,
+        match=r"No label of 'memory' has the value 'mats'; it has colour=blue, colour=red, kind=\"quoted\", kind=art",
+    ):
+        classes(store, "mats", None)
+
+
+def test_two_labels_make_two_classes() -> None:
+    case = labelled()
+    for number in range(6):
+        case.rows["labels"].append(label(f"p{number}", "yes" if number == 5 else "no", name="judge"))
+    found = classes(case.store, "kind=maths", "judge=yes")
+    assert found.names == ("kind=maths", "judge=yes")
+    assert found.of_sequence.tolist() == [0, 0, -1, -1, -1, -1, 0, 0, -1, -1, 1, 1]
+    assert found.notes == ("6 responses are of neither class and were left out",)
+
+
+def test_a_number_is_shown_as_a_reader_reads_it() -> None:
+    assert [_cell(x) for x in ("dead", float("nan"), None, 7, np.int64(12), 0.123456, 1e-7)] == [
+        "dead", "-", "-", "7", "12", "0.1235", "1e-07",
+    ]  # fmt: skip
+    assert str(MassiveRule()) == "|h| > 100 and > 1000 x the median |h| of the layer's tokens"
+    assert tuple(MassiveRule()) == (100.0, 1000.0, 1.2, "ordinary")
+
+
+def test_every_pair_of_options_is_kept_with_the_answer() -> None:
+    """What was asked stands in the options, whatever it was."""
+    asked = {
+        "tokens": ["prompt", "all"],
+        "roles": ["user", None],
+        "cluster": ["prompt", "pair"],
+        "adjust": ["bh", "none"],
+    }
+    for values in product(*asked.values()):
+        given = dict(zip(asked, values, strict=True))
+        for method in (ftri, contrast):
+            found = method(golden().store, "refused", "answered", n_permutations=3, n_bootstrap=3, seed=4, **given)
+            assert {name: found.options[name] for name in given} == given
+            assert (found.options["n_permutations"], found.options["n_bootstrap"], found.options["seed"]) == (3, 3, 4)
