@@ -24,7 +24,8 @@ _REDUCTIONS = frozenset({
     "stack", "concatenate", "unsqueeze", "squeeze", "repeat_interleave", "kthvalue", "take_along_axis",
 })  # fmt: skip
 _OTHER_AXIS = {-1: 0, 0: -1, 1: 0, 2: 1, -2: -1}
-_NO_ORDER = ("min", "max", "isinstance", "getattr", "hasattr", "setattr", "issubclass")  # or they raise at once
+_NO_ORDER = frozenset({"min", "max", "minimum", "maximum", "equal", "gcd"})  # the same either way
+_RAISE = frozenset({"isinstance", "issubclass", "getattr", "hasattr", "setattr"})  # at once
 Change = tuple[ast.AST, str, str]  # the node whose text is replaced, the new text, the operator
 
 
@@ -151,7 +152,7 @@ def _axis(node: ast.Call) -> Iterator[Change]:
 def _swapped(source: _File, node: ast.Call) -> Iterator[Change]:
     if len(node.args) < 2 or any(isinstance(a, ast.Starred) for a in node.args[:2]):
         return
-    if getattr(node.func, "id", "") in _NO_ORDER:
+    if getattr(node.func, "id", getattr(node.func, "attr", "")) in _NO_ORDER | _RAISE:
         return
     (start, _), (_, end) = source.offsets(node.args[0]), source.offsets(node.args[1])
     a, b = source.said(node.args[0]), source.said(node.args[1])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.by_hand import by_hand
+from tests.mutants.by_hand import by_hand, equivalent, line_of
 from tests.mutants.covering import Covering
-from tests.mutants.drawn import draw
+from tests.mutants.drawn import draw, places
 from tests.mutants.mutant import ROOT, Mutant
 from tests.mutants.operators import mutants
 
@@ -75,6 +75,13 @@ def test_the_tests_of_a_line_are_quick_first_and_one_of_each_function() -> None:
     assert covering.of("f.py", range(9, 10)) == ["c::z"], "a test that fails by itself judges nothing"
     assert covering.of("f.py", range(1, 2)) == ["a::x[2]", "c::z", "b::y", "a::x[1]"], "run at import: the whole file's"
     assert covering.of("g.py", range(3, 4)) == []
+
+
+def test_what_is_called_equivalent_can_be_drawn_and_says_why() -> None:
+    """Else an entry is left behind by code that moved, and hides nothing."""
+    made = {line_of(m) for found in places().values() for m in found}
+    assert set(equivalent()) <= made
+    assert all(len(why) > 20 for why in equivalent().values())
 
 
 @pytest.mark.slow
