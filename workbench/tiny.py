@@ -4,6 +4,7 @@ Every family is built from its own transformers classes with a small config (`wo
 correction bias that really decides (where the family has one), a dense first layer and groups (where it has them).
 """
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ def tiny_model(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float32
             f"There is no tiny model '{family}'{suggestion(family, list(FAMILIES)) or ','} out of {len(FAMILIES)} families; "
             f"`workbench models` lists them."
         )
-    settings = _settings(AutoConfig.for_model(family), family, FAMILIES[family] | config)
+    # a copy: transformers writes into nested settings
+    settings = _settings(AutoConfig.for_model(family), family, deepcopy(FAMILIES[family]) | config)
     settings.name_or_path = f"tiny/{family}"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

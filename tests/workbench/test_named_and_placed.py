@@ -90,8 +90,17 @@ class TestPositions:
         assert refused(self.forward(prompt=(1,)).in_scope, Scope("prompt"), None) == (
             "prompt_length was given 1 rows and this forward has 2; state one number for each."
         )
-        assert refused(self.forward(2, 3, prompt=None).in_scope, Scope("prompt"), None).startswith(
-            "Edits of one phase need to know where the prompt ends: 2 cached columns were not seen;"
+        unseen = self.forward(2, 3, prompt=None)
+        with pytest.warns(UserWarning) as said:
+            assert not unseen.in_scope(Scope("prompt"), None).any()
+        assert str(said[0].message) == (
+            "2 cached columns were computed outside of the block, and are taken for the whole prompt; if it ends elsewhere, "
+            "state it with `prompt_length(columns)` from workbench.positions."
+        )
+        cut = replace(self.forward(2, 3, prompt=None), carried=Trail(3, 5, {}))
+        assert refused(cut.in_scope, Scope("prompt"), None) == (
+            "Edits of one phase need to know where the prompt ends: 2 cached columns are left of a cache that was cut within "
+            "its prompt; state it with `prompt_length(columns)` from workbench.positions."
         )
         assert [Trail(3, 5, {}).prompt_before(n) for n in (2, 3, 9)] == [None, 3, 3]
         assert [Trail((1, 4), 5, {}).prompt_before(n) for n in (3, 4)] == [None, (1, 4)]
