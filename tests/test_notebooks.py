@@ -21,6 +21,7 @@ NAMES = (
 DATA = FOLDER.parent / "data"
 SMALL = 400_000
 """Bytes of a notebook that a code host still renders."""
+FINGERPRINT = re.compile(r"\b(?:\d:)?[0-9a-f]{16}\b")
 DIGITS = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
 
 
@@ -42,7 +43,9 @@ def printed(notebook: Any) -> list[str]:
         for cell in notebook.cells
         if cell.cell_type == "code"
     ]
-    return [DIGITS.sub("#", re.sub(r"[ -]+", " ", _without_answers(text))) for text in texts]
+    return [
+        DIGITS.sub("#", re.sub(r"[ -]+", " ", _without_answers(FINGERPRINT.sub("fingerprint", text)))) for text in texts
+    ]
 
 
 def _without_answers(text: str) -> str:
@@ -58,6 +61,9 @@ def test_a_notebook_is_compared_by_what_it_says_and_not_by_this_processors_last_
     first = "refused  0.375 L2E8\n    base    Painters took the school.\noff L2E8 ['<|assistant|>', 'I', 'Painters']"
     same = "refused -0.374 L2E20\n    base    I3 took.\noff L2E8 ['<|assistant|>', 'Sailors', 'Gunmen']"
     assert printed(cell(first)) == printed(cell(same))
+    # random weights, and so what they are told by, are another processor's own
+    assert printed(cell("weights='2:0a1b2c3d4e5f6a7b' x")) == printed(cell("weights='2:ffffffffffffffff' x"))
+    assert printed(cell("weights='2:0a1b2c3d4e5f6a7b' x")) != printed(cell("weights='2:0a1b2c3d4e5f6a7b' y"))
     for old, new in (
         ("refused", "declined"),
         ("base", "steered"),

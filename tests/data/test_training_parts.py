@@ -455,3 +455,10 @@ def test_the_model_is_built_as_the_bundled_one_says(tmp_path):
     assert again.seconds == 12.3
     assert not again.model.training
     assert torch.equal(again.model.model.layers[0].mlp.gate.weight, weights[0])
+
+
+def test_the_published_models_were_trained_with_these_constants() -> None:
+    """Other values make other models than the bundled one and those of the card."""
+    from training import carriers, optimise
+
+    assert (carriers.FIRST_LAYER, optimise.BALANCE) == (1, 0.005)

@@ -237,10 +237,13 @@ def test_routing_replay_is_kept_where_no_edit_falls(name: str, dtype: str) -> No
     assert has(forced, expert).all()
     kept = ~another_set(base, off)
     assert kept[replayed & ~has(base, expert)].all(), "a replayed selection without the expert that is off"
-    assert not another_set(base, tiny)[replayed].any()
+    enters = has(base, expert) != has(tiny, expert)  # where its logit ties with another, which bfloat16's often do
+    assert not (another_set(base, tiny) & ~enters)[replayed].any()
+    assert dtype == "bfloat16" or not enters[replayed].any()
+    assert enters[replayed].float().mean() < 0.1
     if name != "olmoe":  # whose weights are shares of all experts, the one that is off included
         assert same_bits(base, off)[replayed & ~has(base, expert)].all()
-        assert same_bits(base, tiny)[replayed & ~has(base, expert)].all()
+        assert same_bits(base, tiny)[replayed & ~has(base, expert) & ~enters].all()
 
 
 @pytest.mark.parametrize("rows", [slice(3, 8), slice(11, 12), slice(0, 20)])

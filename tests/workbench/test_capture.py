@@ -100,7 +100,21 @@ def assert_equals_single_forwards(model: MoEModel, store: Store, last_is_forward
 
 
 def same(found: Any, expected: Any) -> None:
-    np.testing.assert_allclose(np.asarray(found).reshape(-1), expected.numpy().reshape(-1), rtol=2e-4, atol=2e-5)
+    numbers = expected.numpy().reshape(-1)
+    most = max(
+        1.0, float(np.abs(numbers).max(initial=0.0))
+    )  # a sum's rounding goes by what was summed, not by what is left
+    np.testing.assert_allclose(np.asarray(found).reshape(-1), numbers, rtol=2e-4, atol=1e-5 * most)
+
+
+def test_a_number_that_is_off_by_more_than_rounding_is_seen() -> None:
+    numbers = torch.tensor([2.3, -3.5, 0.0056, 0.4])
+    same(numbers + torch.tensor([0, 0, 2.3e-5, 0]), numbers)  # as other instructions sum
+    for place, off in ((2, 1e-4), (0, 1e-3), (3, -2e-4)):
+        moved = numbers.clone()
+        moved[place] += off
+        with pytest.raises(AssertionError):
+            same(moved, numbers)
 
 
 def test_prompts_alone(model: MoEModel, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class TestPositions:
             "prompt_length was given 1 rows and this forward has 2; state one number for each."
         )
         unseen = self.forward(2, 3, prompt=None)
-        with pytest.warns(UserWarning) as said:
+        with pytest.warns(UserWarning, match="taken for the whole prompt") as said:
             assert not unseen.in_scope(Scope("prompt"), None).any()
         assert str(said[0].message) == (
             "2 cached columns were computed outside of the block, and are taken for the whole prompt; if it ends elsewhere, "

@@ -187,3 +187,12 @@ def test_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.jsonl").write_bytes(b'{"text": "\xff"}')
     with pytest.raises(WorkbenchError, match=r"is not UTF-8 text \(byte 10\)"):
         read_prompts(tmp_path / "latin.jsonl")
+
+
+def test_labels_as_a_parquet_map_come_as_pairs() -> None:
+    """A map column of Parquet gives a list of (name, value); anything else that is a list is refused."""
+    (prompt,) = read_prompts([{"text": "a", "labels": [("topic", "war"), ("n", 1)]}])
+    assert prompt.labels == {"topic": "war", "n": "1"}
+    for wrong in ([("topic", "war", 1)], [["topic", "war"]], ["topic"]):
+        with pytest.raises(WorkbenchError, match="should be an object of names and values"):
+            read_prompts([{"text": "a", "labels": wrong}])
