@@ -141,3 +141,13 @@ def test_super_experts_without_norms_are_refused() -> None:
         row["output_max_abs"] = None
     with pytest.raises(WorkbenchError, match="kept no output norms"):
         super_experts(memory_store(anatomy((0, 11, 11, 11), 1, 1), rows))
+
+
+def test_a_parquet_file_of_scores_is_also_a_frame_for_others(tmp_path: Path) -> None:
+    """Beside what the scores are, pandas's own note on the columns is kept, so that plain pandas reads the same frame."""
+    import pyarrow.parquet as pq
+
+    scores = usage(memory_store(golden().anatomy, golden().rows), n_bootstrap=0)
+    scores.to_parquet(tmp_path / "s.parquet")
+    assert {b"pandas", b"expert_scores"} <= set(pq.read_schema(tmp_path / "s.parquet").metadata)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "s.parquet"), scores.frame)

@@ -2,6 +2,8 @@
 
 import json
 import math
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests import families
 from workbench import far, identity, ndif, traced
 from workbench.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, stop_ids
 from workbench.errors import WorkbenchError
@@ -18,7 +21,9 @@ from workbench.interop import _stating, as_it_runs, opened, outside_traces, unwr
 from workbench.layout import Layout, MoEBlock
 from workbench.pieces import _grown, said, special_ids, token_texts
 from workbench.placement import forward_is_its_own, missing, named_values, value
+from workbench.plan import Plan
 from workbench.quantised import quantised_by, unreadable
+from workbench.steer import steered
 
 
 def refused(call: Any, *args: Any, **how: Any) -> str:
@@ -541,3 +546,14 @@ class TestDecoding:
         )  # at temperature 0.5 the squares are drawn from: p
         choosing.choose(logits)
         assert choosing.last.tolist() == [next(i for i in range(3) if d < sum(p[: i + 1])) for d in draws]
+
+
+def test_steering_a_model_whose_weights_are_elsewhere_is_refused_at_the_door() -> None:
+    model = families.get("olmoe")
+    elsewhere = copy(model.runtime)
+    elsewhere.far = True
+    with (
+        pytest.raises(WorkbenchError, match=r"The weights of tiny/olmoe are on NDIF, not here"),
+        steered(replace(model, runtime=elsewhere), Plan.off("L0E1")),
+    ):
+        pytest.fail("the block was entered")
