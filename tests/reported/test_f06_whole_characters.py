@@ -155,3 +155,16 @@ def test_the_dashboard_shows_whole_characters():
     assert len(one.pieces("base")) == len(ids)
     assert [_text(Chip(piece, kind="parted part")) for piece in ("", "")] == ["", ""]  # a dot, which is no text
     assert _text(Chip("")) == "∅"
+
+
+def test_what_streamed_tokens_add_is_the_answer() -> None:
+    from tests import families
+    from workbench import Plan, compare, read_prompts
+    from workbench.streaming import stream
+
+    model, prompts = families.get("demo"), read_prompts([{"prompt": "calculate 432 + 497?"}])
+    tokens = list(stream(model, prompts, max_new_tokens=40))
+    how: dict[str, Any] = {"metrics": {"n": len}, "controls": 0, "max_new_tokens": 40, "progress": False}
+    said = compare(model, prompts, Plan.off("L0E0"), **how).responses.iloc[0]["base"]
+    assert "".join(t.text for t in tokens if not t.is_end).strip() == said
+    assert all(t.text for t in tokens), "every token of this tokenizer is whole"

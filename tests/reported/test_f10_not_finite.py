@@ -1,5 +1,6 @@
 """F10: NaN and infinity are counted with layer and expert: in the store, in probes and in `compare`, never without a word."""
 
+import copy
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from probes import contrast, ftri, routing_entropy, super_experts, usage
 from tests import families, reference
 from tests.stores import anatomy, assert_same_content, random_tables
-from workbench import ExpertRef, Plan, capture, compare, open_store
+from workbench import ExpertRef, Plan, WorkbenchError, capture, compare, load, open_store
 from workbench.finite import said
 from workbench.magnitude import routed_change
 from workbench.seal import sealed
@@ -332,3 +333,14 @@ def test_the_command_line_says_it(last_layer: Store) -> None:
     assert "output of L2E15" in checked.output
     assert "output of L2E15" in run(app, ["store", "info", str(last_layer.path)]).output
     assert "L2E15" in json.loads(run(app, ["store", "info", str(last_layer.path), "--json"]).stdout)["nonfinite"]
+
+
+def test_a_shared_expert_that_is_broken_from_the_start_is_one_sentence() -> None:
+    model = families.build("qwen2_moe")
+    layer = model.anatomy.moe_layers[0]
+    model.hf.model.layers[layer].mlp.shared_expert.down_proj.weight.data[0, 0] = float("nan")
+    fresh = copy.deepcopy(model.hf)
+    with pytest.raises(
+        WorkbenchError, match=rf"Layer {layer} .* is not finite on random tokens, so nothing can be measured"
+    ):
+        load(fresh, model.tokenizer)

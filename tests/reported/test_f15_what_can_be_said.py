@@ -349,3 +349,12 @@ def test_the_command_line_says_what_to_do_without_a_template(untold: Path) -> No
     assert refused.exit_code == 2
     assert "add --raw" in " ".join(refused.stderr.split())
     assert CliRunner().invoke(app, [*words, "--raw"]).exit_code == 0
+
+
+def test_a_where_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    from tests.stores import random_store
+
+    store = random_store(tmp_path / "s")
+    wrong: Any = {"kind": "maths, easy"}
+    with pytest.raises(WorkbenchError, match="where is a dict; write it as text, such as 'split=ranking"):
+        usage(store, where=wrong)

@@ -113,6 +113,9 @@ def test_a_half_finished_capture_is_gone_on_with(name: str, tmp_path: Path) -> N
     assert {f: sha256(f) for f in before} == before, "what was done is not done again"
     whole = open_store(made() / name)
     assert store.check() == []
+    notes = [w for w in store.info()["warnings"] if "begun by an earlier version" in w]
+    assert len(notes) == 1, "whoever opens it later reads what was not compared"
+    assert "active adapters were not compared" in notes[0]
     assert store.anatomy == whole.anatomy
     assert (store.manifest["fingerprint"], store.manifest["steering"]) == (DEMO, whole.manifest["steering"])
     mine, theirs = (
