@@ -94,7 +94,7 @@ $(VENV)/torch.stamp: constraints.txt | $(BIN)/python
 	$(INSTALL) $(TORCH)
 	@touch $@
 
-$(VENV)/app.stamp: pyproject.toml constraints.txt $(VENV)/torch.stamp
+$(VENV)/app.stamp: pyproject.toml setup.py constraints.txt $(VENV)/torch.stamp
 	$(INSTALL) -c constraints.txt -e ".[app]"
 	@touch $@
 

@@ -1,6 +1,7 @@
 """The installed wheel works outside the clone, and puts nothing else into anybody's environment."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,20 @@ def test_only_our_packages_are_put_there(installed):
     assert found == OURS
     assert (installed / "bin" / "workbench").is_file()
     assert list(installed.glob("*.dist-info/licenses/LICENSE"))
+
+
+def test_every_module_is_in_it(installed):
+    said = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "workbench", "probes", "app"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    tracked = {re.sub("^app/", "workbench_app/", name) for name in said.stdout.splitlines() if (ROOT / name).is_file()}
+    there = {str(p.relative_to(installed)) for p in installed.rglob("*") if p.is_file() and p.suffix != ".pyc"}
+    assert len(tracked) > 200
+    assert not tracked - there
 
 
 def test_it_is_the_installed_package_that_runs(installed, tmp_path):
