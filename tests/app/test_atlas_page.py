@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import probes
-from tests import families
+from tests.support import families
 from workbench import open_store
 from workbench.bundled import bundled_path
 from workbench.writing import write_store

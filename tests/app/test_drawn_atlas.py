@@ -26,7 +26,7 @@ from probes.scores import ExpertScores
 from probes.super_experts import Thresholds
 from tests.app.paper import assert_drawn, figure_said, said, write_on
 from tests.app.world import SHAPE, store_at, view_of
-from tests.stores import random_store
+from tests.support.stores import random_store
 from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.dose import DoseCounts
 

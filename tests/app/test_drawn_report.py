@@ -323,7 +323,7 @@ def test_every_file_is_measured_with_its_own_checks_and_lengths(asked):
 
 
 def test_the_opposite_edit_is_made_where_the_model_can(asked):
-    from tests.stores import anatomy
+    from tests.support.stores import anatomy
 
     calls, done, work = asked
     model = SimpleNamespace(anatomy=anatomy(n_layers=2, top_k=2))

@@ -16,7 +16,7 @@ from workbench_app.experiments.recipe import Recipe
 from workbench_app.experiments.running import checked_sets, run_recipe
 from workbench_app.experiments.schema import TABLES, read_tables
 
-from tests.recipes import MODEL, make_few, make_recipe, vowels
+from tests.support.recipes import MODEL, make_few, make_recipe, vowels
 from workbench import Plan, WorkbenchError, compare, load, open_store, read_prompts
 from workbench.attention import decay, sink_share
 from workbench.choices import choose
@@ -63,7 +63,7 @@ def test_one_plan_is_what_compare_says(tables, recipe, folder, model):
         model,
         folder / "prompts" / "held.jsonl",
         plan,
-        metrics={"length": len, "tests.recipes:vowels": vowels},
+        metrics={"length": len, "tests.support.recipes:vowels": vowels},
         controls={"count": 3, "layer": 2, "usage": 2},
         store=store,
         max_new_tokens=4,
@@ -225,7 +225,7 @@ def test_p_values_are_those_of_every_sign_flip(tables, recipe):
     effects = tables["effects"].set_index(["prompts", "metric", "arm"])
     for prompts, metric in (
         ("held", "length"),
-        ("held", "tests.recipes:vowels"),
+        ("held", "tests.support.recipes:vowels"),
         ("other", "length"),
         ("given", "nll"),
     ):
@@ -451,7 +451,7 @@ def test_a_dry_run_writes_nothing(recipe, tmp_path, monkeypatch):
 
 def test_a_recipe_runs_code_of_its_own_only_when_asked(recipe, tmp_path):
     """A recipe from elsewhere must not hand the model's words to any function it names."""
-    theirs = recipe.to_toml().replace("tests.recipes:vowels", "os:system")
+    theirs = recipe.to_toml().replace("tests.support.recipes:vowels", "os:system")
     assert theirs.count("os:system") == 1
     (tmp_path / "theirs.toml").write_text(theirs, encoding="utf-8")
     said = CliRunner().invoke(app, ["run", str(tmp_path / "theirs.toml"), "--out", str(tmp_path / "run")])

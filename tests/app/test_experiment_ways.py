@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from workbench_app.cli import app
 from workbench_app.experiments.schema import read_tables
 
-from tests.recipes import OPTIONS, recipe_data, write_prompts
+from tests.support.recipes import OPTIONS, recipe_data, write_prompts
 from tests.workbench.test_harness import ROWS, TASK
 from workbench import Plan, load, open_store
 

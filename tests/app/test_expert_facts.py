@@ -18,7 +18,7 @@ from workbench_app.dashboard.path import path_links, path_table, shown_layers
 from workbench_app.dashboard.token_colours import COLOURINGS, EXPERT, ONE_EXPERT, coloured
 from workbench_app.dashboard.trace import LayerTrace, Trace, stored_trace, typed_trace
 
-from tests import families
+from tests.support import families
 from workbench import Plan, WorkbenchError, steered
 from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.writing import write_store

@@ -12,7 +12,7 @@ from workbench_app.dashboard.measures import _about
 from workbench_app.dashboard.offers import offer
 
 import probes
-from tests.stores import anatomy, random_tables
+from tests.support.stores import anatomy, random_tables
 from workbench import open_store
 from workbench.tiny import tiny_model, tiny_tokenizer
 from workbench.writing import write_store

@@ -8,7 +8,7 @@ import pytest
 from workbench_app.experiments.arms import Arm
 from workbench_app.experiments.measuring import Measuring
 
-from tests.stores import KEY, anatomy, random_tables
+from tests.support.stores import KEY, anatomy, random_tables
 from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.store import Store
 from workbench.writing import write_store

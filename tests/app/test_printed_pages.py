@@ -20,7 +20,7 @@ from workbench_app.cli import app
 import probes
 import workbench
 from probes.scores import ExpertScores
-from tests.stores import anatomy, random_store, random_tables
+from tests.support.stores import anatomy, random_store, random_tables
 from workbench import Comparison, Plan, WorkbenchError, __version__, open_store
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.bundled import bundled_path

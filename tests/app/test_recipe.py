@@ -10,7 +10,7 @@ from workbench_app.experiments.measuring import own_metric
 from workbench_app.experiments.prompt_sets import read_sets
 from workbench_app.experiments.recipe import find_recipe, read_recipe, recipe_from
 
-from tests.recipes import make_recipe, recipe_data, write_prompts
+from tests.support.recipes import make_recipe, recipe_data, write_prompts
 from workbench import WorkbenchError
 from workbench.classify import Response
 

@@ -16,8 +16,8 @@ from workbench_app.experiments.sections import Claim
 from workbench_app.experiments.units import Piece, Unit, outcomes, pieces, units_of
 
 from probes.scores import ExpertScores
-from tests.recipes import make_recipe, recipe_data
-from tests.stores import anatomy
+from tests.support.recipes import make_recipe, recipe_data
+from tests.support.stores import anatomy
 from workbench import ExpertRef, Plan, PromptSet, WorkbenchError
 from workbench.prompts import Prompt
 

@@ -9,7 +9,7 @@ from workbench_app.experiments.mistakes import place_of, sentence
 from workbench_app.experiments.recipe import Recipe, find_recipe, read_recipe, recipe_from
 
 from tests.app.test_recipe import CLAIM, put
-from tests.recipes import recipe_data
+from tests.support.recipes import recipe_data
 from workbench import WorkbenchError
 
 PART = {"edit": "off"}
@@ -118,7 +118,8 @@ SENTENCES = [
     ("claims.0.prompts", "zz",
      "'claims[0].prompts' names the measured prompt set 'zz', which does not exist; there is held, other, given."),
     ("claims.0.metric", "zz",
-     "'claims[0].metric' names the metric of 'held' 'zz', which does not exist; there is length, tests.recipes:vowels, kl."),
+     "'claims[0].metric' names the metric of 'held' 'zz', which does not exist; "
+     "there is length, tests.support.recipes:vowels, kl."),
     ("claims.0", CLAIM | {"prompts": "given", "metric": "zz"},
      "'claims[0].metric' names the metric of 'given' 'zz', which does not exist; there is nll, sink_share."),
     ("claims.0.ranking", "zz", "'claims[0].ranking' names the ranking 'zz', which does not exist; there is cats."),
@@ -195,7 +196,7 @@ def test_what_is_measured_on_a_set_is_in_this_order() -> None:
         k: v for k, v in recipe_data()["prompts"].items() if k != "given"
     }))  # fmt: skip
     assert consistency.metrics_of(made, "other") == ("length", "choice", "nll", "sink_share")
-    assert consistency.metrics_of(made, "held") == ("length", "tests.recipes:vowels", "kl")
+    assert consistency.metrics_of(made, "held") == ("length", "tests.support.recipes:vowels", "kl")
 
 
 def test_places_are_written_as_in_the_file() -> None:

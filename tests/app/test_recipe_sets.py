@@ -13,7 +13,7 @@ from workbench_app.experiments.prompt_sets import held_apart, read_sets
 from workbench_app.experiments.recipe import Recipe, recipe_from
 from workbench_app.experiments.sections import Statistics
 
-from tests.recipes import recipe_data, write_prompts
+from tests.support.recipes import recipe_data, write_prompts
 from workbench import PromptSet, WorkbenchError
 from workbench.prompts import Prompt
 

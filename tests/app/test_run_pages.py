@@ -23,8 +23,8 @@ from workbench_app.experiments.schema import read_table, read_tables, write_tabl
 from workbench_app.experiments.sections import Claim
 
 from tests.app.made_runs import MATCHES, made_recipe, made_run
-from tests.recipes import make_recipe, recipe_data, write_prompts
-from tests.stores import anatomy
+from tests.support.recipes import make_recipe, recipe_data, write_prompts
+from tests.support.stores import anatomy
 from workbench import WorkbenchError
 
 NAN = math.nan
@@ -302,7 +302,8 @@ def test_functions_of_ones_own_are_named_before_they_are_run(tmp_path: Path) -> 
 
     recipe = recipe_from(data, folder=tmp_path)
     assert refusal(lambda: checked_sets(recipe)) == (
-        "The recipe measures by code of its own, ast:parse, tests.recipes:vowels; add --own-functions to run it if you trust it."
+        "The recipe measures by code of its own, ast:parse, tests.support.recipes:vowels; "
+        "add --own-functions to run it if you trust it."
     )
     assert {name: len(s) for name, s in checked_sets(recipe, True).items()} == {
         "ranked": 8,

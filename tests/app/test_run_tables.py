@@ -17,7 +17,7 @@ from workbench_app.experiments.schema import as_table, read_table, read_tables, 
 from workbench_app.experiments.tables import _left_out, stacked, write_tables
 from workbench_app.experiments.units import Unit
 
-from tests.stores import random_store
+from tests.support.stores import random_store
 from workbench import Plan, PromptSet, WorkbenchError
 from workbench.progress import Meter, Progress
 from workbench.prompts import Prompt

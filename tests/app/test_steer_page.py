@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests import families
+from tests.support import families
 from workbench import ExpertRef, Plan, compare
 from workbench.metrics import length
 

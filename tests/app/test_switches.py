@@ -14,7 +14,7 @@ from workbench_app.dashboard.literal import escaped, token_text, visible
 from workbench_app.dashboard.machines import Machine
 from workbench_app.dashboard.turns import Left, Turns
 
-from tests import families
+from tests.support import families
 from workbench import ExpertRef, Plan, WorkbenchError, compare, open_store
 from workbench.bundled import bundled_path
 from workbench.metrics import length

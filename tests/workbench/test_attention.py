@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests import families
-from tests.families import slow
+from tests.support import families
+from tests.support.families import slow
 from workbench import Plan, WorkbenchError, load, steered
 from workbench.attention import SinkShare, decay, sink_share
 from workbench.tiny import tiny_model, tiny_tokenizer

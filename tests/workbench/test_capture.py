@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.families import get
-from tests.stores import assert_same_content
+from tests.support.families import get
+from tests.support.stores import assert_same_content
 from workbench import ExpertRef, Plan, Store, WorkbenchError, capture, open_store, read_prompts, steered
 from workbench.model import MoEModel
 from workbench.record import recording

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from tests import families
+from tests.support import families
 from workbench import Plan, WorkbenchError, steered
 from workbench.choices import choose, questions
 

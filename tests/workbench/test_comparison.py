@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.stores import anatomy, random_tables
+from tests.support.stores import anatomy, random_tables
 from workbench import Plan, capture, compare, load, read_prompts, steered
 from workbench.comparison import expert_loads
 from workbench.effects import cluster_keys, paired_interval

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-from tests import families, reference
-from tests.families import DTYPES, EACH
-from tests.watching import hooks_of, watch
+from tests.support import families, reference
+from tests.support.families import DTYPES, EACH
+from tests.support.watching import hooks_of, watch
 from workbench import Plan, load, steered
 from workbench.dose import Dose
 from workbench.model import MoEModel

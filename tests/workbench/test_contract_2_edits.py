@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests import families, reference
-from tests.families import CORRECTED, DTYPES, EACH, FAMILIES, GROUPED, SHARED
-from tests.judging import judge
-from tests.watching import Spec, edits_of, plan_of, relative, watch
+from tests.support import families, reference
+from tests.support.families import CORRECTED, DTYPES, EACH, FAMILIES, GROUPED, SHARED
+from tests.support.judging import judge
+from tests.support.watching import Spec, edits_of, plan_of, relative, watch
 from workbench import ExpertRef, Plan, steered
 from workbench.compiled import LayerEdits
 from workbench.edits import Edit

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import StoppingCriteria
 
-from tests import families, reference
-from tests.families import MODELS, slow
-from tests.watching import hooks_of, watch
+from tests.support import families, reference
+from tests.support.families import MODELS, slow
+from tests.support.watching import hooks_of, watch
 from workbench import Plan, WorkbenchError, steered
 from workbench.active import active
 from workbench.dose import Dose

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests import families
-from tests.families import MODELS, slow
-from tests.watching import hooks_of, watch
+from tests.support import families
+from tests.support.families import MODELS, slow
+from tests.support.watching import hooks_of, watch
 from workbench import Plan, steered
 from workbench.dose import Dose
 from workbench.model import MoEModel

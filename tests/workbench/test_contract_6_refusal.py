@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import families
-from tests.families import GROUPED, MODELS
-from tests.watching import watch
+from tests.support import families
+from tests.support.families import GROUPED, MODELS
+from tests.support.watching import watch
 from workbench import Plan, WorkbenchError, steered
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.routing import route, router_edits

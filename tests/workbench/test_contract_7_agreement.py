@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests import families, reference
-from tests.agreement import ROUNDED, Routed, compare, judge, moved
 from tests.conformance.rules import size
-from tests.families import MODELS, QUICK, slow
-from tests.watching import Seen, Spec, edits_of, plan_of, watch, watch_all
+from tests.support import families, reference
+from tests.support.agreement import ROUNDED, Routed, compare, judge, moved
+from tests.support.families import MODELS, QUICK, slow
+from tests.support.watching import Seen, Spec, edits_of, plan_of, watch, watch_all
 from workbench import Plan
 from workbench.model import MoEModel
 

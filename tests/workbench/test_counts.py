@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.stores import anatomy, random_store, random_tables
+from tests.support.stores import anatomy, random_store, random_tables
 from workbench.counts import routed_tokens
 from workbench.errors import WorkbenchError
 from workbench.masks import token_mask

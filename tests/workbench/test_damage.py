@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 from workbench_app.cli import app
 
-from tests.stores import anatomy, random_tables
+from tests.support.stores import anatomy, random_tables
 from workbench import WorkbenchError, open_store
 from workbench.store import Store
 from workbench.writing import write_store

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests import families
+from tests.support import families
 from workbench import Plan, WorkbenchError, capture, open_store
 from workbench.decoding import Choosing, Decoding, decoding_of
 from workbench.respond import answer

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests import families, reference
-from tests.families import MODELS
-from tests.watching import Spec, edits_of, plan_of, watch_all
+from tests.support import families, reference
+from tests.support.families import MODELS
+from tests.support.watching import Spec, edits_of, plan_of, watch_all
 from workbench import Plan, steered
 from workbench.dose import Dose, DoseCounts
 from workbench.model import MoEModel

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.stores import anatomy
+from tests.support.stores import anatomy
 from workbench import Plan, read_prompts
 from workbench import resample as r
 from workbench.broken import Arm, broken_notes

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests import families
-from tests.stores import random_store
+from tests.support import families
+from tests.support.stores import random_store
 from tests.test_imports import modules_after
 from workbench import Plan, WorkbenchError, capture
 from workbench.store import Store

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests import families
+from tests.support import families
 from workbench import far, identity, ndif, traced
 from workbench.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, stop_ids
 from workbench.errors import WorkbenchError

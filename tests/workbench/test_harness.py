@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests import families
+from tests.support import families
 from workbench import Plan, WorkbenchError
 from workbench.choices import choose
 from workbench.harness import read_task

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests import families, reference
-from tests.families import MODELS, SHARED
-from tests.watching import hooks_of
+from tests.support import families, reference
+from tests.support.families import MODELS, SHARED
+from tests.support.watching import hooks_of
 from workbench import Plan, WorkbenchError, load, steered
 from workbench.tiny import tiny_model, tiny_tokenizer
 

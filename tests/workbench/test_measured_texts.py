@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.stores import anatomy
+from tests.support.stores import anatomy
 from workbench import Plan, durable, read_prompts
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.classify import ExactAnswer, Refusal, Response

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.stores import anatomy
+from tests.support.stores import anatomy
 from workbench import model as loading
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.chatforms import _lost, check_tools, marked, marker, shown, unread

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests import families
-from tests.families import slow
+from tests.support import families
+from tests.support.families import slow
 from workbench import Plan, WorkbenchError, capture, load, steered
 from workbench.model import MoEModel
 from workbench.record import recording

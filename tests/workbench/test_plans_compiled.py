@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.stores import anatomy
+from tests.support.stores import anatomy
 from workbench import Plan
 from workbench.compiled import LayerEdits, Replacement, compile_plan
 from workbench.errors import WorkbenchError

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests import families, reference
-from tests.families import EACH, IMPLEMENTATIONS, SHARED
-from tests.watching import hooks_of, plan_of, relative, watch
+from tests.support import families, reference
+from tests.support.families import EACH, IMPLEMENTATIONS, SHARED
+from tests.support.watching import hooks_of, plan_of, relative, watch
 from workbench import Plan, WorkbenchError, steered
 from workbench.model import MoEModel
 from workbench.record import ForwardRecord, LayerRecord, recording

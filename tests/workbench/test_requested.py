@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.stores import anatomy
+from tests.support.stores import anatomy
 from workbench.anatomy import Anatomy
 from workbench.errors import NotCompared, WorkbenchError
 from workbench.experts import ExpertRef

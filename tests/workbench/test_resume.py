@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.stores import assert_same_content
+from tests.support.stores import assert_same_content
 from workbench.store import open_store
 
 ROOT = Path(__file__).parents[2]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests import families, reference
-from tests.families import DTYPES, MODELS
-from tests.watching import watch
+from tests.support import families, reference
+from tests.support.families import DTYPES, MODELS
+from tests.support.watching import watch
 from workbench import Plan, WorkbenchError, load, steered
 from workbench.anatomy import RoutingRule
 from workbench.routing import NO_EDITS, Routing, dense, fit_rule, margin, route, router_edits

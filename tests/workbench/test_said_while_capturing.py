@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.stores import anatomy
+from tests.support.stores import anatomy
 from workbench.batches import Schedule, padded, prompt_seeds, schedule
 from workbench.errors import WorkbenchError
 from workbench.parquet import rows_per_group

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests import families, reference
-from tests.families import EACH, slow
-from tests.judging import judge
-from tests.watching import Seen, Spec, plan_of, watch, watch_all
+from tests.support import families, reference
+from tests.support.families import EACH, slow
+from tests.support.judging import judge
+from tests.support.watching import Seen, Spec, plan_of, watch, watch_all
 from workbench import Plan, WorkbenchError, steered
 from workbench.model import MoEModel
 from workbench.positions import prompt_length

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from workbench_app.cli import app
 
 from probes import ftri
-from tests import families
+from tests.support import families
 from workbench import WorkbenchError, capture
 from workbench.served import store_served
 from workbench.store import Store

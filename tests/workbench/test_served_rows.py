@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.stores import anatomy
+from tests.support.stores import anatomy
 from workbench.errors import WorkbenchError
 from workbench.served import store_served
 from workbench.servedrouting import routed_experts

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.stores import anatomy
+from tests.support.stores import anatomy
 from workbench import durable, parquet
 from workbench.batches import padded, prompt_seeds, schedule
 from workbench.claims import claim, open_shards

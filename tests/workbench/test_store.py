@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.stores import KEY, anatomy, random_store, random_tables
+from tests.support.stores import KEY, anatomy, random_store, random_tables
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
 from workbench.store import Store, open_store

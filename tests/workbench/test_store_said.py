@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.stores import anatomy
+from tests.support.stores import anatomy
 from workbench import Plan, __version__, shards
 from workbench.batches import SHARD_TOKENS
 from workbench.errors import WorkbenchError

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from tests import families
+from tests.support import families
 from workbench import Plan, WorkbenchError, compare, read_prompts
 from workbench.dose import Dose
 from workbench.metrics import length

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests import families
-from tests.families import slow
+from tests.support import families
+from tests.support.families import slow
 from workbench import Plan, Store, WorkbenchError, capture, load, steered
 from workbench.model import MoEModel
 

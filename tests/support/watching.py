@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tests import reference
+from tests.support import reference
 from workbench import Plan, steered
 from workbench.edits import Edit
 from workbench.experts import ExpertRef

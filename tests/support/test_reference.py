@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests import families, reference
-from tests.families import MODELS
-from tests.watching import relative, watch
+from tests.support import families, reference
+from tests.support.families import MODELS
+from tests.support.watching import relative, watch
 
 
 def test_reference_imports_nothing_from_workbench() -> None:

@@ -1,4 +1,4 @@
-"""Runs the notebooks from top to bottom: `python -m tests.notebooks [NAME ...]` puts fresh outputs into the files."""
+"""Runs the notebooks from top to bottom: `python -m tests.support.notebooks [NAME ...]` puts fresh outputs into the files."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
+FOLDER = Path(__file__).parents[2] / "notebooks"
 SECONDS = 300
 """Longest time for one cell."""
 

@@ -3,7 +3,7 @@
 import pandas as pd
 from streamlit.testing.v1 import AppTest
 
-from tests import families
+from tests.support import families
 from workbench.writing import write_store
 
 _PAGE = """

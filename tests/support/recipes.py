@@ -46,7 +46,7 @@ def recipe_data(**changes: Any) -> dict[str, Any]:
                 "held": {
                     "source": "held.jsonl",
                     "role": "target",
-                    "metrics": ["length", "tests.recipes:vowels", "kl"],
+                    "metrics": ["length", "tests.support.recipes:vowels", "kl"],
                     "max_new_tokens": 4,
                 },
                 "other": {

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import torch
 
-from tests import reference
-from tests.watching import Seen, Spec, edits_of, relative
+from tests.support import reference
+from tests.support.watching import Seen, Spec, edits_of, relative
 from workbench.model import MoEModel
 
 BLOCK = {"float32": 1e-5, "bfloat16": 2e-2}  # relative, of the block's output

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.agreement import Routed, compare, judge, moved
+from tests.support.agreement import Routed, compare, judge, moved
 
 TOKENS, EXPERTS = 6, 4
 
