@@ -22,7 +22,7 @@ from workbench_app.experiments.recipe import Recipe
 from workbench_app.experiments.running import run_recipe
 
 from tests.support.recipes import MODEL, make_recipe
-from tests.workbench.kill_captures import count_forwards
+from tests.workbench.capturing.kill_captures import count_forwards
 from workbench.model import MoEModel, load
 
 

@@ -15,7 +15,7 @@ from workbench_app.cli import app
 from workbench_app.experiments.schema import read_tables
 
 from tests.support.recipes import OPTIONS, recipe_data, write_prompts
-from tests.workbench.test_harness import ROWS, TASK
+from tests.workbench.prompts.test_lm_eval import ROWS, TASK
 from workbench import Plan, load, open_store
 
 pytestmark = pytest.mark.slow

@@ -181,7 +181,7 @@ def test_tensor_and_expert_parallel_models_are_refused(tmp_path: Path) -> None:
     (tmp_path / "split.py").write_text(SPLIT)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launch, str(tmp_path / "split.py"), str(tmp_path / "model")]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
     assert said.stdout.count("REFUSED MixtralForCausalLM is split over 2 processes") == 4, (
         said.stdout + said.stderr[-3000:]

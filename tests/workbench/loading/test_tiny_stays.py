@@ -12,7 +12,7 @@ from transformers import AutoConfig
 from workbench import tinyconfigs
 from workbench.tiny import _settings
 
-WRITTEN = json.loads((Path(__file__).parents[1] / "fixtures/tiny_configs.json").read_text(encoding="utf-8"))
+WRITTEN = json.loads((Path(__file__).parents[2] / "fixtures/tiny_configs.json").read_text(encoding="utf-8"))
 
 
 def test_every_value_is_as_it_was_written_down() -> None:

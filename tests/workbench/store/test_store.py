@@ -138,7 +138,7 @@ class TestOpening:
             "import sys; from workbench.store import open_store; "
             f"open_store({str(store.path)!r}).counts(); assert 'torch' not in sys.modules"
         )
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 
 
 class TestCheck:

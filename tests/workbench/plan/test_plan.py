@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workbench_plans import edits, plans, tokens
+from tests.workbench.plan.plans import edits, plans, tokens
 from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.edits import KINDS, Edit, Scope, parse_positions
 from workbench.experts import ExpertRefs

@@ -1,6 +1,6 @@
 """Run as a script by test_resume.py: captures that are killed again and again, in processes forked from one loaded model.
 
-    python -m tests.workbench.kill_captures FOLDER KILLS SEED
+    python -m tests.workbench.capturing.kill_captures FOLDER KILLS SEED
 
 Each life of the capture runs in a forked child. Its forwards are counted by bytes appended to a file, before each forward.
 Half of the lives are killed after a random number of forwards and a random pause; the others wait inside a write, a flush,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from tests.workbench.kill_captures import count_forwards, forked, run
+from tests.workbench.capturing.kill_captures import count_forwards, forked, run
 from workbench.model import load
 
 

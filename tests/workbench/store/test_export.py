@@ -123,7 +123,7 @@ def test_numpy_needs_no_torch(store: Store) -> None:
 @torch.no_grad()
 def test_one_prompt_is_what_run_with_cache_holds(name: str, tmp_path: Path) -> None:
     pytest.importorskip("transformer_lens", reason="the extra 'interop' is not installed (TransformerLens)")
-    from tests.workbench.test_interop import bridged
+    from tests.workbench.model.test_wrapped import bridged
 
     bridge, model = bridged(name)
     store = capture(model, PROMPTS, tmp_path / "s", keep={"logits"}, progress=False)

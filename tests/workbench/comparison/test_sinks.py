@@ -58,7 +58,7 @@ def test_the_implementation_is_restored_even_after_an_error():
 
 def test_a_bridge_shows_the_same_sink():
     pytest.importorskip("transformer_lens", reason="the extra 'interop' is not installed (TransformerLens)")
-    from tests.workbench.test_interop import bridged
+    from tests.workbench.model.test_wrapped import bridged
 
     _, model = bridged("mixtral")
     wanted = sink_share(families.get("mixtral"), PROMPTS)

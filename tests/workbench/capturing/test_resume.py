@@ -12,13 +12,13 @@ import pytest
 from tests.support.stores import assert_same_content
 from workbench.store import open_store
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 @pytest.mark.slow
 def test_killed_at_every_kind_of_moment(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.workbench.kill_captures", str(tmp_path), "26", "0"]
+    command = [sys.executable, "-m", "tests.workbench.capturing.kill_captures", str(tmp_path), "26", "0"]
     subprocess.run(command, check=True, cwd=ROOT, timeout=500)
     report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
     whole, killed = open_store(tmp_path / "whole"), open_store(tmp_path / "killed")
@@ -47,7 +47,10 @@ def test_killed_at_every_kind_of_moment(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_three_processes_fill_one_store_and_one_dies(tmp_path: Path) -> None:
     subprocess.run(
-        [sys.executable, "-m", "tests.workbench.join_captures", str(tmp_path)], check=True, cwd=ROOT, timeout=300
+        [sys.executable, "-m", "tests.workbench.capturing.join_captures", str(tmp_path)],
+        check=True,
+        cwd=ROOT,
+        timeout=300,
     )
     report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
     whole, together = open_store(tmp_path / "whole"), open_store(tmp_path / "together")

@@ -234,14 +234,14 @@ def test_a_build_or_a_patch_of_torch_is_no_other_version() -> None:
 def test_a_store_from_a_server_that_has_no_workbench_is_the_native_one(
     ndif: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """remote=True over nnsight's own client and protocol; the server is another process (tests/ndif_server.py)."""
+    """remote=True over nnsight's own client and protocol; the server is another process (ndif_server.py)."""
     from nnsight.modeling import huggingface
 
     here, wrapped = families.get("deepseek_v3"), skeleton(tmp_path / "m", "deepseek_v3")
     monkeypatch.setitem(huggingface._ID_CACHE, wrapped.repo_id, wrapped.repo_id)  # the hub's spelling of the name
     command = [
         sys.executable,
-        str(Path(__file__).parents[1] / "ndif_server.py"),
+        str(Path(__file__).with_name("ndif_server.py")),
         str(tmp_path / "m"),
         json.dumps(VERSIONS),
     ]

@@ -1,6 +1,6 @@
 """A server that speaks NDIF's protocol as nnsight's client does, for one model folder, in a process that has no workbench.
 
-    python tests/ndif_server.py FOLDER VERSIONS_JSON      prints its port, serves until it is killed
+    python tests/workbench/backends/ndif_server.py FOLDER VERSIONS_JSON      prints its port, serves until it is killed
 
 Three routes: GET /env (versions), the websocket /subscribe, POST /request (the trace as nnsight serialises it). What a trace
 sends must be enough for a machine where none of our modules can be imported.
