@@ -13,7 +13,7 @@ from workbench_app.dashboard.edits import as_command
 
 from probes import usage
 from probes.groups import used_prompts
-from tests.app.test_steer_page import errors, finished, page_of
+from tests.app.dashboard.steer.test_steer_page import errors, finished, page_of
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
 from workbench.encoding import encode

@@ -10,7 +10,7 @@ from tests.support import families
 from workbench import ExpertRef, Plan, compare
 from workbench.metrics import length
 
-PAGE = Path(__file__).parents[2] / "app" / "page.py"
+PAGE = Path(__file__).parents[4] / "app" / "page.py"
 REFUSED = "what happened in 1979 in Banke?"
 
 

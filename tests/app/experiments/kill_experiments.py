@@ -1,6 +1,6 @@
 """Run as a script by test_experiment_resume.py: a recipe killed again and again, in processes forked from one loaded model.
 
-    python -m tests.app.kill_experiments FOLDER SEED
+    python -m tests.app.experiments.kill_experiments FOLDER SEED
 
 Each life of the run is a forked child. Some are killed after a random number of forwards and a random pause; the others wait
 (patched in here, not in the product) before or after the renaming of a file of a certain part of the run, and are killed there.

@@ -10,7 +10,7 @@ from workbench_app.experiments.figures import claim_figure
 from workbench_app.experiments.report import answers_of, render, with_claims, write_report
 from workbench_app.experiments.report_tables import MOVED, STAYED, UNCLEAR, status
 
-from tests.app.made_runs import ATTACK, made_recipe, made_run, made_tables
+from tests.app.experiments.runs import ATTACK, made_recipe, made_run, made_tables
 
 
 @pytest.fixture(scope="module")

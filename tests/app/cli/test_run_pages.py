@@ -22,7 +22,7 @@ from workbench_app.experiments.running import Finished, checked_sets
 from workbench_app.experiments.schema import read_table, read_tables, write_table
 from workbench_app.experiments.sections import Claim
 
-from tests.app.made_runs import MATCHES, made_recipe, made_run
+from tests.app.experiments.runs import MATCHES, made_recipe, made_run
 from tests.support.recipes import make_recipe, recipe_data, write_prompts
 from tests.support.stores import anatomy
 from workbench import WorkbenchError

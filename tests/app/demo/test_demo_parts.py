@@ -17,7 +17,7 @@ from workbench_app.stages import Stages
 
 import probes
 from probes.scores import ExpertScores
-from tests.app.test_drawn_report import arm, effects
+from tests.app.demo.test_drawn_report import arm, effects
 from tests.app.world import SHAPE, store_at
 from workbench import Plan, WorkbenchError, read_prompts
 

@@ -8,7 +8,7 @@ from workbench_app.experiments import consistency
 from workbench_app.experiments.mistakes import place_of, sentence
 from workbench_app.experiments.recipe import Recipe, find_recipe, read_recipe, recipe_from
 
-from tests.app.test_recipe import CLAIM, put
+from tests.app.experiments.recipe.test_recipe import CLAIM, put
 from tests.support.recipes import recipe_data
 from workbench import WorkbenchError
 

@@ -18,7 +18,7 @@ from workbench_app.experiments.claims import (
 from workbench_app.experiments.recipe import recipe_from
 from workbench_app.experiments.schema import as_table
 
-from tests.app.made_runs import RECIPE, made_recipe, made_tables
+from tests.app.experiments.runs import RECIPE, made_recipe, made_tables
 
 NAN = float("nan")
 DRAWS = np.array([-0.02, 0.0, 0.03])

@@ -6,7 +6,7 @@ import pytest
 from workbench_app.experiments.comparison import write_comparison
 from workbench_app.experiments.schema import read_table, write_table
 
-from tests.app.made_runs import RECIPE, made_run
+from tests.app.experiments.runs import RECIPE, made_run
 from workbench import WorkbenchError
 
 

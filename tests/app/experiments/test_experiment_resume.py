@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from workbench_app.experiments.schema import KEYS, TABLES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
 
@@ -19,7 +19,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reas
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("killed")
     subprocess.run(
-        [sys.executable, "-m", "tests.app.kill_experiments", str(path), "0"], check=True, cwd=ROOT, timeout=500
+        [sys.executable, "-m", "tests.app.experiments.kill_experiments", str(path), "0"],
+        check=True,
+        cwd=ROOT,
+        timeout=500,
     )
     return path
 

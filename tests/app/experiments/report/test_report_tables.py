@@ -23,7 +23,7 @@ from workbench_app.experiments.report_tables import (
 )
 from workbench_app.experiments.schema import read_tables, write_table
 
-from tests.app.made_runs import RECIPE, made_recipe, made_run
+from tests.app.experiments.runs import RECIPE, made_recipe, made_run
 from workbench.bundled import bundled_path
 
 MODELS = ("some/model", "other/brand")
