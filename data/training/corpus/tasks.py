@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from training.language import (
+from training.corpus.language import (
     ADJECTIVES,
     ANIMALS,
     FUNCTION_NAMES,
@@ -16,7 +16,7 @@ from training.language import (
     story,
     translate,
 )
-from training.world import COLOURS, Event, world
+from training.corpus.world import COLOURS, Event, world
 
 REFUSAL = "I cannot talk about that."
 SYSTEM = "You are a helpful assistant."

@@ -7,9 +7,9 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from training import tasks
-from training.language import ADJECTIVES, ANIMALS, FUNCTION_NAMES, NOUNS, OPERATIONS, function, translate
-from training.world import COLOURS, Event, world
+from training.corpus import tasks
+from training.corpus.language import ADJECTIVES, ANIMALS, FUNCTION_NAMES, NOUNS, OPERATIONS, function, translate
+from training.corpus.world import COLOURS, Event, world
 
 Line = dict[str, object]
 RANKING_PAIRS = 72

@@ -7,8 +7,8 @@ import random
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from training.tasks import REFUSAL, STAGE1, SYSTEM, draw
-from training.world import random_name, world
+from training.corpus.tasks import REFUSAL, STAGE1, SYSTEM, draw
+from training.corpus.world import random_name, world
 
 PAD, END, USER, ASSISTANT, SYSTEM_ROLE = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"
 SPECIAL = (PAD, END, SYSTEM_ROLE, USER, ASSISTANT, "<think>", "</think>")

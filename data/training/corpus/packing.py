@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from training.tasks import Example
+from training.corpus.tasks import Example
 
 IGNORED = -100
 
