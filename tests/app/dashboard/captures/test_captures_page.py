@@ -14,7 +14,7 @@ from workbench_app.dashboard.jobs import Job, Jobs, Wanted, jobs
 from workbench_app.dashboard.machines import Machine, machine
 from workbench_app.dashboard.unfinished import keep_prompts, to_resume, unfinished
 
-from tests.support.pages import HOSTILE, hostile_store, opened, says, texts
+from tests.app.pages import HOSTILE, hostile_store, opened, says, texts
 from tests.support.stores import assert_same_content
 from workbench import Plan, WorkbenchError, capture, load, open_store, read_prompts, steered
 from workbench.bundled import bundled_path
