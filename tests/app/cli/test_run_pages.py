@@ -24,8 +24,8 @@ from workbench_app.experiments.sections import Claim
 
 from tests.app.experiments.runs import MATCHES, made_recipe, made_run
 from tests.support.recipes import make_recipe, recipe_data, write_prompts
+from tests.support.refusals import refused
 from tests.support.stores import anatomy
-from workbench import WorkbenchError
 
 NAN = math.nan
 
@@ -46,12 +46,6 @@ def run(*words: object) -> Any:
 def columns(text: str) -> list[list[str]]:
     lines = [line for line in text.splitlines() if line.strip() and set(line.strip()) != {"─"}]
     return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
-
-
-def refusal(make: Any) -> str:
-    with pytest.raises(WorkbenchError) as error:
-        make()
-    return str(error.value)
 
 
 PLAN = ModelPlan(
@@ -236,11 +230,11 @@ def test_a_folder_is_begun_or_empty_or_refused(tmp_path: Path) -> None:
     (folder / "plan.json").unlink()
     assert begun(folder, recipe, sets) is None  # killed between the two files
     (folder / "zz").touch(), (folder / "other.txt").touch()
-    assert refusal(lambda: begun(folder, recipe, sets)) == (
+    assert refused(lambda: begun(folder, recipe, sets)) == (
         f"The folder '{folder}' holds other files ('other.txt'); choose a folder that does not exist or is empty."
     )
     assert (
-        refusal(lambda: begun(folder / "zz", recipe, sets))
+        refused(lambda: begun(folder / "zz", recipe, sets))
         == f"'{folder / 'zz'}' is a file; name a folder for the run."
     )
 
@@ -264,7 +258,7 @@ def test_another_recipe_is_refused_with_what_differs(tmp_path: Path, changes: An
     recipe = make_recipe(tmp_path / "prompts")
     sets = read_sets(recipe)
     begin(tmp_path / "run", recipe, sets, [], "d")
-    said = refusal(lambda: begun(tmp_path / "run", make_recipe(tmp_path / "prompts", **changes), sets))
+    said = refused(lambda: begun(tmp_path / "run", make_recipe(tmp_path / "prompts", **changes), sets))
     end = "differ; nothing was changed: take the same recipe, or choose another folder with --out."
     if differ is not None:
         assert said == f"The run '{tmp_path / 'run'}' was begun with another recipe: {differ} {end}"
@@ -282,13 +276,13 @@ def test_another_model_or_generation_config_is_refused(tmp_path: Path) -> None:
     }
     check_model(tmp_path, plan, 1, shape, "float32")
     for found, dtype in ((other, "float32"), (shape, "bfloat16")):
-        assert refusal(lambda f=found, d=dtype: check_model(tmp_path, plan, 1, f, d)) == (
+        assert refused(lambda f=found, d=dtype: check_model(tmp_path, plan, 1, f, d)) == (
             f"The run '{tmp_path}' was begun with another model under the name 'm' (fingerprint {shape.fingerprint}, float32 "
             f"there; {found.fingerprint}, {dtype} here); choose another folder with --out."
         )
     check_decoding(tmp_path, plan, 1, {"stop": [1]})
     check_decoding(tmp_path, plan, 0, {"stop": [1]})  # an earlier version recorded none
-    assert refusal(lambda: check_decoding(tmp_path, plan, 1, {"stop": [2]})) == (
+    assert refused(lambda: check_decoding(tmp_path, plan, 1, {"stop": [2]})) == (
         f"The run '{tmp_path}' was begun with another generation config ({{'stop': [1]}} there, {{'stop': [2]}} here), so its "
         "answers would not be comparable; set it back, or choose another folder with --out."
     )
@@ -301,7 +295,7 @@ def test_functions_of_ones_own_are_named_before_they_are_run(tmp_path: Path) -> 
     from workbench_app.experiments.recipe import recipe_from
 
     recipe = recipe_from(data, folder=tmp_path)
-    assert refusal(lambda: checked_sets(recipe)) == (
+    assert refused(lambda: checked_sets(recipe)) == (
         "The recipe measures by code of its own, ast:parse, tests.support.recipes:vowels; "
         "add --own-functions to run it if you trust it."
     )
@@ -312,7 +306,7 @@ def test_functions_of_ones_own_are_named_before_they_are_run(tmp_path: Path) -> 
         "given": 4,
     }
     data["prompts"]["other"]["metrics"] = ["ast:nosuch"]
-    assert refusal(lambda: checked_sets(recipe_from(data, folder=tmp_path), True)) == (
+    assert refused(lambda: checked_sets(recipe_from(data, folder=tmp_path), True)) == (
         "The metric 'ast:nosuch' cannot be imported (module 'ast' has no attribute 'nosuch'); name a function of an installed "
         "module as module:function."
     )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.support import families
+from tests.support.refusals import refused
 from workbench import far, identity, ndif, traced
 from workbench.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, stop_ids
 from workbench.errors import WorkbenchError
@@ -24,12 +25,6 @@ from workbench.placement import forward_is_its_own, missing, named_values, value
 from workbench.plan import Plan
 from workbench.quantised import quantised_by, unreadable
 from workbench.steer import steered
-
-
-def refused(call: Any, *args: Any, **how: Any) -> str:
-    with pytest.raises(WorkbenchError) as caught:
-        call(*args, **how)
-    return str(caught.value)
 
 
 class TestNdif:

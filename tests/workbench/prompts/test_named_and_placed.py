@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.refusals import refused
 from tests.support.stores import anatomy
 from workbench import model as loading
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
@@ -27,12 +28,6 @@ from workbench.prompts import Prompt, PromptSet, label_text, read_prompts
 from workbench.tiny import tiny_tokenizer
 
 T, F = True, False
-
-
-def refused(call: Any, *args: Any, **how: Any) -> str:
-    with pytest.raises(WorkbenchError) as caught:
-        call(*args, **how)
-    return str(caught.value)
 
 
 class TestPositions:

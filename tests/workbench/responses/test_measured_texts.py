@@ -9,22 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.refusals import refused
 from tests.support.stores import anatomy
 from workbench import Plan, durable, read_prompts
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.classify import ExactAnswer, Refusal, Response
-from workbench.errors import WorkbenchError
 from workbench.feasible import check_plan
 from workbench.metrics import METRICS
 from workbench.promptfiles import read_rows
 from workbench.suitable import check_head, check_suitable
 from workbench.texts import COLLAPSED_RATIO, COLLAPSED_REPEATS, MIN_WORDS, collapsed, language, repetition, words
-
-
-def refused(call: Any, *args: Any, **how: Any) -> str:
-    with pytest.raises(WorkbenchError) as caught:
-        call(*args, **how)
-    return str(caught.value)
 
 
 class TestTexts:
@@ -171,7 +165,7 @@ class TestModels:
         )
 
 
-class TestFiles:
+class TestRows:
     def test_rows_of_every_kind(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text('\ufeff{"text": "x"}\n\n{"text": "y"}\n', encoding="utf-8")
         (tmp_path / "b.csv").write_text('text,pair\n"two\nlines",\nz,1\n')
@@ -204,6 +198,8 @@ class TestFiles:
         (tmp_path / name).write_text(text)
         assert refused(read_prompts, tmp_path / name).replace(str(tmp_path), "F").startswith(said)
 
+
+class TestWriting:
     def test_whole_or_not_at_all(self, tmp_path: Path) -> None:
         path = tmp_path / "a.json"
         path.write_text("before")

@@ -10,22 +10,16 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.support.refusals import refused
 from tests.support.stores import anatomy
 from workbench import Plan
 from workbench.compiled import LayerEdits, Replacement, compile_plan
-from workbench.errors import WorkbenchError
 from workbench.positions import Forward
 from workbench.store import Store
 from workbench.writing import write_store
 
 CPU = torch.device("cpu")
 NAN = float("nan")
-
-
-def refused(call: Any, *args: Any, **how: Any) -> str:
-    with pytest.raises(WorkbenchError) as caught:
-        call(*args, **how)
-    return str(caught.value)
 
 
 def forward() -> Forward:

@@ -14,16 +14,11 @@ from workbench_app.experiments.recipe import Recipe, recipe_from
 from workbench_app.experiments.sections import Statistics
 
 from tests.support.recipes import recipe_data, write_prompts
-from workbench import PromptSet, WorkbenchError
+from tests.support.refusals import refused
+from workbench import PromptSet
 from workbench.prompts import Prompt
 
 NAN = float("nan")
-
-
-def refusal(make: Any) -> str:
-    with pytest.raises(WorkbenchError) as error:
-        make()
-    return str(error.value)
 
 
 def recipe(folder: Path, **held: Any) -> Recipe:
@@ -51,12 +46,12 @@ def test_a_set_is_cut_to_its_split_labels_and_limit(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_said_with_its_place(tmp_path: Path) -> None:
     write_prompts(tmp_path)
-    assert refusal(lambda: read_sets(recipe(tmp_path, source="nosuch.jsonl"))).startswith("'prompts.held': ")
+    assert refused(lambda: read_sets(recipe(tmp_path, source="nosuch.jsonl"))).startswith("'prompts.held': ")
     labels = (
         "'prompts.held.metrics' has 'faithful', which reads the label 'context', and none of its 12 prompts carries that label; "
         "give it, or leave the metric out."
     )
-    assert refusal(lambda: read_sets(recipe(tmp_path, metrics=["faithful"]))) == labels
+    assert refused(lambda: read_sets(recipe(tmp_path, metrics=["faithful"]))) == labels
     chat = [
         {
             "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
@@ -64,8 +59,8 @@ def test_what_cannot_be_read_is_said_with_its_place(tmp_path: Path) -> None:
         }
     ]
     (tmp_path / "held.jsonl").write_text("\n".join(map(json.dumps, chat)), encoding="utf-8")
-    assert refusal(lambda: read_sets(recipe(tmp_path))).startswith("'prompts.held': ")
-    assert refusal(lambda: read_sets(recipe(tmp_path, metrics=["choice"]))).startswith("'prompts.held': ")
+    assert refused(lambda: read_sets(recipe(tmp_path))).startswith("'prompts.held': ")
+    assert refused(lambda: read_sets(recipe(tmp_path, metrics=["choice"]))).startswith("'prompts.held': ")
 
 
 SHARED = (
@@ -97,12 +92,12 @@ def test_what_was_ranked_on_is_not_measured(tmp_path: Path, held: list[tuple[str
         return
     unseen = recipe(tmp_path, unseen=True)
     if "shares" in said:
-        assert refusal(lambda: held_apart(made, sets)) == said
+        assert refused(lambda: held_apart(made, sets)) == said
         assert [p.id for p in held_apart(unseen, sets)["held"]] == [
             i for i, t in held if i != "b" and t.strip() != "three"
         ]
     else:
-        assert refusal(lambda: held_apart(unseen, sets)) == said
+        assert refused(lambda: held_apart(unseen, sets)) == said
 
 
 # ---- statistics
