@@ -28,17 +28,11 @@ from workbench_app.dashboard.catalog import BUNDLED, Catalog
 from workbench_app.dashboard.edits import Tool
 
 from tests.app.paper import said, write_on
-from tests.app.world import SHAPE, store_at, token, view_of
+from tests.app.world import SHAPE, token, view_of
 from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.thoughts import PAIRS
 from workbench.writing import write_store
-
-
-@pytest.fixture
-def store(tmp_path):
-    return store_at(tmp_path / "stores" / "one")
-
 
 # ---- offers
 

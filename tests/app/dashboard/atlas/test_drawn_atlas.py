@@ -24,20 +24,11 @@ from workbench_app.dashboard.expert_facts import Context, Selected
 from probes.massive import MassiveRule
 from probes.scores import ExpertScores
 from probes.super_experts import Thresholds
-from tests.app.paper import assert_drawn, figure_said, said, write_on
-from tests.app.world import SHAPE, store_at, view_of
+from tests.app.paper import assert_drawn, drawn, figure_said, said, write_on
+from tests.app.world import SHAPE, view_of
 from tests.support.stores import random_store
 from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.dose import DoseCounts
-
-
-@pytest.fixture
-def store(tmp_path):
-    return store_at(tmp_path / "stores" / "one")
-
-
-def drawn(paper):
-    return "\n".join(paper.lines)
 
 
 def test_the_whole_atlas(tmp_path, store, monkeypatch):

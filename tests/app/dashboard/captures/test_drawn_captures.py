@@ -31,7 +31,7 @@ from workbench_app.dashboard.catalog import BUNDLED, Catalog
 from workbench_app.dashboard.jobs import Job, Jobs, Wanted
 from workbench_app.dashboard.turns import Left, Turns
 
-from tests.app.paper import assert_drawn, write_on
+from tests.app.paper import assert_drawn, drawn, write_on
 from tests.app.world import SHAPE, store_at, token, view_of
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
 from workbench.progress import Progress
@@ -40,15 +40,6 @@ from workbench.sizes import Estimate
 
 PLAN = Plan.parse("off L0E1", SHAPE)
 PROMPTS = PromptSet((Prompt("a", text="one"), Prompt("b", text="two")), "dir/my prompts.jsonl")
-
-
-def drawn(paper):
-    return "\n".join(paper.lines)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return store_at(tmp_path / "stores" / "one")
 
 
 @pytest.fixture

@@ -24,21 +24,12 @@ from workbench_app.dashboard.offers import Offer, offer
 from workbench_app.dashboard.probe_options import Asked
 
 from probes.scores import ExpertScores
-from tests.app.paper import assert_drawn, figure_said, said, write_on
-from tests.app.world import SHAPE, store_at, view_of
+from tests.app.paper import assert_drawn, drawn, figure_said, said, write_on
+from tests.app.world import SHAPE, view_of
 from workbench import Plan, WorkbenchError
 from workbench.dose import DoseCounts
 
 NAN = float("nan")
-
-
-@pytest.fixture
-def store(tmp_path):
-    return store_at(tmp_path / "stores" / "one")
-
-
-def drawn(paper):
-    return "\n".join(paper.lines)
 
 
 def scores(rows, method="ftri", notes=("note \x07",), fingerprint=SHAPE.fingerprint, **options):

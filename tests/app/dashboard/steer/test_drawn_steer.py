@@ -8,16 +8,11 @@ from workbench_app.dashboard.machines import Machine
 from workbench_app.dashboard.view import View
 
 from tests.app.paper import assert_drawn, write_on
-from tests.app.world import SHAPE, store_at, token, view_of
+from tests.app.world import SHAPE, token, view_of
 from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.dose import DoseCounts
 
 PLAN = Plan.parse("off L0E1", SHAPE)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return store_at(tmp_path / "stores" / "one")
 
 
 @pytest.fixture(autouse=True)
