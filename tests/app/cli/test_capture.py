@@ -1,0 +1,89 @@
+"""`workbench capture` hands every option on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from workbench_app import cli_capture
+
+import workbench
+from tests.app.cli.printed import Recorder, lines, model, run
+from tests.support.stores import random_store
+from workbench import Plan, WorkbenchError, open_store
+
+pytestmark = pytest.mark.usefixtures("wide")
+
+
+def test_capture_hands_every_option_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = Recorder(random_store(tmp_path / "s", n_prompts=3))
+    monkeypatch.setattr(workbench, "capture", made)
+    opened = Recorder(model())
+    monkeypatch.setattr(cli_capture, "open_model", opened)
+    plain = run("capture", "m", "refusal", "--store", tmp_path / "s")
+    assert plain.exit_code == 0, plain.output
+    defaults = {
+        "keep": {"norms", "residual"}, "generate": 0, "samples": 1, "temperature": 0.0, "responses": None, "layers": None,
+        "experts": None, "batch_tokens": 4096, "seed": 0, "plan": None, "resume": True, "text": True,
+    }  # fmt: skip
+    assert made.named == defaults
+    assert opened.given == ("m", "auto", "auto")
+    files = sum(f.stat().st_size for f in (tmp_path / "s").rglob("*") if f.is_file())
+    rows = open_store(tmp_path / "s").manifest["rows"]
+    counted = ", ".join(f"{n:,} {table}" for table, n in rows.items())
+    assert rows["prompts"] == 3
+    assert lines(plain.stdout) == [f"{tmp_path / 's'}: {counted}; {files / 1000:.1f} kB"]
+    Plan.off("L1E3").to_json(tmp_path / "p.json")
+    words = [
+        "--keep",
+        "norms, logits,",
+        "--generate",
+        3,
+        "--samples",
+        2,
+        "--temperature",
+        0.5,
+        "--responses",
+        "--layers",
+        "2,0-1",
+    ]
+    words += [
+        "--experts",
+        "L1E2",
+        "--plan",
+        tmp_path / "p.json",
+        "--batch-tokens",
+        99,
+        "--seed",
+        4,
+        "--no-text",
+        "--no-resume",
+    ]
+    said = run(
+        "capture", "m", "refusal", "--store", tmp_path / "s", *words, "--device", "cpu", "--dtype", "float32", "--json"
+    )
+    assert said.exit_code == 0, said.output
+    assert list(map(str, made.named.pop("experts"))) == ["L1E2"]
+    assert made.named == {
+        "keep": {"norms", "logits"}, "generate": 3, "samples": 2, "temperature": 0.5, "responses": True, "layers": [0, 1, 2],
+        "batch_tokens": 99, "seed": 4, "plan": Plan.off("L1E3"), "resume": False, "text": False,
+    }  # fmt: skip
+    assert opened.given == ("m", "cpu", "float32")
+    assert made.given[2] == tmp_path / "s"
+    assert json.loads(said.stdout) == {"store": str(tmp_path / "s"), "rows": rows, "size_bytes": files}
+
+
+def test_layers_are_numbers_and_ranges() -> None:
+    assert cli_capture._numbers("0,3-5") == [0, 3, 4, 5]
+    assert cli_capture._numbers(" 7 , 2-2") == [2, 7]
+    assert len(cli_capture._numbers("0-9999")) == 10_000
+    for text in ("x", "1-", "-1", "", "1,,2", "3-x"):
+        if text == "1-":
+            assert cli_capture._numbers(text) == [1]
+            continue
+        with pytest.raises(WorkbenchError) as error:
+            cli_capture._numbers(text)
+        assert str(error.value) == f"'{text}' names no layers; write them like 0,3-5."
+    for text in ("5-3", "0-10000"):
+        with pytest.raises(WorkbenchError) as error:
+            cli_capture._numbers(text)
+        assert str(error.value) == f"'{text}' names no layers of a model; write them like 0,3-5."
