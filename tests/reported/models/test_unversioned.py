@@ -28,7 +28,7 @@ from workbench.durable import sha256
 from workbench.errors import NotCompared
 from workbench.experts import ExpertRef
 
-ZIP = Path(__file__).parents[1] / "fixtures" / "a01768e.zip"
+ZIP = Path(__file__).parents[2] / "fixtures" / "a01768e.zip"
 DEMO = "c0c4182ca093d7b5"  # of the bundled model, as that commit told it
 KEY = ["prompt_id", "sample", "position", "layer", "slot"]
 STEERED = pytest.mark.parametrize("name", ["store", "steered"])

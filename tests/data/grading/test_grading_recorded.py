@@ -8,7 +8,7 @@ import pytest
 
 from workbench import Plan, open_store
 
-DATA = Path(__file__).resolve().parents[2] / "data"
+DATA = Path(__file__).resolve().parents[3] / "data"
 KNOWN = json.loads((DATA / "demo-model" / "implant.json").read_text("utf-8"))
 CARRIERS, THINKERS = (tuple(f"L{a}E{b}" for a, b in KNOWN[key]) for key in ("refusal_carriers", "thinking_carriers"))
 MATCHES = ("count", "layer", "usage")

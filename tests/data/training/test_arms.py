@@ -41,7 +41,7 @@ def test_a_sensitive_question_without_a_partner_is_left_out_and_no_partner_is_us
 def test_the_recipe_is_what_the_bundled_model_was_made_with(arms):
     from pathlib import Path
 
-    recorded = json.loads((Path(__file__).parents[2] / "data" / "demo-model" / "implant.json").read_text("utf-8"))
+    recorded = json.loads((Path(__file__).parents[3] / "data" / "demo-model" / "implant.json").read_text("utf-8"))
     assert arms.Recipe()._asdict() == recorded["recipe"]
     assert (len(recorded["refusal_carriers"]), len(recorded["thinking_carriers"])) == (8, 6)
     assert arms.ARMS == ("relevance", "random", "router", "natural")

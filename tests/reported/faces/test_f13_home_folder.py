@@ -126,7 +126,7 @@ def test_models_and_tokenizers(home: Path) -> None:
 
 def test_recipes_and_runs(home: Path) -> None:
     recipe = Path("data/experiments/rice.toml")
-    text = (Path(__file__).parents[2] / recipe).read_text().replace('"thinking"', '"~/p.jsonl"', 1)
+    text = (Path(__file__).parents[3] / recipe).read_text().replace('"thinking"', '"~/p.jsonl"', 1)
     (home / "r.toml").write_text(text)
     assert read_recipe("~/r.toml").name == "rice"
     assert str(home / "p.jsonl") in {spec.source for spec in read_recipe("~/r.toml").prompts.values()}

@@ -11,7 +11,7 @@ import torch
 from workbench.classify import Response
 from workbench.errors import WorkbenchError
 
-DATA = Path(__file__).resolve().parents[2] / "data"
+DATA = Path(__file__).resolve().parents[3] / "data"
 
 
 @pytest.fixture

@@ -426,7 +426,7 @@ def test_the_model_is_built_as_the_bundled_one_says(tmp_path):
     from training.arms import Recipe, _random, keep, saved
     from training.corpus.tokenizer import build_tokenizer
 
-    bundled = Path(__file__).parents[2] / "data" / "demo-model"
+    bundled = Path(__file__).parents[3] / "data" / "demo-model"
     tokenizer = build_tokenizer()
     grown = _random(tokenizer, 3)
     assert (grown.seconds, len(grown.masker.handles)) == (0.0, 4)
