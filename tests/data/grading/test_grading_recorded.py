@@ -30,18 +30,6 @@ def graded():
     return Graded(families.get("demo"), store, store, CARRIERS, THINKERS)
 
 
-@pytest.fixture
-def measure(monkeypatch):
-    """The module with a score that takes no forward: it says how many rows of which rates it was given, and the plan."""
-    from grading import measure
-
-    monkeypatch.setattr(measure, "sheet", lambda model, items, each=16: ("sheet of", model, items, each))
-    monkeypatch.setattr(measure, "only", lambda given, names: ("only", names, given))
-    monkeypatch.setattr(measure, "expected", lambda split: f"expected {split}")
-    monkeypatch.setattr(measure, "score", lambda model, given, plan: {"given": given, "by": str(plan)})
-    return measure
-
-
 def test_the_scores_find_what_was_recorded(graded, recorded):
     from grading.measure import _head, hits, rankings
 

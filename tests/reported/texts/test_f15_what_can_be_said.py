@@ -1,25 +1,18 @@
-"""F15: tools and their calls, content in parts or null, options of the template, commas in `where`, labels in columns."""
+"""F15: tools and their calls, content in parts or null, options of the template."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
-from workbench_app.cli import app
-from workbench_app.dashboard.edits import as_command
 
-from probes import usage
-from probes.groups import used_prompts
-from tests.app.dashboard.steer.test_steer_page import errors, finished, page_of
 from tests.support import families
-from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
+from workbench import Plan, WorkbenchError, capture, compare, read_prompts
 from workbench.encoding import encode
 from workbench.model import MoEModel
 from workbench.schema import ROLES
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.tiny import tiny_tokenizer
 
 # as Qwen3's: calls in tags, results in a turn of the user's, a thought that is over when thinking is switched off
 QWEN = (
@@ -31,12 +24,14 @@ QWEN = (
     "{% endfor %}{{ '<|e|>\n' }}{%- endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|s|>assistant\n' }}"
     "{% if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
 )
+
 # adds arguments to a text, and fails on an object; shows parts one by one
 ADDING = (
     "{% for m in messages %}{{ '<' + m.role + '>' }}{% if m.content is string %}{{ m.content }}"
     "{% else %}{% for p in m.content %}{{ p.text }}|{% endfor %}{% endif %}"
     "{% for c in m.tool_calls %}{{ '!' + c.function.name + ' ' + c.function.arguments }}{% endfor %}{% endfor %}"
 )
+
 ASKED = {"role": "user", "content": "weather?"}
 
 
@@ -258,103 +253,3 @@ def test_fingerprints_of_prompts_without_them_are_what_they_were() -> None:
     assert read_prompts([{**plain[2], "tools": [], "chat_template_kwargs": {}}]).fingerprint == (
         read_prompts([plain[2]]).fingerprint
     )
-
-
-KINDS = ["maths, easy", "maths", "b,split=x", 'say "a, b"', "maths"]
-SPLITS = ["x", "y", "x", "y", "x"]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    rows = [
-        {"text": f"t{i}", "split": split, "label.kind": kind}
-        for i, (kind, split) in enumerate(zip(KINDS, SPLITS, strict=True))
-    ]
-    return capture(families.get("olmoe"), rows, tmp_path_factory.mktemp("where") / "s", progress=False)
-
-
-@pytest.mark.parametrize(
-    ("where", "used"),
-    [
-        ("kind=maths, easy", [0]),
-        ("kind=maths", [1, 4]),
-        ("kind=maths,split=x", [4]),
-        (" split = x , kind=maths, easy ", [0]),
-        ("kind=maths, easy,split=y", []),
-        ('kind="maths, easy"', [0]),
-        ('kind="b,split=x"', [2]),
-        ("kind=b,split=x", [2]),
-        ('kind=say "a, b", split=y', [3]),
-        ("prompt_id=p00001", [1]),
-    ],
-)
-def test_where_with_commas(store: Any, where: str, used: list[int]) -> None:
-    assert np.flatnonzero(used_prompts(store, where)).tolist() == used
-
-
-def test_scores_of_a_value_with_a_comma(store: Any) -> None:
-    found, tokens = usage(store, where="kind=maths, easy", n_bootstrap=0), store.tokens
-    n_tokens = int((tokens["prompt_id"] == "p00000").sum())
-    assert int(found.frame["n"].to_numpy().sum()) == n_tokens * sum(
-        store.anatomy.layer(layer).top_k for layer in store.layers
-    )
-
-
-@pytest.mark.parametrize(
-    ("where", "sentence"),
-    [
-        ("kind=maths, hard", r"has kind=maths, hard; kind is .*did you mean 'maths, easy'\?$"),
-        ("kind=none,split=x", "has kind=none; kind is"),
-        ("kind=maths,colour=red", "has kind=maths,colour=red; kind is"),
-        (",", "write name=value"),
-        ("maths, easy", "where='maths' is not known"),
-    ],
-)
-def test_where_that_matches_nothing(store: Any, where: str, sentence: str) -> None:
-    with pytest.raises(WorkbenchError, match=sentence):
-        used_prompts(store, where)
-
-
-@pytest.fixture(scope="module")
-def untold(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose tokenizer has no chat template."""
-    folder = tmp_path_factory.mktemp("untold") / "m"
-    tiny_model("olmoe").save_pretrained(folder)
-    tokenizer("").save_pretrained(folder)
-    assert not load(folder, check=False).tokenizer.chat_template
-    return folder
-
-
-def test_the_steer_page_goes_on_with_a_text(untold: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = page_of(str(untold), monkeypatch, tmp_path, plan="force L0E3")
-    assert "No chat template" in page.chat_input[0].placeholder
-    finished(page.chat_input[0].set_value("once upon").run())
-    assert not page.exception
-    assert not errors(page)
-    asked = page.session_state["asked"][-1]
-    how: dict[str, Any] = {"metrics": {"n": lambda r: 1.0}, "controls": 0, "max_new_tokens": 64, "progress": False}
-    wanted = compare(load(untold), ["once upon"], Plan.force(["L0E3"]), **how).responses.iloc[0]
-    assert (asked.text("base"), asked.text("steered")) == (wanted["base"], wanted["steered"])
-    assert "--raw" in as_command(Plan.off(["L0E1"]), "m", "hi", raw=True).split()
-    assert "--raw" not in as_command(Plan.off(["L0E1"]), "m", "hi").split()
-
-
-def test_the_steer_page_asks_in_a_chat_where_there_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert page_of("tiny/olmoe", monkeypatch, tmp_path).chat_input[0].placeholder.startswith("Ask the model")
-
-
-def test_the_command_line_says_what_to_do_without_a_template(untold: Path) -> None:
-    words = ["steer", str(untold), "--prompt", "once upon", "--force", "L0E3", "--tokens", "2"]
-    refused = CliRunner().invoke(app, words)
-    assert refused.exit_code == 2
-    assert "add --raw" in " ".join(refused.stderr.split())
-    assert CliRunner().invoke(app, [*words, "--raw"]).exit_code == 0
-
-
-def test_a_where_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
-    from tests.support.stores import random_store
-
-    store = random_store(tmp_path / "s")
-    wrong: Any = {"kind": "maths, easy"}
-    with pytest.raises(WorkbenchError, match="where is a dict; write it as text, such as 'split=ranking"):
-        usage(store, where=wrong)
