@@ -2,17 +2,19 @@
 
 import ast
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
-from tests.support import families, reference
+from tests.support import families, reference, routing_rules
 from tests.support.families import MODELS
 from tests.support.watching import relative, watch
 
 
-def test_reference_imports_nothing_from_workbench() -> None:
-    tree = ast.parse(Path(reference.__file__).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", [reference, routing_rules])
+def test_reference_imports_nothing_from_workbench(module: ModuleType) -> None:
+    tree = ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8"))
     imported = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
     imported += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
     assert not [name for name in imported if "workbench" in name or "transformers" in name]

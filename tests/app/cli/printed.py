@@ -11,9 +11,7 @@ from workbench.anatomy import Anatomy
 from workbench.dose import DoseCounts
 
 NAN = float("nan")
-
 SHAPE = anatomy(n_experts=8)
-
 DOSE = DoseCounts(10, 3, 60, 4, 0)
 
 

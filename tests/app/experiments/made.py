@@ -10,7 +10,6 @@ from workbench import Plan, PromptSet
 from workbench.prompts import Prompt
 
 NAN = math.nan
-
 RECIPE: dict[str, Any] = {
     "name": "made", "models": ["some/model"],
     "prompts": {

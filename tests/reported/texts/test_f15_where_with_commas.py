@@ -12,7 +12,6 @@ from tests.support import families
 from workbench import WorkbenchError, capture
 
 KINDS = ["maths, easy", "maths", "b,split=x", 'say "a, b"', "maths"]
-
 SPLITS = ["x", "y", "x", "y", "x"]
 
 

@@ -12,7 +12,6 @@ from workbench.chats import said as words_of
 from workbench.errors import WorkbenchError
 
 CALL = {"type": "function", "function": {"name": "weather", "arguments": {"at": None, "n": 1}}}
-
 CHAT = ({"role": "user", "content": "hi"}, {"role": "assistant", "content": None, "tool_calls": [CALL]})
 
 

@@ -21,5 +21,4 @@ class Dosed:
 
 
 BASE = (token(1, "a"), token(2, "b"), token(3, "c", probability=0.125), token(0, "</s>", end=True))
-
 STEERED = (token(1, "a"), token(9, "\ufffd"), token(3, "c"), token(4, "d\n"))

@@ -44,7 +44,6 @@ def test_two_choices_are_the_least(recipe: Recipe, choices: dict[str, str]) -> N
 # arms: base; four plans, each with its other end and 3 + 2 + 2 draws; one explicit plan with 7: 1 + 4 * 9 + 8 = 45.
 # on the capability set one draw of each kind: base, 4 plans and ends, 1 explicit, 5 * 3 draws: 25
 ANSWERED = 45 * 248 + 25 * 65
-
 READ = 45 * 496 + 10 * 130 + 25 * 200 + 45 * 60 + 45 * 30  # 10: distributions on the capability set, of no random draw
 
 

@@ -7,7 +7,6 @@ from workbench_app.experiments.recipe import Recipe
 from tests.app.experiments.runs import made_recipe
 
 MODELS = ("some/model", "other/brand")
-
 DOSE = {"tokens": 1000, "tokens_changed": 0, "slots": 3000, "slots_changed": 7}
 
 

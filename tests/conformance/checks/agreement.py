@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tests.conformance.checks import Case, case, relative
+from tests.conformance.checks.case import Case, case, relative
 from tests.conformance.oracle import Layer
 from tests.support.agreement import Routed, compare, judge, moved
 from tests.support.reference import Edits
