@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from workbench_app.cli import app
 from workbench_app.experiments.grid import cells
 from workbench_app.experiments.prompt_sets import read_sets
-from workbench_app.experiments.recipe import recipe_from
+from workbench_app.experiments.reading import recipe_from
 
 from docs import generate
 

@@ -6,6 +6,7 @@ What a model cannot do stays as an arm with its reason: it is never trimmed, and
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -14,6 +15,7 @@ from workbench import ExpertRef, Plan, WorkbenchError
 
 from .grid import Cell, CellPart, cells
 from .recipe import Recipe
+from .unit_files import read_unit, write_unit
 
 if TYPE_CHECKING:
     from probes.scores import ExpertScores
@@ -179,7 +181,7 @@ def _joined(cell: Cell, experts: list[tuple[ExpertRef, ...]]) -> Plan:
     return plan
 
 
-# ---- to and from a table
+# ---- to and from a file
 
 
 def to_rows(arms: tuple[Arm, ...]) -> list[dict[str, Any]]:
@@ -192,3 +194,18 @@ def from_rows(rows: list[dict[str, Any]]) -> tuple[Arm, ...]:
     return tuple(
         Arm(**{**row, "experts": tuple(row["experts"]), "super_experts": tuple(row["super_experts"])}) for row in rows
     )
+
+
+def arms_path(number: int) -> str:
+    """Where a model's arms lie in the run."""
+    return f"units/{number:02}-arms.parquet"
+
+
+def write_arms(run: Path, number: int, arms: tuple[Arm, ...]) -> None:
+    """Writes a model's arms, from which `read_arms` makes them again."""
+    write_unit(run, arms_path(number), pd.DataFrame(to_rows(arms)).astype(object))
+
+
+def read_arms(run: Path, number: int) -> tuple[Arm, ...]:
+    """A model's arms, as they were made."""
+    return from_rows(read_unit(run / arms_path(number)).to_pylist())

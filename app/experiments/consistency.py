@@ -12,12 +12,10 @@ from workbench.judge import is_http
 from workbench.metrics import METRICS
 
 from .grid import chosen
+from .metrics import CHOICE, DIVERGENCE, JUDGE, metrics_of
 from .recipe import Recipe
 from .sections import Claim, Plans, Prompts, Ranking
 
-CHOICE = ("choice", "choice_normalised", "choice_margin")
-DIVERGENCE = ("kl", "kl_first")
-JUDGE, NLL, SINK = "judge", "nll", "sink_share"
 Mistake = tuple[str, str]
 
 
@@ -38,13 +36,6 @@ def rankers() -> dict[str, Callable[..., Any]]:
         if inspect.isfunction(probe)
         and inspect.signature(probe).return_annotation in (probes.ExpertScores, "ExpertScores")
     }
-
-
-def metrics_of(recipe: Recipe, name: str) -> tuple[str, ...]:
-    """What is measured on a prompt set, `nll` and `sink_share` of [measure] included."""
-    given = recipe.prompts[name].metrics
-    given += (NLL,) if recipe.measure.perplexity == name else ()
-    return given + ((SINK,) if recipe.measure.sinks == name else ())
 
 
 def _mistakes(recipe: Recipe) -> Iterator[Mistake]:

@@ -10,7 +10,8 @@ from workbench.durable import WRITING, check_spelling, publish, read_json, tempo
 from workbench.paths import given_path
 
 from .planning import ModelPlan
-from .recipe import Recipe, read_recipe
+from .reading import read_recipe
+from .recipe import Recipe
 
 if TYPE_CHECKING:
     from workbench import Anatomy

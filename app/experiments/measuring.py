@@ -1,6 +1,5 @@
 """One unit of work: a model, some arms, one prompt set; what is measured goes into one Parquet file, whole or not at all."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,21 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from workbench import Plan, PromptSet, Store, WorkbenchError
 from workbench.choices import choose
 from workbench.divergence import divergence, given_text
-from workbench.durable import publish, temporary
 from workbench.effects import check_applies, metric_values
 from workbench.metrics import Metric, metrics_from
 from workbench.progress import Meter
 from workbench.respond import answer, encode_all
 
 from .arms import Arm
-from .consistency import CHOICE, JUDGE
+from .metrics import CHOICE, JUDGE, text_metrics
 from .recipe import Recipe
-from .units import Unit, text_metrics
+from .unit_files import read_unit, write_unit
+from .units import Unit
 
 if TYPE_CHECKING:
     from workbench import MoEModel
@@ -190,34 +188,3 @@ def _divergence_rows(ids: list[str], found: Any) -> Frame:
 def _by_arm(unit: Unit, frames: list[Frame]) -> Frame:
     named = [frame.assign(arm=arm.arm) for arm, frame in zip(unit.arms, frames, strict=True)]
     return pd.concat(named, ignore_index=True)
-
-
-# ---- the files of units
-
-
-def write_unit(run: Path, path: str, frame: Frame, about: Mapping[str, Any] | None = None) -> None:
-    """A unit's file, whole or not at all; `about` (JSON-able) travels in its metadata."""
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    kept = {**(table.schema.metadata or {}), b"unit": json.dumps(dict(about or {})).encode()}
-    part = temporary(run, path)
-    pq.write_table(table.replace_schema_metadata(kept), part, compression="zstd")
-    publish(run, part, path)
-
-
-def read_unit(path: Path) -> pa.Table:
-    """A unit's file. Raises `WorkbenchError` when it is missing or damaged."""
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.ParquetFile(path).read()  # read_table looks for a dataset first, which takes three times as long
-    except (pa.ArrowException, OSError) as error:
-        raise WorkbenchError(
-            f"'{path}' cannot be read ({str(error).splitlines()[0]}); remove it and run the recipe again, which makes it anew."
-        ) from error
-
-
-def about_unit(table: pa.Table) -> dict[str, Any]:
-    """What travels in the metadata of a unit's file."""
-    return json.loads((table.schema.metadata or {}).get(b"unit", b"{}"))

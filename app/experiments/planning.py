@@ -15,8 +15,9 @@ from workbench.respond import answer, encode_all
 from workbench.sizes import estimate
 
 from .arms import empty_arms
+from .metrics import text_metrics
 from .recipe import Recipe
-from .units import Piece, Unit, pieces, text_metrics
+from .units import Piece, Unit, pieces
 
 if TYPE_CHECKING:
     from workbench import MoEModel

@@ -9,10 +9,9 @@ from workbench.encoding import check_unanswered
 from workbench.metrics import LABEL_READ
 from workbench.prompts import Prompt
 
-from .consistency import CHOICE, DIVERGENCE, metrics_of
+from .metrics import CHOICE, DIVERGENCE, metrics_of, text_metrics
 from .recipe import Recipe
 from .sections import Prompts
-from .units import text_metrics
 
 _NUMBERED = re.compile(r"p\d{5}")  # an id that `read_prompts` gave for want of one
 

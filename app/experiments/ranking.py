@@ -14,10 +14,10 @@ from workbench.progress import Meter, Progress, Report
 
 from .arms import Ranked
 from .consistency import rankers
-from .measuring import about_unit, read_unit, write_unit
 from .planning import ranking_sets
 from .recipe import Recipe
 from .sections import Ranking
+from .unit_files import about_unit, read_unit, write_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

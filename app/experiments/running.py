@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
-
 from workbench import PromptSet, WorkbenchError
 from workbench.claims import claim
 from workbench.decoding import decoding_of
@@ -16,15 +14,17 @@ from workbench.moment import moment, planned_at
 from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
 
-from .arms import Arm, arms_of, from_rows, to_rows
+from .arms import Arm, arms_of, arms_path, read_arms, write_arms
 from .folder import PLAN, begin, begun, check_decoding, check_model, is_finished
-from .measuring import Measuring, own_metric, read_unit, write_unit
+from .measuring import Measuring, own_metric
+from .metrics import text_metrics
 from .planning import ModelPlan, plan_model, planned_cost, token_counts, unit_cost
 from .prompt_sets import read_sets
 from .ranking import captured, rank
 from .recipe import Recipe
 from .sections import ModelSource
-from .units import pieces, text_metrics, units_of
+from .tables import write_tables
+from .units import pieces, units_of
 
 if TYPE_CHECKING:
     from workbench import MoEModel
@@ -135,8 +135,6 @@ class _Run:
 
     def run(self) -> int:
         """Everything that is left; returns how many units were run."""
-        from .tables import write_tables
-
         units_run = sum(self._one_model(number) for number in range(len(self.recipe.models)))
         self.meter.say("Making the tables")
         write_tables(self.path, self.recipe, self.sets)
@@ -182,18 +180,8 @@ class _Run:
         self.meter.total = self.meter.done + models_left * planned_cost(self.recipe, self.sets, lengths)
         ranked = rank(self.path, self.recipe, number, self._stores(number), self.meter)
         arms = arms_of(self.recipe, model.anatomy, ranked)
-        write_unit(self.path, arms_path(number), pd.DataFrame(to_rows(arms)).astype(object))
+        write_arms(self.path, number, arms)
         return arms
 
     def _arms_on_disk(self, number: int) -> tuple[Arm, ...] | None:
         return read_arms(self.path, number) if (self.path / arms_path(number)).is_file() else None
-
-
-def arms_path(number: int) -> str:
-    """Where a model's arms lie in the run."""
-    return f"units/{number:02}-arms.parquet"
-
-
-def read_arms(run: Path, number: int) -> tuple[Arm, ...]:
-    """A model's arms, as they were made."""
-    return from_rows(read_unit(run / arms_path(number)).to_pylist())

@@ -13,15 +13,16 @@ import pyarrow as pa
 from workbench import PromptSet
 from workbench.effects import cluster_keys
 
-from .arms import Arm
-from .consistency import CHOICE, DIVERGENCE, NLL, SINK
+from .arms import Arm, read_arms
 from .effects import effects_table
-from .measuring import METRIC, about_unit, read_unit
+from .measuring import METRIC
+from .metrics import CHOICE, DIVERGENCE, NLL, SINK
 from .planning import lowered
 from .prompt_sets import said
 from .ranking import read_scores
 from .recipe import Recipe
 from .schema import TABLES, as_table, write_table
+from .unit_files import about_unit, read_unit
 from .units import Piece, outcomes, pieces, stand_ins, units_of
 
 Frame = pd.DataFrame
@@ -70,8 +71,6 @@ class _Tables:
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
-        from .running import read_arms
-
         return read_arms(self.run, self.number)
 
     @cached_property

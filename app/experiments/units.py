@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .arms import Arm
-from .consistency import CHOICE, DIVERGENCE, NLL, SINK, metrics_of
+from .metrics import CHOICE, DIVERGENCE, NLL, SINK, metrics_of, text_metrics
 from .recipe import Recipe
 
 TOGETHER = 16
@@ -30,12 +30,6 @@ class Unit(NamedTuple):
     what: str
     arms: tuple[Arm, ...]
     path: str
-
-
-def text_metrics(recipe: Recipe, prompts: str) -> tuple[str, ...]:
-    """The metrics of a prompt set that read answers."""
-    others = (*CHOICE, *DIVERGENCE, NLL, SINK)
-    return tuple(m for m in metrics_of(recipe, prompts) if m not in others)
 
 
 def kinds_of(recipe: Recipe, prompts: str, arm: Arm) -> Iterator[str]:

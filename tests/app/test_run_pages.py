@@ -166,7 +166,7 @@ def test_a_recipe_without_claims_prints_none(toml: Path, monkeypatch: pytest.Mon
 
 
 def _fingerprints(toml: Path) -> Any:
-    from workbench_app.experiments.recipe import read_recipe
+    from workbench_app.experiments.reading import read_recipe
 
     return {name: {"fingerprint": s.fingerprint} for name, s in read_sets(read_recipe(toml)).items()}
 
@@ -298,7 +298,7 @@ def test_functions_of_ones_own_are_named_before_they_are_run(tmp_path: Path) -> 
     write_prompts(tmp_path)
     data = recipe_data()
     data["prompts"]["other"]["metrics"] = ["ast:parse", "length"]
-    from workbench_app.experiments.recipe import recipe_from
+    from workbench_app.experiments.reading import recipe_from
 
     recipe = recipe_from(data, folder=tmp_path)
     assert refusal(lambda: checked_sets(recipe)) == (
