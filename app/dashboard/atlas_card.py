@@ -15,7 +15,7 @@ from .expert_charts import magnitude_chart, magnitude_table, partner_chart, posi
 from .expert_facts import Selected, by_position, by_role, partners, selected_by
 from .literal import escaped, visible
 from .machines import Identity, identity, scores_of, store_at
-from .measures import Offer, values_of
+from .measures import Measures, values_of
 from .theme import chart
 from .view import View, plan, set_plan
 
@@ -33,7 +33,7 @@ class Card(NamedTuple):
     found: Selected
 
 
-def draw_card(view: View, store: Store, ref: ExpertRef, offered: Offer) -> None:
+def draw_card(view: View, store: Store, ref: ExpertRef, offered: Measures) -> None:
     """Draws the card of `ref`."""
     path = str(store.path)
     card = Card(view, store, ref, selected_by(_routing(path, identity(store.path), ref.layer), ref.expert))
@@ -136,7 +136,7 @@ def _sizes(card: Card) -> None:
 # ---- scores
 
 
-def _scores(card: Card, offered: Offer) -> None:
+def _scores(card: Card, offered: Measures) -> None:
     st.markdown("**Its scores in every probe that this store can answer**")
     small = len(card.store.tokens) * card.store.anatomy.n_experts <= _AT_ONCE
     if not st.toggle(

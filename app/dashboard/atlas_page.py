@@ -13,7 +13,7 @@ from .entropy_chart import entropy_chart
 from .layers import current_layer, layer_box, look_at
 from .literal import escaped, visible
 from .machines import scores_of
-from .measures import Measure, Offer, notes_of, offer, token_measure, values_of
+from .measures import Measure, Measures, measures_for, notes_of, token_measure, values_of
 from .theme import chart
 from .view import View, plan
 
@@ -30,7 +30,7 @@ def show(view: View) -> None:
             "No store of this model yet; make one under Captures and runs, then come back to see what its experts do."
         )
         return
-    offered = offer(view, store)
+    offered = measures_for(view, store)
     measure = _measure(offered)
     frame = values_of(view, measure)
     ref = _chosen(store, frame)
@@ -40,7 +40,7 @@ def show(view: View) -> None:
     _layers(view)
 
 
-def _measure(offered: Offer) -> Measure:
+def _measure(offered: Measures) -> Measure:
     named = {m.name: m for m in offered.measures}
     name = st.selectbox("Colour by", [*named, _TOKEN], key="atlas-measure")
     for reason in offered.refused:

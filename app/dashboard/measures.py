@@ -29,7 +29,7 @@ class Measure(NamedTuple):
     palette: str = SEQUENTIAL
 
 
-class Offer(NamedTuple):
+class Measures(NamedTuple):
     """What this store can answer, and a sentence for each thing that it cannot."""
 
     measures: tuple[Measure, ...]
@@ -39,7 +39,7 @@ class Offer(NamedTuple):
 ENTROPY = "entropy of its tokens' routing"
 
 
-def offer(view: View, store: Store) -> Offer:
+def measures_for(view: View, store: Store) -> Measures:
     """Every measure for this store, the plain ones first."""
     found, refused = [*_usage(), Measure(ENTROPY, "", (), "mean bits of its tokens' weights")], list[str]()
     classes, roles, says = _about(str(store.path), identity(store.path))
@@ -56,7 +56,7 @@ def offer(view: View, store: Store) -> Offer:
         found.append(Measure("largest output (super experts)", "super_experts", (), "largest |output|"))
     else:
         refused.append("Super experts need norms and residual; capture again with keep including both.")
-    return Offer(tuple(found), tuple(refused))
+    return Measures(tuple(found), tuple(refused))
 
 
 def token_measure(token: str) -> Measure:

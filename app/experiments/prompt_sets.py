@@ -7,7 +7,6 @@ from pathlib import Path
 from workbench import PromptSet, WorkbenchError, read_prompts
 from workbench.encoding import check_unanswered
 from workbench.metrics import LABEL_READ
-from workbench.prompts import Prompt
 
 from .metrics import CHOICE, DIVERGENCE, metrics_of, text_metrics
 from .recipe import Recipe
@@ -67,10 +66,10 @@ def held_apart(recipe: Recipe, sets: Mapping[str, PromptSet]) -> dict[str, Promp
     Raises `WorkbenchError` where a set that shares does not say that such prompts are to be left out (`unseen`).
     """
     ranked = [p for name, spec in recipe.prompts.items() if spec.role == "ranking" for p in sets[name]]
-    ids, words = {p.id for p in ranked if not _NUMBERED.fullmatch(p.id)}, {said(p).strip() for p in ranked}
+    ids, words = {p.id for p in ranked if not _NUMBERED.fullmatch(p.id)}, {p.said.strip() for p in ranked}
     found = dict(sets)
     for name, spec in recipe.measured().items():
-        shared = [p for p in sets[name] if p.id in ids or said(p).strip() in words]
+        shared = [p for p in sets[name] if p.id in ids or p.said.strip() in words]
         if shared and not spec.unseen:
             what = f"the prompt '{shared[0].id}'" if shared[0].id in ids else f"the words of '{shared[0].id}'"
             raise WorkbenchError(
@@ -83,8 +82,3 @@ def held_apart(recipe: Recipe, sets: Mapping[str, PromptSet]) -> dict[str, Promp
                 f"'prompts.{name}' holds no prompt that experts are not ranked on; give other prompts."
             )
     return found
-
-
-def said(prompt: Prompt) -> str:
-    """A prompt's words: its text, or what was said last."""
-    return prompt.said

@@ -18,7 +18,6 @@ from .effects import effects_table
 from .measuring import METRIC
 from .metrics import CHOICE, DIVERGENCE, NLL, SINK
 from .planning import lowered
-from .prompt_sets import said
 from .ranking import read_scores
 from .recipe import Recipe
 from .schema import TABLES, as_table, write_table
@@ -137,7 +136,7 @@ class _Tables:
         }
 
     def _answers(self, piece: Piece, arm: Arm) -> Columns:
-        words = np.array([said(p) for p in self.sets[piece.prompts]], object)
+        words = np.array([p.said for p in self.sets[piece.prompts]], object)
         return {**self._columns(piece, arm, "prompt_id", "answer"), "prompt": words}
 
     def _dose(self, piece: Piece, arm: Arm) -> dict[str, Any]:
