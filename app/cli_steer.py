@@ -24,9 +24,8 @@ from .options import (
     Prompts,
     Scale,
     asked,
-    open_model,
-)  # fmt: skip
-from .terminal import print_json, print_pair, print_table, say, warn, working
+)
+from .terminal import open_model, print_json, print_pair, print_table, say, warn, working
 
 if TYPE_CHECKING:
     from workbench import Comparison, MoEModel, Plan

@@ -1,17 +1,13 @@
 """Options that several commands share, and how the text of options becomes a model and a plan."""
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from workbench import Plan, WorkbenchError
 
-from .terminal import working
-
 if TYPE_CHECKING:
-    from workbench import MoEModel
     from workbench.anatomy import Anatomy
 
 Model = Annotated[
@@ -38,19 +34,6 @@ Mute = Annotated[list[str] | None, _edit("L0E15", "Selection and weights stay, t
 Force = Annotated[list[str] | None, _edit("L2E3", "Always selected, weighted like the token's best.")]
 Scale = Annotated[list[str] | None, _edit("L1E4=8", "Where selected, the routing weight is multiplied.")]
 Bias = Annotated[list[str] | None, _edit("L1E4=-2", "Added to the router logit before scoring.")]
-
-
-def open_model(source: str, device: str, dtype: str, **hub: Any) -> "MoEModel":
-    """`workbench.load`, with a spinner instead of the progress bars of transformers. `hub`: revision, device_map."""
-    with working(f"Loading {source}"):
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        from transformers.utils import logging
-
-        from workbench import load
-
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
-        return load(source, device=device, dtype=dtype, **hub)
 
 
 class Asked(NamedTuple):

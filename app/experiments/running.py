@@ -41,7 +41,7 @@ class Finished(NamedTuple):
 
 def open_source(source: ModelSource) -> "MoEModel":
     """The model that a recipe names."""
-    from ..options import open_model
+    from ..terminal import open_model
 
     hub = {"device_map": source.device_map, "revision": source.revision}
     return open_model(source.source, source.device, source.dtype, **{k: v for k, v in hub.items() if v is not None})

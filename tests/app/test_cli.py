@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from typer.testing import CliRunner
-from workbench_app import cli_demo, terminal
+from workbench_app import cli_demo
 from workbench_app.cli import app
+from workbench_app.terminal import printing as terminal
 
 from workbench import Plan, load, open_store, steered
 

@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
-from workbench_app import cli_capture, cli_demo, cli_rank, options, terminal
+from workbench_app import cli_capture, cli_demo, cli_rank, options
 from workbench_app.cli import app
+from workbench_app.terminal import opening, values
+from workbench_app.terminal import printing as terminal
 
 import probes
 import workbench
@@ -816,7 +818,7 @@ def test_a_model_is_opened_as_asked_and_without_bars(monkeypatch: pytest.MonkeyP
 
     logging.enable_progress_bar()
     logging.set_verbosity_info()
-    assert options.open_model("m", "cpu", "float32", revision="r") == "a model"
+    assert opening.open_model("m", "cpu", "float32", revision="r") == "a model"
     assert (loaded.given, loaded.named) == (("m",), {"device": "cpu", "dtype": "float32", "revision": "r"})
     assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
     assert not logging.is_progress_bar_enabled()
@@ -846,12 +848,12 @@ def test_edits_and_a_plans_file_are_one_plan(tmp_path: Path) -> None:
      (2_500_000_000, "2.5 GB"), (999e9, "999.0 GB"), (1e12, "1.0 TB"), (12_300e12, "12300.0 TB")],
 )  # fmt: skip
 def test_bytes_for_people(n: float, text: str) -> None:
-    assert terminal.size(n) == text
+    assert values.size(n) == text
 
 
 def test_control_characters_become_their_pictures() -> None:
     every = "".join(map(chr, range(160))) + "\ud800\udfff\ue000"
-    shown = terminal.plain(every)
+    shown = values.plain(every)
     assert shown[:32] == "".join(chr(0x2400 + i) if chr(i) not in "\n\t" else chr(i) for i in range(32))
     assert shown[32:127] == every[32:127]
     assert shown[127:] == "\u2421" + "\ufffd" * 32 + "\ufffd\ufffd\ue000"
@@ -864,7 +866,7 @@ def test_what_is_no_json_becomes_json(capsys: pytest.CaptureFixture[str]) -> Non
         "c": np.str_("x"),
         "d": {"e": (1,)},
     }
-    assert terminal.jsonable(given) == {"1": [0.5, 3], "b": [None, None, None, True, "text"], "c": "x", "d": {"e": [1]}}
+    assert values.jsonable(given) == {"1": [0.5, 3], "b": [None, None, None, True, "text"], "c": "x", "d": {"e": [1]}}
     terminal.print_json({"a": ["é", "\udc80"]})
     assert capsys.readouterr().out == '{\n "a": [\n  "é",\n  "\\udc80"\n ]\n}\n'
 

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
-from workbench_app import terminal
 from workbench_app.cli import app
 from workbench_app.experiments import running
 from workbench_app.experiments.claims import Effect, claims_table, verdict
@@ -21,6 +20,7 @@ from workbench_app.experiments.report import opened
 from workbench_app.experiments.running import Finished, checked_sets
 from workbench_app.experiments.schema import read_table, read_tables, write_table
 from workbench_app.experiments.sections import Claim
+from workbench_app.terminal import printing as terminal
 
 from tests.app.made_runs import MATCHES, made_recipe, made_run
 from tests.recipes import make_recipe, recipe_data, write_prompts

@@ -449,7 +449,7 @@ def test_a_model_is_opened_once_and_let_go_for_the_next(monkeypatch: pytest.Monk
 
 def test_a_source_is_opened_with_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("workbench_app.options.open_model", lambda *given, **hub: asked.append((given, hub)))
+    monkeypatch.setattr("workbench_app.terminal.open_model", lambda *given, **hub: asked.append((given, hub)))
     plain, full = recipe_from(
         RECIPE | {"models": ["a", {"source": "b", "dtype": "x", "device": "y", "revision": "r", "device_map": "auto"}]}
     ).models

@@ -4,23 +4,18 @@ Results go to stdout, everything about the work (progress, notes, errors) to std
 """
 
 import json
-import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from .values import jsonable, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
     from rich.text import Text
-
-# control characters become their printable pictures: a model's answer must not move the cursor or colour the terminal
-_PICTURES = {c: 0x2400 + c for c in range(32) if chr(c) not in "\n\t"} | {0x7F: 0x2421}
-_PICTURES |= dict.fromkeys(range(128, 160), 65533)
-# halves of surrogate pairs are how Python spells a byte of a path or an argument that is not UTF-8
-_PICTURES |= dict.fromkeys(range(0xD800, 0xE000), 65533)
 
 
 @cache
@@ -36,11 +31,6 @@ def literal(value: Any, style: str = "") -> "Text":
     from rich.text import Text
 
     return Text(plain(value), style=style)
-
-
-def plain(value: Any) -> str:
-    """The text with control characters other than newline and tab as their pictures."""
-    return str(value).translate(_PICTURES)
 
 
 def say(text: Any = "", style: str = "") -> None:
@@ -95,17 +85,6 @@ def print_json(value: Any) -> None:
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")  # in JSON, \udc80 spells such a half
 
 
-def jsonable(value: Any) -> Any:
-    """Plain lists, dicts and numbers: tuples become lists, numpy scalars numbers, not-a-number null."""
-    if isinstance(value, Mapping):
-        return {str(k): jsonable(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(v) for v in value]
-    if hasattr(value, "item") and not isinstance(value, str):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """Says on stderr what is being done, with a spinner where there is a terminal."""
@@ -134,12 +113,3 @@ def progress_bar() -> "Progress":
         console=console(stderr=True),
         transient=True,
     )
-
-
-def size(n_bytes: float) -> str:
-    """Bytes for people: 1.4 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} TB"
