@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import typer
 from rich.console import Console
-from workbench_app import demo, measure, options, stages
+from workbench_app import demo, measure, stages
+from workbench_app.cli import options
 from workbench_app.findings import Findings
 from workbench_app.stages import Stages
 from workbench_app.terminal import opening, values

@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
-from workbench_app import cli_capture, cli_demo, cli_rank, options
-from workbench_app.cli import app
+from workbench_app.cli import app, options
+from workbench_app.cli import capture as cli_capture
+from workbench_app.cli import demo as cli_demo
+from workbench_app.cli import rank as cli_rank
 from workbench_app.terminal import opening, values
 from workbench_app.terminal import printing as terminal
 
@@ -89,7 +91,7 @@ def steering(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     )
     found = Recorder(lambda *_, **__: SimpleNamespace(responses=said, dose=DOSE))
     monkeypatch.setattr(workbench, "compare", found)
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model()))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model()))
     return found
 
 
@@ -156,13 +158,13 @@ def test_steer_as_json(steering: Recorder) -> None:
 def test_steer_refuses_in_one_sentence(
     words: list[str], template: Any, said: str, steering: Recorder, monkeypatch
 ) -> None:
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model(template=template)))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model(template=template)))
     found = run("steer", "m", *words)
     assert (found.exit_code, found.stdout, found.stderr) == (2, "", said + "\n")
 
 
 def test_a_raw_prompt_needs_no_template(steering: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model(template=None)))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model(template=None)))
     assert run("steer", "m", "--prompt", "x", "--raw", "--off", "L1E2").exit_code == 0
 
 
@@ -199,7 +201,7 @@ def comparison(**changes: Any) -> Comparison:
 def comparing(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     found = Recorder(comparison())
     monkeypatch.setattr(workbench, "compare", found)
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model()))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model()))
     return found
 
 
@@ -659,7 +661,7 @@ MAP = Anatomy(
 
 def test_inspect_prints_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Recorder(model(MAP))
-    monkeypatch.setattr("workbench_app.cli_model.open_model", opened)
+    monkeypatch.setattr("workbench_app.cli.models.open_model", opened)
     said = run("inspect", "m", "--device", "cpu", "--dtype", "bfloat16")
     assert opened.given == ("m", "cpu", "bfloat16")
     assert columns(said.stdout) == [
@@ -677,7 +679,7 @@ def test_inspect_prints_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     head, _, _, first = lines(said.stdout)[2:6]
     assert head.index("experts") + len("experts") == first.index("8") + 1, "numbers end together"
-    monkeypatch.setattr("workbench_app.cli_model.open_model", Recorder(model()))
+    monkeypatch.setattr("workbench_app.cli.models.open_model", Recorder(model()))
     said = columns(run("inspect", "m").stdout)
     assert said[1] == [f"hidden 4, vocabulary 50, fingerprint {SHAPE.fingerprint}"]
     assert said[3] == ["0", "dense"]
@@ -699,7 +701,7 @@ def test_the_page_is_served_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     said = run("app", "--model", "a", "--model", "b", "--store", store, "--no-browser")
     assert (said.exit_code, said.stderr) == (0, "Serving on this machine only: http://127.0.0.1:8501\n")
     (command,) = started.given
-    assert command[1:5] == ["-m", "streamlit", "run", str(Path(cli_demo.__file__).with_name("page.py"))]
+    assert command[1:5] == ["-m", "streamlit", "run", str(Path(cli_demo.__file__).parents[1] / "page.py")]
     assert command[5:-5] == [
         "--server.address=127.0.0.1", "--server.port=8501", "--browser.gatherUsageStats=false", "--server.showEmailPrompt=false",
         "--logger.hideWelcomeMessage=true", "--server.headless=true", "--server.fileWatcherType=none",
@@ -770,7 +772,7 @@ def test_what_ends_a_command(error: BaseException, code: int, said: str, monkeyp
     def fails(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("workbench_app.cli_model.open_model", fails)
+    monkeypatch.setattr("workbench_app.cli.models.open_model", fails)
     found = run("inspect", "m")
     assert (found.exit_code, found.stdout, found.stderr) == (code, "", said)
 
@@ -792,10 +794,10 @@ def test_a_note_of_ours_is_a_line_and_anothers_warning_stays_as_it_is(monkeypatc
         return model()
 
     before = warnings.showwarning
-    monkeypatch.setattr("workbench_app.cli_model.open_model", warns)
+    monkeypatch.setattr("workbench_app.cli.models.open_model", warns)
     theirs: list[Any] = []
     monkeypatch.setattr(
-        "workbench_app.cli._PYTHONS_OWN", lambda message, category, *rest: theirs.append((str(message), category))
+        "workbench_app.cli.group._PYTHONS_OWN", lambda message, category, *rest: theirs.append((str(message), category))
     )
     try:
         with warnings.catch_warnings():

@@ -1,7 +1,7 @@
-"""The `workbench` command: each command parses, calls the library and shows what came back.
+"""All commands as one, which ends with one sentence and an exit code whatever goes wrong.
 
-Exit codes: 0 done; 1 it ran and the answer is no (a damaged store, a plan that changed nothing); 2 it cannot be done, with
-one sentence on stderr. Heavy libraries are imported by the commands that need them, so `--help` is immediate.
+0 done; 1 it ran and the answer is no (a damaged store, a plan that changed nothing); 2 it cannot be done, with one sentence
+on stderr; 130 Ctrl-C.
 """
 
 import warnings
@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 from workbench import WorkbenchError, __version__
 from workbench.errors import NotCompared
 
-from . import cli_capture, cli_demo, cli_model, cli_rank, cli_run, cli_steer, cli_store
-from .terminal import warn
+from ..terminal import warn
+from . import capture, demo, models, rank, run, steer, store
 
 _PYTHONS_OWN = warnings.showwarning
 # typer carries click under a private name; its errors are known by their public heir
@@ -66,17 +66,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(cli_demo.demo)
-app.command("models")(cli_model.models)
-app.command("inspect")(cli_model.inspect)
-app.command("capture")(cli_capture.capture)
-app.command("rank")(cli_rank.rank)
-app.add_typer(cli_store.app, name="store")
-app.command("steer")(cli_steer.steer)
-app.command("compare")(cli_steer.compare)
-app.command("run")(cli_run.run)
-app.command("report")(cli_run.report)
-app.command("app")(cli_demo.dashboard)
+app.command("demo")(demo.demo)
+app.command("models")(models.models)
+app.command("inspect")(models.inspect)
+app.command("capture")(capture.capture)
+app.command("rank")(rank.rank)
+app.add_typer(store.app, name="store")
+app.command("steer")(steer.steer)
+app.command("compare")(steer.compare)
+app.command("run")(run.run)
+app.command("report")(run.report)
+app.command("app")(demo.dashboard)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:

@@ -13,8 +13,8 @@ from workbench.durable import check_writable
 from workbench.errors import suggestion
 from workbench.paths import given_path
 
+from ..terminal import note, print_json, print_table, say, warn, working
 from .options import Json, StorePath
-from .terminal import note, print_json, print_table, say, warn, working
 
 if TYPE_CHECKING:
     from probes.scores import ExpertScores

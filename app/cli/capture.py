@@ -7,8 +7,8 @@ import typer
 
 from workbench import Plan, WorkbenchError, parse_experts, read_prompts
 
+from ..terminal import open_model, print_json, say, size, warn
 from .options import Device, Dtype, Json, Model, PlanFile, Prompts
-from .terminal import open_model, print_json, say, size, warn
 
 _MOST_LAYERS = 10_000
 

@@ -10,14 +10,14 @@ from workbench.durable import check_writable, disk_errors, write_text
 from workbench.paths import given_path
 from workbench.progress import duration
 
+from ..terminal import note, print_json, print_table, say, size, warn
 from .options import Json
-from .terminal import note, print_json, print_table, say, size, warn
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .experiments.planning import ModelPlan
-    from .experiments.recipe import Recipe
+    from ..experiments.planning import ModelPlan
+    from ..experiments.recipe import Recipe
 
 _SHOWN_NOTES = 12
 
@@ -43,10 +43,10 @@ def run(
     Random experts, the ranking's other end and capability checks stand beside every plan unless the recipe says otherwise.
     Exit code 1: no plan of the recipe could be run.
     """
-    from .experiments.folder import begun
-    from .experiments.planning import lowered
-    from .experiments.reading import read_recipe
-    from .experiments.running import checked_sets, plan_run, run_recipe
+    from ..experiments.folder import begun
+    from ..experiments.planning import lowered
+    from ..experiments.reading import read_recipe
+    from ..experiments.running import checked_sets, plan_run, run_recipe
 
     asked = read_recipe(recipe)
     folder = given_path(out or Path("runs") / asked.name)
@@ -75,7 +75,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Write the report of a finished run again, or one page that compares several runs."""
-    from .experiments.folder import is_finished, run_recipe_of
+    from ..experiments.folder import is_finished, run_recipe_of
 
     runs = [given_path(run) for run in runs]
     for folder in runs:
@@ -96,7 +96,7 @@ def report(
 
 
 def _one_report(run: Path, out: Path | None) -> Path:
-    from .experiments.reading import read_recipe
+    from ..experiments.reading import read_recipe
 
     written = _conclude(run, read_recipe(run / "recipe.toml"))
     if out is None:
@@ -106,16 +106,16 @@ def _one_report(run: Path, out: Path | None) -> Path:
 
 
 def _comparison(runs: list[Path], out: Path) -> Path:
-    from .experiments.comparison import write_comparison
+    from ..experiments.comparison import write_comparison
 
     return write_comparison(runs, out)
 
 
 def _conclude(run: Path, recipe: "Recipe") -> Path:
     """Judges the claims and writes the report of a finished run."""
-    from .experiments.claims import claims_table
-    from .experiments.report import write_report
-    from .experiments.schema import read_tables, write_table
+    from ..experiments.claims import claims_table
+    from ..experiments.report import write_report
+    from ..experiments.schema import read_tables, write_table
 
     with disk_errors(run):
         write_table(run, "claims", claims_table(recipe, read_tables(run)))
@@ -145,7 +145,7 @@ def _show_plans(recipe: "Recipe", plans: "list[ModelPlan]") -> None:
 
 
 def _ran_any(run: Path) -> bool:
-    from .experiments.schema import read_table
+    from ..experiments.schema import read_table
 
     return len(read_table(run, "effects")) > 0
 
@@ -155,7 +155,7 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _result(run: Path, report: Path, units_run: int) -> dict[str, Any]:
-    from .experiments.schema import read_tables
+    from ..experiments.schema import read_tables
 
     tables = read_tables(run)
     units: Any = tables["units"]
@@ -174,7 +174,7 @@ def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
 
 
 def _show_result(run: Path, report: Path) -> None:
-    from .experiments.schema import read_tables
+    from ..experiments.schema import read_tables
 
     tables = read_tables(run)
     claims: Any = tables["claims"]

@@ -6,8 +6,8 @@ import typer
 
 from workbench.fingerprints import WITHOUT_VERSION, is_unversioned
 
+from ..terminal import note, print_json, print_table, say, size, warn
 from .options import Json, StorePath
-from .terminal import note, print_json, print_table, say, size, warn
 
 if TYPE_CHECKING:
     from workbench import Store

@@ -9,6 +9,7 @@ from workbench import WorkbenchError, read_prompts
 from workbench.durable import check_writable
 from workbench.prompts import Prompt
 
+from ..terminal import open_model, print_json, print_pair, print_table, say, warn, working
 from .options import (
     Bias,
     Device,
@@ -25,7 +26,6 @@ from .options import (
     Scale,
     asked,
 )
-from .terminal import open_model, print_json, print_pair, print_table, say, warn, working
 
 if TYPE_CHECKING:
     from workbench import Comparison, MoEModel, Plan

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.bundled import bundled_path
 
+from ..terminal import open_model, print_json, print_table, say
 from .options import Device, Dtype, Json, Model
-from .terminal import open_model, print_json, print_table, say
 
 if TYPE_CHECKING:
     from workbench.anatomy import Anatomy, LayerAnatomy

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ..terminal import note, warn
 from .options import Json
-from .terminal import note, warn
 
 
 def demo(
@@ -17,7 +17,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """Do the main job on the bundled model: capture, rank, steer, compare; a table here and OUT/report.html."""
-    from .demo import run
+    from ..demo import run
 
     run(out, json)
 
@@ -42,7 +42,7 @@ def dashboard(
 
     for path in store or []:
         open_store(path)  # what is wrong with it is said here, before a browser opens
-    page = Path(__file__).with_name("page.py")
+    page = Path(__file__).parents[1] / "page.py"
     options = {"server.address": host, "server.port": port, "browser.gatherUsageStats": "false"}
     options |= {"server.showEmailPrompt": "false"}  # no question on stdin the first time
     options |= {"logger.hideWelcomeMessage": "true"}  # nor an offer to install agent skills, drawn over the page
