@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from workbench import WorkbenchError
 from workbench.durable import write_text
 
+from ..reports import template
 from .labels import arm_label
 from .metric_words import NOTHING, change, interval, levels, said
-from .report import MARKS, opened, template
+from .report import MARKS, opened
 
 IDENTITY = ("kind", "name", "ranking", "end", "edit", "value", "n", "phase")
 _NAMED = ("explicit", "plan", "bottom")

@@ -3,10 +3,9 @@
 Below it, where the recipe has a grid, the metric itself over the number of experts or the strength.
 """
 
-from importlib.resources import files
-from math import ceil, floor, isnan, log10
+from math import isnan
 
-from ..svg import Scale, circle, diamond, figure, line, linear, path, rect, text
+from ..reports import Scale, circle, diamond, figure, line, linear, path, rect, round_values, text
 from .facts import ClaimFacts, Grid, Measured
 from .metric_words import NOTHING, change, interval, level, said, unit_of
 
@@ -34,13 +33,6 @@ def claim_figure(facts: ClaimFacts) -> str:
         pieces += _panel(grid, facts, (14 + i * wide, height + 18), wide)
     height += _PANEL_HEIGHT + 18 if facts.grids else 0
     return figure(WIDTH, height, pieces, f"{facts.claim.text}: {facts.row['verdict']} on {facts.row['model']}")
-
-
-def standalone(drawn: str) -> str:
-    """The drawing as a file of its own, with colours for light and dark."""
-    style = (files(__package__ or "").parent / "templates" / "drawing.css").read_text("utf-8")  # pyright: ignore[reportAttributeAccessIssue]
-    head = f"<style>svg {{ font-family: sans-serif; background: var(--page); }}\n{style}</style>"
-    return drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", f">{head}", 1)
 
 
 Row = tuple[str, str, tuple[Measured, ...]]
@@ -95,7 +87,7 @@ def _is_far(facts: ClaimFacts) -> bool:
 def _axis(x: Scale, facts: ClaimFacts, height: float) -> list[str]:
     factor = unit_of(facts.claim.metric).factor
     low, high = _domain(facts)
-    ticks = _ticks(factor * low, factor * high)
+    ticks = round_values(factor * low, factor * high)
     bottom = height - 44
     pieces = [line(x(t / factor), _TOP, x(t / factor), bottom, "grid") for t in ticks]
     pieces += [text(x(t / factor), bottom + 15, _tick(t), "tick", "middle") for t in ticks]
@@ -164,7 +156,7 @@ def _panel(grid: Grid, facts: ClaimFacts, at: tuple[float, float], wide: float) 
     y_low, y_high = _levels(grid, metric)
     y = linear((y_low, y_high), (bottom, top))
     factor, base = unit_of(metric).factor, grid.points[0][1].base
-    ticks = _ticks(factor * y_low, factor * y_high)
+    ticks = round_values(factor * y_low, factor * y_high)
     pieces = [line(left, y(t / factor), right, y(t / factor), "grid") for t in ticks]
     pieces += [text(left - 7, y(t / factor) + 4, _tick(t), "tick", "end") for t in ticks]
     pieces.append(text(left - 40, top - 14, f"{said(metric)}, {unit_of(metric).level}", "label"))
@@ -192,15 +184,6 @@ def _levels(grid: Grid, metric: str) -> tuple[float, float]:
     known = [v for v in values if not isnan(v)]
     room = 0.08 * (max(known) - min(known)) or 1.0
     return min(known) - room, max(known) + room
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Four to eight round values from low to high."""
-    step = 10.0 ** floor(log10((high - low) or 1.0))
-    for part in (2, 2.5, 2):
-        if (high - low) / step < 4:
-            step /= part
-    return [round(i * step, 10) + 0.0 for i in range(ceil(low / step), floor(high / step) + 1)]
 
 
 def _tick(value: float) -> str:

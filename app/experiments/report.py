@@ -9,12 +9,12 @@ from workbench import WorkbenchError
 from workbench.durable import read_json, write_text
 
 from ..choice import implanted
-from ..terminal import plain
+from ..reports import standalone, template
 from . import expert_tables, report_tables, words
 from .claims import ABSENT, APPEARS, UNDECIDED, claims_table
 from .examples import examples
 from .facts import ClaimFacts, Tables, claim_facts
-from .figures import claim_figure, standalone
+from .figures import claim_figure
 
 if TYPE_CHECKING:
     from .recipe import Recipe
@@ -107,16 +107,3 @@ def render(recipe: "Recipe", tables: Tables, about: Mapping[str, Any], answers: 
         about=json.dumps(about, indent=1, ensure_ascii=False, default=str),
         resolved=recipe.to_toml(),
     )
-
-
-def template(name: str) -> Any:
-    """One of the package's templates; everything is escaped but the figures."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    package = (__package__ or "workbench_app.experiments").rpartition(".")[0]
-    environment = Environment(
-        loader=PackageLoader(package), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(plain=plain, drawn=Markup)
-    return environment.get_template(name)

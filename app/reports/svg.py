@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from importlib.resources import files
 
 Scale = Callable[[float], float]
 
@@ -52,6 +53,13 @@ def figure(width: int, height: int, pieces: Sequence[str], label: str) -> str:
     """The whole drawing; `label` is what a screen reader says."""
     drawn = "".join(pieces)
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label, quote=True)}">{drawn}</svg>'
+
+
+def standalone(drawn: str) -> str:
+    """The drawing as a file of its own, with colours for light and dark."""
+    style = (files(__package__ or "workbench_app.reports") / "templates" / "drawing.css").read_text("utf-8")
+    head = f"<style>svg {{ font-family: sans-serif; background: var(--page); }}\n{style}</style>"
+    return drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", f">{head}", 1)
 
 
 def _tip(words: str) -> str:
