@@ -136,8 +136,7 @@ def with_files(readme: str) -> str:
 
 def recipe_keys() -> str:
     """Every table of a recipe with its keys, from the models that check it."""
-    from workbench_app.experiments import sections
-    from workbench_app.experiments.recipe import Recipe
+    from workbench_app.experiments.recipe import Recipe, sections
 
     tables = {
         "The recipe": Recipe,

@@ -45,7 +45,7 @@ def run(
     """
     from ..experiments.folder import begun
     from ..experiments.planning import lowered
-    from ..experiments.reading import read_recipe
+    from ..experiments.recipe import read_recipe
     from ..experiments.running import checked_sets, plan_run, run_recipe
 
     asked = read_recipe(recipe)
@@ -96,7 +96,7 @@ def report(
 
 
 def _one_report(run: Path, out: Path | None) -> Path:
-    from ..experiments.reading import read_recipe
+    from ..experiments.recipe import read_recipe
 
     written = _conclude(run, read_recipe(run / "recipe.toml"))
     if out is None:

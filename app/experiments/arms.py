@@ -13,8 +13,7 @@ import pandas as pd
 
 from workbench import ExpertRef, Plan, WorkbenchError
 
-from .grid import Cell, CellPart, cells
-from .recipe import Recipe
+from .recipe import Cell, CellPart, Recipe, cells
 from .unit_files import read_unit, write_unit
 
 if TYPE_CHECKING:

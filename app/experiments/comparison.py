@@ -9,7 +9,7 @@ from workbench.durable import write_text
 
 from ..reports import template
 from .labels import arm_label
-from .metric_words import NOTHING, change, interval, levels, said
+from .recipe import NOTHING, change, interval, levels, said
 from .report import MARKS, opened
 
 IDENTITY = ("kind", "name", "ranking", "end", "edit", "value", "n", "phase")

@@ -14,9 +14,7 @@ from probes.inference import Tested, permutation_test
 from workbench.effects import paired_interval
 
 from .arms import MATCHES
-from .metrics import DIVERGENCE
-from .recipe import Recipe
-from .sections import Statistics
+from .recipe import DIVERGENCE, Recipe, Statistics
 
 PLANS = ("plan", "explicit")
 

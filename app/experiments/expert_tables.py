@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .facts import Tables
 from .labels import arm_label, given
-from .metric_words import NOTHING, p_value
+from .recipe import NOTHING, p_value
 from .report_tables import Block, Row, number
 
 if TYPE_CHECKING:

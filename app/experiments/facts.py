@@ -9,8 +9,7 @@ from .claims import arm_of, at_least, paper_change
 from .labels import MATCHES, arm_label, edit_label, given
 
 if TYPE_CHECKING:
-    from .recipe import Recipe
-    from .sections import Claim
+    from .recipe import Claim, Recipe
 
 Tables = Mapping[str, pd.DataFrame]
 

@@ -7,7 +7,7 @@ from math import isnan
 
 from ..reports import Scale, circle, diamond, figure, line, linear, path, rect, round_values, text
 from .facts import ClaimFacts, Grid, Measured
-from .metric_words import NOTHING, change, interval, level, said, unit_of
+from .recipe import NOTHING, change, interval, level, said, unit_of
 
 WIDTH = 820
 _LEFT, _RIGHT, _ROW, _TOP = 258, 190, 27, 34

@@ -10,8 +10,7 @@ from workbench.durable import WRITING, check_spelling, publish, read_json, tempo
 from workbench.paths import given_path
 
 from .planning import ModelPlan
-from .reading import read_recipe
-from .recipe import Recipe
+from .recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
     from workbench import Anatomy

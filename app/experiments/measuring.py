@@ -19,8 +19,7 @@ from workbench.progress import Meter
 from workbench.respond import answer, encode_all
 
 from .arms import Arm
-from .metrics import CHOICE, JUDGE, text_metrics
-from .recipe import Recipe
+from .recipe import CHOICE, JUDGE, Recipe, text_metrics
 from .unit_files import read_unit, write_unit
 from .units import Unit
 

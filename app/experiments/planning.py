@@ -15,8 +15,7 @@ from workbench.respond import answer, encode_all
 from workbench.sizes import estimate
 
 from .arms import empty_arms
-from .metrics import text_metrics
-from .recipe import Recipe
+from .recipe import Recipe, text_metrics
 from .units import Piece, Unit, pieces
 
 if TYPE_CHECKING:

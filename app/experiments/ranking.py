@@ -13,10 +13,8 @@ from workbench.durable import publish, temporary
 from workbench.progress import Meter, Progress, Report
 
 from .arms import Ranked
-from .consistency import rankers
 from .planning import ranking_sets
-from .recipe import Recipe
-from .sections import Ranking
+from .recipe import Ranking, Recipe, rankers
 from .unit_files import about_unit, read_unit, write_unit
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ def write_report(run: Path) -> Path:
 
 def opened(run: Path) -> tuple["Recipe", dict[str, Any], dict[str, Any]]:
     """A finished run's recipe, tables (claims included) and plan.json. Raises `WorkbenchError` where it is no finished run."""
-    from .reading import read_recipe
+    from .recipe import read_recipe
     from .schema import read_tables
 
     if not (run / "recipe.toml").is_file() or not (run / "plan.json").is_file():

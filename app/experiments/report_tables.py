@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from .facts import ClaimFacts, Tables
 from .labels import MATCHES, arm_label, given
-from .metric_words import NOTHING, change, interval, level, p_value, said, unit_of
+from .recipe import NOTHING, change, interval, level, p_value, said, unit_of
 
 WITHIN = 0.05
 STAYED, MOVED, UNCLEAR = "within 5 points", "moved", "cannot tell"

@@ -17,12 +17,9 @@ from workbench.progress import Meter, ProgressLines, Report
 from .arms import Arm, arms_of, arms_path, read_arms, write_arms
 from .folder import PLAN, begin, begun, check_decoding, check_model, is_finished
 from .measuring import Measuring, own_metric
-from .metrics import text_metrics
 from .planning import ModelPlan, plan_model, planned_cost, token_counts, unit_cost
-from .prompt_sets import read_sets
 from .ranking import captured, rank
-from .recipe import Recipe
-from .sections import ModelSource
+from .recipe import ModelSource, Recipe, read_sets, text_metrics
 from .tables import write_tables
 from .units import pieces, units_of
 

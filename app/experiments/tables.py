@@ -16,10 +16,9 @@ from workbench.effects import cluster_keys
 from .arms import Arm, read_arms
 from .effects import effects_table
 from .measuring import METRIC
-from .metrics import CHOICE, DIVERGENCE, NLL, SINK
 from .planning import lowered
 from .ranking import read_scores
-from .recipe import Recipe
+from .recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe
 from .schema import TABLES, as_table, write_table
 from .unit_files import about_unit, read_unit
 from .units import Piece, outcomes, pieces, stand_ins, units_of

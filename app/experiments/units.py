@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .arms import Arm
-from .metrics import CHOICE, DIVERGENCE, NLL, SINK, metrics_of, text_metrics
-from .recipe import Recipe
+from .recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe, metrics_of, text_metrics
 
 TOGETHER = 16
 """Arms whose distributions are read in one unit, beside one forward of the bare model."""

@@ -5,7 +5,7 @@ from statistics import median
 
 from .facts import ClaimFacts
 from .labels import arm_label, given
-from .metric_words import NOTHING, change, interval, level, levels, p_value, said, unit_of
+from .recipe import NOTHING, change, interval, level, levels, p_value, said, unit_of
 
 _WORDS = {"down": "fall", "up": "rise", "none": "stay"}
 

@@ -15,7 +15,7 @@ from workbench_app.experiments.claims import (
     paper_change,
     verdict,
 )
-from workbench_app.experiments.reading import recipe_from
+from workbench_app.experiments.recipe import recipe_from
 from workbench_app.experiments.schema import as_table
 
 from tests.app.made_runs import RECIPE, made_recipe, made_tables

@@ -340,7 +340,7 @@ def test_another_recipe_is_refused_in_its_folder(tables, folder):
 
 
 def _same_recipe(folder: Path) -> Recipe:
-    from workbench_app.experiments.reading import read_recipe
+    from workbench_app.experiments.recipe import read_recipe
 
     return read_recipe(folder / "run" / "recipe.toml")
 

@@ -9,11 +9,8 @@ import pytest
 import torch
 from workbench_app.experiments import planning
 from workbench_app.experiments.arms import Arm, Ranked, arms_of, empty_arms, from_rows, to_rows
-from workbench_app.experiments.grid import cells, chosen
 from workbench_app.experiments.planning import Speed, cost, lowered, plan_model, planned_cost, token_counts, unit_cost
-from workbench_app.experiments.reading import recipe_from
-from workbench_app.experiments.recipe import Recipe
-from workbench_app.experiments.sections import Claim
+from workbench_app.experiments.recipe import Claim, Recipe, cells, chosen, recipe_from
 from workbench_app.experiments.units import Piece, Unit, outcomes, pieces, units_of
 
 from probes.scores import ExpertScores

@@ -11,8 +11,7 @@ import pytest
 from workbench_app.experiments import measuring, ranking, running
 from workbench_app.experiments.arms import Arm, Ranked, arms_path, read_arms, to_rows
 from workbench_app.experiments.measuring import Measuring
-from workbench_app.experiments.reading import recipe_from
-from workbench_app.experiments.recipe import Recipe
+from workbench_app.experiments.recipe import Recipe, recipe_from
 from workbench_app.experiments.running import Models
 from workbench_app.experiments.schema import as_table, read_table, read_tables, write_table
 from workbench_app.experiments.tables import _left_out, stacked, write_tables

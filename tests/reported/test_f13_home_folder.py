@@ -13,7 +13,7 @@ from workbench_app import demo
 from workbench_app.cli import app
 from workbench_app.dashboard.catalog import catalog_from
 from workbench_app.experiments.folder import run_recipe_of
-from workbench_app.experiments.reading import read_recipe
+from workbench_app.experiments.recipe import read_recipe
 from workbench_app.experiments.schema import read_table
 
 from probes import usage
