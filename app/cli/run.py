@@ -16,7 +16,7 @@ from .options import Json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..experiments.planning import ModelPlan
+    from ..experiments.engine import ModelPlan
     from ..experiments.recipe import Recipe
 
 _SHOWN_NOTES = 12
@@ -43,8 +43,7 @@ def run(
     Random experts, the ranking's other end and capability checks stand beside every plan unless the recipe says otherwise.
     Exit code 1: no plan of the recipe could be run.
     """
-    from ..experiments.folder import begun
-    from ..experiments.planning import lowered
+    from ..experiments.engine import begun, lowered
     from ..experiments.recipe import read_recipe
     from ..experiments.running import checked_sets, plan_run, run_recipe
 
@@ -75,7 +74,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Write the report of a finished run again, or one page that compares several runs."""
-    from ..experiments.folder import is_finished, run_recipe_of
+    from ..experiments.engine import is_finished, run_recipe_of
 
     runs = [given_path(run) for run in runs]
     for folder in runs:

@@ -13,7 +13,7 @@ from probes.adjust import Adjust, holm
 from probes.inference import Tested, permutation_test
 from workbench.effects import paired_interval
 
-from .arms import MATCHES
+from .engine import MATCHES
 from .recipe import DIVERGENCE, Recipe, Statistics
 
 PLANS = ("plan", "explicit")

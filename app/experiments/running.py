@@ -14,14 +14,32 @@ from workbench.moment import moment, planned_at
 from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
 
-from .arms import Arm, arms_of, arms_path, read_arms, write_arms
-from .folder import PLAN, begin, begun, check_decoding, check_model, is_finished
-from .measuring import Measuring, own_metric
-from .planning import ModelPlan, plan_model, planned_cost, token_counts, unit_cost
-from .ranking import captured, rank
+from .engine import (
+    PLAN,
+    Arm,
+    Measuring,
+    ModelPlan,
+    arms_of,
+    arms_path,
+    begin,
+    begun,
+    captured,
+    check_decoding,
+    check_model,
+    is_finished,
+    own_metric,
+    pieces,
+    plan_model,
+    planned_cost,
+    rank,
+    read_arms,
+    token_counts,
+    unit_cost,
+    units_of,
+    write_arms,
+)
 from .recipe import ModelSource, Recipe, read_sets, text_metrics
 from .tables import write_tables
-from .units import pieces, units_of
 
 if TYPE_CHECKING:
     from workbench import MoEModel

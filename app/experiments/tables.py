@@ -13,15 +13,23 @@ import pyarrow as pa
 from workbench import PromptSet
 from workbench.effects import cluster_keys
 
-from .arms import Arm, read_arms
 from .effects import effects_table
-from .measuring import METRIC
-from .planning import lowered
-from .ranking import read_scores
+from .engine import (
+    METRIC,
+    Arm,
+    Piece,
+    about_unit,
+    lowered,
+    outcomes,
+    pieces,
+    read_arms,
+    read_scores,
+    read_unit,
+    stand_ins,
+    units_of,
+)
 from .recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe
 from .schema import TABLES, as_table, write_table
-from .unit_files import about_unit, read_unit
-from .units import Piece, outcomes, pieces, stand_ins, units_of
 
 Frame = pd.DataFrame
 Columns = dict[str, Any]

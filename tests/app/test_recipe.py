@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_app.experiments.measuring import own_metric
+from workbench_app.experiments.engine import own_metric
 from workbench_app.experiments.recipe import cells, chosen, find_recipe, rankers, read_recipe, read_sets, recipe_from
 
 from tests.recipes import make_recipe, recipe_data, write_prompts

@@ -13,8 +13,15 @@ from workbench_app.cli import app
 from workbench_app.experiments import running
 from workbench_app.experiments.claims import Effect, claims_table, verdict
 from workbench_app.experiments.comparison import Opened, _apart, _differing, _shown, claim_lines, effect_lines
-from workbench_app.experiments.folder import begin, begun, check_decoding, check_model, is_finished, run_recipe_of
-from workbench_app.experiments.planning import ModelPlan
+from workbench_app.experiments.engine import (
+    ModelPlan,
+    begin,
+    begun,
+    check_decoding,
+    check_model,
+    is_finished,
+    run_recipe_of,
+)
 from workbench_app.experiments.recipe import Claim, read_sets
 from workbench_app.experiments.report import opened
 from workbench_app.experiments.running import Finished, checked_sets
@@ -173,7 +180,7 @@ def _fingerprints(toml: Path) -> Any:
 @pytest.fixture(autouse=True)
 def prompts_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A made run's plan.json knows nothing of prompts; the folder of a run that is there is not compared here."""
-    from workbench_app.experiments import folder
+    from workbench_app.experiments.engine import folder
 
     checked = folder._check_same
     monkeypatch.setattr(folder, "_check_same", lambda run, recipe, sets, plan: checked(run, recipe, {}, plan))

@@ -8,15 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.experiments import measuring, ranking, running
-from workbench_app.experiments.arms import Arm, Ranked, arms_path, read_arms, to_rows
-from workbench_app.experiments.measuring import Measuring
+from workbench_app.experiments import running
+from workbench_app.experiments.engine import (
+    Arm,
+    Measuring,
+    about_unit,
+    arms_path,
+    measuring,
+    ranking,
+    read_arms,
+    read_unit,
+)
+from workbench_app.experiments.engine.arms import Ranked, to_rows
+from workbench_app.experiments.engine.unit_files import write_unit
+from workbench_app.experiments.engine.units import Unit
 from workbench_app.experiments.recipe import Recipe, recipe_from
 from workbench_app.experiments.running import Models
 from workbench_app.experiments.schema import as_table, read_table, read_tables, write_table
 from workbench_app.experiments.tables import _left_out, stacked, write_tables
-from workbench_app.experiments.unit_files import about_unit, read_unit, write_unit
-from workbench_app.experiments.units import Unit
 
 from tests.stores import random_store
 from workbench import Plan, PromptSet, WorkbenchError

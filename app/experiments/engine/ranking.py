@@ -12,9 +12,9 @@ from workbench.comparison import expert_loads
 from workbench.durable import publish, temporary
 from workbench.progress import Meter, Progress, Report
 
+from ..recipe import Ranking, Recipe, rankers
 from .arms import Ranked
 from .planning import ranking_sets
-from .recipe import Ranking, Recipe, rankers
 from .unit_files import about_unit, read_unit, write_unit
 
 if TYPE_CHECKING:

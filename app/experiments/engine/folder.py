@@ -9,8 +9,8 @@ from workbench import PromptSet, WorkbenchError, __version__
 from workbench.durable import WRITING, check_spelling, publish, read_json, temporary, write_json
 from workbench.paths import given_path
 
+from ..recipe import Recipe, read_recipe
 from .planning import ModelPlan
-from .recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
     from workbench import Anatomy

@@ -18,8 +18,8 @@ from workbench.metrics import Metric, metrics_from
 from workbench.progress import Meter
 from workbench.respond import answer, encode_all
 
+from ..recipe import CHOICE, JUDGE, Recipe, text_metrics
 from .arms import Arm
-from .recipe import CHOICE, JUDGE, Recipe, text_metrics
 from .unit_files import read_unit, write_unit
 from .units import Unit
 

@@ -14,8 +14,8 @@ from workbench.divergence import divergence
 from workbench.respond import answer, encode_all
 from workbench.sizes import estimate
 
+from ..recipe import Recipe, text_metrics
 from .arms import empty_arms
-from .recipe import Recipe, text_metrics
 from .units import Piece, Unit, pieces
 
 if TYPE_CHECKING:

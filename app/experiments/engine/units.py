@@ -7,8 +7,8 @@ forward is made once for all of them.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe, metrics_of, text_metrics
 from .arms import Arm
-from .recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe, metrics_of, text_metrics
 
 TOGETHER = 16
 """Arms whose distributions are read in one unit, beside one forward of the bare model."""

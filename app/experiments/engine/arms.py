@@ -13,7 +13,7 @@ import pandas as pd
 
 from workbench import ExpertRef, Plan, WorkbenchError
 
-from .recipe import Cell, CellPart, Recipe, cells
+from ..recipe import Cell, CellPart, Recipe, cells
 from .unit_files import read_unit, write_unit
 
 if TYPE_CHECKING:
