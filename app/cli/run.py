@@ -112,9 +112,8 @@ def _comparison(runs: list[Path], out: Path) -> Path:
 
 def _conclude(run: Path, recipe: "Recipe") -> Path:
     """Judges the claims and writes the report of a finished run."""
-    from ..experiments.claims import claims_table
     from ..experiments.report import write_report
-    from ..experiments.schema import read_tables, write_table
+    from ..experiments.tables import claims_table, read_tables, write_table
 
     with disk_errors(run):
         write_table(run, "claims", claims_table(recipe, read_tables(run)))
@@ -144,7 +143,7 @@ def _show_plans(recipe: "Recipe", plans: "list[ModelPlan]") -> None:
 
 
 def _ran_any(run: Path) -> bool:
-    from ..experiments.schema import read_table
+    from ..experiments.tables import read_table
 
     return len(read_table(run, "effects")) > 0
 
@@ -154,7 +153,7 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _result(run: Path, report: Path, units_run: int) -> dict[str, Any]:
-    from ..experiments.schema import read_tables
+    from ..experiments.tables import read_tables
 
     tables = read_tables(run)
     units: Any = tables["units"]
@@ -173,7 +172,7 @@ def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
 
 
 def _show_result(run: Path, report: Path) -> None:
-    from ..experiments.schema import read_tables
+    from ..experiments.tables import read_tables
 
     tables = read_tables(run)
     claims: Any = tables["claims"]

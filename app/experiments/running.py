@@ -39,7 +39,7 @@ from .engine import (
     write_arms,
 )
 from .recipe import ModelSource, Recipe, read_sets, text_metrics
-from .tables import write_tables
+from .tables.tables import write_tables
 
 if TYPE_CHECKING:
     from workbench import MoEModel

@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 from workbench_app.cli import app
-from workbench_app.experiments.schema import read_tables
+from workbench_app.experiments.tables import read_tables
 
 from tests.recipes import OPTIONS, recipe_data, write_prompts
 from tests.workbench.test_harness import ROWS, TASK

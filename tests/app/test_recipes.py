@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_app.experiments.claims import ABSENT, APPEARS, UNDECIDED
 from workbench_app.experiments.recipe import Recipe, read_recipe, recipe_from
 from workbench_app.experiments.report import opened, write_report
 from workbench_app.experiments.running import checked_sets, run_recipe
+from workbench_app.experiments.tables import ABSENT, APPEARS, UNDECIDED
 
 from workbench import MoEModel, load
 

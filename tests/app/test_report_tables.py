@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from workbench_app.experiments.claims import claims_table
 from workbench_app.experiments.examples import examples
 from workbench_app.experiments.expert_tables import rankings, references, sinks
 from workbench_app.experiments.facts import Tables, claim_facts
@@ -21,7 +20,7 @@ from workbench_app.experiments.report_tables import (
     doses,
     unchanged,
 )
-from workbench_app.experiments.schema import read_tables, write_table
+from workbench_app.experiments.tables import claims_table, read_tables, write_table
 
 from tests.app.made_runs import RECIPE, made_recipe, made_run
 from workbench.bundled import bundled_path

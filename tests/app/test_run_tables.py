@@ -24,8 +24,9 @@ from workbench_app.experiments.engine.unit_files import write_unit
 from workbench_app.experiments.engine.units import Unit
 from workbench_app.experiments.recipe import Recipe, recipe_from
 from workbench_app.experiments.running import Models
-from workbench_app.experiments.schema import as_table, read_table, read_tables, write_table
-from workbench_app.experiments.tables import _left_out, stacked, write_tables
+from workbench_app.experiments.tables import read_table, read_tables, write_table
+from workbench_app.experiments.tables.schema import as_table
+from workbench_app.experiments.tables.tables import _left_out, stacked, write_tables
 
 from tests.stores import random_store
 from workbench import Plan, PromptSet, WorkbenchError

@@ -14,7 +14,7 @@ from workbench_app.cli import app
 from workbench_app.dashboard.catalog import catalog_from
 from workbench_app.experiments.engine import run_recipe_of
 from workbench_app.experiments.recipe import read_recipe
-from workbench_app.experiments.schema import read_table
+from workbench_app.experiments.tables import read_table
 
 from probes import usage
 from probes.scores import ExpertScores

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from workbench_app.experiments.running import run_recipe
-from workbench_app.experiments.schema import read_tables
+from workbench_app.experiments.tables import read_tables
 
 from tests.recipes import make_few
 from tests.stores import assert_same_content

@@ -13,8 +13,8 @@ from probes.adjust import Adjust, holm
 from probes.inference import Tested, permutation_test
 from workbench.effects import paired_interval
 
-from .engine import MATCHES
-from .recipe import DIVERGENCE, Recipe, Statistics
+from ..engine import MATCHES
+from ..recipe import DIVERGENCE, Recipe, Statistics
 
 PLANS = ("plan", "explicit")
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .recipe import change
+from ..recipe import change
 
 if TYPE_CHECKING:
-    from .recipe import Claim, Recipe
+    from ..recipe import Claim, Recipe
 
 AT_LEAST = 0.05
 APPEARS, ABSENT, UNDECIDED = "appears", "does not appear", "undecided"
@@ -105,7 +105,7 @@ def paper_change(claim: "Claim", base: float) -> float | None:
 
 def arm_of(recipe: "Recipe", claim: "Claim", arms: Any) -> Any | None:
     """The row of `arms` (of one model) that the claim is about; None where this model could not run it."""
-    from .recipe import chosen
+    from ..recipe import chosen
 
     found: Any = arms[arms["arm"] == chosen(recipe, claim)[0].arm]
     return None if found.empty or isinstance(found.iloc[0]["reason"], str) else found.iloc[0]

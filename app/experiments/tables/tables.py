@@ -13,8 +13,7 @@ import pyarrow as pa
 from workbench import PromptSet
 from workbench.effects import cluster_keys
 
-from .effects import effects_table
-from .engine import (
+from ..engine import (
     METRIC,
     Arm,
     Piece,
@@ -28,7 +27,8 @@ from .engine import (
     stand_ins,
     units_of,
 )
-from .recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe
+from ..recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe
+from .effects import effects_table
 from .schema import TABLES, as_table, write_table
 
 Frame = pd.DataFrame
