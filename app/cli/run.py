@@ -105,7 +105,7 @@ def _one_report(run: Path, out: Path | None) -> Path:
 
 
 def _comparison(runs: list[Path], out: Path) -> Path:
-    from ..experiments.comparison import write_comparison
+    from ..experiments.report import write_comparison
 
     return write_comparison(runs, out)
 

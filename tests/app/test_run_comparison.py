@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from workbench_app.experiments.comparison import write_comparison
+from workbench_app.experiments.report import write_comparison
 from workbench_app.experiments.tables import read_table, write_table
 
 from tests.app.made_runs import RECIPE, made_run

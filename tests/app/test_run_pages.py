@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner
 from workbench_app.cli import app
 from workbench_app.experiments import running
-from workbench_app.experiments.comparison import Opened, _apart, _differing, _shown, claim_lines, effect_lines
 from workbench_app.experiments.engine import (
     ModelPlan,
     begin,
@@ -22,7 +21,8 @@ from workbench_app.experiments.engine import (
     run_recipe_of,
 )
 from workbench_app.experiments.recipe import Claim, read_sets
-from workbench_app.experiments.report import opened
+from workbench_app.experiments.report.comparison import Opened, _apart, _differing, _shown, claim_lines, effect_lines
+from workbench_app.experiments.report.report import opened
 from workbench_app.experiments.running import Finished, checked_sets
 from workbench_app.experiments.tables import claims_table, read_table, read_tables, write_table
 from workbench_app.experiments.tables.claims import Effect, verdict

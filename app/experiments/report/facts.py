@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from ..tables import arm_of, at_least, paper_change
 from .labels import MATCHES, arm_label, edit_label, given
-from .tables import arm_of, at_least, paper_change
 
 if TYPE_CHECKING:
-    from .recipe import Claim, Recipe
+    from ..recipe import Claim, Recipe
 
 Tables = Mapping[str, pd.DataFrame]
 

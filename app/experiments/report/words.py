@@ -3,9 +3,9 @@
 import math
 from statistics import median
 
+from ..recipe import NOTHING, change, interval, level, levels, p_value, said, unit_of
 from .facts import ClaimFacts
 from .labels import arm_label, given
-from .recipe import NOTHING, change, interval, level, levels, p_value, said, unit_of
 
 _WORDS = {"down": "fall", "up": "rise", "none": "stay"}
 

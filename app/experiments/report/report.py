@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from workbench import WorkbenchError
 from workbench.durable import read_json, write_text
 
-from ..choice import implanted
-from ..reports import standalone, template
-from . import expert_tables, report_tables, words
+from ...choice import implanted
+from ...reports import standalone, template
+from ..tables import ABSENT, APPEARS, UNDECIDED, claims_table
+from . import effect_tables as report_tables
+from . import expert_tables, words
 from .examples import examples
 from .facts import ClaimFacts, Tables, claim_facts
 from .figures import claim_figure
-from .tables import ABSENT, APPEARS, UNDECIDED, claims_table
 
 if TYPE_CHECKING:
-    from .recipe import Recipe
+    from ..recipe import Recipe
 
 MARKS = {APPEARS: "●", ABSENT: "○", UNDECIDED: "◐"}
 
@@ -54,8 +55,8 @@ def write_report(run: Path) -> Path:
 
 def opened(run: Path) -> tuple["Recipe", dict[str, Any], dict[str, Any]]:
     """A finished run's recipe, tables (claims included) and plan.json. Raises `WorkbenchError` where it is no finished run."""
-    from .recipe import read_recipe
-    from .tables import read_tables
+    from ..recipe import read_recipe
+    from ..tables import read_tables
 
     if not (run / "recipe.toml").is_file() or not (run / "plan.json").is_file():
         raise WorkbenchError(f"'{run}' is no experiment run; give a folder that `workbench run` made.")

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .effect_tables import answer_pairs
 from .facts import ClaimFacts, Tables
 from .labels import arm_label
-from .report_tables import answer_pairs
 
 SHOWN = 5
 

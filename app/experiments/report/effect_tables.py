@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..recipe import NOTHING, change, interval, level, p_value, said, unit_of
 from .facts import ClaimFacts, Tables
 from .labels import MATCHES, arm_label, given
-from .recipe import NOTHING, change, interval, level, p_value, said, unit_of
 
 WITHIN = 0.05
 STAYED, MOVED, UNCLEAR = "within 5 points", "moved", "cannot tell"

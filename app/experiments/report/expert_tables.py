@@ -3,13 +3,13 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+from ..recipe import NOTHING, p_value
+from .effect_tables import Block, Row, number
 from .facts import Tables
 from .labels import arm_label, given
-from .recipe import NOTHING, p_value
-from .report_tables import Block, Row, number
 
 if TYPE_CHECKING:
-    from .recipe import Recipe
+    from ..recipe import Recipe
 
 FIRST = 8
 

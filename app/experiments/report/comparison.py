@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from workbench import WorkbenchError
 from workbench.durable import write_text
 
-from ..reports import template
+from ...reports import template
+from ..recipe import NOTHING, change, interval, levels, said
 from .labels import arm_label
-from .recipe import NOTHING, change, interval, levels, said
 from .report import MARKS, opened
 
 IDENTITY = ("kind", "name", "ranking", "end", "edit", "value", "n", "phase")

@@ -5,9 +5,9 @@ Below it, where the recipe has a grid, the metric itself over the number of expe
 
 from math import isnan
 
-from ..reports import Scale, circle, diamond, figure, line, linear, path, rect, round_values, text
+from ...reports import Scale, circle, diamond, figure, line, linear, path, rect, round_values, text
+from ..recipe import NOTHING, change, interval, level, said, unit_of
 from .facts import ClaimFacts, Grid, Measured
-from .recipe import NOTHING, change, interval, level, said, unit_of
 
 WIDTH = 820
 _LEFT, _RIGHT, _ROW, _TOP = 258, 190, 27, 34
