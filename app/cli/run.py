@@ -45,7 +45,7 @@ def run(
     """
     from ..experiments.engine import begun, lowered
     from ..experiments.recipe import read_recipe
-    from ..experiments.running import checked_sets, plan_run, run_recipe
+    from ..experiments.run import checked_sets, plan_run, run_recipe
 
     asked = read_recipe(recipe)
     folder = given_path(out or Path("runs") / asked.name)

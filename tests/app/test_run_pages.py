@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 from workbench_app.cli import app
-from workbench_app.experiments import running
+from workbench_app.experiments import run as running
 from workbench_app.experiments.engine import (
     ModelPlan,
     begin,
@@ -23,7 +23,7 @@ from workbench_app.experiments.engine import (
 from workbench_app.experiments.recipe import Claim, read_sets
 from workbench_app.experiments.report.comparison import Opened, _apart, _differing, _shown, claim_lines, effect_lines
 from workbench_app.experiments.report.report import opened
-from workbench_app.experiments.running import Finished, checked_sets
+from workbench_app.experiments.run import Finished, checked_sets
 from workbench_app.experiments.tables import claims_table, read_table, read_tables, write_table
 from workbench_app.experiments.tables.claims import Effect, verdict
 from workbench_app.terminal import printing as terminal

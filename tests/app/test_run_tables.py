@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.experiments import running
+from workbench_app.experiments import run as running
 from workbench_app.experiments.engine import (
     Arm,
     Measuring,
@@ -23,7 +23,7 @@ from workbench_app.experiments.engine.arms import Ranked, to_rows
 from workbench_app.experiments.engine.unit_files import write_unit
 from workbench_app.experiments.engine.units import Unit
 from workbench_app.experiments.recipe import Recipe, recipe_from
-from workbench_app.experiments.running import Models
+from workbench_app.experiments.run import Models
 from workbench_app.experiments.tables import read_table, read_tables, write_table
 from workbench_app.experiments.tables.schema import as_table
 from workbench_app.experiments.tables.tables import _left_out, stacked, write_tables

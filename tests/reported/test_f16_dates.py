@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_app.experiments.running import run_recipe
+from workbench_app.experiments.run import run_recipe
 from workbench_app.experiments.tables import read_tables
 
 from tests.recipes import make_few

@@ -1,20 +1,17 @@
 """The report's tables about experts: the first of every ranking, the paper's values beside ours, attention sinks."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..recipe import NOTHING, p_value
+from ..recipe import NOTHING, Recipe, p_value
 from .effect_tables import Block, Row, number
 from .facts import Tables
 from .labels import arm_label, given
 
-if TYPE_CHECKING:
-    from ..recipe import Recipe
-
 FIRST = 8
 
 
-def rankings(recipe: "Recipe", tables: Tables, truth: dict[str, tuple[str, ...]]) -> list[Block]:
+def rankings(recipe: Recipe, tables: Tables, truth: dict[str, tuple[str, ...]]) -> list[Block]:
     """The first experts of every ranking. `truth`: experts known to carry a behaviour, by behaviour."""
     heads = ("expert", "score", "95 % interval", "n", "p", "flags")
     blocks: list[Block] = []
@@ -76,7 +73,7 @@ def _share(value: Any) -> str:
     return f"{100 * value:.1f} %" if given(value) else NOTHING
 
 
-def references(recipe: "Recipe", tables: Tables) -> list[Block]:
+def references(recipe: Recipe, tables: Tables) -> list[Block]:
     """The paper's values for single experts, with ours beside them where the model is the paper's."""
     scores: Any = tables["scores"]
     heads = ("expert", "what", "paper", "here", "our rank", "known from")

@@ -1,15 +1,13 @@
 """What a report says about one claim on one model, gathered out of a run's tables: plain frozen values for words and figures."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ..recipe import Claim, Recipe
 from ..tables import arm_of, at_least, paper_change
 from .labels import MATCHES, arm_label, edit_label, given
-
-if TYPE_CHECKING:
-    from ..recipe import Claim, Recipe
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -45,7 +43,7 @@ class Grid(NamedTuple):
 class ClaimFacts(NamedTuple):
     """Everything about one claim on one model. `plan` is None where it was not run or not measured."""
 
-    claim: "Claim"
+    claim: Claim
     row: dict[str, Any]
     arm: dict[str, Any] | None
     effect: dict[str, Any]
@@ -58,7 +56,7 @@ class ClaimFacts(NamedTuple):
     dose: dict[str, Any] | None
 
 
-def claim_facts(recipe: "Recipe", tables: Tables) -> list[ClaimFacts]:
+def claim_facts(recipe: Recipe, tables: Tables) -> list[ClaimFacts]:
     """One for every row of the table `claims`, in the recipe's order."""
     by_name = {claim.name: claim for claim in recipe.claims}
     order = {name: i for i, name in enumerate(by_name)}
@@ -69,7 +67,7 @@ def claim_facts(recipe: "Recipe", tables: Tables) -> list[ClaimFacts]:
     ]
 
 
-def _facts(recipe: "Recipe", claim: "Claim", row: dict[str, Any], tables: Tables) -> ClaimFacts:
+def _facts(recipe: Recipe, claim: Claim, row: dict[str, Any], tables: Tables) -> ClaimFacts:
     arms: Any = tables["arms"][tables["arms"]["model"] == row["model"]]
     measured = _measured_on(tables["effects"], row["model"], claim)
     found, base = arm_of(recipe, claim, arms), float(row["base"])
@@ -93,7 +91,7 @@ def _facts(recipe: "Recipe", claim: "Claim", row: dict[str, Any], tables: Tables
     )
 
 
-def _measured_on(effects: Any, model: str, claim: "Claim") -> dict[str, dict[str, Any]]:
+def _measured_on(effects: Any, model: str, claim: Claim) -> dict[str, dict[str, Any]]:
     """By arm: the effect on the claim's prompts and metric."""
     here = effects[
         (effects["model"] == model) & (effects["prompts"] == claim.prompts) & (effects["metric"] == claim.metric)

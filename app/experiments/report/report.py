@@ -3,22 +3,19 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from workbench import WorkbenchError
 from workbench.durable import read_json, write_text
 
 from ...choice import implanted
 from ...reports import standalone, template
-from ..tables import ABSENT, APPEARS, UNDECIDED, claims_table
-from . import effect_tables as report_tables
-from . import expert_tables, words
+from ..recipe import Recipe, read_recipe
+from ..tables import ABSENT, APPEARS, UNDECIDED, claims_table, read_tables
+from . import effect_tables, expert_tables, words
 from .examples import examples
 from .facts import ClaimFacts, Tables, claim_facts
 from .figures import claim_figure
-
-if TYPE_CHECKING:
-    from ..recipe import Recipe
 
 MARKS = {APPEARS: "●", ABSENT: "○", UNDECIDED: "◐"}
 
@@ -53,23 +50,20 @@ def write_report(run: Path) -> Path:
     return path
 
 
-def opened(run: Path) -> tuple["Recipe", dict[str, Any], dict[str, Any]]:
+def opened(run: Path) -> tuple[Recipe, dict[str, Any], dict[str, Any]]:
     """A finished run's recipe, tables (claims included) and plan.json. Raises `WorkbenchError` where it is no finished run."""
-    from ..recipe import read_recipe
-    from ..tables import read_tables
-
     if not (run / "recipe.toml").is_file() or not (run / "plan.json").is_file():
         raise WorkbenchError(f"'{run}' is no experiment run; give a folder that `workbench run` made.")
     recipe, tables = read_recipe(run / "recipe.toml"), read_tables(run)
     return recipe, with_claims(recipe, tables), read_json(run / "plan.json")
 
 
-def with_claims(recipe: "Recipe", tables: Tables) -> dict[str, Any]:
+def with_claims(recipe: Recipe, tables: Tables) -> dict[str, Any]:
     """The tables with their claims judged."""
     return dict(tables) | {"claims": claims_table(recipe, tables)}
 
 
-def answers_of(recipe: "Recipe", tables: Tables) -> list[Answer]:
+def answers_of(recipe: Recipe, tables: Tables) -> list[Answer]:
     """Every claim with its figure and sentences."""
     return [_answer(facts) for facts in claim_facts(recipe, tables)]
 
@@ -87,7 +81,7 @@ def _answer(facts: ClaimFacts) -> Answer:
     return Answer(facts, words.cells(facts), figure, *(say(facts) for say in said))
 
 
-def render(recipe: "Recipe", tables: Tables, about: Mapping[str, Any], answers: list[Answer] | None = None) -> str:
+def render(recipe: Recipe, tables: Tables, about: Mapping[str, Any], answers: list[Answer] | None = None) -> str:
     """The report as HTML. Text from models, prompts and recipes is escaped: it is shown, never interpreted."""
     answers = answers_of(recipe, tables) if answers is None else answers
     facts = [a.facts for a in answers]
@@ -97,10 +91,10 @@ def render(recipe: "Recipe", tables: Tables, about: Mapping[str, Any], answers: 
         models=models,
         answers=answers,
         marks=MARKS,
-        unchanged=report_tables.unchanged(facts, tables),
-        doses=report_tables.doses(facts, tables),
+        unchanged=effect_tables.unchanged(facts, tables),
+        doses=effect_tables.doses(facts, tables),
         examples=examples(facts, tables),
-        effects=report_tables.all_effects(tables),
+        effects=effect_tables.all_effects(tables),
         rankings=expert_tables.rankings(recipe, tables, implanted() if "demo" in models else {}),
         sinks=expert_tables.sinks(tables),
         references=expert_tables.references(recipe, tables),

@@ -12,15 +12,12 @@ nothing changes (direction none) appears where the interval lies within +-`withi
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ..recipe import change
-
-if TYPE_CHECKING:
-    from ..recipe import Claim, Recipe
+from ..recipe import Claim, Recipe, change, chosen
 
 AT_LEAST = 0.05
 APPEARS, ABSENT, UNDECIDED = "appears", "does not appear", "undecided"
@@ -48,7 +45,7 @@ class Effect(NamedTuple):
     high: float
 
 
-def claims_table(recipe: "Recipe", tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def claims_table(recipe: Recipe, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A row for each claim and model, from the tables `arms` and `effects`."""
     arms, effects = tables["arms"], tables["effects"]
     models = list(dict.fromkeys(arms["model"]))
@@ -57,7 +54,7 @@ def claims_table(recipe: "Recipe", tables: Mapping[str, pd.DataFrame]) -> pd.Dat
     return frame.astype(dict.fromkeys(_NUMBERS, "float64") | {"n_draws": "int64"})
 
 
-def verdict(claim: "Claim", effect: Effect, draws: np.ndarray, base: float = float("nan")) -> Verdict:
+def verdict(claim: Claim, effect: Effect, draws: np.ndarray, base: float = float("nan")) -> Verdict:
     """The rule. draws: differences of the random draws, [draws]. base: our level without the plan."""
     if any(np.isnan(effect)):
         return Verdict(UNDECIDED, "no interval: it needs two clusters of prompts with a value under both")
@@ -82,7 +79,7 @@ def verdict(claim: "Claim", effect: Effect, draws: np.ndarray, base: float = flo
     return Verdict(UNDECIDED, f"the interval holds both 0 and a change of {_size(needed, claim)}")
 
 
-def at_least(claim: "Claim", base: float) -> float:
+def at_least(claim: Claim, base: float) -> float:
     """The smallest change that the claim is about, as a positive number in the metric's unit. base: our level."""
     if claim.at_least is not None:
         return claim.at_least
@@ -90,7 +87,7 @@ def at_least(claim: "Claim", base: float) -> float:
     return AT_LEAST if moved is None else abs(moved) / 2
 
 
-def paper_change(claim: "Claim", base: float) -> float | None:
+def paper_change(claim: Claim, base: float) -> float | None:
     """The paper's change with its sign, as a part of our base where it is relative; None where it is not given."""
     paper = claim.paper
     if paper is None:
@@ -103,10 +100,8 @@ def paper_change(claim: "Claim", base: float) -> float | None:
     return None if math.isnan(base) else moved / (paper.base or 1) * base
 
 
-def arm_of(recipe: "Recipe", claim: "Claim", arms: Any) -> Any | None:
+def arm_of(recipe: Recipe, claim: Claim, arms: Any) -> Any | None:
     """The row of `arms` (of one model) that the claim is about; None where this model could not run it."""
-    from ..recipe import chosen
-
     found: Any = arms[arms["arm"] == chosen(recipe, claim)[0].arm]
     return None if found.empty or isinstance(found.iloc[0]["reason"], str) else found.iloc[0]
 
@@ -116,7 +111,7 @@ def draws_of(arm: str, arms: Any) -> Any:
     return arms[(arms["kind"] == "random") & (arms["of"] == arm)]
 
 
-def _unchanged(effect: Effect, claim: "Claim") -> Verdict:
+def _unchanged(effect: Effect, claim: Claim) -> Verdict:
     within, band = claim.within, f"±{_size(claim.within, claim)}"
     if -within <= effect.low and effect.high <= within:
         return Verdict(APPEARS, f"the interval lies within {band}")
@@ -125,11 +120,11 @@ def _unchanged(effect: Effect, claim: "Claim") -> Verdict:
     return Verdict(UNDECIDED, f"the interval lies neither within {band} nor outside")
 
 
-def _size(value: float, claim: "Claim") -> str:
+def _size(value: float, claim: Claim) -> str:
     return change(value, claim.metric, with_unit=True).lstrip("+").replace("\u00a0", " ")
 
 
-def _row(recipe: "Recipe", claim: "Claim", model: str, all_arms: Any, effects: Any) -> dict[str, Any]:
+def _row(recipe: Recipe, claim: Claim, model: str, all_arms: Any, effects: Any) -> dict[str, Any]:
     arms = all_arms[all_arms["model"] == model]
     about = {"name": claim.name, "model": model, "text": claim.text, "prompts": claim.prompts, "metric": claim.metric}
     row = dict.fromkeys(COLUMNS) | about | {"direction": claim.direction, "n_draws": 0} | _paper(claim)
@@ -159,6 +154,6 @@ def _spread(draws: np.ndarray) -> dict[str, Any]:
     return {**spread, "n_draws": len(known)}
 
 
-def _paper(claim: "Claim") -> dict[str, Any]:
+def _paper(claim: Claim) -> dict[str, Any]:
     fields = ("model", "base", "steered", "what", "grade")
     return {f"paper_{f}": getattr(claim.paper, f) if claim.paper is not None else None for f in fields}
