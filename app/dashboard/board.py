@@ -10,10 +10,19 @@ from streamlit.components.v2 import component
 
 from workbench import ExpertRef, Plan, WorkbenchError
 
-from .edits import GLYPHS
 from .literal import visible
 from .theme import DIVERGING
 
+GLYPHS: dict[str, str] = {
+    "off": "\u00d7",
+    "force": "\u2605",
+    "mute": "\u25cb",
+    "drop": "\u25bd",
+    "scale": "\u2195",
+    "bias": "\u00b1",
+    "replace": "=",
+}
+"""How an edit looks on the board."""
 _HTML = """<div class="board"><div class="scroll"><canvas tabindex="0" role="application"></canvas></div>
 <div class="below"><span class="readout" role="status"></span><span>
 <button class="picture" type="button">Picture</button><button class="csv" type="button">Data as CSV</button>

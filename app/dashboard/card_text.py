@@ -9,7 +9,7 @@ from workbench import ExpertRef, Store
 from .chips import Chip, chips
 from .expert_facts import Context, Selected, contexts, top_tokens
 from .literal import token_text, visible
-from .token_colours import ramp
+from .theme import ramp
 
 
 def tokens_of(store: Store, found: Selected) -> None:

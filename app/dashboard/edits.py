@@ -18,16 +18,6 @@ MEANINGS: dict[Kind, str] = {
     "bias": "a number is added to its router logit",
     "replace": "its output becomes its mean over the store (needs captured outputs)",
 }
-GLYPHS: dict[str, str] = {
-    "off": "\u00d7",
-    "force": "\u2605",
-    "mute": "\u25cb",
-    "drop": "\u25bd",
-    "scale": "\u2195",
-    "bias": "\u00b1",
-    "replace": "=",
-}
-"""How an edit looks on a board of experts."""
 
 
 class Tool(NamedTuple):

@@ -19,6 +19,11 @@ SEQUENTIAL = "Cividis"
 """Dark to light, even in grey: shares and sizes."""
 
 
+def ramp(strength: float) -> str:
+    """A background from faint (0) to strong (1) on which text of either theme can be read."""
+    return f"rgba(0,114,178,{0.06 + 0.56 * strength:.2f})"
+
+
 def titled(figure: go.Figure, title: str, height: int = 420, **layout: Any) -> go.Figure:
     """The figure with its title and margins. Axis titles, with units, are the caller's."""
     figure.update_layout(

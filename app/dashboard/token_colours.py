@@ -7,7 +7,7 @@ import numpy as np
 
 from .chips import Chip
 from .measures import weight_entropy
-from .theme import SERIES
+from .theme import SERIES, ramp
 from .trace import LayerTrace, Trace
 
 EXPERT = "strongest expert"
@@ -48,11 +48,6 @@ def coloured(trace: Trace, layer: int, by: str, expert: int = 0) -> Coloured:
         else []
     )
     return Coloured(made, legend, unit if len(known) else f"{unit}: this text has no such number in layer {layer}")
-
-
-def ramp(strength: float) -> str:
-    """A background from faint (0) to strong (1) on which text of either theme can be read."""
-    return f"rgba(0,114,178,{0.06 + 0.56 * strength:.2f})"
 
 
 def _values(found: LayerTrace, by: str, expert: int) -> np.ndarray:
