@@ -8,9 +8,8 @@ import streamlit as st
 from workbench.streaming import StreamedToken
 
 from .answering import Answering
-from .chips import Chip, chips
-from .literal import escaped, visible
 from .sentences import sentences
+from .widgets import Chip, chips, escaped, visible
 
 Side = Literal["base", "steered"]
 _QUESTION_SHOWN = 2000

@@ -8,14 +8,12 @@ import streamlit as st
 from workbench import ExpertRef, Store
 
 from .atlas_card import draw_card
-from .board import Board, board
 from .entropy_chart import entropy_chart
 from .layers import current_layer, layer_box, look_at
-from .literal import escaped, visible
 from .machines import scores_of
 from .measures import Measure, Measures, measures_for, notes_of, token_measure, values_of
-from .theme import chart
 from .view import View, plan
+from .widgets import Board, board, chart, escaped, visible
 
 _TOKEN = "nPMI: a token of your choice ..."
 _HINT = "Click an expert for its card, or use the arrow keys and Enter."

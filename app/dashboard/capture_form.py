@@ -11,10 +11,10 @@ from workbench.batches import SHARD_TOKENS
 from workbench.sizes import Estimate, check_disk
 
 from .jobs import Job, Wanted, jobs
-from .literal import escaped, visible
 from .unfinished import bundled_names, keep_prompts
 from .view import View, plan
 from .who import session
+from .widgets import escaped, visible
 
 if TYPE_CHECKING:
     from workbench import MoEModel

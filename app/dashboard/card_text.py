@@ -6,10 +6,8 @@ import streamlit as st
 
 from workbench import ExpertRef, Store
 
-from .chips import Chip, chips
 from .expert_facts import Context, Selected, contexts, top_tokens
-from .literal import token_text, visible
-from .theme import ramp
+from .widgets import Chip, chips, ramp, token_text, visible
 
 
 def tokens_of(store: Store, found: Selected) -> None:

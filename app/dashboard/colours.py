@@ -11,8 +11,8 @@ from workbench.streaming import StreamedToken
 
 from ..choice import committed_choice
 from .machines import scores_of
-from .theme import DIVERGING, SEQUENTIAL
 from .view import View
+from .widgets import DIVERGING, SEQUENTIAL
 
 
 class Colouring(NamedTuple):

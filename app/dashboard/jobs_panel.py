@@ -3,8 +3,8 @@
 import streamlit as st
 
 from .jobs import Job, jobs
-from .literal import escaped, visible
 from .who import is_there, session
+from .widgets import escaped, visible
 
 _EVERY = 0.7  # seconds between two looks at a running capture
 

@@ -11,8 +11,7 @@ import streamlit as st
 from workbench import Store
 
 from .machines import Identity, store_at
-from .ranked_table import named
-from .theme import BASE, MARK, QUIET, STEERED, chart, text, titled
+from .widgets import BASE, MARK, QUIET, STEERED, chart, named, text, titled
 
 if TYPE_CHECKING:
     from probes import ExpertScores, MassiveRule

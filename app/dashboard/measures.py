@@ -11,10 +11,9 @@ import streamlit as st
 from workbench import Store
 
 from .colours import options_of
-from .literal import visible
 from .machines import Identity, identity, scores_of, store_at
-from .theme import DIVERGING, SEQUENTIAL
 from .view import View
+from .widgets import DIVERGING, SEQUENTIAL, visible
 
 _MOST_VALUES = 12  # a label with more values names single answers, not classes
 

@@ -6,16 +6,14 @@ import streamlit as st
 
 from workbench import WorkbenchError
 
-from .literal import escaped, visible
 from .machines import scores_of
 from .offers import offer
 from .probe_options import PROBES, Asked, ask, check
-from .ranked_table import ranked_table
 from .ranking_plan import ranking_plan
-from .theme import selected
 from .two_probes import two_probes
 from .view import View
 from .volcano import KEY, volcano
+from .widgets import escaped, ranked_table, selected, visible
 
 if TYPE_CHECKING:
     from probes import ExpertScores

@@ -6,8 +6,8 @@ import streamlit as st
 
 from workbench import ExpertRef, Plan
 
-from .literal import visible
 from .view import View, plan, set_plan
+from .widgets import visible
 
 if TYPE_CHECKING:
     from probes import ExpertScores

@@ -8,7 +8,7 @@ import streamlit as st
 
 from workbench import WorkbenchError
 
-from .literal import escaped
+from .widgets import escaped
 
 
 @contextmanager

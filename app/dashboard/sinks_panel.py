@@ -8,10 +8,9 @@ import streamlit as st
 
 from workbench import ExpertRef, Plan
 
-from .literal import visible
 from .machines import identity
-from .theme import BASE, STEERED, chart, titled
 from .view import View
+from .widgets import BASE, STEERED, chart, titled, visible
 
 if TYPE_CHECKING:
     from probes import ExpertScores

@@ -9,9 +9,9 @@ import streamlit as st
 from workbench import WorkbenchError
 
 from .catalog import Catalog
-from .literal import visible
 from .machines import Identity, identity, store_at
 from .unfinished import begun, unfinished
+from .widgets import visible
 
 COMPLETE = "complete"
 

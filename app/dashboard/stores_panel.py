@@ -8,12 +8,12 @@ from workbench import WorkbenchError
 from workbench.fingerprints import WITHOUT_VERSION, is_unversioned
 
 from .jobs import Job, jobs
-from .literal import escaped, visible
 from .machines import store_at
 from .store_rows import COMPLETE, store_rows
 from .unfinished import Unfinished, to_resume, unfinished
 from .view import View, choose
 from .who import session
+from .widgets import escaped, visible
 
 _COLUMNS: dict[str, Any] = {
     "name": st.column_config.TextColumn("name", pinned=True),

@@ -4,14 +4,12 @@ import streamlit as st
 
 from workbench import Store, WorkbenchError
 
-from .literal import escaped, visible
 from .machines import identity, scores_of
 from .magnitudes import magnitudes, residual_by_layer, residual_figure
 from .option_widgets import choice
-from .ranked_table import ranked_table
 from .sinks_panel import sinks_panel
-from .theme import chart
 from .view import View
+from .widgets import chart, escaped, ranked_table, visible
 
 
 def show(view: View) -> None:

@@ -7,10 +7,10 @@ import streamlit as st
 
 from workbench import Plan, Store
 
-from .literal import escaped, visible
 from .machines import Identity, identity, store_at
 from .trace import Trace, stored_trace, typed_trace
 from .view import View, plan
+from .widgets import escaped, visible
 
 _LISTED = 200
 

@@ -7,8 +7,7 @@ import streamlit as st
 from workbench.streaming import StreamedToken
 
 from .answering import Answering
-from .literal import token_text, visible
-from .theme import BASE, STEERED, chart, text, titled
+from .widgets import BASE, STEERED, chart, text, titled, token_text, visible
 
 
 def token_card(asked: list[Answering]) -> None:

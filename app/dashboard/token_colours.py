@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .chips import Chip
 from .measures import weight_entropy
-from .theme import SERIES, ramp
 from .trace import LayerTrace, Trace
+from .widgets import SERIES, Chip, ramp
 
 EXPERT = "strongest expert"
 ONE_EXPERT = "weight of one expert"

@@ -4,15 +4,13 @@ from typing import Any
 
 import streamlit as st
 
-from .chips import chips
 from .layers import layer_slider
-from .literal import escaped, token_text
 from .path import MOST_SLOTS, expert_chart, path_links, path_table, sankey, shown_layers
 from .text_sources import stored_text, typed_text
-from .theme import chart, text
 from .token_colours import COLOURINGS, ONE_EXPERT, coloured
 from .trace import Trace
 from .view import View
+from .widgets import chart, chips, escaped, text, token_text
 
 _STORED, _TYPED = "stored sample", "a prompt of your own"
 _SHOWN = 1000

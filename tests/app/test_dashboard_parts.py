@@ -10,11 +10,9 @@ import torch
 from workbench_app.dashboard import (
     answering,
     edits,
-    literal,
     measures,
     offers,
     probes_page,
-    ranked_table,
     sinks,
     sinks_panel,
     super_page,
@@ -26,6 +24,8 @@ from workbench_app.dashboard import (
 from workbench_app.dashboard.answering import Answering
 from workbench_app.dashboard.catalog import BUNDLED, Catalog
 from workbench_app.dashboard.edits import Tool
+from workbench_app.dashboard.widgets import literal
+from workbench_app.dashboard.widgets import ranking_table as ranked_table
 
 from tests.app.paper import said, write_on
 from tests.app.world import SHAPE, store_at, token, view_of

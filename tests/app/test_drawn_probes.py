@@ -10,18 +10,18 @@ from workbench_app.dashboard import (
     path,
     probe_options,
     probes_page,
-    ranked_table,
     ranking_plan,
     text_sources,
-    theme,
     token_colours,
     tokens_page,
     trace,
     two_probes,
     volcano,
-)  # fmt: skip
+)
 from workbench_app.dashboard.offers import Offer, offer
 from workbench_app.dashboard.probe_options import Asked
+from workbench_app.dashboard.widgets import ranking_table as ranked_table
+from workbench_app.dashboard.widgets import theme
 
 from probes.scores import ExpertScores
 from tests.app.paper import assert_drawn, figure_said, said, write_on

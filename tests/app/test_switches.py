@@ -10,9 +10,9 @@ from workbench_app.cli import app
 from workbench_app.dashboard.answering import Answering
 from workbench_app.dashboard.catalog import BUNDLED, catalog_from
 from workbench_app.dashboard.edits import Tool, as_command, as_json, as_python, toggled
-from workbench_app.dashboard.literal import escaped, token_text, visible
 from workbench_app.dashboard.machines import Machine
 from workbench_app.dashboard.turns import Left, Turns
+from workbench_app.dashboard.widgets import escaped, token_text, visible
 
 from tests import families
 from workbench import ExpertRef, Plan, WorkbenchError, compare, open_store

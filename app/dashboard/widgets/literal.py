@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..terminal import plain
+from ...terminal import plain
 
 _MARKS = frozenset("\\`*_{}[]()#+-.!|<>~$:&@=\"'")
 # what turns the reading direction or hides in a line: shown as a picture, so that text cannot pose as other text
