@@ -8,7 +8,7 @@ import streamlit as st
 from workbench.streaming import StreamedToken
 
 from .answering import Answering
-from .sentences import sentences
+from .session import sentences
 from .widgets import Chip, chips, escaped, visible
 
 Side = Literal["base", "steered"]

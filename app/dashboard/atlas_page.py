@@ -9,10 +9,8 @@ from workbench import ExpertRef, Store
 
 from .atlas_card import draw_card
 from .entropy_chart import entropy_chart
-from .layers import current_layer, layer_box, look_at
-from .machines import scores_of
 from .measures import Measure, Measures, measures_for, notes_of, token_measure, values_of
-from .view import View, plan
+from .session import View, current_layer, layer_box, look_at, plan, scores_of
 from .widgets import Board, board, chart, escaped, visible
 
 _TOKEN = "nPMI: a token of your choice ..."

@@ -11,9 +11,8 @@ from workbench.batches import SHARD_TOKENS
 from workbench.sizes import Estimate, check_disk
 
 from .jobs import Job, Wanted, jobs
+from .session import View, plan, session
 from .unfinished import bundled_names, keep_prompts
-from .view import View, plan
-from .who import session
 from .widgets import escaped, visible
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ import streamlit as st
 from .capture_form import capture_form
 from .jobs_panel import jobs_panel
 from .runs_panel import runs_panel
+from .session import View
 from .stores_panel import stores_panel
 from .unfinished import drop_kept
-from .view import View
 
 
 def show(view: View) -> None:

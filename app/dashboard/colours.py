@@ -10,8 +10,7 @@ from workbench import ExpertRef, WorkbenchError
 from workbench.streaming import StreamedToken
 
 from ..choice import committed_choice
-from .machines import scores_of
-from .view import View
+from .session import View, scores_of
 from .widgets import DIVERGING, SEQUENTIAL
 
 

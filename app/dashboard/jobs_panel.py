@@ -3,7 +3,7 @@
 import streamlit as st
 
 from .jobs import Job, jobs
-from .who import is_there, session
+from .session import is_there, session
 from .widgets import escaped, visible
 
 _EVERY = 0.7  # seconds between two looks at a running capture

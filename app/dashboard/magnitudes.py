@@ -10,7 +10,7 @@ import streamlit as st
 
 from workbench import Store
 
-from .machines import Identity, store_at
+from .session import Identity, store_at
 from .widgets import BASE, MARK, QUIET, STEERED, chart, named, text, titled
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import streamlit as st
 from workbench import Store
 
 from .colours import options_of
-from .machines import Identity, identity, scores_of, store_at
-from .view import View
+from .session import Identity, View, identity, scores_of, store_at
 from .widgets import DIVERGING, SEQUENTIAL, visible
 
 _MOST_VALUES = 12  # a label with more values names single answers, not classes

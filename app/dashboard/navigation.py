@@ -6,9 +6,7 @@ from functools import partial
 import streamlit as st
 
 from . import atlas_page, captures_page, probes_page, steer_page, super_page, tokens_page
-from .catalog import Catalog, catalog_from
-from .sentences import sentences
-from .view import View, choose, current_view, fitting_stores, write_url
+from .session import Catalog, View, catalog_from, choose, current_view, fitting_stores, sentences, write_url
 
 PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
     "steer": ("Steer", steer_page.show),

@@ -6,12 +6,11 @@ import streamlit as st
 
 from workbench import WorkbenchError
 
-from .machines import scores_of
 from .offers import offer
 from .probe_options import PROBES, Asked, ask, check
 from .ranking_plan import ranking_plan
+from .session import View, scores_of
 from .two_probes import two_probes
-from .view import View
 from .volcano import KEY, volcano
 from .widgets import escaped, ranked_table, selected, visible
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from workbench import ExpertRef, Plan
 
-from .view import View, plan, set_plan
+from .session import View, plan, set_plan
 from .widgets import visible
 
 if TYPE_CHECKING:

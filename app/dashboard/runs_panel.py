@@ -10,7 +10,7 @@ import streamlit as st
 from workbench import Plan, WorkbenchError
 
 from .runs import PLAN, Run, claims_of, described, plans_of, runs_inside, state
-from .view import View, plan, set_plan
+from .session import View, plan, set_plan
 from .widgets import escaped, visible
 
 

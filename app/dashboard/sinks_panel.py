@@ -8,8 +8,7 @@ import streamlit as st
 
 from workbench import ExpertRef, Plan
 
-from .machines import identity
-from .view import View
+from .session import View, identity
 from .widgets import BASE, STEERED, chart, titled, visible
 
 if TYPE_CHECKING:

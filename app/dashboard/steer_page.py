@@ -8,9 +8,9 @@ from .answering import Answering, has_template
 from .answers_panel import answers_panel
 from .colours import CHOICES, THIS_ANSWER, colouring, ranked
 from .edits import MEANINGS, Tool, as_command, as_json, as_python, toggled
+from .session import View, plan, set_plan, undo
 from .switchboard import switchboard
 from .token_card import token_card
-from .view import View, plan, set_plan, undo
 from .widgets import escaped, visible
 
 EXAMPLES = {"demo": ("what happened in 1979 in Banke?", "calculate 432 + 497?", "say in German: the young book")}

@@ -8,8 +8,7 @@ import streamlit as st
 
 from workbench import WorkbenchError
 
-from .catalog import Catalog
-from .machines import Identity, identity, store_at
+from .session import Catalog, Identity, identity, store_at
 from .unfinished import begun, unfinished
 from .widgets import visible
 

@@ -8,11 +8,9 @@ from workbench import WorkbenchError
 from workbench.fingerprints import WITHOUT_VERSION, is_unversioned
 
 from .jobs import Job, jobs
-from .machines import store_at
+from .session import View, choose, session, store_at
 from .store_rows import COMPLETE, store_rows
 from .unfinished import Unfinished, to_resume, unfinished
-from .view import View, choose
-from .who import session
 from .widgets import escaped, visible
 
 _COLUMNS: dict[str, Any] = {

@@ -4,11 +4,10 @@ import streamlit as st
 
 from workbench import Store, WorkbenchError
 
-from .machines import identity, scores_of
 from .magnitudes import magnitudes, residual_by_layer, residual_figure
 from .option_widgets import choice
+from .session import View, identity, scores_of
 from .sinks_panel import sinks_panel
-from .view import View
 from .widgets import chart, escaped, ranked_table, visible
 
 

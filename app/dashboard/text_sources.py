@@ -7,9 +7,8 @@ import streamlit as st
 
 from workbench import Plan, Store
 
-from .machines import Identity, identity, store_at
+from .session import Identity, View, identity, plan, store_at
 from .trace import Trace, stored_trace, typed_trace
-from .view import View, plan
 from .widgets import escaped, visible
 
 _LISTED = 200

@@ -16,7 +16,7 @@ from workbench.writing import write_store
 pytestmark = pytest.mark.slow  # every test draws pages
 
 PAGE = """
-from workbench_app.dashboard.catalog import catalog_from
+from workbench_app.dashboard.session.catalog import catalog_from
 from workbench_app.dashboard.navigation import PAGES, _page
 
 _page(catalog_from({arguments!r}), PAGES[{page!r}][1])

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from workbench_app.dashboard.capture_form import uploaded
-from workbench_app.dashboard.catalog import catalog_from
 from workbench_app.dashboard.jobs import Job, Jobs, Wanted, jobs
-from workbench_app.dashboard.machines import Machine, machine
+from workbench_app.dashboard.session import Machine, catalog_from
+from workbench_app.dashboard.session.machines import machine
 from workbench_app.dashboard.unfinished import keep_prompts, to_resume, unfinished
 
 from tests.pages import HOSTILE, hostile_store, opened, says, texts

@@ -18,12 +18,10 @@ from workbench_app.dashboard import (
     super_page,
     token_card,
     trace,
-    view,
-    who,
 )
 from workbench_app.dashboard.answering import Answering
-from workbench_app.dashboard.catalog import BUNDLED, Catalog
 from workbench_app.dashboard.edits import Tool
+from workbench_app.dashboard.session import BUNDLED, Catalog, view, who
 from workbench_app.dashboard.widgets import literal
 from workbench_app.dashboard.widgets import ranking_table as ranked_table
 

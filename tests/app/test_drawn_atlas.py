@@ -12,7 +12,6 @@ from workbench_app.dashboard import (
     card_text,
     expert_charts,
     expert_facts,
-    layers,
     magnitudes,
     measures,
     sinks,
@@ -20,6 +19,7 @@ from workbench_app.dashboard import (
     super_page,
 )
 from workbench_app.dashboard.expert_facts import Context, Selected
+from workbench_app.dashboard.session import layers
 
 from probes.massive import MassiveRule
 from probes.scores import ExpertScores

@@ -13,23 +13,20 @@ from workbench_app.dashboard import (
     answering,
     capture_form,
     captures_page,
-    catalog,
     jobs,
     jobs_panel,
-    machines,
     navigation,
     runs,
     runs_panel,
-    sentences,
     store_rows,
     stores_panel,
     unfinished,
-    view,
-)  # fmt: skip
+)
 from workbench_app.dashboard.answering import Answering
-from workbench_app.dashboard.catalog import BUNDLED, Catalog
 from workbench_app.dashboard.jobs import Job, Jobs, Wanted
-from workbench_app.dashboard.turns import Left, Turns
+from workbench_app.dashboard.session import BUNDLED, Catalog, Left, catalog, machines, view
+from workbench_app.dashboard.session import error_sentences as sentences
+from workbench_app.dashboard.session.turns import Turns
 
 from tests.app.paper import assert_drawn, write_on
 from tests.app.world import SHAPE, store_at, token, view_of

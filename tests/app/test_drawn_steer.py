@@ -3,9 +3,7 @@
 import pytest
 from workbench_app.dashboard import answering, answers_panel, colours, edits, steer_page, token_card
 from workbench_app.dashboard.answering import Answering
-from workbench_app.dashboard.catalog import Catalog
-from workbench_app.dashboard.machines import Machine
-from workbench_app.dashboard.view import View
+from workbench_app.dashboard.session import Catalog, Machine, View
 from workbench_app.dashboard.widgets import expert_board as board
 
 from tests.app.paper import assert_drawn, write_on

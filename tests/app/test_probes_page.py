@@ -134,7 +134,7 @@ def test_hostile_texts_of_a_store_stay_text(tmp_path, name):
 
 
 def test_sinks_are_measured_with_eager_attention_which_is_taken_back(tmp_path, store):
-    from workbench_app.dashboard.machines import machine
+    from workbench_app.dashboard.session.machines import machine
     from workbench_app.dashboard.sinks import measure, prompt_ids
 
     page = opened("super-experts", tmp_path)

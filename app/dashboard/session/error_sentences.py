@@ -8,7 +8,7 @@ import streamlit as st
 
 from workbench import WorkbenchError
 
-from .widgets import escaped
+from ..widgets import escaped
 
 
 @contextmanager
