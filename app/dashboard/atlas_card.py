@@ -13,7 +13,7 @@ from workbench.counts import Routing
 from .card_text import contexts_of, tokens_of
 from .expert_charts import magnitude_chart, magnitude_table, partner_chart, position_chart, role_chart
 from .expert_facts import Selected, by_position, by_role, partners, selected_by
-from .measures import Measures, values_of
+from .questions import Measures, values_of
 from .session import Identity, View, identity, plan, scores_of, set_plan, store_at
 from .widgets import chart, escaped, visible
 

@@ -9,7 +9,7 @@ from workbench import ExpertRef, Store
 
 from .atlas_card import draw_card
 from .entropy_chart import entropy_chart
-from .measures import Measure, Measures, measures_for, notes_of, token_measure, values_of
+from .questions import Measure, Measures, measures_for, notes_of, token_measure, values_of
 from .session import View, current_layer, layer_box, look_at, plan, scores_of
 from .widgets import Board, board, chart, escaped, visible
 

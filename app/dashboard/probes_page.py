@@ -6,8 +6,8 @@ import streamlit as st
 
 from workbench import WorkbenchError
 
-from .offers import offer
 from .probe_options import PROBES, Asked, ask, check
+from .questions import offer
 from .ranking_plan import ranking_plan
 from .session import View, scores_of
 from .two_probes import two_probes

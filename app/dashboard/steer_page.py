@@ -6,8 +6,8 @@ from workbench import ExpertRef, Plan, WorkbenchError
 
 from .answering import Answering, has_template
 from .answers_panel import answers_panel
-from .colours import CHOICES, THIS_ANSWER, colouring, ranked
 from .edits import MEANINGS, Tool, as_command, as_json, as_python, toggled
+from .questions import CHOICES, THIS_ANSWER, colouring, ranked
 from .session import View, plan, set_plan, undo
 from .switchboard import switchboard
 from .token_card import token_card

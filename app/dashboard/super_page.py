@@ -5,7 +5,7 @@ import streamlit as st
 from workbench import Store, WorkbenchError
 
 from .magnitudes import magnitudes, residual_by_layer, residual_figure
-from .option_widgets import choice
+from .questions import choice
 from .session import View, identity, scores_of
 from .sinks_panel import sinks_panel
 from .widgets import chart, escaped, ranked_table, visible

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from workbench import ExpertRef, Plan
 from workbench.anatomy import Anatomy
 
-from .colours import Colouring
+from .questions import Colouring
 from .widgets import Board, board
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .measures import weight_entropy
+from .questions import weight_entropy
 from .trace import LayerTrace, Trace
 from .widgets import SERIES, Chip, ramp
 

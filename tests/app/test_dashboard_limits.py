@@ -17,7 +17,7 @@ from workbench_app.dashboard import (
     two_probes,
 )  # fmt: skip
 from workbench_app.dashboard.expert_facts import Selected
-from workbench_app.dashboard.measures import Measures
+from workbench_app.dashboard.questions import Measures
 
 from probes.massive import MassiveRule
 from probes.scores import ExpertScores

@@ -13,12 +13,12 @@ from workbench_app.dashboard import (
     expert_charts,
     expert_facts,
     magnitudes,
-    measures,
     sinks,
     sinks_panel,
     super_page,
 )
 from workbench_app.dashboard.expert_facts import Context, Selected
+from workbench_app.dashboard.questions import measures
 from workbench_app.dashboard.session import layers
 
 from probes.massive import MassiveRule

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from workbench_app.dashboard import (
-    option_widgets,
     path,
     probe_options,
     probes_page,
@@ -18,8 +17,8 @@ from workbench_app.dashboard import (
     two_probes,
     volcano,
 )
-from workbench_app.dashboard.offers import Offer, offer
 from workbench_app.dashboard.probe_options import Asked
+from workbench_app.dashboard.questions import Offer, offer, option_widgets
 from workbench_app.dashboard.widgets import ranking_table as ranked_table
 from workbench_app.dashboard.widgets import theme
 

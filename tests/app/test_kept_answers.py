@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard.measures import _about
-from workbench_app.dashboard.offers import offer
+from workbench_app.dashboard.questions import offer
+from workbench_app.dashboard.questions.measures import _about
 from workbench_app.dashboard.session import identity, scores_of, store_at
 from workbench_app.dashboard.session.machines import machine
 

@@ -9,9 +9,9 @@ import pandas as pd
 from workbench import ExpertRef, WorkbenchError
 from workbench.streaming import StreamedToken
 
-from ..choice import committed_choice
-from .session import View, scores_of
-from .widgets import DIVERGING, SEQUENTIAL
+from ...choice import committed_choice
+from ..session import View, scores_of
+from ..widgets import DIVERGING, SEQUENTIAL
 
 
 class Colouring(NamedTuple):

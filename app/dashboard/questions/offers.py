@@ -8,7 +8,7 @@ import streamlit as st
 from workbench import Store
 from workbench.thoughts import PAIRS
 
-from .session import Identity, identity, store_at
+from ..session import Identity, identity, store_at
 
 _FEW = 24  # a label with more values than this is a text, not a class
 

@@ -10,9 +10,9 @@ import streamlit as st
 
 from workbench import Store
 
+from ..session import Identity, View, identity, scores_of, store_at
+from ..widgets import DIVERGING, SEQUENTIAL, visible
 from .colours import options_of
-from .session import Identity, View, identity, scores_of, store_at
-from .widgets import DIVERGING, SEQUENTIAL, visible
 
 _MOST_VALUES = 12  # a label with more values names single answers, not classes
 

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import streamlit as st
 
+from ..widgets import visible
 from .offers import Offer
-from .widgets import visible
 
 EVERY = None
 """No choice made: all others, or every prompt."""
