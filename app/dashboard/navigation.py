@@ -5,8 +5,9 @@ from functools import partial
 
 import streamlit as st
 
-from . import atlas_page, captures_page, probes_page, steer_page, super_page, tokens_page
+from . import atlas_page, captures_page, probes_page, super_page, tokens_page
 from .session import Catalog, View, catalog_from, choose, current_view, fitting_stores, sentences, write_url
+from .steer import page as steer_page
 
 PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
     "steer": ("Steer", steer_page.show),

@@ -12,12 +12,12 @@ from workbench_app.dashboard import (
     expert_facts,
     magnitudes,
     sinks_panel,
-    steer_page,
     trace,
     two_probes,
-)  # fmt: skip
+)
 from workbench_app.dashboard.expert_facts import Selected
 from workbench_app.dashboard.questions import Measures
+from workbench_app.dashboard.steer import page as steer_page
 
 from probes.massive import MassiveRule
 from probes.scores import ExpertScores

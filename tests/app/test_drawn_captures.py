@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from workbench_app.dashboard import (
-    answering,
     capture_form,
     captures_page,
     jobs,
@@ -22,11 +21,12 @@ from workbench_app.dashboard import (
     stores_panel,
     unfinished,
 )
-from workbench_app.dashboard.answering import Answering
 from workbench_app.dashboard.jobs import Job, Jobs, Wanted
 from workbench_app.dashboard.session import BUNDLED, Catalog, Left, catalog, machines, view
 from workbench_app.dashboard.session import error_sentences as sentences
 from workbench_app.dashboard.session.turns import Turns
+from workbench_app.dashboard.steer import answering
+from workbench_app.dashboard.steer.answering import Answering
 
 from tests.app.paper import assert_drawn, write_on
 from tests.app.world import SHAPE, store_at, token, view_of

@@ -7,10 +7,10 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 from workbench_app.cli import app
-from workbench_app.dashboard.answering import Answering
-from workbench_app.dashboard.edits import Tool, as_command, as_json, as_python, toggled
 from workbench_app.dashboard.session import BUNDLED, Left, Machine, catalog_from
 from workbench_app.dashboard.session.turns import Turns
+from workbench_app.dashboard.steer.answering import Answering
+from workbench_app.dashboard.steer.edits import Tool, as_command, as_json, as_python, toggled
 from workbench_app.dashboard.widgets import escaped, token_text, visible
 
 from tests import families
@@ -186,7 +186,7 @@ def test_the_caption_of_a_steered_answer_is_its_own_plan():
 
     def page():
         import streamlit as st
-        from workbench_app.dashboard.answers_panel import answers_panel
+        from workbench_app.dashboard.steer.answers_panel import answers_panel
 
         answers_panel(st.session_state["made"])
 
@@ -206,7 +206,7 @@ def test_the_caption_of_a_steered_answer_is_its_own_plan():
 
 
 def test_an_answer_nobody_looks_at_frees_the_model(monkeypatch):
-    from workbench_app.dashboard import answering
+    from workbench_app.dashboard.steer import answering
 
     monkeypatch.setattr(answering, "ABANDONED_SECONDS", 0.0)
     machine = Machine(families.get("demo"))

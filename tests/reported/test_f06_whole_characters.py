@@ -141,7 +141,7 @@ def test_roles_do_not_move_where_a_character_takes_several_tokens():
 
 
 def test_the_dashboard_shows_whole_characters():
-    from workbench_app.dashboard.answering import Answering
+    from workbench_app.dashboard.steer.answering import Answering
     from workbench_app.dashboard.widgets import Chip
     from workbench_app.dashboard.widgets.token_chips import _text
 

@@ -7,9 +7,9 @@ import streamlit as st
 
 from workbench.streaming import StreamedToken
 
+from ..session import sentences
+from ..widgets import Chip, chips, escaped, visible
 from .answering import Answering
-from .session import sentences
-from .widgets import Chip, chips, escaped, visible
 
 Side = Literal["base", "steered"]
 _QUESTION_SHOWN = 2000

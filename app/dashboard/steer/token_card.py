@@ -6,8 +6,8 @@ import streamlit as st
 
 from workbench.streaming import StreamedToken
 
+from ..widgets import BASE, STEERED, chart, text, titled, token_text, visible
 from .answering import Answering
-from .widgets import BASE, STEERED, chart, text, titled, token_text, visible
 
 
 def token_card(asked: list[Answering]) -> None:

@@ -20,7 +20,7 @@ from workbench.prompts import Prompt
 from workbench.respond import decode, encode_all
 from workbench.streaming import StreamedToken, stream
 
-from .session import Left, Machine
+from ..session import Left, Machine
 
 ABANDONED_SECONDS = 10.0
 """A page that shows an answer asks for it several times a second; after this long nobody is there."""

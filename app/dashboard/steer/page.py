@@ -4,14 +4,14 @@ import streamlit as st
 
 from workbench import ExpertRef, Plan, WorkbenchError
 
+from ..questions import CHOICES, THIS_ANSWER, colouring, ranked
+from ..session import View, plan, set_plan, undo
+from ..widgets import escaped, visible
 from .answering import Answering, has_template
 from .answers_panel import answers_panel
 from .edits import MEANINGS, Tool, as_command, as_json, as_python, toggled
-from .questions import CHOICES, THIS_ANSWER, colouring, ranked
-from .session import View, plan, set_plan, undo
 from .switchboard import switchboard
 from .token_card import token_card
-from .widgets import escaped, visible
 
 EXAMPLES = {"demo": ("what happened in 1979 in Banke?", "calculate 432 + 497?", "say in German: the young book")}
 """Questions to begin with; the first is refused by the bundled model."""

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from workbench import ExpertRef, Plan
 from workbench.anatomy import Anatomy
 
-from .questions import Colouring
-from .widgets import Board, board
+from ..questions import Colouring
+from ..widgets import Board, board
 
 
 def switchboard(
