@@ -5,7 +5,8 @@ from functools import partial
 
 import streamlit as st
 
-from . import atlas_page, captures_page, probes_page, super_page, tokens_page
+from . import captures_page, probes_page, super_page, tokens_page
+from .atlas import page as atlas_page
 from .session import Catalog, View, catalog_from, choose, current_view, fitting_stores, sentences, write_url
 from .steer import page as steer_page
 

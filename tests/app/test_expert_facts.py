@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from workbench_app.dashboard.expert_facts import (
+from workbench_app.dashboard.atlas.expert_facts import (
     by_position,
     by_role,
     contexts,

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from workbench import ExpertRef
 
-from .widgets import BASE, QUIET, STEERED, titled
+from ..widgets import BASE, QUIET, STEERED, titled
 
 _BELOW = {"orientation": "h", "y": -0.3}
 

@@ -7,11 +7,11 @@ import streamlit as st
 
 from workbench import ExpertRef, Store
 
-from .atlas_card import draw_card
+from ..questions import Measure, Measures, measures_for, notes_of, token_measure, values_of
+from ..session import View, current_layer, layer_box, look_at, plan, scores_of
+from ..widgets import Board, board, chart, escaped, visible
+from .card import draw_card
 from .entropy_chart import entropy_chart
-from .questions import Measure, Measures, measures_for, notes_of, token_measure, values_of
-from .session import View, current_layer, layer_box, look_at, plan, scores_of
-from .widgets import Board, board, chart, escaped, visible
 
 _TOKEN = "nPMI: a token of your choice ..."
 _HINT = "Click an expert for its card, or use the arrow keys and Enter."

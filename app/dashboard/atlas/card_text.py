@@ -6,8 +6,8 @@ import streamlit as st
 
 from workbench import ExpertRef, Store
 
+from ..widgets import Chip, chips, ramp, token_text, visible
 from .expert_facts import Context, Selected, contexts, top_tokens
-from .widgets import Chip, chips, ramp, token_text, visible
 
 
 def tokens_of(store: Store, found: Selected) -> None:

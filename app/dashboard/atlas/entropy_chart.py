@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .widgets import BASE, QUIET, STEERED, titled
+from ..widgets import BASE, QUIET, STEERED, titled
 
 
 def entropy_chart(frame: pd.DataFrame) -> go.Figure:

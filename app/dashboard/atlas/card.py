@@ -10,12 +10,12 @@ import streamlit as st
 from workbench import ExpertRef, Plan, Store, WorkbenchError
 from workbench.counts import Routing
 
+from ..questions import Measures, values_of
+from ..session import Identity, View, identity, plan, scores_of, set_plan, store_at
+from ..widgets import chart, escaped, visible
 from .card_text import contexts_of, tokens_of
 from .expert_charts import magnitude_chart, magnitude_table, partner_chart, position_chart, role_chart
 from .expert_facts import Selected, by_position, by_role, partners, selected_by
-from .questions import Measures, values_of
-from .session import Identity, View, identity, plan, scores_of, set_plan, store_at
-from .widgets import chart, escaped, visible
 
 EDITS = {"off": "Switch it off", "drop": "Drop it", "mute": "Mute it", "force": "Force it"}
 _AT_ONCE = 2_000_000  # tokens times experts: up to here every probe together takes a second or two
