@@ -4,12 +4,12 @@ from typing import Any
 
 import streamlit as st
 
+from ..session import View, layer_slider
+from ..widgets import chart, chips, escaped, text, token_text
 from .path import MOST_SLOTS, expert_chart, path_links, path_table, sankey, shown_layers
-from .session import View, layer_slider
 from .text_sources import stored_text, typed_text
 from .token_colours import COLOURINGS, ONE_EXPERT, coloured
 from .trace import Trace
-from .widgets import chart, chips, escaped, text, token_text
 
 _STORED, _TYPED = "stored sample", "a prompt of your own"
 _SHOWN = 1000

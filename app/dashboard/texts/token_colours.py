@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .questions import weight_entropy
+from ..questions import weight_entropy
+from ..widgets import SERIES, Chip, ramp
 from .trace import LayerTrace, Trace
-from .widgets import SERIES, Chip, ramp
 
 EXPERT = "strongest expert"
 ONE_EXPERT = "weight of one expert"

@@ -7,9 +7,9 @@ import streamlit as st
 
 from workbench import Plan, Store
 
-from .session import Identity, View, identity, plan, store_at
+from ..session import Identity, View, identity, plan, store_at
+from ..widgets import escaped, visible
 from .trace import Trace, stored_trace, typed_trace
-from .widgets import escaped, visible
 
 _LISTED = 200
 

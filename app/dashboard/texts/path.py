@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from ..widgets import BASE, MARK, QUIET, titled
 from .trace import Trace
-from .widgets import BASE, MARK, QUIET, titled
 
 MOST_LAYERS, MOST_SLOTS = 12, 4
 
