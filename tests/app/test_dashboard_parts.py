@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from workbench_app.dashboard import probes_page, sinks, sinks_panel, super_page
+from workbench_app.dashboard import sinks, sinks_panel, super_page
 from workbench_app.dashboard.questions import measures, offers
+from workbench_app.dashboard.rankings import page as probes_page
 from workbench_app.dashboard.session import BUNDLED, Catalog, view, who
 from workbench_app.dashboard.steer import answering, edits, token_card
 from workbench_app.dashboard.steer.answering import Answering

@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard.two_probes import overlap, paired, spearman
-from workbench_app.dashboard.volcano import smallest_p
+from workbench_app.dashboard.rankings.two_probes import overlap, paired, spearman
+from workbench_app.dashboard.rankings.volcano import smallest_p
 from workbench_app.dashboard.widgets import named
 from workbench_app.dashboard.widgets.ranking_table import as_file
 

@@ -6,13 +6,13 @@ import streamlit as st
 
 from workbench import WorkbenchError
 
+from ..questions import offer
+from ..session import View, scores_of
+from ..widgets import escaped, ranked_table, selected, visible
 from .probe_options import PROBES, Asked, ask, check
-from .questions import offer
 from .ranking_plan import ranking_plan
-from .session import View, scores_of
 from .two_probes import two_probes
 from .volcano import KEY, volcano
-from .widgets import escaped, ranked_table, selected, visible
 
 if TYPE_CHECKING:
     from probes import ExpertScores

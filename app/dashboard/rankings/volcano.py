@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from .widgets import BASE, QUIET, STEERED, chart, named, text, titled, visible
+from ..widgets import BASE, QUIET, STEERED, chart, named, text, titled, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable

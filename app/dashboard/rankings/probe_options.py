@@ -7,7 +7,7 @@ import streamlit as st
 
 from workbench import WorkbenchError
 
-from .questions import Offer, choice, default_of, one_of, p_values, read, two_classes, where
+from ..questions import Offer, choice, default_of, one_of, p_values, read, two_classes, where
 
 PROBES = {
     "ftri": "fTRI: selected more in one class of responses than in another",

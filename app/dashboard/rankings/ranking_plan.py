@@ -6,8 +6,8 @@ import streamlit as st
 
 from workbench import ExpertRef, Plan
 
-from .session import View, plan, set_plan
-from .widgets import visible
+from ..session import View, plan, set_plan
+from ..widgets import visible
 
 if TYPE_CHECKING:
     from probes import ExpertScores
