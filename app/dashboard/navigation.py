@@ -5,11 +5,12 @@ from functools import partial
 
 import streamlit as st
 
-from . import captures_page, super_page
+from . import captures_page
 from .atlas import page as atlas_page
 from .rankings import page as probes_page
 from .session import Catalog, View, catalog_from, choose, current_view, fitting_stores, sentences, write_url
 from .steer import page as steer_page
+from .super_experts import page as super_page
 from .texts import page as tokens_page
 
 PAGES: dict[str, tuple[str, Callable[[View], None]]] = {

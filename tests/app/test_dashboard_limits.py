@@ -5,13 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard import capture_form, magnitudes, sinks_panel
+from workbench_app.dashboard import capture_form
 from workbench_app.dashboard.atlas import card as atlas_card
 from workbench_app.dashboard.atlas import entropy_chart, expert_facts
 from workbench_app.dashboard.atlas.expert_facts import Selected
 from workbench_app.dashboard.questions import Measures
 from workbench_app.dashboard.rankings import two_probes
 from workbench_app.dashboard.steer import page as steer_page
+from workbench_app.dashboard.super_experts import magnitudes, sinks_panel
 from workbench_app.dashboard.texts import trace
 
 from probes.massive import MassiveRule

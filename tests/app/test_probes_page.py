@@ -135,7 +135,7 @@ def test_hostile_texts_of_a_store_stay_text(tmp_path, name):
 
 def test_sinks_are_measured_with_eager_attention_which_is_taken_back(tmp_path, store):
     from workbench_app.dashboard.session.machines import machine
-    from workbench_app.dashboard.sinks import measure, prompt_ids
+    from workbench_app.dashboard.super_experts.sinks import measure, prompt_ids
 
     page = opened("super-experts", tmp_path)
     assert says(page, "No expert is a super expert by this rule")
@@ -158,7 +158,7 @@ def stop(done):
 
 
 def test_a_model_without_attention_weights_says_so(monkeypatch):
-    from workbench_app.dashboard import sinks
+    from workbench_app.dashboard.super_experts import sinks
 
     from workbench import WorkbenchError
 

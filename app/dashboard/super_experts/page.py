@@ -4,11 +4,11 @@ import streamlit as st
 
 from workbench import Store, WorkbenchError
 
+from ..questions import choice
+from ..session import View, identity, scores_of
+from ..widgets import chart, escaped, ranked_table, visible
 from .magnitudes import magnitudes, residual_by_layer, residual_figure
-from .questions import choice
-from .session import View, identity, scores_of
 from .sinks_panel import sinks_panel
-from .widgets import chart, escaped, ranked_table, visible
 
 
 def show(view: View) -> None:

@@ -10,8 +10,8 @@ import streamlit as st
 
 from workbench import Store
 
-from .session import Identity, store_at
-from .widgets import BASE, MARK, QUIET, STEERED, chart, named, text, titled
+from ..session import Identity, store_at
+from ..widgets import BASE, MARK, QUIET, STEERED, chart, named, text, titled
 
 if TYPE_CHECKING:
     from probes import ExpertScores, MassiveRule

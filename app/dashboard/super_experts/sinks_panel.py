@@ -8,8 +8,8 @@ import streamlit as st
 
 from workbench import ExpertRef, Plan
 
-from .session import View, identity
-from .widgets import BASE, STEERED, chart, titled, visible
+from ..session import View, identity
+from ..widgets import BASE, STEERED, chart, titled, visible
 
 if TYPE_CHECKING:
     from probes import ExpertScores
