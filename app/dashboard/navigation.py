@@ -5,8 +5,8 @@ from functools import partial
 
 import streamlit as st
 
-from . import captures_page
 from .atlas import page as atlas_page
+from .captures import page as captures_page
 from .rankings import page as probes_page
 from .session import Catalog, View, catalog_from, choose, current_view, fitting_stores, sentences, write_url
 from .steer import page as steer_page

@@ -9,19 +9,21 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from workbench_app.dashboard import (
+from workbench_app.dashboard import navigation
+from workbench_app.dashboard.captures import (
     capture_form,
-    captures_page,
     jobs,
     jobs_panel,
-    navigation,
     runs,
     runs_panel,
     store_rows,
     stores_panel,
     unfinished,
 )
-from workbench_app.dashboard.jobs import Job, Jobs, Wanted
+from workbench_app.dashboard.captures import (
+    page as captures_page,
+)
+from workbench_app.dashboard.captures.jobs import Job, Jobs, Wanted
 from workbench_app.dashboard.session import BUNDLED, Catalog, Left, catalog, machines, view
 from workbench_app.dashboard.session import error_sentences as sentences
 from workbench_app.dashboard.session.turns import Turns

@@ -18,7 +18,7 @@ import streamlit as st
 from workbench import Plan, PromptSet, WorkbenchError, capture
 from workbench.progress import Progress
 
-from .session import Left, Machine
+from ..session import Left, Machine
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
 _KEPT = 50  # ended captures that are remembered

@@ -9,9 +9,9 @@ import streamlit as st
 
 from workbench import Plan, WorkbenchError
 
+from ..session import View, plan, set_plan
+from ..widgets import escaped, visible
 from .runs import PLAN, Run, claims_of, described, plans_of, runs_inside, state
-from .session import View, plan, set_plan
-from .widgets import escaped, visible
 
 
 def runs_panel(view: View) -> None:

@@ -10,10 +10,10 @@ from workbench import Plan, PromptSet, WorkbenchError, read_prompts
 from workbench.batches import SHARD_TOKENS
 from workbench.sizes import Estimate, check_disk
 
+from ..session import View, plan, session
+from ..widgets import escaped, visible
 from .jobs import Job, Wanted, jobs
-from .session import View, plan, session
 from .unfinished import bundled_names, keep_prompts
-from .widgets import escaped, visible
 
 if TYPE_CHECKING:
     from workbench import MoEModel

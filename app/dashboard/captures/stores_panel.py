@@ -7,11 +7,11 @@ import streamlit as st
 from workbench import WorkbenchError
 from workbench.fingerprints import WITHOUT_VERSION, is_unversioned
 
+from ..session import View, choose, session, store_at
+from ..widgets import escaped, visible
 from .jobs import Job, jobs
-from .session import View, choose, session, store_at
 from .store_rows import COMPLETE, store_rows
 from .unfinished import Unfinished, to_resume, unfinished
-from .widgets import escaped, visible
 
 _COLUMNS: dict[str, Any] = {
     "name": st.column_config.TextColumn("name", pinned=True),

@@ -8,9 +8,9 @@ import streamlit as st
 
 from workbench import WorkbenchError
 
-from .session import Catalog, Identity, identity, store_at
+from ..session import Catalog, Identity, identity, store_at
+from ..widgets import visible
 from .unfinished import begun, unfinished
-from .widgets import visible
 
 COMPLETE = "complete"
 

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
+from ..session import is_there, session
+from ..widgets import escaped, visible
 from .jobs import Job, jobs
-from .session import is_there, session
-from .widgets import escaped, visible
 
 _EVERY = 0.7  # seconds between two looks at a running capture
 

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
+from ..session import View
 from .capture_form import capture_form
 from .jobs_panel import jobs_panel
 from .runs_panel import runs_panel
-from .session import View
 from .stores_panel import stores_panel
 from .unfinished import drop_kept
 

@@ -17,8 +17,8 @@ from workbench.bundled import bundled_path
 from workbench.durable import disk_errors, read_json, write_text
 from workbench.store import SCHEMA_VERSION
 
+from ..session import Catalog
 from .jobs import Wanted
-from .session import Catalog
 
 _OPTIONS = (
     "keep",
