@@ -5,21 +5,16 @@ from functools import partial
 
 import streamlit as st
 
-from .atlas import page as atlas_page
-from .captures import page as captures_page
-from .rankings import page as probes_page
+from . import atlas, captures, rankings, steer, super_experts, texts
 from .session import Catalog, View, catalog_from, choose, current_view, fitting_stores, sentences, write_url
-from .steer import page as steer_page
-from .super_experts import page as super_page
-from .texts import page as tokens_page
 
 PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
-    "steer": ("Steer", steer_page.show),
-    "atlas": ("Atlas", atlas_page.show),
-    "tokens": ("Tokens", tokens_page.show),
-    "probes": ("Probes", probes_page.show),
-    "super-experts": ("Super experts", super_page.show),
-    "captures": ("Captures and runs", captures_page.show),
+    "steer": ("Steer", steer.show),
+    "atlas": ("Atlas", atlas.show),
+    "tokens": ("Tokens", texts.show),
+    "probes": ("Probes", rankings.show),
+    "super-experts": ("Super experts", super_experts.show),
+    "captures": ("Captures and runs", captures.show),
 }
 
 
