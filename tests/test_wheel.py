@@ -83,7 +83,9 @@ def test_the_report_s_template_and_the_page_are_in_it(installed):
 
 
 def test_the_bundled_recipes_are_read_there(installed, tmp_path):
-    code = "from workbench_app.experiments.recipe.recipe import read_recipe as r; print(*(r(n).name for n in ('mote', 'safex')))"
+    code = (
+        "from workbench_app.experiments.recipe import read_recipe as r; print(*(r(n).name for n in ('mote', 'safex')))"
+    )
     assert python(installed, code, tmp_path).split() == ["mote", "safex"]
 
 
