@@ -99,20 +99,33 @@ def test_a_finished_run_is_printed_claim_by_claim(toml: Path, monkeypatch: pytes
         "- and 1 more in runs/made/tables/notes.parquet",
     ]
     assert read_table(folder, "claims")["verdict"].tolist() == ["appears", "appears"]
+
+
+@pytest.fixture
+def finished(toml: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run that is over, which nobody runs again."""
+    folder = made_run(toml.parent / "runs" / "made", {"controls": {"usage": 9}})
     with_units(folder, 12)
     monkeypatch.setattr(running, "run_recipe", lambda *_, **__: Finished(folder, 0))
-    assert "more in" not in run("run", toml, "--out", folder).stderr
-    found = json.loads(run("run", toml, "--out", folder, "--json").stdout)
+    return folder
+
+
+def test_a_finished_run_as_json(toml: Path, finished: Path) -> None:
+    assert "more in" not in run("run", toml, "--out", finished).stderr
+    found = json.loads(run("run", toml, "--out", finished, "--json").stdout)
     assert {k: found[k] for k in ("run", "report", "units", "units_run_now")} == {
-        "run": str(folder), "report": str(folder / "report.html"), "units": {"run": 2, "shared": 1}, "units_run_now": 0,
+        "run": str(finished), "report": str(finished / "report.html"), "units": {"run": 2, "shared": 1}, "units_run_now": 0,
     }  # fmt: skip
     assert [(c["name"], c["n_draws"], c["random_low"]) for c in found["claims"]] == [
         ("falls", 9, 0.0),
         ("sums-stay", 0, None),
     ]
     assert found["notes"][11] == {"model": "m", "about": "prompts held", "text": "note 11"}
-    write_table(folder, "effects", [])
-    said = run("run", toml, "--out", folder)
+
+
+def test_a_run_without_effects_ends_with_1(toml: Path, finished: Path) -> None:
+    write_table(finished, "effects", [])
+    said = run("run", toml, "--out", finished)
     assert said.exit_code == 1
     assert said.stderr.splitlines()[-1] == "No plan of this recipe could be run on its models; the notes say why."
 

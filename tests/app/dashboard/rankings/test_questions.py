@@ -8,6 +8,30 @@ from workbench_app.dashboard.probe_options import Asked
 from tests.app.paper import assert_drawn, drawn, write_on
 from workbench import WorkbenchError
 
+CHOSEN = {
+    "ftri-reduce": "weight",
+    "ftri-contrast": "standardized",
+    "ftri-roles": ["user"],
+    "ftri-where": "odd=yes",
+    "ftri-permutations": 7.0,
+    "ftri-seed": 3.0,
+    "ftri-adjust": "maxT",
+    "ftri-permute": "pairs",
+    "ftri-tokens": "prompt",
+    "ftri-target": "odd=yes",
+    "ftri-baseline": None,
+    "npmi-kind": "a label",
+    "npmi-label": "odd=yes",
+    "npmi-role": "user",
+    "npmi-token": "x",
+    "contrast-pooling": "any",
+    "usage-measure": "weight",
+    "usage-roles": ["user", "assistant"],
+    "super-guard": False,
+    "super-shared": False,
+    "super_experts-rule": "paper",
+}
+
 
 @pytest.mark.parametrize("method", list(probe_options.PROBES))
 def test_the_options_of_every_probe_and_what_is_asked_as_they_stand(store, monkeypatch, method):
@@ -17,29 +41,7 @@ def test_the_options_of_every_probe_and_what_is_asked_as_they_stand(store, monke
 
 
 def test_what_is_chosen_is_asked(store, monkeypatch):
-    answers = {
-        "ftri-reduce": "weight",
-        "ftri-contrast": "standardized",
-        "ftri-roles": ["user"],
-        "ftri-where": "odd=yes",
-        "ftri-permutations": 7.0,
-        "ftri-seed": 3.0,
-        "ftri-adjust": "maxT",
-        "ftri-permute": "pairs",
-        "ftri-tokens": "prompt",
-        "ftri-target": "odd=yes",
-        "ftri-baseline": None,
-        "npmi-kind": "a label",
-        "npmi-label": "odd=yes",
-        "npmi-role": "user",
-        "npmi-token": "x",
-        "contrast-pooling": "any",
-        "usage-measure": "weight",
-        "usage-roles": ["user", "assistant"],
-        "super-guard": False,
-        "super-shared": False,
-        "super_experts-rule": "paper",
-    }
+    answers = dict(CHOSEN)
     write_on(monkeypatch, answers)
     ask, found = probe_options.ask, offer(store.path)
     assert ask("ftri", found).options == (

@@ -32,18 +32,27 @@ def recipe_with(*plans: Any, **changes: Any) -> Recipe:
     return recipe_from(recipe_data(plans=list(plans), rankings=rankings, controls=controls, **changes))
 
 
-def test_arms_hold_the_experts_of_their_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Any] = []
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is asked of every random draw: the plan, how it is matched, by whose loads, and the seed."""
+    asked: list[Any] = []
 
     def random_like(plan: Plan, shape: Any, match: str, loads: Any, seed: int) -> Plan:
-        drawn.append((str(plan), match, None if loads is None else loads["is"].item(), seed))
+        asked.append((str(plan), match, None if loads is None else loads["is"].item(), seed))
         return Plan.off([ExpertRef(2, 5)])
 
     monkeypatch.setattr(Plan, "random_like", random_like)
-    made = recipe_with(
-        {"ranking": "dogs", "n": 2, "edit": "off", "phase": "generated"}, {"text": "mute L1E1", "name": "one"}, seed=3
-    )
-    found = arms_of(made, SHAPE, ranked())
+    return asked
+
+
+def recipe_of_two() -> Recipe:
+    """A plan by ranking and one in words."""
+    by_ranking = {"ranking": "dogs", "n": 2, "edit": "off", "phase": "generated"}
+    return recipe_with(by_ranking, {"text": "mute L1E1", "name": "one"}, seed=3)
+
+
+def test_every_plan_has_its_other_end_and_its_draws(drawn: list[Any]) -> None:
+    found = arms_of(recipe_of_two(), SHAPE, ranked())
     assert [(a.arm, a.kind, a.of, a.match, a.draw) for a in found] == [
         ("base", "base", None, None, None),
         ("P01", "plan", None, None, None),
@@ -58,7 +67,17 @@ def test_arms_hold_the_experts_of_their_ranking(monkeypatch: pytest.MonkeyPatch)
         ("P02.usage.0", "random", "P02", "usage", 0),
         ("P02.usage.1", "random", "P02", "usage", 1),
     ]
-    by_arm = {a.arm: a for a in found}
+    own = str(found[1].edits())
+    assert drawn == [
+        (own, "count", None, 3000), (own, "layer", None, 3000), (own, "usage", "dogs", 3000), (own, "usage", "dogs", 3001),
+        ("mute L1E1", "count", None, 3000), ("mute L1E1", "layer", None, 3000), ("mute L1E1", "usage", "cats", 3000),
+        ("mute L1E1", "usage", "cats", 3001),
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("drawn")
+def test_arms_hold_the_experts_of_their_ranking() -> None:
+    by_arm = {a.arm: a for a in arms_of(recipe_of_two(), SHAPE, ranked())}
     plan, end, explicit = by_arm["P01"], by_arm["P01.bottom"], by_arm["P02"]
     assert plan.edits() == Plan.off("L1E0, L1E1", phase="generated").for_model(SHAPE)
     assert (plan.experts, plan.super_experts, plan.reason) == (("L1E0", "L1E1"), ("L1E1",), None)
@@ -78,12 +97,13 @@ def test_arms_hold_the_experts_of_their_ranking(monkeypatch: pytest.MonkeyPatch)
     assert set(end.experts) == {"L1E5", "L1E4"}  # the last that were selected and have a score
     assert (explicit.plan, explicit.n, explicit.name, explicit.super_experts) == ("mute L1E1", 1, "one", ("L1E1",))
     assert (by_arm["base"].plan, by_arm["base"].edits()) == (None, Plan())
-    own = str(plan.edits())
-    assert drawn == [
-        (own, "count", None, 3000), (own, "layer", None, 3000), (own, "usage", "dogs", 3000), (own, "usage", "dogs", 3001),
-        ("mute L1E1", "count", None, 3000), ("mute L1E1", "layer", None, 3000), ("mute L1E1", "usage", "cats", 3000),
-        ("mute L1E1", "usage", "cats", 3001),
-    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("drawn")
+def test_arms_are_rows_and_back_and_are_planned_before_they_have_experts() -> None:
+    made = recipe_of_two()
+    found = arms_of(made, SHAPE, ranked())
+    plan = found[1]
     assert from_rows(to_rows(found)) == found
     assert to_rows(found)[1]["experts"] == ["L1E0", "L1E1"]
     assert (
