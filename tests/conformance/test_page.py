@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conformance.__main__ import JSON, PAGE, page, stated
-from tests.conformance.checks import REFUSED, SUPPORTED
+from tests.conformance.checks.case import REFUSED, SUPPORTED
 from tests.conformance.survey import LEFT_OUT, moe_types
 from tests.support import families
 from workbench import WorkbenchError, load

@@ -14,7 +14,7 @@ from workbench_app.dashboard.captures.unfinished import keep_prompts, to_resume,
 from workbench_app.dashboard.session import Machine, catalog_from
 from workbench_app.dashboard.session.machines import machine
 
-from tests.support.pages import HOSTILE, hostile_store, opened, says, texts
+from tests.app.pages import HOSTILE, hostile_store, opened, says, texts
 from tests.support.stores import assert_same_content
 from workbench import Plan, WorkbenchError, capture, load, open_store, read_prompts, steered
 from workbench.bundled import bundled_path

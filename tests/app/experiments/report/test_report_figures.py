@@ -9,7 +9,8 @@ from workbench_app.experiments.recipe import Claim
 from workbench_app.experiments.recipe.sections import PaperNumber
 from workbench_app.experiments.report.facts import ClaimFacts, Draws, Grid, Measured
 from workbench_app.experiments.report.figures import claim_figure
-from workbench_app.reports import round_values, standalone
+from workbench_app.reports import round_values as _ticks
+from workbench_app.reports import standalone
 
 NAN = math.nan
 Mark = tuple[str, ...]
@@ -218,7 +219,7 @@ def test_where_nothing_moved_there_is_room_still(metric: str, room: float) -> No
     ],
 )
 def test_ticks_are_round(low: float, high: float, ticks: list[float]) -> None:
-    assert round_values(low, high) == ticks
+    assert _ticks(low, high) == ticks
 
 
 # ---- the grid below
@@ -232,12 +233,19 @@ def point(name: str, steered: float, *draws: float, base: float = 0.5, low: floa
 GRID = Grid("experts", (point("1", 0.4, 0.55, NAN), point("2", 0.3), point("4", 0.2, 0.45, low=-0.7, high=0.8)), 1)
 
 
-def test_a_grid_is_the_metric_over_the_number_of_experts() -> None:
+def grid_drawn() -> tuple[str, Any, Any]:
+    """The second panel of a claim with a grid, and its scales.
+
+    The drawing above is 188 high, the panel 225 and begins 18 below: x from 14 + 44 to 14 + 820 - 30, y from 206 + 26 to 383.
+    """
     svg = plain(claim_figure(facts(grids=(GRID,))))
-    # the drawing above is 188 high, the panel 225 and begins 18 below: x from 14 + 44 to 14 + 820 - 30, y from 206 + 26 to 383
     assert svg.startswith('<svg viewBox="0 0 820 431" ')
     x, y = at(-0.5, 2.7, 58, 804), at(0, 1, 383, 232)
-    drawn = svg[svg.index(f'x1="58.0" y1="{y(0)}"') - 6 :]
+    return svg[svg.index(f'x1="58.0" y1="{y(0)}"') - 6 :], x, y
+
+
+def test_a_grid_is_the_metric_over_the_number_of_experts() -> None:
+    drawn, x, y = grid_drawn()
     shares = (0, 20, 40, 60, 80, 100)
     assert marks(drawn, "grid") == [("grid", "58.0", y(t / 100), "804.0", y(t / 100)) for t in shares]
     named = [("tick", "51.0", f"{float(y(t / 100)) + 4:.1f}", f"{t}") for t in shares]
@@ -253,17 +261,6 @@ def test_a_grid_is_the_metric_over_the_number_of_experts() -> None:
         ("plan", x(i), y(s), "5.0", f"plan {n}: 50 % to {100 * s:.0f} %")
         for i, (n, s) in enumerate((("1", 0.4), ("2", 0.3), ("4", 0.2)))
     ]
-    # the whisker is the base with the interval of the change, cut where a share ends
-    ends = ((0.4, 0.6), (0.4, 0.6), (0.0, 1.0))
-    assert marks(drawn, "whisker") == [("whisker", x(i), y(a), x(i), y(b)) for i, (a, b) in enumerate(ends)]
-    # diamonds stand 14 to the right of their plan
-    found = [(m[1], m[2], m[-1]) for m in marks(drawn, "random")]
-    tops = [
-        (float(x(i)) + 14, float(y(d)) - 3, f"off L0E0: 50 % to {100 * d:.0f} %") for i, d in ((0, 0.55), (2, 0.45))
-    ]
-    assert [(float(a), float(b), tip) for a, b, tip in found] == [
-        (pytest.approx(a, abs=0.11), pytest.approx(b), t) for a, b, t in tops
-    ]
     assert marks(drawn, "label") == [
         ("label", "18.0", "218.0", "refusals, %"),
         ("label", x(1), "400.0", "2"),
@@ -275,6 +272,21 @@ def test_a_grid_is_the_metric_over_the_number_of_experts() -> None:
     ]
     assert 'text-anchor="end" class="tick">100' in drawn
     assert 'text-anchor="middle" class="label">experts' in drawn
+
+
+def test_a_grid_has_the_interval_and_the_draws_of_every_number() -> None:
+    drawn, x, y = grid_drawn()
+    # the whisker is the base with the interval of the change, cut where a share ends
+    ends = ((0.4, 0.6), (0.4, 0.6), (0.0, 1.0))
+    assert marks(drawn, "whisker") == [("whisker", x(i), y(a), x(i), y(b)) for i, (a, b) in enumerate(ends)]
+    # diamonds stand 14 to the right of their plan
+    found = [(m[1], m[2], m[-1]) for m in marks(drawn, "random")]
+    tops = [
+        (float(x(i)) + 14, float(y(d)) - 3, f"off L0E0: 50 % to {100 * d:.0f} %") for i, d in ((0, 0.55), (2, 0.45))
+    ]
+    assert [(float(a), float(b), tip) for a, b, tip in found] == [
+        (pytest.approx(a, abs=0.11), pytest.approx(b), t) for a, b, t in tops
+    ]
 
 
 def test_two_grids_stand_side_by_side_and_a_third_is_not_drawn() -> None:

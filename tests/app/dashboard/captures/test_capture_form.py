@@ -1,0 +1,121 @@
+"""The form of a capture, drawn on paper: its prompts, its size, a free name, and the start."""
+
+from types import SimpleNamespace
+
+from workbench_app.dashboard.captures import capture_form
+
+from tests.app.dashboard.captures.made import PROMPTS
+from tests.app.dashboard.session.test_view import PLAN
+from tests.app.paper import assert_drawn, drawn, write_on
+from tests.app.world import SHAPE, view_of
+from workbench import Plan, PromptSet, read_prompts
+from workbench.prompts import Prompt
+from workbench.sizes import Estimate
+
+
+def test_the_form_of_a_capture_and_its_start(tmp_path, listed, monkeypatch):
+    paper, look = write_on(monkeypatch, plan=PLAN), view_of(tmp_path)
+    monkeypatch.setattr(capture_form, "bundled_names", lambda: ["refusal", "thinking"])
+    asked = []
+    expected = Estimate(1_000_000, {"tokens": 4000, "slots": 0})
+    monkeypatch.setattr(capture_form, "_estimated", lambda *given: (asked.append(given), expected)[1])
+    monkeypatch.setattr(listed, "start", lambda one: asked.append(one))
+    capture_form.capture_form(look)
+    paper.lines.append("---- everything chosen, and started")
+    given = PromptSet((Prompt("a", text="x", response="y"),), "x/odd name!.csv")
+    monkeypatch.setattr(capture_form, "_prompts", lambda: given)
+    paper.answers.update({
+        "capture-keep": ["residual", "logits"], "capture-given": False, "capture-generate": 7, "capture-temperature": 0.5,
+        "capture-samples": 3, "capture-seed": 11, "capture-steered": True, "capture-start": True,
+    })  # fmt: skip
+    capture_form.capture_form(look)
+    started = asked[-1]
+    options = {"keep": ("logits", "residual"), "generate": 7, "batch_tokens": 2048, "seed": 11, "samples": 3, "temperature": 0.5,
+               "responses": None}  # fmt: skip
+    assert asked[-2] == (
+        look.machine.model,
+        given,
+        SHAPE.fingerprint,
+        given.fingerprint,
+        tuple(sorted(options.items())),
+    )
+    shard = min(capture_form.SHARD_TOKENS, 50_000)  # a twentieth of the tokens
+    assert (started.name, started.path, started.machine) == (
+        "stores/odd-name-",
+        tmp_path / "stores" / "odd-name-",
+        look.machine,
+    )
+    wanted = started.wanted
+    assert (wanted.prompts, wanted.plan, wanted.options) == (given, PLAN, options | {"shard_tokens": shard})
+    kept = tmp_path / "stores" / ".prompts" / "odd-name-.jsonl"
+    assert read_prompts(kept).fingerprint == given.fingerprint
+    paper.answers |= {"capture-given": True}
+    expected = Estimate(20_000, {"tokens": 4000})
+    paper.session_state.plan = Plan()
+    capture_form.capture_form(look)
+    assert {k: asked[-1].wanted.options[k] for k in ("generate", "responses", "shard_tokens")} == {
+        "generate": 0, "responses": True, "shard_tokens": 2048,
+    }  # fmt: skip
+    (tmp_path / "stores" / "odd-name-").mkdir()
+    capture_form.capture_form(look)
+    paper.answers[f"capture-name-{capture_form._free(look, 'odd name!')}"] = "odd-name-"
+    capture_form.capture_form(look)
+    assert_drawn("capture_form", drawn(paper))
+
+
+def test_prompts_come_from_a_bundled_file_or_an_upload(monkeypatch):
+    paper = write_on(monkeypatch, {"capture-prompts": "thinking", "capture-split": "ranking"})
+    found = capture_form._prompts()
+    assert found.fingerprint == read_prompts("thinking").filter(split="ranking").fingerprint
+    paper.answers["capture-prompts"] = capture_form.UPLOAD
+    assert capture_form._prompts() is None
+    line = b'{"text": "hello", "split": "heldout"}\n{"text": "bye"}\n'
+    paper.answers["capture-file"] = SimpleNamespace(name="dir/Mine.JSONL", getvalue=lambda: line)
+    paper.answers["capture-split"] = None
+    found = capture_form._prompts()
+    assert ([p.text for p in found], found.source) == (["hello", "bye"], "Mine.JSONL")
+    paper.answers["capture-file"] = SimpleNamespace(name="bad.jsonl", getvalue=lambda: b"{")
+    assert capture_form._prompts() is None
+    assert paper.lines[-1].startswith("error")
+    assert "bad\\\\.jsonl" in paper.lines[-1]
+    assert "/tmp" not in paper.lines[-1].replace("\\", "")
+    shown = [p for p in paper.lines if "capture-split" in p]
+    assert shown == [
+        "1| selectbox 'Split' ['all', 'heldout', 'ranking'] key='capture-split'",
+        "1| selectbox 'Split' ['all', 'heldout'] key='capture-split'",
+    ]
+    assert (
+        "file_uploader 'Prompts as JSONL or CSV, one prompt a line' ['jsonl', 'csv'] key='capture-file'" in paper.lines
+    )
+    assert "text \"No file yet; drop one above. Each line needs 'text', 'prompt' or 'messages'.\"" in paper.lines
+
+
+def test_the_size_is_what_the_library_would_make_of_the_request(monkeypatch):
+    import workbench.request
+
+    asked = []
+    monkeypatch.setattr(
+        workbench.request,
+        "make_request",
+        lambda *given, **how: (asked.append((given, how)), SimpleNamespace(estimate="size"))[1],
+    )
+    assert capture_form._estimated("m", PROMPTS, "f1", "p1", (("generate", 2), ("seed", 0))) == "size"
+    assert asked == [(("m", PROMPTS), {"generate": 2, "seed": 0, "layers": None, "experts": None,
+                                       "shard_tokens": capture_form.SHARD_TOKENS, "text": True})]  # fmt: skip
+
+
+def test_a_free_name_is_made_of_what_a_name_may_have(tmp_path):
+    look = view_of(tmp_path)
+    for source, name in (
+        ("a b/c", "a-b-c"),
+        ("..x", "x"),
+        ("", "store"),
+        ("...", "store"),
+        ("n" * 41, "n" * 40),
+        ("\u00e4_1.2", "\u00e4_1.2"),
+    ):
+        assert capture_form._free(look, source) == name
+    (tmp_path / "stores" / "x").mkdir(parents=True)
+    assert capture_form._free(look, "x") == "x-2"
+    (tmp_path / "stores" / "x-2").mkdir()
+    assert capture_form._free(look, "x") == "x-3"
