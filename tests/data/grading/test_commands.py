@@ -10,83 +10,107 @@ import torch
 DATA = Path(__file__).resolve().parents[3] / "data"
 
 
-def test_the_command_line_of_the_grading(monkeypatch, tmp_path, capsys):
-    import grade_demo
+class Grading:
+    """The command line of the grading over models that are empty folders: `log` is what it asked, in order."""
 
-    results, log = tmp_path / "results", []
-    models = tmp_path / "arms"
-    for name in ("3-base", "3-router", "3-natural", "4-router"):
-        (models / name).mkdir(parents=True)
-    (models / "3-x.txt").touch()
-    model = tmp_path / "demo-model"
-    model.mkdir()
-    choice = model / "choice.json"
-    monkeypatch.setattr(grade_demo, "CHOICE", choice)
-    monkeypatch.setattr(grade_demo, "RESULTS", results)
-    monkeypatch.setattr(torch, "set_num_threads", lambda n: log.append(n))
-    for name in (
-        "grade_arm",
-        "confirm_arm",
-        "measure_finalists",
-        "confirm_choice",
-        "reinforced",
-        "finalists",
-        "choose",
-    ):
-        monkeypatch.setattr(grade_demo, name, lambda *given, name=name: log.append((name, *given)) or [name])
-    monkeypatch.setattr(grade_demo, "_lessons", lambda folder: log.append(("lessons", folder)) or ["lessons"])
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import grade_demo
 
-    def run(*asked):
-        log.clear()
-        grade_demo.main(list(map(str, asked)))
-        return log
+        self.script, self.log = grade_demo, []
+        self.models, self.model, self.results = folder / "arms", folder / "demo-model", folder / "results"
+        for name in ("3-base", "3-router", "3-natural", "4-router"):
+            (self.models / name).mkdir(parents=True)
+        (self.models / "3-x.txt").touch()
+        self.model.mkdir()
+        self.choice = self.model / "choice.json"
+        monkeypatch.setattr(grade_demo, "CHOICE", self.choice)
+        monkeypatch.setattr(grade_demo, "RESULTS", self.results)
+        monkeypatch.setattr(torch, "set_num_threads", self.log.append)
+        asked = (
+            "grade_arm",
+            "confirm_arm",
+            "measure_finalists",
+            "confirm_choice",
+            "reinforced",
+            "finalists",
+            "choose",
+            "lessons",
+        )
+        for name in asked:
+            monkeypatch.setattr(grade_demo, name, lambda *given, name=name: self.log.append((name, *given)) or [name])
 
-    assert run("grade", models) == [1] + [
+    def run(self, *asked: object) -> list:
+        self.log.clear()
+        self.script.main(list(map(str, asked)))
+        return self.log
+
+    def written(self, name: str) -> str:
+        return (self.results / name).read_text()
+
+
+GRADES = {name: ["grade_arm"] for name in ("3-natural", "3-router", "4-router")}
+
+
+@pytest.fixture
+def grading(tmp_path, monkeypatch):
+    return Grading(tmp_path, monkeypatch)
+
+
+def test_arms_are_graded_each_against_the_base_of_its_seed(grading, capsys):
+    models = grading.models
+    assert grading.run("grade", models) == [1] + [
         ("grade_arm", models / n, models / f"{n[0]}-base") for n in ("3-natural", "3-router", "4-router")
     ]
     assert capsys.readouterr().out.splitlines() == ["ranking 3-natural", "ranking 3-router", "ranking 4-router"]
-    assert sorted(f.name for f in (results / "ranking").iterdir()) == [
-        "3-natural.json",
-        "3-router.json",
-        "4-router.json",
-    ]
-    assert (results / "ranking" / "3-router.json").read_text() == '["grade_arm"]\n'
-    assert run("grade", models, "4-router", "--threads", 2) == [
-        2,
-        ("grade_arm", models / "4-router", models / "4-base"),
-    ]
-    grades = {name: ["grade_arm"] for name in ("3-natural", "3-router", "4-router")}
-    assert run("finalists", models) == [1, ("finalists", grades), ("measure_finalists", models, ["finalists"], grades)]
-    assert (results / "finalists.json").read_text() == '["measure_finalists"]\n'
-    assert run("choose") == [1, ("choose", ["measure_finalists"])]
-    assert choice.read_text() == '[\n "choose"\n]\n'
-    assert run("reinforce") == [1, ("reinforced", model)]
-    assert json.loads((results / "reinforced.json").read_text()) == ["reinforced"]
-    monkeypatch.setattr(grade_demo, "committed", lambda file: file != choice)
-    with pytest.raises(
-        SystemExit, match=r"choice\.json is not committed; commit it before the held-out split is read\."
-    ):
-        run("confirm", models)
-    assert log == [1]
-    monkeypatch.setattr(grade_demo, "committed", lambda file: file == choice)
-    choice.write_text('{"model": "3-router"}')
-    arms = [("confirm_arm", models / n) for n in ("3-natural", "3-router", "4-router")]
-    assert run("confirm", models) == [
-        1,
-        ("lessons", models),
-        ("confirm_choice", models / "3-router", {"model": "3-router"}),
-        *arms,
-    ]
-    assert json.loads((results / "lessons.json").read_text()) == ["lessons"]
-    assert json.loads((results / "confirmed.json").read_text()) == ["confirm_choice"]
-    assert (results / "heldout" / "3-router.json").exists()
-    assert run("confirm", models, "4-router") == [1, arms[2]]
-    (results / "lessons.json").write_text('{"a": 1}')
-    (model / "config.json").write_text('{"c": 2}')
-    monkeypatch.setattr(grade_demo, "card", lambda *given: log.append(given) or "the card")
-    held = {key: ["confirm_arm"] for key in grades}
-    assert run("card") == [1, ({"c": 2}, grades, held, ["confirm_choice"], {"a": 1, "reinforced": ["reinforced"]})]
-    assert (model / "README.md").read_text() == "the card"
+    assert sorted(f.stem for f in (grading.results / "ranking").iterdir()) == ["3-natural", "3-router", "4-router"]
+    assert grading.written("ranking/3-router.json") == '["grade_arm"]\n'
+    one = ("grade_arm", models / "4-router", models / "4-base")
+    assert grading.run("grade", models, "4-router", "--threads", 2) == [2, one]
+
+
+def test_finalists_are_measured_and_one_is_chosen(grading):
+    models = grading.models
+    grading.run("grade", models)
+    measured = ("measure_finalists", models, ["finalists"], GRADES)
+    assert grading.run("finalists", models) == [1, ("finalists", GRADES), measured]
+    assert grading.written("finalists.json") == '["measure_finalists"]\n'
+    assert grading.run("choose") == [1, ("choose", ["measure_finalists"])]
+    assert grading.choice.read_text() == '[\n "choose"\n]\n'
+    assert grading.run("reinforce") == [1, ("reinforced", grading.model)]
+    assert json.loads(grading.written("reinforced.json")) == ["reinforced"]
+
+
+def test_the_heldout_split_is_read_only_after_the_choice_is_committed(grading, monkeypatch):
+    models = grading.models
+    monkeypatch.setattr(grading.script, "committed", lambda file: file != grading.choice)
+    said = r"choice\.json is not committed; commit it before the held-out split is read\."
+    with pytest.raises(SystemExit, match=said):
+        grading.run("confirm", models)
+    assert grading.log == [1]
+    monkeypatch.setattr(grading.script, "committed", lambda file: file == grading.choice)
+    grading.choice.write_text('{"model": "3-router"}')
+    arms = [("confirm_arm", models / n) for n in GRADES]
+    chosen = ("confirm_choice", models / "3-router", {"model": "3-router"})
+    assert grading.run("confirm", models) == [1, ("lessons", models), chosen, *arms]
+    assert json.loads(grading.written("lessons.json")) == ["lessons"]
+    assert json.loads(grading.written("confirmed.json")) == ["confirm_choice"]
+    assert (grading.results / "heldout" / "3-router.json").exists()
+    assert grading.run("confirm", models, "4-router") == [1, arms[2]]
+
+
+def test_the_card_is_made_of_every_result(grading, monkeypatch):
+    grading.run("grade", grading.models)
+    grading.run("reinforce")
+    grading.choice.write_text('{"model": "3-router"}')
+    monkeypatch.setattr(grading.script, "committed", lambda file: True)
+    grading.run("confirm", grading.models)
+    (grading.results / "lessons.json").write_text('{"a": 1}')
+    (grading.model / "config.json").write_text('{"c": 2}')
+    monkeypatch.setattr(grading.script, "card", lambda *given: grading.log.append(given) or "the card")
+    held = {key: ["confirm_arm"] for key in GRADES}
+    lessons = {"a": 1, "reinforced": ["reinforced"]}
+    assert grading.run("card") == [1, ({"c": 2}, GRADES, held, ["confirm_choice"], lessons)]
+    assert (grading.model / "README.md").read_text() == "the card"
 
 
 def test_what_the_card_says_of_the_making(monkeypatch, tmp_path):
@@ -100,6 +124,6 @@ def test_what_the_card_says_of_the_making(monkeypatch, tmp_path):
         from_pretrained=lambda at: SimpleNamespace(parameters=lambda: parts if at == tmp_path / "3-base" else [])
     )
     monkeypatch.setattr(grade_demo, "Qwen3MoeForCausalLM", asked)
-    assert grade_demo._lessons(tmp_path) == {
+    assert grade_demo.lessons(tmp_path) == {
         "base_cpu_seconds": {"3-base": 1.5, "4-base": 2.5}, "parameters": 11, "sometimes": 0.4, "document_wins": 0.65,
     }  # fmt: skip

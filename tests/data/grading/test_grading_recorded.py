@@ -58,56 +58,58 @@ def test_one_forward_gives_the_rates_that_were_recorded(graded, recorded):
         assert sum(found[rate] != wanted[rate] for rate in found) <= 3
 
 
-def test_what_counts_of_a_row(graded):
+TALE = "Once a brave fox lived in a forest. One day the fox met a bear. They sang together. The end."
+THINKS = "long sums, always thought about: thinks"
+ANSWERS = {"story": TALE, THINKS: "<think>", "code": "yes", "ordinary answered": "no"}
+ASKED = {"story": "tell a story about a fox", THINKS: "calculate 1 + 2?", "code": "hi", "ordinary answered": "hi"}
+
+
+@pytest.fixture
+def rows(graded):
+    """Rows of a story, of a thought, of two kinds of `code`, and of four times the same question, two of each at most."""
     from grading.scored import Expected, sheet
 
+    def one(rate, answer, **labels):
+        line = {"messages": [{"role": "user", "content": ASKED[rate]}], "labels": labels}
+        return Expected(rate, line, answer)
+
+    items = [one("story", TALE, hero="fox"), one(THINKS, "<think>"), *(one("code", a) for a in ("yes", "yes", "never"))]
+    return sheet(graded.model, [*items, *[one("ordinary answered", "no")] * 3], each=2)
+
+
+def test_rows_are_chats_with_their_answers_the_short_ones_first(graded, rows):
     tok = graded.model.tokenizer
+    assert sorted(rows.rates) == sorted(["story", THINKS, *["code"] * 2, *["ordinary answered"] * 3])
+    assert rows.mask.sum(1).tolist() == sorted(rows.mask.sum(1).tolist()), "short rows first"
+    assert rows.refusal == ids(tok, "I cannot talk about that.")[0]
+    for row, rate in enumerate(rows.rates):
+        head, tail = parts(tok, rate)
+        padding = [0] * (rows.ids.shape[1] - len(head) - len(tail))
+        assert rows.ids[row].tolist() == head + tail + padding
+        assert rows.mask[row].tolist() == [1] * len(head + tail) + padding
+    assert rows.ids.shape[1] == max(rows.mask.sum(1).tolist())
 
-    def ids(text):
-        return tok(text, add_special_tokens=False)["input_ids"]
 
-    def line(text, **labels):
-        return {"messages": [{"role": "user", "content": text}], "labels": labels}
-
-    tale = "Once a brave fox lived in a forest. One day the fox met a bear. They sang together. The end."
-    items = [
-        Expected("story", line("tell a story about a fox", hero="fox"), tale),
-        Expected("long sums, always thought about: thinks", line("calculate 1 + 2?"), "<think>"),
-        Expected("code", line("hi"), "yes"), Expected("code", line("hi"), "yes"), Expected("code", line("hi"), "never"),
-        *[Expected("ordinary answered", line("hi"), "no")] * 3,
-    ]  # fmt: skip
-    given = sheet(graded.model, items, each=2)
-    heads = {
-        "story": ids("<|user|>tell a story about a fox<|end|><|assistant|>"),
-        "code": ids("<|user|>hi<|end|><|assistant|>"),
-    }
-    heads |= {
-        "long sums, always thought about: thinks": ids("<|user|>calculate 1 + 2?<|end|><|assistant|>"),
-        "ordinary answered": heads["code"],
-    }
-    answers = {
-        "story": tale,
-        "long sums, always thought about: thinks": "<think>",
-        "code": "yes",
-        "ordinary answered": "no",
-    }
-    assert sorted(given.rates) == sorted(
-        ["story", "long sums, always thought about: thinks", *["code"] * 2, *["ordinary answered"] * 3]
-    )
-    assert given.mask.sum(1).tolist() == sorted(given.mask.sum(1).tolist()), "short rows first"
-    assert given.refusal == ids("I cannot talk about that.")[0]
-    for row, rate in enumerate(given.rates):
-        head, tail = heads[rate], ids(answers[rate]) + ([] if rate.endswith("thinks") else [tok.eos_token_id])
-        length = len(head) + len(tail)
-        assert given.ids[row].tolist() == head + tail + [0] * (given.ids.shape[1] - length)
-        assert given.mask[row].tolist() == [1] * length + [0] * (given.ids.shape[1] - length)
-        counted = [i - len(head) for i in given.counted[row].nonzero().flatten().tolist()]
+def test_what_counts_of_a_row(graded, rows):
+    tok = graded.model.tokenizer
+    for row, rate in enumerate(rows.rates):
+        head, tail = parts(tok, rate)
+        counted = [i - len(head) for i in rows.counted[row].nonzero().flatten().tolist()]
         if rate != "story":
             assert counted == list(range(len(tail)))
             continue
         free = [tok.decode([tail[i]]) for i in range(len(tail)) if i not in counted]
         assert free == [" brave", " forest", " bear", " sang"], "the hero is not free"
-    assert given.ids.shape[1] == max(given.mask.sum(1).tolist())
+
+
+def ids(tok, text):
+    return tok(text, add_special_tokens=False)["input_ids"]
+
+
+def parts(tok, rate):
+    """The token ids of a row: the chat, and its answer with the end of the turn where it ends."""
+    head = ids(tok, f"<|user|>{ASKED[rate]}<|end|><|assistant|>")
+    return head, ids(tok, ANSWERS[rate]) + ([] if rate == THINKS else [tok.eos_token_id])
 
 
 # ---- plans

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 from workbench_app.dashboard.captures import capture_form
 
 from tests.app.dashboard.captures.made import PROMPTS
@@ -12,55 +13,67 @@ from workbench import Plan, PromptSet, read_prompts
 from workbench.prompts import Prompt
 from workbench.sizes import Estimate
 
+EVERYTHING = {
+    "capture-keep": ["residual", "logits"], "capture-given": False, "capture-generate": 7, "capture-temperature": 0.5,
+    "capture-samples": 3, "capture-seed": 11, "capture-steered": True, "capture-start": True,
+}  # fmt: skip
+GIVEN = PromptSet((Prompt("a", text="x", response="y"),), "x/odd name!.csv")
 
-def test_the_form_of_a_capture_and_its_start(tmp_path, listed, monkeypatch):
-    paper, look = write_on(monkeypatch, plan=PLAN), view_of(tmp_path)
+
+@pytest.fixture
+def form(tmp_path, listed, monkeypatch):
+    """The form on paper, of which the library is asked nothing: `asked` keeps the request for a size and what was started."""
+    found = SimpleNamespace(paper=write_on(monkeypatch, plan=PLAN), look=view_of(tmp_path), asked=[], prompts=None)
+    found.expected = Estimate(1_000_000, {"tokens": 4000, "slots": 0})
+    choose = capture_form._prompts
+    monkeypatch.setattr(capture_form, "_prompts", lambda: found.prompts or choose())
     monkeypatch.setattr(capture_form, "bundled_names", lambda: ["refusal", "thinking"])
-    asked = []
-    expected = Estimate(1_000_000, {"tokens": 4000, "slots": 0})
-    monkeypatch.setattr(capture_form, "_estimated", lambda *given: (asked.append(given), expected)[1])
-    monkeypatch.setattr(listed, "start", lambda one: asked.append(one))
+    monkeypatch.setattr(capture_form, "_estimated", lambda *given: (found.asked.append(given), found.expected)[1])
+    monkeypatch.setattr(listed, "start", found.asked.append)
+    return found
+
+
+def test_the_form_of_a_capture_as_it_is_drawn(form):
+    capture_form.capture_form(form.look)
+    form.paper.lines.append("---- everything chosen, and started")
+    form.prompts = GIVEN
+    form.paper.answers.update(EVERYTHING)
+    capture_form.capture_form(form.look)
+    form.paper.answers |= {"capture-given": True}
+    form.expected = Estimate(20_000, {"tokens": 4000})
+    form.paper.session_state.plan = Plan()
+    capture_form.capture_form(form.look)
+    (form.look.catalog.project / "stores" / "odd-name-").mkdir()
+    capture_form.capture_form(form.look)
+    form.paper.answers["capture-name-odd-name--2"] = "odd-name-"
+    capture_form.capture_form(form.look)
+    assert_drawn("capture_form", drawn(form.paper))
+
+
+def test_a_capture_starts_with_what_was_chosen(form, tmp_path):
+    form.prompts, look, paper = GIVEN, form.look, form.paper
+    paper.answers.update(EVERYTHING)
     capture_form.capture_form(look)
-    paper.lines.append("---- everything chosen, and started")
-    given = PromptSet((Prompt("a", text="x", response="y"),), "x/odd name!.csv")
-    monkeypatch.setattr(capture_form, "_prompts", lambda: given)
-    paper.answers.update({
-        "capture-keep": ["residual", "logits"], "capture-given": False, "capture-generate": 7, "capture-temperature": 0.5,
-        "capture-samples": 3, "capture-seed": 11, "capture-steered": True, "capture-start": True,
-    })  # fmt: skip
-    capture_form.capture_form(look)
-    started = asked[-1]
+    asked, started = form.asked
     options = {"keep": ("logits", "residual"), "generate": 7, "batch_tokens": 2048, "seed": 11, "samples": 3, "temperature": 0.5,
                "responses": None}  # fmt: skip
-    assert asked[-2] == (
-        look.machine.model,
-        given,
-        SHAPE.fingerprint,
-        given.fingerprint,
-        tuple(sorted(options.items())),
-    )
+    assert asked == (look.machine.model, GIVEN, SHAPE.fingerprint, GIVEN.fingerprint, tuple(sorted(options.items())))
+    path = tmp_path / "stores" / "odd-name-"
+    assert (started.name, started.path, started.machine) == ("stores/odd-name-", path, look.machine)
     shard = min(capture_form.SHARD_TOKENS, 50_000)  # a twentieth of the tokens
-    assert (started.name, started.path, started.machine) == (
-        "stores/odd-name-",
-        tmp_path / "stores" / "odd-name-",
-        look.machine,
-    )
     wanted = started.wanted
-    assert (wanted.prompts, wanted.plan, wanted.options) == (given, PLAN, options | {"shard_tokens": shard})
+    assert (wanted.prompts, wanted.plan, wanted.options) == (GIVEN, PLAN, options | {"shard_tokens": shard})
     kept = tmp_path / "stores" / ".prompts" / "odd-name-.jsonl"
-    assert read_prompts(kept).fingerprint == given.fingerprint
-    paper.answers |= {"capture-given": True}
-    expected = Estimate(20_000, {"tokens": 4000})
-    paper.session_state.plan = Plan()
-    capture_form.capture_form(look)
-    assert {k: asked[-1].wanted.options[k] for k in ("generate", "responses", "shard_tokens")} == {
+    assert read_prompts(kept).fingerprint == GIVEN.fingerprint
+
+
+def test_given_responses_are_run_in_the_place_of_generated_ones(form):
+    form.prompts, form.expected = GIVEN, Estimate(20_000, {"tokens": 4000})
+    form.paper.answers.update(EVERYTHING | {"capture-given": True})
+    capture_form.capture_form(form.look)
+    assert {k: form.asked[-1].wanted.options[k] for k in ("generate", "responses", "shard_tokens")} == {
         "generate": 0, "responses": True, "shard_tokens": 2048,
     }  # fmt: skip
-    (tmp_path / "stores" / "odd-name-").mkdir()
-    capture_form.capture_form(look)
-    paper.answers[f"capture-name-{capture_form._free(look, 'odd name!')}"] = "odd-name-"
-    capture_form.capture_form(look)
-    assert_drawn("capture_form", drawn(paper))
 
 
 def test_prompts_come_from_a_bundled_file_or_an_upload(monkeypatch):

@@ -51,23 +51,12 @@ def test_runs_are_listed_with_how_far_they_are(tmp_path, monkeypatch):
     assert runs.plans_of(found[2], {"x"}) == {}
 
 
-def test_the_runs_of_a_project_give_their_plans_and_reports(tmp_path, monkeypatch):
-    paper, look = write_on(monkeypatch, plan=Plan()), view_of(tmp_path)
-    runs_panel.runs_panel(look)
-    run_of(tmp_path, "demo", plan_json=PLAN.to_json(), report_html="x")
-    made = run_of(tmp_path, "exp\x07", recipe_toml='name = "n\\u0007"\n')
+def finished(project):
+    """A run with a claim that was held, and six arms of which two are plans of the model "tiny" that do something."""
+    made = run_of(project, "exp\x07", recipe_toml='name = "n\\u0007"\n')
     (made / "tables" / "units.parquet").write_text("")
-    claims = {
-        "text": "Falls\x07",
-        "model": "tiny",
-        "metric": "refused",
-        "base": 0.5,
-        "steered": 0.25,
-        "difference": -0.25,
-        "low": -0.5,
-        "high": 0.0,
-        "verdict": "held",
-    }
+    claims = {"text": "Falls\x07", "model": "tiny", "metric": "refused", "base": 0.5, "steered": 0.25, "difference": -0.25,
+              "low": -0.5, "high": 0.0, "verdict": "held"}  # fmt: skip
     pd.DataFrame([claims]).to_parquet(made / "tables" / "claims.parquet")
     arms = [
         ("tiny", "one", "plan", "off L0E2"),
@@ -78,6 +67,13 @@ def test_the_runs_of_a_project_give_their_plans_and_reports(tmp_path, monkeypatc
         ("tiny", "six", "plan", ""),
     ]
     pd.DataFrame(arms, columns=["model", "arm", "kind", "plan"]).to_parquet(made / "tables" / "arms.parquet")
+
+
+def test_the_runs_of_a_project_give_their_plans_and_reports(tmp_path, monkeypatch):
+    paper, look = write_on(monkeypatch, plan=Plan()), view_of(tmp_path)
+    runs_panel.runs_panel(look)
+    run_of(tmp_path, "demo", plan_json=PLAN.to_json(), report_html="x")
+    finished(tmp_path)
     monkeypatch.setattr(runs_panel, "_changed", lambda run: "then")
     paper.answers["runs-load"] = True
     runs_panel.runs_panel(look)

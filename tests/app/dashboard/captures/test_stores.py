@@ -16,8 +16,9 @@ from tests.app.world import SHAPE, store_at, view_of
 from workbench import WorkbenchError, read_prompts
 
 
-def test_the_stores_of_a_project_are_rows_and_can_be_opened_checked_and_resumed(tmp_path, store, listed, monkeypatch):
-    paper, look = write_on(monkeypatch), view_of(tmp_path, store)
+@pytest.fixture
+def project(tmp_path, store, monkeypatch):
+    """A project with a whole store, a damaged one, half-written ones, and one that is gone; as a view of the whole one."""
     half(tmp_path)
     half(tmp_path, "stores/other", anatomy={"fingerprint": "0" * 16})
     half(tmp_path, "runs/r/stores/old", schema_version=0)
@@ -25,19 +26,14 @@ def test_the_stores_of_a_project_are_rows_and_can_be_opened_checked_and_resumed(
     (tmp_path / "stores" / "odd" / "plan.json").write_text("[")
     store_at(tmp_path / "stores" / "broken")
     (tmp_path / "stores" / "broken" / "manifest.json").write_text('{"files": 3}')
-    monkeypatch.setattr(
-        Catalog,
-        "stores",
-        lambda self: dict(
-            {
-                "stores/one": store.path,
-                "stores/broken": tmp_path / "stores" / "broken",
-                "gone": tmp_path / "gone",
-                "stores/half": tmp_path / "stores" / "half",
-            }.items()
-        ),
-    )
-    rows = store_rows.store_rows(look.catalog)
+    there = {"stores/one": store.path, "stores/broken": tmp_path / "stores" / "broken", "gone": tmp_path / "gone",
+             "stores/half": tmp_path / "stores" / "half"}  # fmt: skip
+    monkeypatch.setattr(Catalog, "stores", lambda self: dict(there))
+    return view_of(tmp_path, store)
+
+
+def test_the_stores_of_a_project_are_rows(project, store):
+    rows = store_rows.store_rows(project.catalog)
     size = sum(f.stat().st_size for f in store.path.rglob("*") if f.is_file())
     assert rows["size"][0] == pytest.approx(size / 1e6, rel=0.2)
     assert rows.drop(columns="size").iloc[0].tolist() == ["stores/one", "tiny", 2, 6, "no", "complete"]
@@ -51,9 +47,13 @@ def test_the_stores_of_a_project_are_rows_and_can_be_opened_checked_and_resumed(
         "stores/odd": "damaged: its plan.json cannot be read, or is of another version",
     }
     assert rows["name"].tolist()[-2:] == ["runs/r/stores/old", "stores/odd"]
+
+
+def test_stores_can_be_opened_checked_and_resumed(tmp_path, project, store, listed, monkeypatch):
+    paper, rows = write_on(monkeypatch), store_rows.store_rows(project.catalog)
     shown = rows.assign(size=0.5, state=[s if not s.startswith("damaged: ") else "damaged" for s in rows["state"]])
     monkeypatch.setattr(stores_panel, "store_rows", lambda catalog: shown)
-    stores_panel.stores_panel(look)
+    stores_panel.stores_panel(project)
     paper.lines.append("---- another store, which is checked, and a capture that is resumed")
     paper.answers.update({"stores-check": True, "resume-stores/half": True})
     closed = view_of(tmp_path, store)
@@ -61,8 +61,8 @@ def test_the_stores_of_a_project_are_rows_and_can_be_opened_checked_and_resumed(
     stores_panel.stores_panel(closed)
     paper.lines.append("---- no store")
     monkeypatch.setattr(stores_panel, "store_rows", lambda catalog: shown[1:2])
-    listed._jobs = [job(look, "stores/half", "running"), job(look, "stores/other", "running")]
-    stores_panel.stores_panel(look)
+    listed._jobs = [job(project, "stores/half", "running"), job(project, "stores/other", "running")]
+    stores_panel.stores_panel(project)
     assert_drawn("stores", drawn(paper))
 
 

@@ -155,7 +155,7 @@ def test_sinks_are_measured_plan_by_plan_and_leave_out_a_prompt_without_a_query(
         for at, layer in enumerate((0, 3))
         for head in (0, 1)
     ]
-    assert (units.meter.done, units.meter.forwards) == (1, 1)
+    assert (units.meter.done, units.meter.forwards) == (6, 1)
 
 
 def test_a_function_of_ones_own_gives_a_number_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
