@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from workbench_app import cli_capture
+from workbench_app.cli import capture as cli_capture
 
 import workbench
 from tests.app.cli.printed import Recorder, lines, model, run

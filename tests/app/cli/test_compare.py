@@ -46,7 +46,7 @@ def comparison(**changes: Any) -> Comparison:
 def comparing(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     found = Recorder(comparison())
     monkeypatch.setattr(workbench, "compare", found)
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model()))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model()))
     return found
 
 

@@ -35,7 +35,7 @@ def test_what_ends_a_command(error: BaseException, code: int, said: str, monkeyp
     def fails(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("workbench_app.cli_model.open_model", fails)
+    monkeypatch.setattr("workbench_app.cli.models.open_model", fails)
     found = run("inspect", "m")
     assert (found.exit_code, found.stdout, found.stderr) == (code, "", said)
 
@@ -57,10 +57,10 @@ def test_a_note_of_ours_is_a_line_and_anothers_warning_stays_as_it_is(monkeypatc
         return model()
 
     before = warnings.showwarning
-    monkeypatch.setattr("workbench_app.cli_model.open_model", warns)
+    monkeypatch.setattr("workbench_app.cli.models.open_model", warns)
     theirs: list[Any] = []
     monkeypatch.setattr(
-        "workbench_app.cli._PYTHONS_OWN", lambda message, category, *rest: theirs.append((str(message), category))
+        "workbench_app.cli.group._PYTHONS_OWN", lambda message, category, *rest: theirs.append((str(message), category))
     )
     try:
         with warnings.catch_warnings():

@@ -41,7 +41,7 @@ MAP = Anatomy(
 
 def test_inspect_prints_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Recorder(model(MAP))
-    monkeypatch.setattr("workbench_app.cli_model.open_model", opened)
+    monkeypatch.setattr("workbench_app.cli.models.open_model", opened)
     said = run("inspect", "m", "--device", "cpu", "--dtype", "bfloat16")
     assert opened.given == ("m", "cpu", "bfloat16")
     assert columns(said.stdout) == [
@@ -59,7 +59,7 @@ def test_inspect_prints_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     head, _, _, first = lines(said.stdout)[2:6]
     assert head.index("experts") + len("experts") == first.index("8") + 1, "numbers end together"
-    monkeypatch.setattr("workbench_app.cli_model.open_model", Recorder(model()))
+    monkeypatch.setattr("workbench_app.cli.models.open_model", Recorder(model()))
     said = columns(run("inspect", "m").stdout)
     assert said[1] == [f"hidden 4, vocabulary 50, fingerprint {SHAPE.fingerprint}"]
     assert said[3] == ["0", "dense"]

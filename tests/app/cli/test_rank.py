@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from workbench_app import cli_rank
+from workbench_app.cli import rank as cli_rank
 
 import probes
 from probes.scores import ExpertScores

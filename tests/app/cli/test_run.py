@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_app.experiments import running
-from workbench_app.experiments.planning import ModelPlan
-from workbench_app.experiments.prompt_sets import read_sets
-from workbench_app.experiments.running import Finished
-from workbench_app.experiments.schema import read_table, write_table
+from workbench_app.experiments import run as running
+from workbench_app.experiments.engine import ModelPlan
+from workbench_app.experiments.recipe import read_sets
+from workbench_app.experiments.run import Finished
+from workbench_app.experiments.tables import read_table, write_table
 
 from tests.app.cli.printed import columns, run
 from tests.app.experiments.runs import made_recipe, made_run
@@ -147,7 +147,7 @@ def _fingerprints(toml: Path) -> Any:
 @pytest.fixture(autouse=True)
 def prompts_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A made run's plan.json knows nothing of prompts; the folder of a run that is there is not compared here."""
-    from workbench_app.experiments import folder
+    from workbench_app.experiments.engine import folder
 
     checked = folder._check_same
     monkeypatch.setattr(folder, "_check_same", lambda run, recipe, sets, plan: checked(run, recipe, {}, plan))

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from workbench_app import cli_demo
+from workbench_app.cli import demo as cli_demo
 
 from tests.app.cli.printed import Recorder, run
 from tests.support.stores import random_store
@@ -21,7 +21,7 @@ def test_the_page_is_served_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     said = run("app", "--model", "a", "--model", "b", "--store", store, "--no-browser")
     assert (said.exit_code, said.stderr) == (0, "Serving on this machine only: http://127.0.0.1:8501\n")
     (command,) = started.given
-    assert command[1:5] == ["-m", "streamlit", "run", str(Path(cli_demo.__file__).with_name("page.py"))]
+    assert command[1:5] == ["-m", "streamlit", "run", str(Path(cli_demo.__file__).parents[1] / "page.py")]
     assert command[5:-5] == [
         "--server.address=127.0.0.1", "--server.port=8501", "--browser.gatherUsageStats=false", "--server.showEmailPrompt=false",
         "--logger.hideWelcomeMessage=true", "--server.headless=true", "--server.fileWatcherType=none",

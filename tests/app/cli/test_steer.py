@@ -23,7 +23,7 @@ def steering(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     )
     found = Recorder(lambda *_, **__: SimpleNamespace(responses=said, dose=DOSE))
     monkeypatch.setattr(workbench, "compare", found)
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model()))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model()))
     return found
 
 
@@ -90,11 +90,11 @@ def test_steer_as_json(steering: Recorder) -> None:
 def test_steer_refuses_in_one_sentence(
     words: list[str], template: Any, said: str, steering: Recorder, monkeypatch
 ) -> None:
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model(template=template)))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model(template=template)))
     found = run("steer", "m", *words)
     assert (found.exit_code, found.stdout, found.stderr) == (2, "", said + "\n")
 
 
 def test_a_raw_prompt_needs_no_template(steering: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model(template=None)))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model(template=None)))
     assert run("steer", "m", "--prompt", "x", "--raw", "--off", "L1E2").exit_code == 0

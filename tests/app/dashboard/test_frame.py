@@ -3,8 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
-from workbench_app.dashboard import captures_page, navigation, sentences
-from workbench_app.dashboard.catalog import Catalog
+from workbench_app.dashboard import navigation
+from workbench_app.dashboard.captures import page as captures_page
+from workbench_app.dashboard.session import Catalog
+from workbench_app.dashboard.session import error_sentences as sentences
 
 from tests.app.paper import assert_drawn, drawn, write_on
 from tests.app.world import view_of

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from workbench_app.experiments.recipe import Recipe
-from workbench_app.experiments.running import run_recipe
-from workbench_app.experiments.schema import TABLES, read_tables
+from workbench_app.experiments.run import run_recipe
+from workbench_app.experiments.tables import TABLES, read_tables
 
 from tests.support.recipes import MODEL, make_recipe
 from workbench import load

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from workbench_app.experiments.recipe import Recipe
-from workbench_app.experiments.running import run_recipe
+from workbench_app.experiments.run import run_recipe
 
 from tests.support.killing import count_forwards, ended_well, forked, kill_when, wait_for_death
 from tests.support.recipes import MODEL, make_recipe

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pandas as pd
-from workbench_app.experiments.arms import Arm
+from workbench_app.experiments.engine import Arm
 
 from workbench import Plan, PromptSet
 from workbench.prompts import Prompt

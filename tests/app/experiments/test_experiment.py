@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from workbench_app.experiments.running import run_recipe
-from workbench_app.experiments.schema import read_tables
+from workbench_app.experiments.run import run_recipe
+from workbench_app.experiments.tables import read_tables
 
 from tests.support.recipes import make_few, vowels
 from workbench import Plan, compare, open_store, read_prompts

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from workbench_app import terminal
+from workbench_app.terminal.printing import console
 
 from tests.app.cli.printed import NAN, lines
 
@@ -42,7 +43,7 @@ def test_what_is_no_json_becomes_json(capsys: pytest.CaptureFixture[str]) -> Non
 def test_two_texts_stand_one_above_the_other_where_it_is_narrow(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     for width, beside in ((69, False), (70, True)):
         monkeypatch.setenv("COLUMNS", str(width))
-        terminal.console.cache_clear()
+        console.cache_clear()
         terminal.print_pair(("base", ""), ("steered", "x"))
         shown = lines(capsys.readouterr().out)
         assert ("base" in shown[0] and "steered" in shown[0]) is beside

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 from workbench_app.cli import app
-from workbench_app.dashboard.edits import as_command
+from workbench_app.dashboard.steer.edits import as_command
 
 from tests.app.dashboard.steer.test_steer_page import errors, finished, page_of
 from tests.reported.texts.test_f15_what_can_be_said import tokenizer

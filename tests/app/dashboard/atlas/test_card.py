@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard import atlas_card, card_text, expert_charts, expert_facts, measures
+from workbench_app.dashboard.atlas import card as atlas_card
+from workbench_app.dashboard.atlas import card_text, expert_charts, expert_facts
+from workbench_app.dashboard.questions import measures
 
 from tests.app.paper import assert_drawn, drawn, write_on
 from tests.app.world import SHAPE, view_of
@@ -36,26 +38,26 @@ def test_the_scores_of_an_expert_in_every_probe(tmp_path, store, monkeypatch):
     made = tuple(measures.Measure(name, "m", (), f"unit of {name}") for name in ("full", "refused", "bare"))
     for ref in (ExpertRef(0, 2), ExpertRef(0, 3), ExpertRef(1, 3)):
         card = atlas_card.Card(view_of(tmp_path, store), store, ref, None)
-        atlas_card._scores(card, measures.Offer(made, ()))
+        atlas_card._scores(card, measures.Measures(made, ()))
     assert_drawn("atlas_scores", drawn(paper))
     assert asked == ["full", "refused", "bare"] * 3
     monkeypatch.setattr(atlas_card, "_AT_ONCE", len(store.tokens) * 4 - 1)
     paper.answers.clear()
     paper.lines.clear()
-    atlas_card._scores(card, measures.Offer(made, ()))
+    atlas_card._scores(card, measures.Measures(made, ()))
     assert [line.split(" key=")[0] for line in paper.lines] == [
         "markdown '**Its scores in every probe that this store can answer**'",
         "toggle 'Rank every expert in every probe' False",
     ]
     monkeypatch.setattr(atlas_card, "_AT_ONCE", len(store.tokens) * 8)
     paper.lines.clear()
-    atlas_card._scores(card, measures.Offer((), ()))
+    atlas_card._scores(card, measures.Measures((), ()))
     assert paper.lines[1].startswith("toggle 'Rank every expert in every probe' True")
 
 
 def test_an_expert_that_nothing_selected_and_one_without_sizes_or_partners_say_so(tmp_path, store, monkeypatch):
     paper = write_on(monkeypatch, {"atlas-scores": False}, plan=Plan(), **{"atlas-refused": "no *way*"})
-    view, none = view_of(tmp_path, store), measures.Offer((), ())
+    view, none = view_of(tmp_path, store), measures.Measures((), ())
     atlas_card.draw_card(view, store, ExpertRef(0, 3), none)
     card = atlas_card.Card(view, store, ExpertRef(0, 0), expert_facts.selected_by(store.routing(0), 0))
     monkeypatch.setattr(atlas_card, "partners", lambda *_: pd.DataFrame())

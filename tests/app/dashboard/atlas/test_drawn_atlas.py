@@ -1,7 +1,10 @@
 """The page Atlas, drawn on paper: what it begins with, what it offers, and what it says without a store."""
 
 import pandas as pd
-from workbench_app.dashboard import atlas_page, layers, measures, super_page
+from workbench_app.dashboard.atlas import page as atlas_page
+from workbench_app.dashboard.questions import measures
+from workbench_app.dashboard.session import layers
+from workbench_app.dashboard.super_experts import page as super_page
 
 from tests.app.paper import assert_drawn, drawn, write_on
 from tests.app.world import view_of
@@ -53,7 +56,7 @@ def test_the_atlas_begins_with_the_expert_chosen_or_the_first_by_the_measure(sto
 
 def test_a_token_of_ones_own_can_be_asked_for(tmp_path, store, monkeypatch):
     paper = write_on(monkeypatch, {"atlas-measure": atlas_page._TOKEN, "atlas-token": " in"})
-    found = atlas_page._measure(measures.Offer((measures.Measure("load", "usage", (), "u"),), ("no *labels*",)))
+    found = atlas_page._measure(measures.Measures((measures.Measure("load", "usage", (), "u"),), ("no *labels*",)))
     assert found == measures.Measure("nPMI: token  in", "npmi", (("token", " in"),), "nPMI", "PuOr_r")
     assert_drawn("atlas_token", drawn(paper))
 

@@ -1,6 +1,6 @@
 """Entropies are a measure like the others."""
 
-from workbench_app.dashboard import measures
+from workbench_app.dashboard.questions import measures
 
 from tests.app.world import view_of
 

@@ -1,8 +1,8 @@
 """A list of captures that belongs to one test."""
 
 import pytest
-from workbench_app.dashboard import capture_form, jobs, jobs_panel, stores_panel
-from workbench_app.dashboard.jobs import Jobs
+from workbench_app.dashboard.captures import capture_form, jobs, jobs_panel, stores_panel
+from workbench_app.dashboard.captures.jobs import Jobs
 
 
 @pytest.fixture

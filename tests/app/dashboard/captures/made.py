@@ -3,8 +3,8 @@
 import json
 import os
 
-from workbench_app.dashboard import unfinished
-from workbench_app.dashboard.jobs import Job, Wanted
+from workbench_app.dashboard.captures import unfinished
+from workbench_app.dashboard.captures.jobs import Job, Wanted
 
 from tests.app.world import SHAPE
 from workbench import Plan, PromptSet

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from workbench_app.dashboard import capture_form
+from workbench_app.dashboard.captures import capture_form
 
 from tests.app.dashboard.captures.made import PROMPTS
 from tests.app.dashboard.session.test_view import PLAN

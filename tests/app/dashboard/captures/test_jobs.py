@@ -4,9 +4,9 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from workbench_app.dashboard import jobs, jobs_panel
-from workbench_app.dashboard.jobs import Job, Jobs, Wanted
-from workbench_app.dashboard.turns import Left
+from workbench_app.dashboard.captures import jobs, jobs_panel
+from workbench_app.dashboard.captures.jobs import Job, Jobs, Wanted
+from workbench_app.dashboard.session import Left
 
 from tests.app.dashboard.captures.made import PROMPTS, job
 from tests.app.dashboard.session.test_view import PLAN

@@ -4,8 +4,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
-from workbench_app.dashboard import runs, runs_panel
-from workbench_app.dashboard.catalog import Catalog
+from workbench_app.dashboard.captures import runs, runs_panel
+from workbench_app.dashboard.session import Catalog
 
 from tests.app.dashboard.captures.made import run_of
 from tests.app.dashboard.session.test_view import PLAN

@@ -6,8 +6,8 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from workbench_app.dashboard import store_rows, stores_panel, unfinished
-from workbench_app.dashboard.catalog import Catalog
+from workbench_app.dashboard.captures import store_rows, stores_panel, unfinished
+from workbench_app.dashboard.session import Catalog
 
 from tests.app.dashboard.captures.made import PROMPTS, half, job
 from tests.app.dashboard.session.test_view import PLAN

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard import measures
+from workbench_app.dashboard.questions import measures
 
 from tests.app.paper import assert_drawn, said
 from tests.app.world import view_of
@@ -11,10 +11,10 @@ from tests.support.stores import random_store
 
 
 def test_what_the_atlas_offers_is_what_the_store_can_answer(tmp_path, store):
-    found = measures.offer(view_of(tmp_path, store), store)
+    found = measures.measures_for(view_of(tmp_path, store), store)
     assert_drawn("measures", "\n".join([*(said(tuple(m)) for m in found.measures), *found.refused]))
     bare = random_store(tmp_path / "bare")
-    none = measures.offer(view_of(tmp_path, bare), bare)
+    none = measures.measures_for(view_of(tmp_path, bare), bare)
     assert_drawn("measures_of_little", "\n".join([*(said(tuple(m)) for m in none.measures), *none.refused]))
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from workbench_app.dashboard import offers
+from workbench_app.dashboard.questions import offers
 
 from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.thoughts import PAIRS

@@ -2,7 +2,8 @@
 
 import pandas as pd
 import pytest
-from workbench_app.dashboard import theme, two_probes, volcano
+from workbench_app.dashboard.rankings import two_probes, volcano
+from workbench_app.dashboard.widgets import theme
 
 from tests.app.dashboard.rankings.made import FOUND, NAN, OTHER, scores
 from tests.app.paper import assert_drawn, drawn, figure_said, said, write_on

@@ -1,8 +1,9 @@
 """The page Probes, drawn on paper: the ranked table, its filters, and questions that are remembered."""
 
 import pytest
-from workbench_app.dashboard import probes_page, ranked_table
-from workbench_app.dashboard.probe_options import Asked
+from workbench_app.dashboard.rankings import page as probes_page
+from workbench_app.dashboard.rankings.probe_options import Asked
+from workbench_app.dashboard.widgets import ranking_table as ranked_table
 
 from probes.scores import ExpertScores
 from tests.app.dashboard.rankings.made import FOUND, OTHER

@@ -1,9 +1,9 @@
 """The options of every probe on the page Probes, and what is asked as they stand."""
 
 import pytest
-from workbench_app.dashboard import option_widgets, probe_options
-from workbench_app.dashboard.offers import Offer, offer
-from workbench_app.dashboard.probe_options import Asked
+from workbench_app.dashboard.questions import Offer, offer, option_widgets
+from workbench_app.dashboard.rankings import probe_options
+from workbench_app.dashboard.rankings.probe_options import Asked
 
 from tests.app.paper import assert_drawn, drawn, write_on
 from workbench import WorkbenchError

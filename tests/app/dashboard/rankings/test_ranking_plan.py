@@ -1,7 +1,7 @@
 """A ranking becomes a plan."""
 
 import pytest
-from workbench_app.dashboard import ranking_plan
+from workbench_app.dashboard.rankings import ranking_plan
 
 from tests.app.dashboard.rankings.made import FOUND, scores
 from tests.app.paper import assert_drawn, drawn, write_on

@@ -2,7 +2,8 @@
 
 from types import SimpleNamespace
 
-from workbench_app.dashboard import probes_page, ranked_table
+from workbench_app.dashboard.rankings import page as probes_page
+from workbench_app.dashboard.widgets import ranking_table as ranked_table
 
 from tests.app.paper import write_on
 

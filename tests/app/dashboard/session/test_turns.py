@@ -1,7 +1,8 @@
 """Turns at the model end with their block, and who left is out of the queue."""
 
 import pytest
-from workbench_app.dashboard.turns import Left, Turns
+from workbench_app.dashboard.session import Left
+from workbench_app.dashboard.session.turns import Turns
 
 
 def test_turns_end_with_the_block_and_whoever_left_is_out_of_the_queue():

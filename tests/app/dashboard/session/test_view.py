@@ -3,8 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from workbench_app.dashboard import catalog, machines, view
-from workbench_app.dashboard.catalog import BUNDLED, Catalog
+from workbench_app.dashboard.session import BUNDLED, Catalog, catalog, machines, view
 
 from tests.app.paper import write_on
 from tests.app.world import SHAPE, store_at, view_of

@@ -2,8 +2,7 @@
 
 from types import SimpleNamespace
 
-from workbench_app.dashboard import view, who
-from workbench_app.dashboard.catalog import BUNDLED, Catalog
+from workbench_app.dashboard.session import BUNDLED, Catalog, view, who
 
 from workbench import WorkbenchError
 

@@ -1,8 +1,8 @@
 """The Steer page on paper, and tokens whose text is their number."""
 
 import pytest
-from workbench_app.dashboard import answering
-from workbench_app.dashboard.answering import Answering
+from workbench_app.dashboard.steer import answering
+from workbench_app.dashboard.steer.answering import Answering
 
 from tests.app.paper import write_on
 from tests.app.world import view_of

@@ -1,6 +1,6 @@
 """Answers made by hand: a base, a steered one, and both together in any state."""
 
-from workbench_app.dashboard.answering import Answering
+from workbench_app.dashboard.steer.answering import Answering
 
 from tests.app.world import SHAPE, token
 from workbench import Plan

@@ -2,9 +2,9 @@
 
 import time
 
-from workbench_app.dashboard import answering
-from workbench_app.dashboard.answering import Answering
-from workbench_app.dashboard.turns import Left
+from workbench_app.dashboard.session import Left
+from workbench_app.dashboard.steer import answering
+from workbench_app.dashboard.steer.answering import Answering
 
 from tests.app.dashboard.session.test_view import PLAN
 from tests.app.world import token, view_of

@@ -1,7 +1,7 @@
 """Both answers side by side, drawn on paper, and the card of a token."""
 
 import pytest
-from workbench_app.dashboard import answers_panel, token_card
+from workbench_app.dashboard.steer import answers_panel, token_card
 
 from tests.app.dashboard.steer.made import BASE, STEERED, Dosed, one
 from tests.app.paper import assert_drawn, write_on

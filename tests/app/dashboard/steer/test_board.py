@@ -1,10 +1,10 @@
 """The board of experts: its colours, by what was asked, and the edits on it."""
 
 import pytest
-from workbench_app.dashboard import board, colours, steer_page
-from workbench_app.dashboard.catalog import Catalog
-from workbench_app.dashboard.machines import Machine
-from workbench_app.dashboard.view import View
+from workbench_app.dashboard.questions import colours
+from workbench_app.dashboard.session import Catalog, Machine, View
+from workbench_app.dashboard.steer import page as steer_page
+from workbench_app.dashboard.widgets import expert_board as board
 
 from tests.app.dashboard.steer.made import BASE, STEERED, one
 from tests.app.paper import assert_drawn, write_on

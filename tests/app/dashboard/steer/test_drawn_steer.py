@@ -1,8 +1,9 @@
 """The page Steer, drawn on paper: every line of it, and what its buttons do."""
 
 import pytest
-from workbench_app.dashboard import edits, steer_page
-from workbench_app.dashboard.answering import Answering
+from workbench_app.dashboard.steer import edits
+from workbench_app.dashboard.steer import page as steer_page
+from workbench_app.dashboard.steer.answering import Answering
 
 from tests.app.dashboard.steer.made import BASE, PLAN, STEERED, Dosed, one
 from tests.app.paper import assert_drawn, write_on

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from workbench_app.dashboard import edits
-from workbench_app.dashboard.edits import Tool
+from workbench_app.dashboard.steer import edits
+from workbench_app.dashboard.steer.edits import Tool
 
 from tests.app.world import SHAPE
 from workbench import ExpertRef, Plan, WorkbenchError

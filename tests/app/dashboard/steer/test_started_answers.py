@@ -2,8 +2,8 @@
 
 import threading
 
-from workbench_app.dashboard import answering, token_card
-from workbench_app.dashboard.answering import Answering
+from workbench_app.dashboard.steer import answering, token_card
+from workbench_app.dashboard.steer.answering import Answering
 
 from tests.app.paper import write_on
 from tests.app.world import token, view_of

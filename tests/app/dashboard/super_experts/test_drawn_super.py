@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard import magnitudes, sinks, sinks_panel, super_page
+from workbench_app.dashboard.super_experts import magnitudes, sinks, sinks_panel
+from workbench_app.dashboard.super_experts import page as super_page
 
 from probes.massive import MassiveRule
 from probes.scores import ExpertScores

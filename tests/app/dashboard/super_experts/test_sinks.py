@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from workbench_app.dashboard import sinks, sinks_panel, super_page
+from workbench_app.dashboard.super_experts import page as super_page
+from workbench_app.dashboard.super_experts import sinks, sinks_panel
 
 from tests.app.paper import write_on
 from tests.app.world import SHAPE, view_of

@@ -1,7 +1,7 @@
 """A text with its routing, layer by layer, made by hand."""
 
 import numpy as np
-from workbench_app.dashboard import trace
+from workbench_app.dashboard.texts import trace
 
 from tests.app.dashboard.rankings.made import NAN
 

@@ -2,7 +2,9 @@
 
 import pandas as pd
 import pytest
-from workbench_app.dashboard import path, theme, token_colours, tokens_page, trace
+from workbench_app.dashboard.texts import page as tokens_page
+from workbench_app.dashboard.texts import path, token_colours, trace
+from workbench_app.dashboard.widgets import theme
 
 from tests.app.dashboard.texts.made import LAYERS, layer_of, text_of
 from tests.app.paper import assert_drawn, drawn, figure_said, said, write_on

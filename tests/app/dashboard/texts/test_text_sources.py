@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pandas as pd
-from workbench_app.dashboard import text_sources, trace
+from workbench_app.dashboard.texts import text_sources, trace
 
 from tests.app.dashboard.texts.made import LAYERS, text_of
 from tests.app.paper import assert_drawn, drawn, write_on

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from workbench_app.dashboard import trace
+from workbench_app.dashboard.texts import trace
 
 from tests.app.paper import said
 

@@ -1,6 +1,6 @@
 """Marks that hide or turn text are shown."""
 
-from workbench_app.dashboard import literal
+from workbench_app.dashboard.widgets import literal
 
 
 def test_marks_that_hide_or_turn_text_are_shown():

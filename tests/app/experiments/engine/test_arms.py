@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from workbench_app.experiments.arms import Ranked, arms_of, empty_arms, from_rows, to_rows
+from workbench_app.experiments.engine import arms_of
+from workbench_app.experiments.engine.arms import Ranked, empty_arms, from_rows, to_rows
 from workbench_app.experiments.recipe import Recipe, recipe_from
 
 from probes.scores import ExpertScores

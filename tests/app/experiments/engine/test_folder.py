@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_app.experiments.folder import begin, begun, check_decoding, check_model, is_finished, run_recipe_of
-from workbench_app.experiments.prompt_sets import read_sets
+from workbench_app.experiments.engine import begin, begun, check_decoding, check_model, is_finished, run_recipe_of
+from workbench_app.experiments.recipe import read_sets
 
 from tests.app.cli.test_run import PLAN
 from tests.support.recipes import make_recipe

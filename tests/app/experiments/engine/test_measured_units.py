@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.experiments import measuring
-from workbench_app.experiments.arms import Arm
-from workbench_app.experiments.measuring import Measuring, about_unit, read_unit
+from workbench_app.experiments.engine import Arm, Measuring, about_unit, measuring, read_unit
+from workbench_app.experiments.engine.units import Unit
 from workbench_app.experiments.recipe import recipe_from
-from workbench_app.experiments.units import Unit
 
 from tests.app.experiments.made import ARMS, NAN, RECIPE, SETS, ids
 from tests.support.refusals import refused

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from workbench_app.experiments import running
+from workbench_app.experiments import run as running
 from workbench_app.experiments.recipe import recipe_from
-from workbench_app.experiments.running import Models
+from workbench_app.experiments.run import Models
 
 from tests.app.experiments.made import RECIPE
 
@@ -24,7 +24,7 @@ def test_a_model_is_opened_once_and_let_go_for_the_next(monkeypatch: pytest.Monk
 
 def test_a_source_is_opened_with_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("workbench_app.options.open_model", lambda *given, **hub: asked.append((given, hub)))
+    monkeypatch.setattr("workbench_app.terminal.open_model", lambda *given, **hub: asked.append((given, hub)))
     plain, full = recipe_from(
         RECIPE | {"models": ["a", {"source": "b", "dtype": "x", "device": "y", "revision": "r", "device_map": "auto"}]}
     ).models

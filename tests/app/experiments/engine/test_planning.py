@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from workbench_app.experiments import planning
-from workbench_app.experiments.arms import Arm
-from workbench_app.experiments.planning import Speed, cost, lowered, plan_model, planned_cost, token_counts, unit_cost
+from workbench_app.experiments.engine import Arm, lowered, plan_model, planned_cost, planning, token_counts, unit_cost
+from workbench_app.experiments.engine.planning import Speed, cost
+from workbench_app.experiments.engine.units import Unit
 from workbench_app.experiments.recipe import Recipe
-from workbench_app.experiments.units import Unit
 
 from tests.app.experiments.engine.small import CHOICES, LENGTHS, SHAPE, changed, sets_of
 from workbench import Plan, PromptSet

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from workbench_app.experiments import ranking
-from workbench_app.experiments.arms import Ranked
+from workbench_app.experiments.engine import ranking
+from workbench_app.experiments.engine.arms import Ranked
 from workbench_app.experiments.recipe import recipe_from
 
 from tests.app.experiments.made import NAN, RECIPE, SETS

@@ -1,8 +1,8 @@
 """The units of a recipe: each arm measured as its prompts ask, equal plans once, sixteen arms together."""
 
-from workbench_app.experiments.arms import Arm
+from workbench_app.experiments.engine import Arm, Piece, outcomes, pieces, units_of
+from workbench_app.experiments.engine.units import Unit
 from workbench_app.experiments.recipe import Recipe
-from workbench_app.experiments.units import Piece, Unit, outcomes, pieces, units_of
 
 from tests.app.experiments.engine.small import changed
 

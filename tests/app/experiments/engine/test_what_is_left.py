@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from workbench_app.experiments import running
-from workbench_app.experiments.arms import to_rows
-from workbench_app.experiments.measuring import Measuring, write_unit
+from workbench_app.experiments import run as running
+from workbench_app.experiments.engine import Measuring, arms_path
+from workbench_app.experiments.engine.arms import to_rows
+from workbench_app.experiments.engine.unit_files import write_unit
+from workbench_app.experiments.engine.units import Unit
 from workbench_app.experiments.recipe import Recipe, recipe_from
-from workbench_app.experiments.running import arms_path
-from workbench_app.experiments.units import Unit
 
 from tests.app.experiments.made import ARMS, RECIPE, SETS
 from workbench.progress import Meter

@@ -1,8 +1,6 @@
 """The cells of a recipe: numbered in its order, and those that a claim is about."""
 
-from workbench_app.experiments.grid import cells, chosen
-from workbench_app.experiments.recipe import recipe_from
-from workbench_app.experiments.sections import Claim
+from workbench_app.experiments.recipe import Claim, cells, chosen, recipe_from
 
 from tests.support.recipes import recipe_data
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from workbench_app.experiments.running import checked_sets
+from workbench_app.experiments.run import checked_sets
 
 from tests.support.recipes import recipe_data, write_prompts
 from tests.support.refusals import refused

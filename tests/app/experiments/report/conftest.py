@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from workbench_app.experiments.facts import Tables, claim_facts
-from workbench_app.experiments.report import with_claims
-from workbench_app.experiments.schema import read_tables
+from workbench_app.experiments.report.facts import Tables, claim_facts
+from workbench_app.experiments.report.report import with_claims
+from workbench_app.experiments.tables import read_tables
 
 from tests.app.experiments.report.two_models import MODELS, changed, recipe_of_two
 from tests.app.experiments.runs import made_run

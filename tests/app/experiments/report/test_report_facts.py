@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from workbench_app.experiments.claims import claims_table
-from workbench_app.experiments.facts import Tables, claim_facts
-from workbench_app.experiments.report import MARKS, render, with_claims, write_report
-from workbench_app.experiments.schema import read_tables, write_table
+from workbench_app.experiments.report import write_report
+from workbench_app.experiments.report.facts import Tables, claim_facts
+from workbench_app.experiments.report.report import MARKS, render, with_claims
+from workbench_app.experiments.tables import claims_table, read_tables, write_table
 
 from tests.app.experiments.report.two_models import DOSE, recipe_of_two
 from tests.app.experiments.runs import made_recipe, made_run

@@ -5,9 +5,12 @@ import re
 from typing import Any
 
 import pytest
-from workbench_app.experiments.facts import ClaimFacts, Draws, Grid, Measured
-from workbench_app.experiments.figures import _ticks, claim_figure, standalone
-from workbench_app.experiments.sections import Claim, PaperNumber
+from workbench_app.experiments.recipe import Claim
+from workbench_app.experiments.recipe.sections import PaperNumber
+from workbench_app.experiments.report.facts import ClaimFacts, Draws, Grid, Measured
+from workbench_app.experiments.report.figures import claim_figure
+from workbench_app.reports import round_values as _ticks
+from workbench_app.reports import standalone
 
 NAN = math.nan
 Mark = tuple[str, ...]

@@ -3,10 +3,7 @@
 from typing import Any
 
 import pandas as pd
-from workbench_app.experiments.examples import examples
-from workbench_app.experiments.expert_tables import rankings, references, sinks
-from workbench_app.experiments.facts import Tables
-from workbench_app.experiments.report_tables import (
+from workbench_app.experiments.report.effect_tables import (
     Block,
     Row,
     all_effects,
@@ -15,6 +12,9 @@ from workbench_app.experiments.report_tables import (
     doses,
     unchanged,
 )
+from workbench_app.experiments.report.examples import examples
+from workbench_app.experiments.report.expert_tables import rankings, references, sinks
+from workbench_app.experiments.report.facts import Tables
 
 from tests.app.experiments.report.two_models import MODELS, recipe_of_two
 from tests.app.experiments.runs import RECIPE, made_recipe

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from workbench_app.experiments.comparison import Opened, _apart, _differing, _shown, claim_lines, effect_lines
-from workbench_app.experiments.report import opened
+from workbench_app.experiments.report.comparison import Opened, _apart, _differing, _shown, claim_lines, effect_lines
+from workbench_app.experiments.report.report import opened
 
 from tests.app.experiments.runs import made_recipe, made_run
 

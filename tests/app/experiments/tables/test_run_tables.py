@@ -5,12 +5,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from workbench_app.experiments.arms import to_rows
-from workbench_app.experiments.measuring import about_unit, read_unit, write_unit
+from workbench_app.experiments.engine import about_unit, arms_path, read_arms, read_unit
+from workbench_app.experiments.engine.arms import to_rows
+from workbench_app.experiments.engine.unit_files import write_unit
 from workbench_app.experiments.recipe import recipe_from
-from workbench_app.experiments.running import arms_path, read_arms
-from workbench_app.experiments.schema import as_table, read_table, read_tables, write_table
-from workbench_app.experiments.tables import _left_out, stacked, write_tables
+from workbench_app.experiments.tables import read_table, read_tables, write_table
+from workbench_app.experiments.tables.schema import as_table
+from workbench_app.experiments.tables.tables import _left_out, stacked, write_tables
 
 from tests.app.experiments.made import ARMS, NAN, RECIPE, RUN, SETS, ids, several
 from workbench import WorkbenchError

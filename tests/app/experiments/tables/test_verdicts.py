@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from workbench_app.experiments.claims import Effect, claims_table, verdict
-from workbench_app.experiments.schema import read_tables
-from workbench_app.experiments.sections import Claim
+from workbench_app.experiments.recipe import Claim
+from workbench_app.experiments.tables import claims_table, read_tables
+from workbench_app.experiments.tables.claims import Effect, verdict
 
 from tests.app.experiments.runs import MATCHES, made_recipe, made_run
 
