@@ -8,7 +8,7 @@ import streamlit as st
 
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
 from workbench.batches import SHARD_TOKENS
-from workbench.sizes import Estimate, check_disk
+from workbench.capturing import Estimate, check_disk
 
 from .jobs import Job, Wanted, jobs
 from .literal import escaped, visible
@@ -122,7 +122,7 @@ def _estimate(view: View, wanted: Wanted) -> Estimate:
 
 @st.cache_resource(max_entries=64, show_spinner="Counting tokens ...")
 def _estimated(_model: "MoEModel", _prompts: PromptSet, model: str, prompts: str, options: tuple[Any, ...]) -> Estimate:
-    from workbench.request import make_request
+    from workbench.capturing import make_request
 
     rest: dict[str, Any] = {"layers": None, "experts": None, "shard_tokens": SHARD_TOKENS, "text": True}
     return make_request(_model, _prompts, **dict(options), **rest).estimate

@@ -14,7 +14,7 @@ import streamlit as st
 
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
 from workbench.bundled import bundled_path
-from workbench.durable import disk_errors, read_json, write_text
+from workbench.storage import disk_errors, read_json, write_text
 from workbench.store import SCHEMA_VERSION
 
 from .catalog import Catalog

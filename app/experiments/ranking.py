@@ -9,8 +9,8 @@ import pandas as pd
 from probes.scores import ExpertScores
 from workbench import PromptSet, Store, WorkbenchError, capture, open_store
 from workbench.comparison import expert_loads
-from workbench.durable import publish, temporary
 from workbench.progress import Meter, Progress, Report
+from workbench.storage import publish, temporary
 
 from .arms import Ranked
 from .consistency import rankers

@@ -34,9 +34,9 @@ from workbench_app.dashboard.turns import Left, Turns
 from tests.app.paper import assert_drawn, write_on
 from tests.app.world import SHAPE, store_at, token, view_of
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
+from workbench.capturing import Estimate
 from workbench.progress import Progress
 from workbench.prompts import Prompt
-from workbench.sizes import Estimate
 
 PLAN = Plan.parse("off L0E1", SHAPE)
 PROMPTS = PromptSet((Prompt("a", text="one"), Prompt("b", text="two")), "dir/my prompts.jsonl")
@@ -250,11 +250,11 @@ def test_prompts_come_from_a_bundled_file_or_an_upload(monkeypatch):
 
 
 def test_the_size_is_what_the_library_would_make_of_the_request(monkeypatch):
-    import workbench.request
+    import workbench.capturing
 
     asked = []
     monkeypatch.setattr(
-        workbench.request,
+        workbench.capturing,
         "make_request",
         lambda *given, **how: (asked.append((given, how)), SimpleNamespace(estimate="size"))[1],
     )

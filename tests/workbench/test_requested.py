@@ -12,10 +12,10 @@ import pytest
 
 from tests.stores import anatomy
 from workbench.anatomy import Anatomy
+from workbench.capturing.request import Options, check_same, expert_numbers, make_request
 from workbench.errors import NotCompared, WorkbenchError
 from workbench.experts import ExpertRef
 from workbench.prompts import PromptSet, read_prompts
-from workbench.request import Options, check_same, expert_numbers, make_request
 from workbench.tiny import tiny_tokenizer
 
 ROWS = [

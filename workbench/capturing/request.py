@@ -17,6 +17,7 @@ import transformers
 from workbench import __version__
 from workbench.anatomy import Anatomy
 from workbench.batches import Schedule, prompt_seeds, schedule
+from workbench.capturing.sizes import Estimate, estimate
 from workbench.decoding import Decoding, decoding_of
 from workbench.encoding import Encoded, check_unanswered, encode, encode_responses
 from workbench.encoding import warnings as doubts
@@ -28,7 +29,6 @@ from workbench.promptrows import responses_of
 from workbench.prompts import PromptSet, check_characters
 from workbench.record import KEEPS
 from workbench.schema import SCHEMA_VERSION
-from workbench.sizes import Estimate, estimate
 from workbench.steer import plan_in_force
 
 if TYPE_CHECKING:

@@ -15,9 +15,12 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from workbench import durable
+from workbench import storage
 from workbench.batches import SHARD_TOKENS
-from workbench.claims import claim, is_complete, open_shards
+from workbench.capturing.request import Request, Responses, check_same, expert_numbers, make_request
+from workbench.capturing.rows import BatchRows, token_rows
+from workbench.capturing.sharing import is_complete, open_shards
+from workbench.capturing.sizes import check_disk
 from workbench.decoding import Response
 from workbench.encoding import Encoded
 from workbench.errors import WorkbenchError
@@ -31,14 +34,12 @@ from workbench.pieces import said, token_texts
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.record import recording
-from workbench.request import Request, Responses, check_same, expert_numbers, make_request
 from workbench.rewritten import check_rewritten
 from workbench.roles import MarkedIds, response_roles
-from workbench.rows import BatchRows, token_rows
 from workbench.sampling import Runner
 from workbench.shards import Build, ShardWriter, conform, receipt_path
-from workbench.sizes import check_disk
 from workbench.steer import steered
+from workbench.storage import locked
 from workbench.store import Store, open_store
 from workbench.writing import describe, finish, write_table
 
@@ -127,7 +128,7 @@ def capture(
             backend=f"{backend} on NDIF" if remote and remote != "local" else backend,
         )
         path = given_path(into)
-        stack.enter_context(durable.disk_errors(path))
+        stack.enter_context(storage.disk_errors(path))
         request, is_left = _begin(path, make, resume=resume)
         if is_left:
             report = ProgressLines() if progress is True else progress or None
@@ -176,10 +177,10 @@ def _rank() -> tuple[int, int]:
 
 def _begin(store: Path, make: Callable[..., Request], *, resume: bool) -> tuple[Request, bool]:
     """Writes plan.json, or checks the one that is there; returns the request, and whether anything is left to do."""
-    durable.check_spelling(store)
+    storage.check_spelling(store)
     path = store / "plan.json"
     if path.is_file():
-        begun = durable.read_json(path)
+        begun = storage.read_json(path)
         request = make(begun={**begun, "template_date": planned_at(path, begun)})
         if not resume:
             raise WorkbenchError(f"'{store}' already holds a store; choose another folder, or resume=True to go on.")
@@ -189,13 +190,13 @@ def _begin(store: Path, make: Callable[..., Request], *, resume: bool) -> tuple[
     request = make()
     if path.is_file():
         return _begin(store, make, resume=resume)  # another process began meanwhile: by the date of its plan
-    if store.is_dir() and any(file.name != durable.WRITING for file in store.iterdir()):
+    if store.is_dir() and any(file.name != storage.WRITING for file in store.iterdir()):
         raise WorkbenchError(
             f"The folder '{store}' holds other files; choose a folder that does not exist or is empty."
         )
     check_disk(store, request.estimate)
     store.mkdir(parents=True, exist_ok=True)
-    if not durable.create_json(store, "plan.json", request.plan_json):
+    if not storage.create_json(store, "plan.json", request.plan_json):
         return _begin(store, make, resume=True)
     return request, True
 
@@ -224,7 +225,7 @@ class _Capture:
     def _complete(self, small: list[dict[str, Any]]) -> None:
         """Writes the manifest, or waits for the process that does."""
         while not (self.path / "manifest.json").is_file():
-            with claim(self.path, "manifest") as ours:
+            with locked(self.path, "manifest") as ours:
                 if ours and not (self.path / "manifest.json").is_file():
                     self._write_manifest(small)
             time.sleep(0 if ours else 0.05)
@@ -372,9 +373,9 @@ class _Capture:
 
     def _write_manifest(self, small: list[dict[str, Any]]) -> None:
         receipts = [
-            durable.read_json(self.path / receipt_path(shard)) for shard in range(len(self.request.schedule.shards))
+            storage.read_json(self.path / receipt_path(shard)) for shard in range(len(self.request.schedule.shards))
         ]
-        plan = durable.read_json(self.path / "plan.json")  # as it was begun, perhaps by another version
+        plan = storage.read_json(self.path / "plan.json")  # as it was begun, perhaps by another version
         finish(
             self.path,
             receipts,
