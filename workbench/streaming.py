@@ -13,7 +13,8 @@ from workbench.dose import Dose
 from workbench.pieces import Growing
 from workbench.plan import Plan
 from workbench.positions import prompt_length
-from workbench.record import ForwardRecord, recording
+from workbench.record import recording
+from workbench.records import ForwardRecord
 from workbench.respond import encode_all
 from workbench.sampling import Forwards
 from workbench.steer import steered

@@ -17,11 +17,19 @@ from workbench import intrace
 from workbench.batches import padded
 from workbench.decoding import Decoding, Response
 from workbench.errors import WorkbenchError
-from workbench.harvest import Chunk, Harvest, prompt_step
 from workbench.intrace import forward_numbers, token_logprobs
 from workbench.magnitude import Magnitude
 from workbench.ndif import plainly, shipped
-from workbench.record import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
+from workbench.records import (
+    Chunk,
+    ForwardRecord,
+    Harvest,
+    LayerRecord,
+    OutputRows,
+    ResidualRecord,
+    SharedRecord,
+    prompt_step,
+)
 from workbench.steer import plan_in_force
 
 if TYPE_CHECKING:

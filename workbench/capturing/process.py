@@ -18,8 +18,8 @@ from workbench.capturing.sharing import is_complete, open_shards
 from workbench.capturing.words import Words
 from workbench.decoding import Response
 from workbench.fingerprints import UNCOMPARED, is_unversioned
-from workbench.finite import logits_not_finite
 from workbench.progress import Meter
+from workbench.records import logits_not_finite
 from workbench.sampling import Runner
 from workbench.shards import Build, ShardWriter, receipt_path
 from workbench.writing import describe, finish, write_table
