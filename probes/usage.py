@@ -13,7 +13,7 @@ from probes.scores import DEAD, ExpertScores
 from probes.selection import Tokens, describe, prompt_of_row, select, sequence_of_row
 from workbench.counts import finite_weights, routed_tokens
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
 from workbench.resample import cluster_draws, effective_clusters
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
 from workbench.edits import ROUTING_KINDS, Edit, Scope
 from workbench.errors import WorkbenchError
 from workbench.plan import Plan

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
 from workbench.edits import Edit
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef, as_ref
+from workbench.anatomy.refs import ExpertRef, as_ref
 
 USAGE_NEIGHBOURS = 10
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from workbench.errors import WorkbenchError, suggestion
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
 
 Kind = Literal["bias", "off", "force", "drop", "scale", "replace", "mute"]
 Phase = Literal["prompt", "generated"]

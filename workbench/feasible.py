@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
 from workbench.edits import Edit, Phase
 from workbench.errors import WorkbenchError
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from workbench.adapters import MoEAdapter
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
 from workbench.identity import Weights, active_adapters, identity, read_weights, switches, weights_digest
 from workbench.interop import as_it_runs, is_wrapped, unwrapped
 from workbench.layout import Layout, find_layout

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
 from workbench.controls import random_like
 from workbench.edits import KINDS, TOKEN, Edit, Kind, Phase, Scope, parse_positions, parse_token
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef, as_ref
+from workbench.anatomy.refs import ExpertRef, as_ref
 from workbench.feasible import check_edits
-from workbench.fingerprints import joined
-from workbench.naming import parse_experts
+from workbench.anatomy.fingerprints import joined
+from workbench.anatomy.naming import parse_experts
 from workbench.paths import given_path
 from workbench.storage import write_text
 

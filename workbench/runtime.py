@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.adapters import MoEAdapter
-from workbench.anatomy import Anatomy, RoutingRule
+from workbench.anatomy.anatomy import Anatomy, RoutingRule
 from workbench.layout import Layout
 from workbench.placement import value
 

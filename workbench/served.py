@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
 from workbench.pieces import said
 from workbench.prompts import labels_of

@@ -20,7 +20,7 @@ import pandas as pd
 from workbench import storage
 from workbench.counts import Counts, Routing, counts, routing
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
 from workbench.export import export
 from workbench.finite import said
 from workbench.labelling import add_labels

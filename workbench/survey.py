@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.adapters import rerun
-from workbench.anatomy import LayerAnatomy
+from workbench.anatomy.anatomy import LayerAnatomy
 from workbench.answered import first
 from workbench.errors import WorkbenchError
 from workbench.layout import Layout, MoEBlock

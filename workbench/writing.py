@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from workbench import __version__, storage
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.manifest import finish
 from workbench.paths import given_path

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from tests.benchmarks.timing import Ratio, ratio
 from workbench import storage
-from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
 from workbench.capturing.rows import token_rows
 from workbench.manifest import finish
 from workbench.masks import token_mask

@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.conformance.oracle import Layer, Oracle
 from tests.support.reference import Edits
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
-from workbench.anatomy import CAPABILITIES
+from workbench.anatomy.anatomy import CAPABILITIES
 from workbench.hooks.recording import recording
 from workbench.model import MoEModel
 from workbench.tinyconfigs import FAMILIES

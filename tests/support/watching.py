@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.support import reference
 from workbench import Plan, steered
 from workbench.edits import Edit
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
 from workbench.model import MoEModel
 
 Spec = tuple[str, int, Any]  # kind, expert (-1: the shared expert), value

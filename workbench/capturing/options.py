@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.batches import SHARD_TOKENS
 from workbench.errors import WorkbenchError, suggestion
-from workbench.experts import ExpertRef, as_ref
+from workbench.anatomy.refs import ExpertRef, as_ref
 from workbench.record import KEEPS
 
 BATCH_TOKENS = 4096

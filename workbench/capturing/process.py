@@ -17,7 +17,7 @@ from workbench.capturing.rows import BatchRows
 from workbench.capturing.sharing import is_complete, open_shards
 from workbench.capturing.words import Words
 from workbench.decoding import Response
-from workbench.fingerprints import UNCOMPARED, is_unversioned
+from workbench.anatomy.fingerprints import UNCOMPARED, is_unversioned
 from workbench.manifest import finish
 from workbench.progress import Meter
 from workbench.records import logits_not_finite

@@ -17,7 +17,7 @@ from workbench.capturing.process import Process
 from workbench.capturing.request import Request, make_request
 from workbench.capturing.sizes import check_disk
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef, as_ref
+from workbench.anatomy.refs import ExpertRef, as_ref
 from workbench.hooks.guards import as_it_is
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import plan_in_force, steered

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from workbench import ExpertRef, Plan, Store, WorkbenchError
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
 from workbench.edits import Edit, Kind
 
 MEANINGS: dict[Kind, str] = {

@@ -26,7 +26,7 @@ import workbench
 from probes.scores import ExpertScores
 from tests.support.stores import anatomy, random_store, random_tables
 from workbench import Comparison, Plan, WorkbenchError, __version__, open_store
-from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.bundled import bundled_path
 from workbench.dose import DoseCounts
 from workbench.errors import NotCompared

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench import Plan, divergence
-from workbench.anatomy import LayerAnatomy
+from workbench.anatomy.anatomy import LayerAnatomy
 from workbench.comparison import _perplexity
 from workbench.errors import WorkbenchError
 from workbench.layout import Layout, MoEBlock, _block, _decoder_layers, _places

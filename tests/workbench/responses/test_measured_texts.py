@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.support.stores import anatomy
 from workbench import Plan, read_prompts, storage
-from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.classify import ExactAnswer, Refusal, Response
 from workbench.errors import WorkbenchError
 from workbench.metrics import METRICS

@@ -13,7 +13,7 @@ from workbench import intrace, routerfacts
 from workbench.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass, rerun
 from workbench.attention import SinksByPrompt, SinkShare, _add, _without_padding, decay
 from workbench.errors import WorkbenchError
-from workbench.fingerprints import is_unversioned, joined, parts, versioned
+from workbench.anatomy.fingerprints import is_unversioned, joined, parts, versioned
 from workbench.layout import Layout, MoEBlock, _is_expert, _rows, _wrapping, find_layout, fused_weights
 from workbench.residual import norm_before, residual_reason, routed_multiplier
 from workbench.rewritten import _difference

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
 from workbench.paths import given_path
 
 _MOST = 65536  # experts in one range: a slip of the finger must not fill the memory
