@@ -10,7 +10,7 @@ import numpy as np
 from workbench.chatforms import unread
 from workbench.errors import WorkbenchError
 from workbench.moment import moment
-from workbench.pieces import token_texts as token_texts
+from workbench.thinking.pieces import token_texts as token_texts
 from workbench.prompts import Prompt, PromptSet, read_prompts
 from workbench.roles import CODE, MarkedIds, Rendered, render, token_roles
 

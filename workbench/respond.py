@@ -14,7 +14,7 @@ from workbench.dose import Dose, DoseCounts
 from workbench.encoding import check_unanswered, encode
 from workbench.errors import WorkbenchError
 from workbench.hooks.steering import steered
-from workbench.pieces import said
+from workbench.thinking.pieces import said
 from workbench.plan import Plan
 from workbench.progress import Meter
 from workbench.prompts import read_prompts
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Answers(NamedTuple):
-    """Response texts (`workbench.pieces.said`) and token ids, in the order of the prompts, and the dose.
+    """Response texts (`workbench.thinking.pieces.said`) and token ids, in the order of the prompts, and the dose.
 
     broken: by prompt, whether next-token logits that chose the answer were NaN or +infinity; such an answer says nothing.
     """

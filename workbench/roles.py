@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from workbench.channels import CHANNEL
+from workbench.thinking.channels import CHANNEL
 from workbench.chatforms import Apply, check_tools, marked, marker, shown
 from workbench.chats import Messages, Tools, calls_of, joined
 from workbench.errors import WorkbenchError
 from workbench.moment import dated
-from workbench.pieces import pieces, special_ids
-from workbench.reading import opened, opened_in, read
+from workbench.thinking.pieces import pieces, special_ids
+from workbench.thinking.reading import opened, opened_in, read
 from workbench.schema import ROLES
-from workbench.thoughts import MARKERS, PAIRS
+from workbench.thinking.thoughts import MARKERS, PAIRS
 
 CODE = {role: number for number, role in enumerate(ROLES)}
 THINK = (PAIRS[0].open, PAIRS[0].close)

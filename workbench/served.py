@@ -16,9 +16,9 @@ import pandas as pd
 
 from workbench.anatomy.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
-from workbench.pieces import said
+from workbench.thinking.pieces import said
 from workbench.prompts import labels_of
-from workbench.reading import opened_in
+from workbench.thinking.reading import opened_in
 from workbench.servedrouting import as_array, routed_experts
 from workbench.store import Store
 from workbench.writing import write_store

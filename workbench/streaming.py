@@ -12,7 +12,7 @@ from workbench.decoding import Choosing, Decoding, decoding_of
 from workbench.dose import Dose
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import steered
-from workbench.pieces import Growing
+from workbench.thinking.pieces import Growing
 from workbench.plan import Plan
 from workbench.positions import prompt_length
 from workbench.record import ForwardRecord

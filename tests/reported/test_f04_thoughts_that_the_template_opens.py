@@ -11,7 +11,7 @@ from workbench import Plan, capture, compare, load, read_prompts
 from workbench.classify import ExactAnswer, Refusal, classify, responses
 from workbench.encoding import encode
 from workbench.errors import WorkbenchError
-from workbench.reading import opened, opened_in, read
+from workbench.thinking.reading import opened, opened_in, read
 from workbench.respond import decode, encode_all
 
 ENDS, SUM = "'<|assistant|>' }}{% endif %}", "calculate 432 + 497?"

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from probes.groups import classes
 from workbench import capture, load
 from workbench.classify import ExactAnswer, Refusal, classify, responses
-from workbench.pieces import pieces
+from workbench.thinking.pieces import pieces
 from workbench.roles import MarkedIds, response_roles
 from workbench.schema import ROLES
 from workbench.tiny import tiny_model, tiny_tokenizer

@@ -12,7 +12,7 @@ from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows, token_rows
 from workbench.decoding import Response
 from workbench.encoding import Encoded
-from workbench.pieces import said, token_texts
+from workbench.thinking.pieces import said, token_texts
 from workbench.roles import MarkedIds, response_roles
 from workbench.shards import conform
 

@@ -23,7 +23,7 @@ from tests.app.paper import said, write_on
 from tests.app.world import SHAPE, store_at, token, view_of
 from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.thoughts import PAIRS
+from workbench.thinking.thoughts import PAIRS
 from workbench.writing import write_store
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from workbench.channels import CHANNEL, MESSAGE, SHOWN
-from workbench.thoughts import MARKERS
+from workbench.thinking.channels import CHANNEL, MESSAGE, SHOWN
+from workbench.thinking.thoughts import MARKERS
 
 _CUT = "\ufffd"
 _LONGEST = 8

@@ -10,8 +10,8 @@ From the characters alone; no tokenizer, no torch.
 import re
 from functools import lru_cache
 
-from workbench.channels import ANALYSIS, by_channel, in_channels
-from workbench.thoughts import Reading, by_pairs, last_open
+from workbench.thinking.channels import ANALYSIS, by_channel, in_channels
+from workbench.thinking.thoughts import Reading, by_pairs, last_open
 
 _TURN = re.compile(
     r"<[|\uff5c][^<>]*[|\uff5c]>|\[/?INST\]|<(?:start|end)_of_turn>|<\|turn>|<turn\|>|</?s>|"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from workbench.thoughts import Kind, Reading, Span
+from workbench.thinking.thoughts import Kind, Reading, Span
 
 START, CHANNEL, MESSAGE = "<|start|>", "<|channel|>", "<|message|>"
 CLOSING = ("<|end|>", "<|call|>", "<|return|>")
