@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from workbench.loader import load as load
     from workbench.model import MoEModel as MoEModel
     from workbench.anatomy.naming import parse_experts as parse_experts
-    from workbench.plan import Edit as Edit
-    from workbench.plan import Plan as Plan
+    from workbench.plan.plan import Edit as Edit
+    from workbench.plan.plan import Plan as Plan
     from workbench.prompts import PromptSet as PromptSet
     from workbench.prompts import read_prompts as read_prompts
     from workbench.store import Store as Store

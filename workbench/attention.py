@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from workbench.errors import WorkbenchError
 from workbench.hooks.steering import steered
 from workbench.interop import unwrapped
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.prompts import PromptSet, read_prompts
 from workbench.respond import encode_all
 

@@ -10,7 +10,7 @@ from workbench.errors import WorkbenchError
 from workbench.finite import said
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import steered
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.records import Harvest, not_finite, prompt_step
 
 if TYPE_CHECKING:

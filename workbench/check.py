@@ -8,7 +8,7 @@ from torch import Tensor
 from workbench.errors import WorkbenchError
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import steered
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.record import LayerRecord
 from workbench.survey import probe_ids
 

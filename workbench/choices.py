@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.prompts import Prompt, PromptSet, read_prompts
 
 if TYPE_CHECKING:

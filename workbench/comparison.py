@@ -16,7 +16,7 @@ from workbench.dose import DoseCounts
 from workbench.effects import check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
 from workbench.metrics import MetricsArgument, metrics_from
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.storage import write_text

@@ -15,7 +15,7 @@ from workbench.encoding import check_unanswered, encode
 from workbench.errors import WorkbenchError
 from workbench.hooks.steering import steered
 from workbench.thinking.pieces import said
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.progress import Meter
 from workbench.prompts import read_prompts
 from workbench.sampling import Forwards

@@ -13,7 +13,7 @@ from workbench.dose import Dose
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import steered
 from workbench.thinking.pieces import Growing
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.positions import prompt_length
 from workbench.record import ForwardRecord
 from workbench.respond import encode_all

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from workbench.anatomy.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
 from workbench.parquet import Part, parts, stored_schema
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.schema import TABLES
 
 

@@ -7,7 +7,7 @@ import torch
 from tests.benchmarks.models import token_ids
 from tests.benchmarks.timing import Ratio, ratio
 from workbench import Plan, steered
-from workbench.edits import KINDS
+from workbench.plan.edits import KINDS
 from workbench.model import MoEModel
 
 LIMIT = 1.05

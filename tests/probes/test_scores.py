@@ -19,7 +19,7 @@ from tests.probes.goldens import outlier_rows
 from tests.probes.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
 from workbench.anatomy.refs import ExpertRef
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 
 
 def made(scores: list[float | None], shared: bool = False) -> ExpertScores:

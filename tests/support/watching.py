@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.support import reference
 from workbench import Plan, steered
-from workbench.edits import Edit
+from workbench.plan.edits import Edit
 from workbench.anatomy.refs import ExpertRef
 from workbench.model import MoEModel
 

@@ -13,7 +13,7 @@ from workbench.encoding import Encoded, check_unanswered, encode, encode_respons
 from workbench.encoding import warnings as doubts
 from workbench.errors import WorkbenchError, suggestion
 from workbench.moment import asks_the_date, moment
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.promptrows import responses_of
 from workbench.prompts import PromptSet, check_characters
 

@@ -31,7 +31,7 @@ from workbench.store import Store, open_store
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
-    from workbench.plan import Plan
+    from workbench.plan.plan import Plan
     from workbench.traced import TracedRunner
 
 

@@ -23,7 +23,7 @@ from workbench.interop import _stating, as_it_runs, opened, unwrapped
 from workbench.layout import Layout, MoEBlock
 from workbench.thinking.pieces import _grown, said, special_ids, token_texts
 from workbench.placement import forward_is_its_own, missing, named_values, value
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.quantised import quantised_by, unreadable
 
 

@@ -17,7 +17,7 @@ from workbench.capturing.plan_json import check_same, plan_json
 from workbench.capturing.request import make_request
 from workbench.errors import NotCompared, WorkbenchError
 from workbench.anatomy.refs import ExpertRef
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.prompts import PromptSet, read_prompts
 from workbench.tiny import tiny_tokenizer
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from workbench import Plan, load, steered
 from workbench.compiled import LayerEdits
 from workbench.dose import Dose, DoseCounts
-from workbench.edits import Edit
+from workbench.plan.edits import Edit
 from workbench.anatomy.refs import ExpertRef
 from workbench.hooks import _edit_shared
 from workbench.tiny import tiny_tokenizer

@@ -17,7 +17,7 @@ from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.chatforms import _lost, check_tools, marked, marker, shown, unread
 from workbench.chats import calls_of, joined, messages_of, options_of, tools_of
 from workbench.chats import said as words_of
-from workbench.edits import Edit, Scope, parse_positions
+from workbench.plan.edits import Edit, Scope, parse_positions
 from workbench.encoding import _offsets_by_decoding, encode, encode_responses, warnings
 from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.anatomy.refs import ExpertRef

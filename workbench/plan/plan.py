@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from workbench.anatomy.anatomy import Anatomy
-from workbench.controls import random_like
-from workbench.edits import KINDS, TOKEN, Edit, Kind, Phase, Scope, parse_positions, parse_token
+from workbench.plan.controls import random_like
+from workbench.plan.edits import KINDS, TOKEN, Edit, Kind, Phase, Scope, parse_positions, parse_token
 from workbench.errors import WorkbenchError
 from workbench.anatomy.refs import ExpertRef, as_ref
-from workbench.feasible import check_edits
+from workbench.plan.feasible import check_edits
 from workbench.anatomy.fingerprints import joined
 from workbench.anatomy.naming import parse_experts
 from workbench.paths import given_path
@@ -136,7 +136,7 @@ class Plan:
 
     @classmethod
     def parse(cls, text: str, anatomy: Anatomy | None = None) -> "Plan":
-        """A plan from `off L0E15; scale L1E4=8 in generated; mute L2E3 between <think> </think>` (`workbench.edits`)."""
+        """A plan from `off L0E15; scale L1E4=8 in generated; mute L2E3 between <think> </think>` (`workbench.plan.edits`)."""
         clauses = [c.strip() for c in _CLAUSES.findall(text) if c.strip() and c.strip() != "nothing"]
         plans = [_parse_clause(c, anatomy) for c in clauses]
         return cls(tuple(edit for p in plans for edit in p.edits))
@@ -183,7 +183,7 @@ class Plan:
         usage: Any = None,
         seed: int = 0,
     ) -> "Plan":
-        """The same edits on other, randomly drawn experts: a control. See `workbench.controls.random_like`."""
+        """The same edits on other, randomly drawn experts: a control. See `workbench.plan.controls.random_like`."""
         return cls(random_like(plan.edits, anatomy, match, usage, seed), plan.fingerprint)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.edits import Edit, Phase
+from workbench.plan.edits import Edit, Phase
 from workbench.errors import WorkbenchError
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from workbench.anatomy.anatomy import Anatomy
-from workbench.edits import Edit
+from workbench.plan.edits import Edit
 from workbench.errors import WorkbenchError
 from workbench.anatomy.refs import ExpertRef, as_ref
 
