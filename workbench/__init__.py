@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from workbench.anatomy.naming import parse_experts as parse_experts
     from workbench.plan.plan import Edit as Edit
     from workbench.plan.plan import Plan as Plan
-    from workbench.prompts import PromptSet as PromptSet
-    from workbench.prompts import read_prompts as read_prompts
+    from workbench.prompts.prompts import PromptSet as PromptSet
+    from workbench.prompts.prompts import read_prompts as read_prompts
     from workbench.store import Store as Store
     from workbench.store import open_store as open_store
 

@@ -19,7 +19,7 @@ from workbench.errors import WorkbenchError
 from workbench.hooks.steering import steered
 from workbench.interop import unwrapped
 from workbench.plan.plan import Plan
-from workbench.prompts import PromptSet, read_prompts
+from workbench.prompts.prompts import PromptSet, read_prompts
 from workbench.respond import encode_all
 
 if TYPE_CHECKING:

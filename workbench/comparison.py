@@ -18,7 +18,7 @@ from workbench.errors import WorkbenchError
 from workbench.metrics import MetricsArgument, metrics_from
 from workbench.plan.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
-from workbench.prompts import PromptSet, read_prompts
+from workbench.prompts.prompts import PromptSet, read_prompts
 from workbench.storage import write_text
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from workbench.respond import padded_batch
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
-    from workbench.prompts import PromptSet
+    from workbench.prompts.prompts import PromptSet
 
 
 class Divergence(NamedTuple):

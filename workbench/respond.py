@@ -11,13 +11,13 @@ from torch import Tensor
 from workbench.batches import padded, schedule
 from workbench.decoding import Choosing, decoding_of
 from workbench.dose import Dose, DoseCounts
-from workbench.encoding import check_unanswered, encode
+from workbench.prompts.encoding import check_unanswered, encode
 from workbench.errors import WorkbenchError
 from workbench.hooks.steering import steered
 from workbench.thinking.pieces import said
 from workbench.plan.plan import Plan
 from workbench.progress import Meter
-from workbench.prompts import read_prompts
+from workbench.prompts.prompts import read_prompts
 from workbench.sampling import Forwards
 
 if TYPE_CHECKING:

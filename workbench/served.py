@@ -17,7 +17,7 @@ import pandas as pd
 from workbench.anatomy.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
 from workbench.thinking.pieces import said
-from workbench.prompts import labels_of
+from workbench.prompts.prompts import labels_of
 from workbench.thinking.reading import opened_in
 from workbench.servedrouting import as_array, routed_experts
 from workbench.store import Store

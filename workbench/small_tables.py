@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from workbench import storage
 from workbench.errors import WorkbenchError
 from workbench.parquet import stored_schema, writer
-from workbench.prompts import label_text
+from workbench.prompts.prompts import label_text
 from workbench.shards import conform
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workbench import WorkbenchError, read_prompts
-from workbench.prompts import Prompt
+from workbench.prompts.prompts import Prompt
 from workbench.storage import check_writable
 
 from ..terminal import open_model, print_json, print_pair, print_table, say, warn, working

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from workbench import Plan, capture, compare, load, read_prompts
 from workbench.classify import ExactAnswer, Refusal, classify, responses
-from workbench.encoding import encode
+from workbench.prompts.encoding import encode
 from workbench.errors import WorkbenchError
 from workbench.thinking.reading import opened, opened_in, read
 from workbench.respond import decode, encode_all

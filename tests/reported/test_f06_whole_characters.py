@@ -12,7 +12,7 @@ from probes.groups import classes
 from workbench import capture, load
 from workbench.classify import ExactAnswer, Refusal, classify, responses
 from workbench.thinking.pieces import pieces
-from workbench.roles import MarkedIds, response_roles
+from workbench.prompts.roles import MarkedIds, response_roles
 from workbench.schema import ROLES
 from workbench.tiny import tiny_model, tiny_tokenizer
 from workbench.writing import write_store

@@ -21,10 +21,10 @@ from workbench.anatomy.refs import ExpertRef, as_ref
 from workbench.hooks.guards import as_it_is
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import plan_in_force, steered
-from workbench.moment import planned_at
+from workbench.prompts.moment import planned_at
 from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
-from workbench.prompts import PromptSet, read_prompts
+from workbench.prompts.prompts import PromptSet, read_prompts
 from workbench.rewritten import check_rewritten
 from workbench.sampling import Runner
 from workbench.store import Store, open_store

@@ -11,9 +11,9 @@ import pyarrow as pa
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows, token_rows
 from workbench.decoding import Response
-from workbench.encoding import Encoded
+from workbench.prompts.encoding import Encoded
 from workbench.thinking.pieces import said, token_texts
-from workbench.roles import MarkedIds, response_roles
+from workbench.prompts.roles import MarkedIds, response_roles
 from workbench.shards import conform
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 from workbench import Plan, PromptSet, WorkbenchError
 from workbench.dose import Dose
 from workbench.thinking.pieces import pieces
-from workbench.prompts import Prompt
+from workbench.prompts.prompts import Prompt
 from workbench.respond import decode, encode_all
 from workbench.streaming import StreamedToken, stream
 

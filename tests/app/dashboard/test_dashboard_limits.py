@@ -130,7 +130,7 @@ def test_a_capture_is_cut_into_about_twenty_shards(tmp_path, monkeypatch, tokens
     from workbench_app.dashboard.captures.jobs import Wanted
 
     from workbench import PromptSet
-    from workbench.prompts import Prompt
+    from workbench.prompts.prompts import Prompt
 
     write_on(monkeypatch)
     started = []

@@ -18,7 +18,7 @@ from workbench.capturing.request import make_request
 from workbench.errors import NotCompared, WorkbenchError
 from workbench.anatomy.refs import ExpertRef
 from workbench.plan.plan import Plan
-from workbench.prompts import PromptSet, read_prompts
+from workbench.prompts.prompts import PromptSet, read_prompts
 from workbench.tiny import tiny_tokenizer
 
 ROWS = [

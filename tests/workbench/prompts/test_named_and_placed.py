@@ -14,17 +14,17 @@ from torch import nn
 from tests.support.stores import anatomy
 from workbench import model as loading
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
-from workbench.chatforms import _lost, check_tools, marked, marker, shown, unread
-from workbench.chats import calls_of, joined, messages_of, options_of, tools_of
-from workbench.chats import said as words_of
+from workbench.prompts.chat_forms import _lost, check_tools, marked, marker, shown, unread
+from workbench.prompts.chats import calls_of, joined, messages_of, options_of, tools_of
+from workbench.prompts.chats import said as words_of
 from workbench.plan.edits import Edit, Scope, parse_positions
-from workbench.encoding import _offsets_by_decoding, encode, encode_responses, warnings
+from workbench.prompts.encoding import _offsets_by_decoding, encode, encode_responses, warnings
 from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.anatomy.refs import ExpertRef
 from workbench.anatomy.naming import parse_experts
 from workbench.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
-from workbench.promptrows import plain, responses_of, rows_of, unflattened
-from workbench.prompts import Prompt, PromptSet, label_text, read_prompts
+from workbench.prompts.rows import plain, responses_of, rows_of, unflattened
+from workbench.prompts.prompts import Prompt, PromptSet, label_text, read_prompts
 from workbench.tiny import tiny_tokenizer
 
 T, F = True, False

@@ -14,7 +14,7 @@ from workbench import judge as judging
 from workbench.choices import _encoded, _split, _table, questions
 from workbench.classify import Response
 from workbench.errors import WorkbenchError
-from workbench.harness import read_task
+from workbench.prompts.lm_eval import read_task
 from workbench.judge import QUESTION, judge
 from workbench.tiny import tiny_tokenizer
 

@@ -15,7 +15,7 @@ from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.classify import ExactAnswer, Refusal, Response
 from workbench.errors import WorkbenchError
 from workbench.metrics import METRICS
-from workbench.promptfiles import read_rows
+from workbench.prompts.files import read_rows
 from workbench.suitable import check_head, check_suitable
 from workbench.texts import COLLAPSED_RATIO, COLLAPSED_REPEATS, MIN_WORDS, collapsed, language, repetition, words
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workbench.thinking.channels import CHANNEL
-from workbench.chatforms import Apply, check_tools, marked, marker, shown
-from workbench.chats import Messages, Tools, calls_of, joined
+from workbench.prompts.chat_forms import Apply, check_tools, marked, marker, shown
+from workbench.prompts.chats import Messages, Tools, calls_of, joined
 from workbench.errors import WorkbenchError
-from workbench.moment import dated
+from workbench.prompts.moment import dated
 from workbench.thinking.pieces import pieces, special_ids
 from workbench.thinking.reading import opened, opened_in, read
 from workbench.schema import ROLES

@@ -15,7 +15,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError, listed
 from workbench.paths import given_path
-from workbench.prompts import PromptSet, read_prompts
+from workbench.prompts.prompts import PromptSet, read_prompts
 
 _READ = {
     *("task", "dataset_path", "dataset_name", "dataset_kwargs", "output_type", "test_split", "validation_split"),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from workbench.chats import Messages, calls_of, joined
+from workbench.prompts.chats import Messages, calls_of, joined
 from workbench.errors import WorkbenchError, listed
 
 Apply = Callable[[Messages], str]

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from workbench.chatforms import unread
+from workbench.prompts.chat_forms import unread
 from workbench.errors import WorkbenchError
-from workbench.moment import moment
+from workbench.prompts.moment import moment
 from workbench.thinking.pieces import token_texts as token_texts
-from workbench.prompts import Prompt, PromptSet, read_prompts
-from workbench.roles import CODE, MarkedIds, Rendered, render, token_roles
+from workbench.prompts.prompts import Prompt, PromptSet, read_prompts
+from workbench.prompts.roles import CODE, MarkedIds, Rendered, render, token_roles
 
 TEXT_HAS_NO_ROLES = "text is tokenised as it is, so no chat template says who speaks"
 

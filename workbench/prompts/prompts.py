@@ -14,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from workbench.chats import Messages, Tools, from_json, messages_of, options_of, said, tools_of
+from workbench.prompts.chats import Messages, Tools, from_json, messages_of, options_of, said, tools_of
 from workbench.errors import WorkbenchError, listed, suggestion
-from workbench.promptrows import KEYS, name_of, plain, rows_of, unflattened
+from workbench.prompts.rows import KEYS, name_of, plain, rows_of, unflattened
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def read_prompts(source: "str | Path | PromptSet | Prompt | Iterable[str | Mappi
     if isinstance(source, Prompt):
         return PromptSet((source,))
     if isinstance(source, str | Path):
-        from workbench.promptfiles import find_prompts, read_rows
+        from workbench.prompts.files import find_prompts, read_rows
 
         path = find_prompts(source)
         return _collect(((f"{where} of '{source}'", row) for where, row in read_rows(path)), str(source))
