@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workbench.anatomy.refs import ExpertRef as ExpertRef
     from workbench.hooks import steered as steered
     from workbench.loader import load as load
-    from workbench.model import MoEModel as MoEModel
+    from workbench.model.model import MoEModel as MoEModel
     from workbench.anatomy.naming import parse_experts as parse_experts
     from workbench.plan.plan import Edit as Edit
     from workbench.plan.plan import Plan as Plan

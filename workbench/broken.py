@@ -14,7 +14,7 @@ from workbench.plan.plan import Plan
 from workbench.records import Harvest, not_finite, prompt_step
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
     from workbench.respond import Answers
 
 

@@ -13,7 +13,7 @@ from workbench.record import LayerRecord
 from workbench.survey import probe_ids
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
 
 
 _OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' own sum; half precision adds slots in its own dtype

@@ -15,7 +15,7 @@ from workbench.plan.plan import Plan
 from workbench.prompts.prompts import Prompt, PromptSet, read_prompts
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
     from workbench.progress import Meter
 
 

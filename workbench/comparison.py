@@ -23,7 +23,7 @@ from workbench.storage import write_text
 
 if TYPE_CHECKING:
     from workbench.broken import Arm
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
     from workbench.respond import Answers
     from workbench.store import Store
 

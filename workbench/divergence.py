@@ -20,7 +20,7 @@ from workbench.progress import Meter
 from workbench.respond import padded_batch
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
     from workbench.prompts.prompts import PromptSet
 
 

@@ -21,7 +21,7 @@ from workbench.prompts.prompts import read_prompts
 from workbench.sampling import Forwards
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
 
 
 class Answers(NamedTuple):

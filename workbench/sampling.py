@@ -23,7 +23,7 @@ from workbench.record import Recorder
 from workbench.records import Chunk, Harvest, Step, decode_step, prompt_step
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
 
 
 @dataclass

@@ -20,7 +20,7 @@ from workbench.respond import encode_all
 from workbench.sampling import Forwards
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
     from workbench.prompts.prompts import PromptSet
 
 

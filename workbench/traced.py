@@ -25,8 +25,8 @@ from workbench.record import ForwardRecord, LayerRecord, OutputRows, ResidualRec
 from workbench.records import Chunk, Harvest, prompt_step
 
 if TYPE_CHECKING:
-    from workbench.layout import MoEBlock
-    from workbench.model import MoEModel
+    from workbench.model.layout import MoEBlock
+    from workbench.model.model import MoEModel
 
 _OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' sum, as `workbench.check` has it
 

@@ -20,7 +20,7 @@ from tests.benchmarks.timing import Ratio, ratio
 from workbench import PromptSet, capture, open_store, read_prompts
 from workbench.batches import schedule
 from workbench.prompts.encoding import encode
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
 from workbench.parquet import rows_per_group, stored_schema, writer
 
 KEEPS = (

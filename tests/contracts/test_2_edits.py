@@ -12,7 +12,7 @@ from workbench import ExpertRef, Plan, steered
 from workbench.compiled import LayerEdits
 from workbench.plan.edits import Edit
 from workbench.hooks.experts import _edit_weights
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
 
 
 def ranked(model: MoEModel, ids: Tensor) -> list[int]:

@@ -17,7 +17,7 @@ from tests.app.dashboard.steer.test_steer_page import errors, finished, page_of
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
 from workbench.prompts.encoding import encode
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
 from workbench.schema import ROLES
 from workbench.tiny import tiny_model, tiny_tokenizer
 

@@ -12,7 +12,7 @@ from tests.support import reference
 from workbench import Plan, steered
 from workbench.plan.edits import Edit
 from workbench.anatomy.refs import ExpertRef
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
 
 Spec = tuple[str, int, Any]  # kind, expert (-1: the shared expert), value
 

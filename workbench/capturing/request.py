@@ -18,7 +18,7 @@ from workbench.prompts.rows import responses_of
 from workbench.prompts.prompts import PromptSet, check_characters
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
 
 Answers = dict[str, list[tuple[int, ...]]]
 

@@ -30,7 +30,7 @@ from workbench.sampling import Runner
 from workbench.store import Store, open_store
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
     from workbench.plan.plan import Plan
     from workbench.traced import TracedRunner
 

@@ -20,7 +20,7 @@ from workbench import Plan, WorkbenchError, compare, load, open_store, read_prom
 from workbench.attention import decay, sink_share
 from workbench.choices import choose
 from workbench.comparison import expert_loads
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
 from workbench.storage import locked
 
 pytestmark = pytest.mark.slow

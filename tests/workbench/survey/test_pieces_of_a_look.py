@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from workbench import intrace, routerfacts
-from workbench.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass, rerun
+from workbench.model.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass, rerun
 from workbench.attention import SinksByPrompt, SinkShare, _add, _without_padding, decay
 from workbench.errors import WorkbenchError
 from workbench.anatomy.fingerprints import is_unversioned, joined, parts, versioned
-from workbench.layout import Layout, MoEBlock, _is_expert, _rows, _wrapping, find_layout, fused_weights
+from workbench.model.layout import Layout, MoEBlock, _is_expert, _rows, _wrapping, find_layout, fused_weights
 from workbench.residual import norm_before, residual_reason, routed_multiplier
 from workbench.rewritten import _difference
 from workbench.routing import Routing
@@ -166,7 +166,7 @@ class TestRouters:
         assert (routing.weights is out[1], routing.index is out[2]) == (True, True)
         said = (
             "and we know (logits [tokens, experts], weights and index [tokens, k]); this family is not supported, unless an "
-            "adapter says how it routes (workbench/adapters.py)."
+            "adapter says how it routes (workbench/model/adapters.py)."
         )
         assert self.refused(out[:2], received) == f"the router returned [(4, 5), (4, 2)], {said}"
         assert self.refused(out, received, 3) == f"the router returned [(4, 5), (4, 2), (4, 2)], {said}"

@@ -28,7 +28,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from workbench.placement import brought
+from workbench.model.placement import brought
 
 Routed = tuple[Tensor, Tensor, Tensor]
 

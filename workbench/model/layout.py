@@ -2,7 +2,7 @@
 
 The router's class is the one the model declares in `_can_record_outputs["router_logits"]`. Beside each router, in the same
 block, lie the experts (fused 3-D weights of `n_experts` rows) and, in some families, shared experts and their gate. What
-keeps to another plan comes through an adapter (`workbench.adapters`).
+keeps to another plan comes through an adapter (`workbench.model.adapters`).
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from workbench.adapters import ADAPTERS, REFUSED, WITHIN, AdaptedExperts, AdaptedRouter, MoEAdapter
+from workbench.model.adapters import ADAPTERS, REFUSED, WITHIN, AdaptedExperts, AdaptedRouter, MoEAdapter
 from workbench.errors import WorkbenchError
 
 
@@ -75,7 +75,7 @@ def _declared_layout(hf: Any) -> Layout:
         raise WorkbenchError(
             f"{name} has no router that transformers declares, so there are no experts to look at: it is a dense model, or an "
             f"MoE family outside the experts interface; `workbench models` lists what is supported, and load(..., adapter=) "
-            f"takes any module (see workbench/adapters.py)."
+            f"takes any module (see workbench/model/adapters.py)."
         )
     layers_name, layers = _decoder_layers(hf, routers[0][0])
     pattern = re.compile(re.escape(layers_name) + r"\.(\d+)\.")
@@ -119,7 +119,7 @@ def _undeclared(hf: Any, pattern: re.Pattern[str], blocks: dict[int, MoEBlock]) 
         if len(routers) != 1:
             raise WorkbenchError(
                 f"Layer {match[1]} of {type(hf).__name__} has experts ('{name}') and {len(routers)} modules that could be their "
-                f"router, and the model declares none; name it through an adapter (workbench/adapters.py)."
+                f"router, and the model declares none; name it through an adapter (workbench/model/adapters.py)."
             )
         found.append((f"{parent}.{routers[0][0]}", routers[0][1]))
     return found

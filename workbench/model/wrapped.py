@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from workbench.errors import WorkbenchError
-from workbench.layout import Layout
+from workbench.model.layout import Layout
 
 
 class Opened(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from workbench.errors import WorkbenchError
-from workbench.quantised import dense
+from workbench.model.quantised import dense
 
 
 def value(module: nn.Module, name: str) -> Tensor:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.adapters import MoEAdapter
+from workbench.model.adapters import MoEAdapter
 from workbench.anatomy.anatomy import Anatomy, RoutingRule
-from workbench.layout import Layout
-from workbench.placement import value
+from workbench.model.layout import Layout
+from workbench.model.placement import value
 
 _NUMBERS = itertools.count(1)
 _BY_UID: "weakref.WeakValueDictionary[int, Runtime]" = weakref.WeakValueDictionary()
@@ -42,7 +42,7 @@ class Runtime:
     bridges      the bridges around it
     far          whether the weights are on NDIF, and only the modules' names here
     adapter      the adapter that it was loaded with, if any
-    switches     the settings and adapters that the rest was found under (`workbench.identity`)
+    switches     the settings and adapters that the rest was found under (`workbench.model.identity`)
     """
 
     hf: Any

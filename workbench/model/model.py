@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from workbench.anatomy.anatomy import Anatomy
-from workbench.runtime import Runtime
+from workbench.model.runtime import Runtime
 
 
 @dataclass(frozen=True, eq=False)
