@@ -8,7 +8,7 @@ import pandas as pd
 
 from probes.scores import DEAD, NOT_FINITE, SUPER_EXPERT, TIES
 from workbench.errors import WorkbenchError, listed
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
 from workbench.finite import experts_with, said
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 
 from probes.selection import prompt_length, sequence_of_row
 from workbench.errors import WorkbenchError, suggestion
-from workbench.thoughts import MARKERS
+from workbench.thinking.thoughts import MARKERS
 
 if TYPE_CHECKING:
     from workbench.store import Store

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from workbench.errors import WorkbenchError
 from workbench.hooks.steering import steered
-from workbench.interop import unwrapped
-from workbench.plan import Plan
-from workbench.prompts import PromptSet, read_prompts
+from workbench.model.wrapped import unwrapped
+from workbench.plan.plan import Plan
+from workbench.prompts.prompts import PromptSet, read_prompts
 from workbench.respond import encode_all
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
 
 _BATCH_TOKENS = 1024  # attention weights of all heads are held: layers run one after the other, so one layer at a time
 

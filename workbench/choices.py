@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.plan import Plan
-from workbench.prompts import Prompt, PromptSet, read_prompts
+from workbench.plan.plan import Plan
+from workbench.prompts.prompts import Prompt, PromptSet, read_prompts
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
     from workbench.progress import Meter
 
 
@@ -73,7 +73,7 @@ def _question(prompt: Prompt) -> Question:
 
 def _encoded(model: "MoEModel", question: Question) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Context and continuation ids of each choice; a space at the context's end belongs to the continuation."""
-    from workbench.encoding import check_unanswered, encode
+    from workbench.prompts.encoding import check_unanswered, encode
 
     tokenizer, prompt = model.tokenizer, question.prompt
     if tokenizer is None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.reading import read
+from workbench.thinking.reading import read
 from workbench.storetexts import what_was_said
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ Classifier = Callable[[Response], str | bool | None]
 class Refusal:
     """Says "refused" or "answered" by how the answer opens, and "unfinished" while there is none: a thought has not ended.
 
-    What was thought, and a call of a tool, is left out (`workbench.reading`). An answer without any text counts as
+    What was thought, and a call of a tool, is left out (`workbench.thinking.reading`). An answer without any text counts as
     refused (MoTE: "no answer"). phrases: your own, matched anywhere in the opening without regard to case, instead of
     `rules`. within: how many characters the opening has; a refusal that comes later is an answer with a caveat.
 
@@ -124,7 +124,7 @@ def is_exact(response: str, expected: str) -> bool:
 
 
 def answer_part(response: str) -> str | None:
-    """What was answered, by `workbench.reading`; None when that has not begun: thinking has not ended, or a tool is called."""
+    """What was answered, by `workbench.thinking.reading`; None when that has not begun: thinking has not ended, or a tool is called."""
     return read(response).answer
 
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.anatomy import Anatomy
-from workbench.edits import ROUTING_KINDS, Edit, Scope
+from workbench.anatomy.anatomy import Anatomy
+from workbench.plan.edits import ROUTING_KINDS, Edit, Scope
 from workbench.errors import WorkbenchError
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.positions import Forward
 from workbench.routing import RouterEdits, router_edits
 

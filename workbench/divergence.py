@@ -14,14 +14,14 @@ from torch import Tensor
 from workbench.batches import schedule
 from workbench.dose import Dose
 from workbench.hooks.steering import steered
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.positions import prompt_length
 from workbench.progress import Meter
 from workbench.respond import padded_batch
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
-    from workbench.prompts import PromptSet
+    from workbench.model.model import MoEModel
+    from workbench.prompts.prompts import PromptSet
 
 
 class Divergence(NamedTuple):

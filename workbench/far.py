@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from workbench import intrace
 from workbench.errors import WorkbenchError
 from workbench.intrace import held_numbers, survey_numbers
-from workbench.layout import Layout, MoEBlock
+from workbench.model.layout import Layout, MoEBlock
 from workbench.ndif import plainly, shipped
 from workbench.seen import Seen
 from workbench.survey import Survey, described, probe_ids

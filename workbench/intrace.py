@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.answered import first
+from workbench.model.answered import first
 from workbench.magnitude import magnitude, median_abs, routed_change
 
 Place = Mapping[str, Any]

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from workbench.adapters import MoEAdapter
-from workbench.anatomy import Anatomy
-from workbench.identity import Weights, active_adapters, identity, read_weights, switches, weights_digest
-from workbench.interop import as_it_runs, is_wrapped, unwrapped
-from workbench.layout import Layout, find_layout
-from workbench.runtime import Runtime
+from workbench.model.adapters import MoEAdapter
+from workbench.anatomy.anatomy import Anatomy
+from workbench.model.identity import Weights, active_adapters, identity, read_weights, switches, weights_digest
+from workbench.model.wrapped import as_it_runs, is_wrapped, unwrapped
+from workbench.model.layout import Layout, find_layout
+from workbench.model.runtime import Runtime
 from workbench.suitable import check_suitable
 from workbench.survey import Survey, survey
 

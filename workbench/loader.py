@@ -5,20 +5,20 @@ from typing import Any
 
 import torch
 
-from workbench.adapters import MoEAdapter
+from workbench.model.adapters import MoEAdapter
 from workbench.bundled import bundled_path
 from workbench.check import check_by_intervening
 from workbench.errors import WorkbenchError, listed
 from workbench.hub import hub_unreachable
-from workbench.identity import read_weights
-from workbench.interop import Opened, is_wrapped, opened
+from workbench.model.identity import read_weights
+from workbench.model.wrapped import Opened, is_wrapped, opened
 from workbench.known import anatomy_of, in_bridge, known_runtime, new_runtime
-from workbench.layout import find_layout
-from workbench.model import MoEModel
+from workbench.model.layout import find_layout
+from workbench.model.model import MoEModel
 from workbench.paths import given_source
-from workbench.plain import PlainModel
-from workbench.quantised import quantised_by
-from workbench.runtime import Runtime
+from workbench.model.plain import PlainModel
+from workbench.model.quantised import quantised_by
+from workbench.model.runtime import Runtime
 from workbench.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
 _FOLDERS = ("cache_dir", "offload_folder")  # options of `from_pretrained` that name a folder
@@ -42,7 +42,7 @@ def load(
     device   "auto" is CUDA when there is one, else the CPU; for several devices pass `device_map="auto"`
     dtype    "auto" is the checkpoint's own
     check    also mute one expert per layer and see that the logits change (one small forward per MoE layer)
-    adapter  how an MoE outside transformers' experts interface routes (`workbench.adapters`); with one, source may be any
+    adapter  how an MoE outside transformers' experts interface routes (`workbench.model.adapters`); with one, source may be any
              `nn.Module` from token ids to logits
     remote   True: source is an nnsight model named by its hub id, and its weights stay on NDIF. One trace there tells how it
              routes; it can be captured (`capture(..., backend="nnsight", remote=True)`), not steered

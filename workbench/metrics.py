@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from workbench.classify import ExactAnswer, Refusal, Response, answer_part, is_exact
 from workbench.errors import WorkbenchError, suggestion
-from workbench.reading import read
+from workbench.thinking.reading import read
 from workbench.texts import (
     LANGUAGES,
     collapsed,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
 from workbench.tables import Tables
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.edits import Scope
+from workbench.plan.edits import Scope
 from workbench.errors import WorkbenchError
 
 _TRAIL = "_workbench_trail"  # on a cache: (prompt columns, columns, what is open in each row by span); plain, so it can be saved

@@ -11,21 +11,21 @@ from torch import Tensor
 from workbench.batches import padded, schedule
 from workbench.decoding import Choosing, decoding_of
 from workbench.dose import Dose, DoseCounts
-from workbench.encoding import check_unanswered, encode
+from workbench.prompts.encoding import check_unanswered, encode
 from workbench.errors import WorkbenchError
 from workbench.hooks.steering import steered
-from workbench.pieces import said
-from workbench.plan import Plan
+from workbench.thinking.pieces import said
+from workbench.plan.plan import Plan
 from workbench.progress import Meter
-from workbench.prompts import read_prompts
+from workbench.prompts.prompts import read_prompts
 from workbench.sampling import Forwards
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
 
 
 class Answers(NamedTuple):
-    """Response texts (`workbench.pieces.said`) and token ids, in the order of the prompts, and the dose.
+    """Response texts (`workbench.thinking.pieces.said`) and token ids, in the order of the prompts, and the dose.
 
     broken: by prompt, whether next-token logits that chose the answer were NaN or +infinity; such an answer says nothing.
     """

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import WorkbenchError
-from workbench.layout import MoEBlock, fused_weights
-from workbench.placement import forward_is_its_own, value
+from workbench.model.layout import MoEBlock, fused_weights
+from workbench.model.placement import forward_is_its_own, value
 from workbench.routing import Fit, Routing, fit_rule
-from workbench.runtime import RouterFacts
+from workbench.model.runtime import RouterFacts
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 3e-2}
 _CHANCE = 4.0  # standard errors by which a router's logits must favour what it selected
@@ -56,7 +56,7 @@ def _checked(
     if len(shapes) < 3 or out[0].shape[0] != tokens or out[1].shape != out[2].shape or out[1].shape[0] != tokens:
         raise WorkbenchError(
             f"{where}: the router returned {shapes}, and we know (logits [tokens, experts], weights and index [tokens, k]); "
-            f"this family is not supported, unless an adapter says how it routes (workbench/adapters.py)."
+            f"this family is not supported, unless an adapter says how it routes (workbench/model/adapters.py)."
         )
     if not out[0].isfinite().all() or not out[1].isfinite().all():
         raise WorkbenchError(

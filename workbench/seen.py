@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from workbench.answered import first
-from workbench.layout import MoEBlock
+from workbench.model.answered import first
+from workbench.model.layout import MoEBlock
 
 
 @dataclass

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.prompts import check_characters
+from workbench.prompts.prompts import check_characters
 from workbench.schema import TABLES
 from workbench.tables import Tables
 

@@ -5,12 +5,12 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from workbench.channels import CHANNEL, SHOWN
+from workbench.thinking.channels import CHANNEL, SHOWN
 from workbench.errors import WorkbenchError
-from workbench.pieces import said
-from workbench.reading import opened_in
+from workbench.thinking.pieces import said
+from workbench.thinking.reading import opened_in
 from workbench.tables import Tables
-from workbench.thoughts import MARKERS
+from workbench.thinking.thoughts import MARKERS
 
 Key = tuple[str, int]
 _CUT = "\ufffd"

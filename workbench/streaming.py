@@ -12,16 +12,16 @@ from workbench.decoding import Choosing, Decoding, decoding_of
 from workbench.dose import Dose
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import steered
-from workbench.pieces import Growing
-from workbench.plan import Plan
+from workbench.thinking.pieces import Growing
+from workbench.plan.plan import Plan
 from workbench.positions import prompt_length
 from workbench.record import ForwardRecord
 from workbench.respond import encode_all
 from workbench.sampling import Forwards
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
-    from workbench.prompts import PromptSet
+    from workbench.model.model import MoEModel
+    from workbench.prompts.prompts import PromptSet
 
 
 class Candidate(NamedTuple):

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from workbench.errors import WorkbenchError, listed
-from workbench.placement import missing
-from workbench.quantised import unreadable
+from workbench.model.placement import missing
+from workbench.model.quantised import unreadable
 
 
 def check_suitable(hf: Any) -> None:

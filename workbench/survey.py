@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from workbench.adapters import rerun
-from workbench.anatomy import LayerAnatomy
-from workbench.answered import first
+from workbench.model.adapters import rerun
+from workbench.anatomy.anatomy import LayerAnatomy
+from workbench.model.answered import first
 from workbench.errors import WorkbenchError
-from workbench.layout import Layout, MoEBlock
-from workbench.placement import brought
+from workbench.model.layout import Layout, MoEBlock
+from workbench.model.placement import brought
 from workbench.residual import norm_before, residual_reason, routed_multiplier
 from workbench.routerfacts import router_facts
-from workbench.runtime import RouterFacts
+from workbench.model.runtime import RouterFacts
 from workbench.seen import Seen, watched
 from workbench.suitable import check_head
 

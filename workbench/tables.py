@@ -16,10 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
 from workbench.parquet import Part, parts, stored_schema
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.schema import TABLES
 
 

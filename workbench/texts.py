@@ -5,7 +5,7 @@ import zlib
 from collections import Counter
 
 from workbench.classify import Refusal, answer_part
-from workbench.reading import read
+from workbench.thinking.reading import read
 
 PHRASES_2023 = (
     "i'm sorry",
@@ -84,7 +84,7 @@ def collapsed(response: str) -> bool:
 
 
 def thought(response: str) -> str:
-    """What was thought, by `workbench.reading`, every stretch joined by a newline; an open thought counts to the end."""
+    """What was thought, by `workbench.thinking.reading`, every stretch joined by a newline; an open thought counts to the end."""
     return "\n".join(read(response).thoughts)
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 from workbench_app.dashboard.session import Catalog, Machine, View
 
-from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
 from workbench.streaming import Candidate, StreamedToken
 from workbench.writing import write_store
 

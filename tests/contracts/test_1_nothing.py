@@ -13,7 +13,7 @@ from tests.support.watching import hooks_of, watch
 from workbench import Plan, load, steered
 from workbench.dose import Dose
 from workbench.hooks.recording import recording
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
 from workbench.tiny import tiny_model
 
 EVERYTHING = {"norms", "residual", "logits", "outputs"}

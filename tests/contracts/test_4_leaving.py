@@ -15,7 +15,7 @@ from workbench.dose import Dose
 from workbench.hooks.active import active
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import plan_in_force
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
 
 
 class Interrupted(Exception):

@@ -16,7 +16,7 @@ from tests.support.watching import hooks_of, watch
 from workbench import Plan, steered
 from workbench.dose import Dose
 from workbench.hooks.recording import recording
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
 
 SOME = slow(MODELS, but=("demo",))
 

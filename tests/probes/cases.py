@@ -4,7 +4,7 @@ import random
 from typing import Any, NamedTuple
 
 from tests.probes.memory import Rows, anatomy, memory_store
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
 from workbench.store import Store
 
 WORDS = ["what", " is", "it", "yes", "<think>", "hm", "</think>", " ", "no", ".", "so"]

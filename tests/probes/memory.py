@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
 from workbench.parquet import stored_schema
 from workbench.store import Store
 from workbench.writing import write_store

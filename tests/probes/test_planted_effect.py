@@ -17,7 +17,7 @@ from probes import ftri
 from tests.support import families
 from workbench import ExpertRef, Plan, PromptSet, capture, compare, read_prompts
 from workbench.classify import Response
-from workbench.prompts import Prompt
+from workbench.prompts.prompts import Prompt
 from workbench.store import Store
 
 FILES = ("refusal", "refusal_heldout", "thinking", "language", "code_prose", "faithfulness")

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
 from workbench.store import Store
 from workbench.writing import write_store
 

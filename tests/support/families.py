@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from workbench import load
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
 from workbench.tiny import tiny_model, tiny_tokenizer
 
 FAMILIES = (

@@ -14,7 +14,7 @@ from typing import Any
 
 from workbench.compiled import CompiledPlan
 from workbench.dose import Dose, Unlike
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.positions import Forward
 from workbench.record import Recorder
 

@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from workbench.answered import first
+from workbench.model.answered import first
 from workbench.hooks.active import active, current_forward, running, set_forward
 from workbench.positions import read_forward
 

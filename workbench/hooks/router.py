@@ -11,7 +11,7 @@ from workbench.hooks.adapted import touch
 from workbench.positions import Forward
 from workbench.reroute import Router, reroute, unlike
 from workbench.routing import Routing
-from workbench.runtime import runtime_of
+from workbench.model.runtime import runtime_of
 
 
 def on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any:

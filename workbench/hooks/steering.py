@@ -10,8 +10,8 @@ from workbench.hooks.active import activate, active
 from workbench.hooks.guards import as_it_is, check_here, outside_traces
 from workbench.hooks.points import HookPoint
 from workbench.hooks.register import held
-from workbench.model import MoEModel
-from workbench.plan import Plan
+from workbench.model.model import MoEModel
+from workbench.plan.plan import Plan
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from typing import Literal
 
 from workbench import Plan, PromptSet, WorkbenchError
 from workbench.dose import Dose
-from workbench.pieces import pieces
-from workbench.prompts import Prompt
+from workbench.thinking.pieces import pieces
+from workbench.prompts.prompts import Prompt
 from workbench.respond import decode, encode_all
 from workbench.streaming import StreamedToken, stream
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from workbench import Plan, WorkbenchError
-from workbench.edits import VALUED_KINDS
+from workbench.plan.edits import VALUED_KINDS
 from workbench.errors import listed, suggestion
 from workbench.judge import is_http
 from workbench.metrics import METRICS

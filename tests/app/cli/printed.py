@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from workbench_app.cli import app
 
 from tests.support.stores import anatomy
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
 from workbench.dose import DoseCounts
 
 NAN = float("nan")

@@ -20,8 +20,8 @@ from probes import usage
 from probes.scores import ExpertScores
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, open_store, parse_experts, read_prompts
-from workbench.harness import read_task
 from workbench.paths import given_path
+from workbench.prompts.lm_eval import read_task
 from workbench.served import store_served
 from workbench.tiny import tiny_model, tiny_tokenizer
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support import families
 from workbench import WorkbenchError, capture, compare, read_prompts
-from workbench.encoding import encode
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
+from workbench.prompts.encoding import encode
 from workbench.streaming import stream
 from workbench.tiny import tiny_tokenizer
 

@@ -9,10 +9,10 @@ from transformers import PreTrainedTokenizerFast
 
 from workbench import Plan, capture, compare, load, read_prompts
 from workbench.classify import ExactAnswer, Refusal, classify, responses
-from workbench.encoding import encode
 from workbench.errors import WorkbenchError
-from workbench.reading import opened, opened_in, read
+from workbench.prompts.encoding import encode
 from workbench.respond import decode, encode_all
+from workbench.thinking.reading import opened, opened_in, read
 
 ENDS, SUM = "'<|assistant|>' }}{% endif %}", "calculate 432 + 497?"
 METRICS = ["thinks", "thinking_length", "thinking_ended", "refused", "exact"]

@@ -12,8 +12,8 @@ from workbench import capture, load
 from workbench.classify import ExactAnswer, Refusal, Response, classify, responses
 from workbench.judge import judge
 from workbench.metrics import METRICS, refused, revealed, thinks
-from workbench.reading import read
 from workbench.respond import decode
+from workbench.thinking.reading import read
 from workbench.tiny import tiny_model
 
 MARKS = ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|call|>", "<|constrain|>"]

@@ -11,9 +11,9 @@ from transformers import PreTrainedTokenizerFast
 from probes.groups import classes
 from workbench import capture, load
 from workbench.classify import ExactAnswer, Refusal, classify, responses
-from workbench.pieces import pieces
-from workbench.roles import MarkedIds, response_roles
+from workbench.prompts.roles import MarkedIds, response_roles
 from workbench.schema import ROLES
+from workbench.thinking.pieces import pieces
 from workbench.tiny import tiny_model, tiny_tokenizer
 from workbench.writing import write_store
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, read_prompts
-from workbench.encoding import encode
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
+from workbench.prompts.encoding import encode
 from workbench.schema import ROLES
 from workbench.tiny import tiny_tokenizer
 

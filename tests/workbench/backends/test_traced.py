@@ -16,7 +16,7 @@ from workbench import far, traced
 from workbench.decoding import Decoding
 from workbench.errors import WorkbenchError
 from workbench.hooks.steering import steered
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 
 
 class TestTraced:

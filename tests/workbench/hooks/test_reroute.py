@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from workbench import reroute as module
-from workbench.anatomy import RoutingRule
+from workbench.anatomy.anatomy import RoutingRule
 from workbench.reroute import Router, reroute, unlike
 from workbench.routing import RouterEdits, Routing, route, router_edits
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from workbench import Plan, load, steered
+from workbench.anatomy.refs import ExpertRef
 from workbench.compiled import LayerEdits
 from workbench.dose import Dose, DoseCounts
-from workbench.edits import Edit
-from workbench.experts import ExpertRef
 from workbench.hooks.shared import _edit_shared
+from workbench.plan.edits import Edit
 from workbench.tiny import tiny_tokenizer
 
 WIDTH = 8

@@ -9,8 +9,8 @@ from torch import nn
 from tests.support.refusals import refused
 from workbench.hooks.generating import _stating
 from workbench.hooks.guards import outside_traces
-from workbench.interop import as_it_runs, opened, unwrapped
-from workbench.layout import Layout
+from workbench.model.layout import Layout
+from workbench.model.wrapped import as_it_runs, opened, unwrapped
 
 
 def module(name: str, library: str, **members: Any) -> Any:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.support.refusals import refused
-from workbench.edits import Edit, Scope, parse_positions
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
+from workbench.plan.edits import Edit, Scope, parse_positions
 from workbench.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
 
 T, F = True, False

@@ -15,7 +15,7 @@ from tests.support import families, routing_rules
 from tests.support.families import DTYPES, MODELS
 from tests.support.watching import watch
 from workbench import Plan, WorkbenchError, load, steered
-from workbench.anatomy import RoutingRule
+from workbench.anatomy.anatomy import RoutingRule
 from workbench.routing import NO_EDITS, Routing, dense, fit_rule, margin, route, router_edits
 from workbench.tiny import tiny_model
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from workbench.anatomy import RoutingRule
+from workbench.anatomy.anatomy import RoutingRule
 from workbench.dose import Dose, Unlike, changed_slots
 from workbench.magnitude import magnitude, median_abs, routed_change
 from workbench.positions import Forward

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from workbench_app.dashboard.questions import offers
 
-from workbench.anatomy import Anatomy, LayerAnatomy
-from workbench.thoughts import PAIRS
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
+from workbench.thinking.thoughts import PAIRS
 from workbench.writing import write_store
 
 
