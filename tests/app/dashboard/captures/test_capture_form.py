@@ -1,5 +1,6 @@
 """The form of a capture, drawn on paper: its prompts, its size, a free name, and the start."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
