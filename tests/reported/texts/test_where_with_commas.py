@@ -1,4 +1,4 @@
-"""F15: commas in `where`, and labels in columns."""
+"""Commas in `where`, and labels in columns."""
 
 from pathlib import Path
 from typing import Any

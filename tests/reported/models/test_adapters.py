@@ -1,4 +1,4 @@
-"""F11: adapters that are active belong to the model; wrappers' names do not. What is captured is the model of that moment."""
+"""Adapters that are active belong to the model; wrappers' names do not. What is captured is the model of that moment."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""F12: routing that a serving engine sent flat, or with rows that may be empty, is read as it was meant or refused."""
+"""Routing that a serving engine sent flat, or with rows that may be empty, is read as it was meant or refused."""
 
 import base64
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""F14: what cannot be loaded or stored is one sentence and exit code 2, never a traceback; what only looks odd is read."""
+"""What cannot be loaded or stored is one sentence and exit code 2, never a traceback; what only looks odd is read."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""F15: tools and their calls, content in parts or null, options of the template."""
+"""Tools and their calls, content in parts or null, options of the template."""
 
 import json
 from pathlib import Path

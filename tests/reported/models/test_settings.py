@@ -1,4 +1,4 @@
-"""F03: k, renormalisation, scaling and groups are read from the model as it is, belong to its fingerprint, are counted right."""
+"""K, renormalisation, scaling and groups are read from the model as it is, belong to its fingerprint, are counted right."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""F10: NaN and infinity are counted with layer and expert: in the store, in probes and in `compare`, never without a word."""
+"""NaN and infinity are counted with layer and expert: in the store, in probes and in `compare`, never without a word."""
 
 import copy
 import json

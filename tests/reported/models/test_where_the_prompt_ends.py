@@ -1,4 +1,4 @@
-"""F02: an edit of one phase took the prompt's length from another sequence, and did nothing. Now it is known, or refused."""
+"""An edit of one phase took the prompt's length from another sequence, and did nothing. Now it is known, or refused."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""F06: a character may take several tokens (Chinese, emoji): the text of a response is decoded whole."""
+"""A character may take several tokens (Chinese, emoji): the text of a response is decoded whole."""
 
 from types import SimpleNamespace
 from typing import Any

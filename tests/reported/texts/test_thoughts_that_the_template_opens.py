@@ -1,4 +1,4 @@
-"""F04: a template may open the thought (`...<think>` at the end of the prompt), and a thought may be cut off."""
+"""A template may open the thought (`...<think>` at the end of the prompt), and a thought may be cut off."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""F01: whatever holds prompts is read by its rows; what would be read by its keys or columns is refused."""
+"""Whatever holds prompts is read by its rows; what would be read by its keys or columns is refused."""
 
 from typing import Any
 

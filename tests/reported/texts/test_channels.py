@@ -1,4 +1,4 @@
-"""F05: gpt-oss thinks in one channel and answers in another; what is judged is the final one."""
+"""Gpt-oss thinks in one channel and answers in another; what is judged is the final one."""
 
 from types import SimpleNamespace
 from typing import Any

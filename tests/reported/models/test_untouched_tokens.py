@@ -1,4 +1,4 @@
-"""F02: an edit moved tokens that it does not touch. Each keeps the router's own answer bit for bit, whoever gave that answer."""
+"""An edit moved tokens that it does not touch. Each keeps the router's own answer bit for bit, whoever gave that answer."""
 
 import warnings
 from collections.abc import Callable, Iterator

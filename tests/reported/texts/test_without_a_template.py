@@ -1,4 +1,4 @@
-"""F15: a model without a chat template goes on with a text, on the Steer page and on the command line."""
+"""A model without a chat template goes on with a text, on the Steer page and on the command line."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from workbench_app.cli import app
 from workbench_app.dashboard.steer.edits import as_command
 
 from tests.app.dashboard.steer.test_steer_page import errors, finished, page_of
-from tests.reported.texts.test_f15_what_can_be_said import tokenizer
+from tests.reported.texts.test_what_can_be_said import tokenizer
 from workbench import Plan, compare, load
 from workbench.tiny import tiny_model
 

@@ -1,4 +1,4 @@
-"""F13: `~` is the home folder wherever a path is taken, in Python and on the command line."""
+"""`~` is the home folder wherever a path is taken, in Python and on the command line."""
 
 import json
 from collections.abc import Callable

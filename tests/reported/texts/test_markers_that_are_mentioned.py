@@ -1,4 +1,4 @@
-"""F08: a `<think>` that somebody mentions opens no thought."""
+"""A `<think>` that somebody mentions opens no thought."""
 
 from typing import Any
 
