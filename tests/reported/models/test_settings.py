@@ -1,4 +1,4 @@
-"""K, renormalisation, scaling and groups are read from the model as it is, belong to its fingerprint, are counted right."""
+"""k, renormalisation, scaling and groups are read from the model as it is, belong to its fingerprint, are counted right."""
 
 from collections.abc import Callable
 from pathlib import Path

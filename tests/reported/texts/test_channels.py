@@ -1,4 +1,4 @@
-"""Gpt-oss thinks in one channel and answers in another; what is judged is the final one."""
+"""gpt-oss thinks in one channel and answers in another; what is judged is the final one."""
 
 from types import SimpleNamespace
 from typing import Any
