@@ -9,7 +9,7 @@ from workbench.errors import WorkbenchError
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import steered
 from workbench.plan.plan import Plan
-from workbench.record import LayerRecord
+from workbench.records.recorder import LayerRecord
 from workbench.survey import probe_ids
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from workbench.batches import padded
 from workbench.decoding import Choosing, Decoding, Response
 from workbench.errors import WorkbenchError
 from workbench.positions import prompt_length
-from workbench.record import Recorder
+from workbench.records.recorder import Recorder
 from workbench.records import Chunk, Harvest, Step, decode_step, prompt_step
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from workbench.hooks.steering import steered
 from workbench.thinking.pieces import Growing
 from workbench.plan.plan import Plan
 from workbench.positions import prompt_length
-from workbench.record import ForwardRecord
+from workbench.records.recorder import ForwardRecord
 from workbench.respond import encode_all
 from workbench.sampling import Forwards
 

@@ -19,9 +19,9 @@ from workbench.decoding import Decoding, Response
 from workbench.errors import WorkbenchError
 from workbench.hooks.steering import plan_in_force
 from workbench.intrace import forward_numbers, token_logprobs
-from workbench.magnitude import Magnitude
+from workbench.records.magnitude import Magnitude
 from workbench.ndif import plainly, shipped
-from workbench.record import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
+from workbench.records.recorder import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
 from workbench.records import Chunk, Harvest, prompt_step
 
 if TYPE_CHECKING:

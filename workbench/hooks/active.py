@@ -16,7 +16,7 @@ from workbench.compiled import CompiledPlan
 from workbench.dose import Dose, Unlike
 from workbench.plan.plan import Plan
 from workbench.positions import Forward
-from workbench.record import Recorder
+from workbench.records.recorder import Recorder
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts, steer
 from workbench.dose import Dose, DoseCounts
 from workbench.prompts.encoding import encode, token_texts
 from workbench.hooks.recording import recording
-from workbench.record import LayerRecord
+from workbench.records.recorder import LayerRecord
 from workbench.respond import encode_all
 from workbench.schema import ROLES
 

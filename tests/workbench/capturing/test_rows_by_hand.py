@@ -10,8 +10,8 @@ import torch
 
 from workbench.capturing.rows import BatchRows, token_rows
 from workbench.errors import WorkbenchError
-from workbench.magnitude import Magnitude, magnitude, median_abs, routed_change
-from workbench.record import Recorder
+from workbench.records.magnitude import Magnitude, magnitude, median_abs, routed_change
+from workbench.records.recorder import Recorder
 from workbench.records import (
     ForwardRecord,
     Harvest,

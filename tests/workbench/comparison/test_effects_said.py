@@ -19,7 +19,7 @@ from workbench.dose import DoseCounts
 from workbench.effects import check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
 from workbench.finite import experts_with, own_experts, said
-from workbench.magnitude import Magnitude
+from workbench.records.magnitude import Magnitude
 from workbench.metrics import metrics_from
 from workbench.progress import Progress
 from workbench.records import (

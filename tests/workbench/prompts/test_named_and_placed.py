@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tests.support.stores import anatomy
-from workbench.model import model as loading
+from workbench.model.model import model as loading
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.prompts.chat_forms import _lost, check_tools, marked, marker, shown, unread
 from workbench.prompts.chats import calls_of, joined, messages_of, options_of, tools_of

@@ -8,7 +8,7 @@ import torch
 
 from workbench.anatomy.anatomy import RoutingRule
 from workbench.dose import Dose, Unlike, changed_slots
-from workbench.magnitude import magnitude, median_abs, routed_change
+from workbench.records.magnitude import magnitude, median_abs, routed_change
 from workbench.positions import Forward
 from workbench.routing import (
     HALF_TIE,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import WorkbenchError
-from workbench.magnitude import magnitude, median_abs, routed_change
+from workbench.records.magnitude import magnitude, median_abs, routed_change
 from workbench.records.forward import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
 
 KEEPS = frozenset({"norms", "residual", "logits", "outputs"})
