@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.dose import DoseCounts
+from workbench.routing.dose import DoseCounts
 from workbench.effects import check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
 from workbench.metrics import MetricsArgument, metrics_from

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from workbench.batches import schedule
-from workbench.dose import Dose
+from workbench.routing.dose import Dose
 from workbench.hooks.steering import steered
 from workbench.plan.plan import Plan
-from workbench.positions import prompt_length
+from workbench.routing.positions import prompt_length
 from workbench.progress import Meter
 from workbench.respond import padded_batch
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workbench.batches import padded, schedule
 from workbench.decoding import Choosing, decoding_of
-from workbench.dose import Dose, DoseCounts
+from workbench.routing.dose import Dose, DoseCounts
 from workbench.prompts.encoding import check_unanswered, encode
 from workbench.errors import WorkbenchError
 from workbench.hooks.steering import steered

@@ -18,7 +18,7 @@ from torch import Tensor
 from workbench.batches import padded
 from workbench.decoding import Choosing, Decoding, Response
 from workbench.errors import WorkbenchError
-from workbench.positions import prompt_length
+from workbench.routing.positions import prompt_length
 from workbench.records.recorder import Recorder
 from workbench.records import Chunk, Harvest, Step, decode_step, prompt_step
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from workbench.decoding import Choosing, Decoding, decoding_of
-from workbench.dose import Dose
+from workbench.routing.dose import Dose
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import steered
 from workbench.thinking.pieces import Growing
 from workbench.plan.plan import Plan
-from workbench.positions import prompt_length
+from workbench.routing.positions import prompt_length
 from workbench.records.recorder import ForwardRecord
 from workbench.respond import encode_all
 from workbench.sampling import Forwards

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.support import families
 from workbench import Plan, compare, load, steered
-from workbench.dose import Dose
+from workbench.routing.dose import Dose
 from workbench.model.model import MoEModel
 from workbench.tiny import tiny_model, tiny_tokenizer
 

@@ -14,7 +14,7 @@ from itertools import count
 from typing import Literal
 
 from workbench import Plan, PromptSet, WorkbenchError
-from workbench.dose import Dose
+from workbench.routing.dose import Dose
 from workbench.thinking.pieces import pieces
 from workbench.prompts.prompts import Prompt
 from workbench.respond import decode, encode_all

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts, steered
-from workbench.dose import Dose, DoseCounts
+from workbench.routing.dose import Dose, DoseCounts
 from workbench.prompts.encoding import encode, token_texts
 from workbench.hooks.recording import recording
 from workbench.records.recorder import LayerRecord

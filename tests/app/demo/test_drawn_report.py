@@ -16,7 +16,7 @@ from tests.app.paper import assert_drawn
 from workbench import Plan, WorkbenchError
 from workbench.classify import Response
 from workbench.comparison import Comparison
-from workbench.dose import DoseCounts
+from workbench.routing.dose import DoseCounts
 
 NAN = float("nan")
 

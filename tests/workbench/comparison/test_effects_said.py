@@ -15,7 +15,7 @@ from workbench import Plan, read_prompts
 from workbench import resample as r
 from workbench.broken import Arm, broken_notes
 from workbench.comparison import Comparison, _control_plans, _meter, _without_nan
-from workbench.dose import DoseCounts
+from workbench.routing.dose import DoseCounts
 from workbench.effects import check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
 from workbench.finite import experts_with, own_experts, said

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from workbench import Plan, load, steered
-from workbench.compiled import LayerEdits
-from workbench.dose import Dose, DoseCounts
+from workbench.routing.compiled import LayerEdits
+from workbench.routing.dose import Dose, DoseCounts
 from workbench.plan.edits import Edit
 from workbench.anatomy.refs import ExpertRef
 from workbench.hooks import _edit_shared

@@ -10,7 +10,7 @@ from tests.support import families, reference
 from tests.support.families import MODELS
 from tests.support.watching import Spec, edits_of, plan_of, watch_all
 from workbench import Plan, steered
-from workbench.dose import Dose, DoseCounts
+from workbench.routing.dose import Dose, DoseCounts
 from workbench.model.model import MoEModel
 
 Key = tuple[int, int]  # forward, row

@@ -17,7 +17,7 @@ from workbench.anatomy.fingerprints import is_unversioned, joined, parts, versio
 from workbench.model.layout import Layout, MoEBlock, _is_expert, _rows, _wrapping, find_layout, fused_weights
 from workbench.residual import norm_before, residual_reason, routed_multiplier
 from workbench.rewritten import _difference
-from workbench.routing import Routing
+from workbench.routing.rule import Routing
 from workbench.seen import Seen
 from workbench.survey import _check_ran, _ran, probe_ids
 

@@ -129,7 +129,7 @@ class Forward:
 
     def _past_as_the_prompt(self) -> int:
         """For a prompt that was computed outside of every block. Raises `WorkbenchError` for a cache cut within its prompt."""
-        remedy = "state it with `prompt_length(columns)` from workbench.positions."
+        remedy = "state it with `prompt_length(columns)` from workbench.routing.positions."
         if self.carried is not None:
             raise WorkbenchError(
                 f"Edits of one phase need to know where the prompt ends: {self.past} cached columns are left of a cache that was "

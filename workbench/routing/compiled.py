@@ -12,8 +12,8 @@ from workbench.anatomy.anatomy import Anatomy
 from workbench.plan.edits import ROUTING_KINDS, Edit, Scope
 from workbench.errors import WorkbenchError
 from workbench.plan.plan import Plan
-from workbench.positions import Forward
-from workbench.routing import RouterEdits, router_edits
+from workbench.routing.positions import Forward
+from workbench.routing.rule import RouterEdits, router_edits
 
 
 class Replacement(NamedTuple):

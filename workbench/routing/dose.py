@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.positions import Forward
+from workbench.routing.positions import Forward
 
 # weights closer than this (relative to the token's largest) are the same weight computed in another order
 SAME_WEIGHT = {torch.float32: 1e-5, torch.float64: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-9}
