@@ -10,7 +10,7 @@ from workbench.hooks.recording import recording
 from workbench.hooks.steering import steered
 from workbench.plan.plan import Plan
 from workbench.records.recorder import LayerRecord
-from workbench.survey import probe_ids
+from workbench.survey.forward import probe_ids
 
 if TYPE_CHECKING:
     from workbench.model.model import MoEModel

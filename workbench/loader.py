@@ -12,7 +12,7 @@ from workbench.errors import WorkbenchError, listed
 from workbench.hub import hub_unreachable
 from workbench.model.identity import read_weights
 from workbench.model.wrapped import Opened, is_wrapped, opened
-from workbench.known import anatomy_of, in_bridge, known_runtime, new_runtime
+from workbench.survey.known import anatomy_of, in_bridge, known_runtime, new_runtime
 from workbench.model.layout import find_layout
 from workbench.model.model import MoEModel
 from workbench.paths import given_source

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workbench.routing import reroute as module
+from workbench.routing.rule import reroute as module
 from workbench.anatomy.anatomy import RoutingRule
 from workbench.routing.reroute import Router, reroute, unlike
 from workbench.routing.rule import RouterEdits, Routing, route, router_edits

@@ -16,8 +16,8 @@ from workbench.errors import WorkbenchError
 from workbench.model.layout import Layout, MoEBlock, _block, _decoder_layers, _places
 from workbench.progress import Meter
 from workbench.model.runtime import RouterFacts
-from workbench.seen import Seen
-from workbench.survey import _describe
+from workbench.survey.seen import Seen
+from workbench.survey.forward import _describe
 from workbench.tiny import tiny_model
 
 

@@ -16,7 +16,7 @@ from workbench.classify import ExactAnswer, Refusal, Response
 from workbench.errors import WorkbenchError
 from workbench.metrics import METRICS
 from workbench.prompts.files import read_rows
-from workbench.suitable import check_head, check_suitable
+from workbench.survey.suitable import check_head, check_suitable
 from workbench.texts import COLLAPSED_RATIO, COLLAPSED_REPEATS, MIN_WORDS, collapsed, language, repetition, words
 
 

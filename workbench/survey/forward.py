@@ -16,11 +16,11 @@ from workbench.model.answered import first
 from workbench.errors import WorkbenchError
 from workbench.model.layout import Layout, MoEBlock
 from workbench.model.placement import brought
-from workbench.residual import norm_before, residual_reason, routed_multiplier
-from workbench.routerfacts import router_facts
+from workbench.survey.residual import norm_before, residual_reason, routed_multiplier
+from workbench.survey.router import router_facts
 from workbench.model.runtime import RouterFacts
-from workbench.seen import Seen, watched
-from workbench.suitable import check_head
+from workbench.survey.seen import Seen, watched
+from workbench.survey.suitable import check_head
 
 PROBE_SHAPE = (2, 24)  # sequences x tokens of the survey's forward
 

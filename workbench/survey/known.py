@@ -14,8 +14,8 @@ from workbench.model.identity import Weights, active_adapters, identity, read_we
 from workbench.model.wrapped import as_it_runs, is_wrapped, unwrapped
 from workbench.model.layout import Layout, find_layout
 from workbench.model.runtime import Runtime
-from workbench.suitable import check_suitable
-from workbench.survey import Survey, survey
+from workbench.survey.suitable import check_suitable
+from workbench.survey.forward import Survey, survey
 
 # both sides weak: a runtime holds its model, so a strong value would keep every model ever loaded in memory
 _LOCK = threading.Lock()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.model.layout import Layout, MoEBlock
-from workbench.seen import Seen
+from workbench.survey.seen import Seen
 
 _SUM = 2e-2  # a part is a sum of others when what is left over is below this share of its norm
 
