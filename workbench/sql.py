@@ -6,7 +6,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.prompts.prompts import check_characters
-from workbench.schema import TABLES
+from workbench.shards.schema import TABLES
 from workbench.tables import Tables
 
 

@@ -24,10 +24,10 @@ from workbench.anatomy.refs import ExpertRef
 from workbench.export import export
 from workbench.finite import said
 from workbench.labelling import add_labels
-from workbench.manifest import check_seal
+from workbench.shards.manifest import check_seal
 from workbench.outputs import mean_output
 from workbench.paths import given_path
-from workbench.schema import SCHEMA_VERSION
+from workbench.shards.schema import SCHEMA_VERSION
 from workbench.sql import query
 from workbench.storecheck import check_files, problems
 from workbench.tables import Tables

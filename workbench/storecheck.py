@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from workbench import storage
 from workbench.errors import WorkbenchError
 from workbench.finite import said
-from workbench.schema import STREAMED
+from workbench.shards.schema import STREAMED
 from workbench.tables import Tables
 
 

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from workbench.anatomy.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
-from workbench.parquet import Part, parts, stored_schema
+from workbench.shards.parquet import Part, parts, stored_schema
 from workbench.plan.plan import Plan
-from workbench.schema import TABLES
+from workbench.shards.schema import TABLES
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,7 +74,7 @@ class Tables:
     def nonfinite(self) -> pd.DataFrame:
         """Where values were not finite: prompt_id, sample, layer, what, expert, n_tokens, n_own, first_position.
 
-        Empty for a sound store, and for one that did not count them (`counts_finite`); see `workbench.schema`.
+        Empty for a sound store, and for one that did not count them (`counts_finite`); see `workbench.shards.schema`.
         """
         return self.table("nonfinite").astype({"expert": "Int32", "n_own": "Int64"})
 

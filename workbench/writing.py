@@ -11,11 +11,11 @@ import pyarrow as pa
 from workbench import __version__, storage
 from workbench.anatomy.anatomy import Anatomy
 from workbench.errors import WorkbenchError
-from workbench.manifest import finish
+from workbench.shards.manifest import finish
 from workbench.paths import given_path
-from workbench.schema import SCHEMA_VERSION, STREAMED, TABLES
-from workbench.shards import ShardWriter
-from workbench.small_tables import conform_frame, write_table
+from workbench.shards.schema import SCHEMA_VERSION, STREAMED, TABLES
+from workbench.shards.shards import ShardWriter
+from workbench.shards.small_tables import conform_frame, write_table
 from workbench.store import Store, open_store
 
 

@@ -21,7 +21,7 @@ from workbench import PromptSet, capture, open_store, read_prompts
 from workbench.batches import schedule
 from workbench.prompts.encoding import encode
 from workbench.model.model import MoEModel
-from workbench.parquet import rows_per_group, stored_schema, writer
+from workbench.shards.parquet import rows_per_group, stored_schema, writer
 
 KEEPS = (
     ("capture of routing and logits", frozenset({"logits"}), 1.10),

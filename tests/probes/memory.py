@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.parquet import stored_schema
+from workbench.shards.parquet import stored_schema
 from workbench.store import Store
 from workbench.writing import write_store
 

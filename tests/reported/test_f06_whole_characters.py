@@ -13,7 +13,7 @@ from workbench import capture, load
 from workbench.classify import ExactAnswer, Refusal, classify, responses
 from workbench.thinking.pieces import pieces
 from workbench.prompts.roles import MarkedIds, response_roles
-from workbench.schema import ROLES
+from workbench.shards.schema import ROLES
 from workbench.tiny import tiny_model, tiny_tokenizer
 from workbench.writing import write_store
 

@@ -18,12 +18,12 @@ from workbench.capturing.sharing import is_complete, open_shards
 from workbench.capturing.words import Words
 from workbench.decoding import Response
 from workbench.anatomy.fingerprints import UNCOMPARED, is_unversioned
-from workbench.manifest import finish
+from workbench.shards.manifest import finish
 from workbench.progress import Meter
 from workbench.records import logits_not_finite
 from workbench.sampling import Runner
-from workbench.shards import Build, ShardWriter, receipt_path
-from workbench.small_tables import describe, write_table
+from workbench.shards.shards import Build, ShardWriter, receipt_path
+from workbench.shards.small_tables import describe, write_table
 
 if TYPE_CHECKING:
     from workbench.traced import TracedRunner

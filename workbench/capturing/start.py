@@ -58,7 +58,7 @@ def capture(
     shard: tuple[int, int] | None = None,
     progress: bool | Report = True,
 ) -> Store:
-    """Runs the prompts through the model and writes what its experts did as a store (see `workbench.schema`).
+    """Runs the prompts through the model and writes what its experts did as a store (see `workbench.shards.schema`).
 
     keep         out of norms (size of each expert output), residual, logits, outputs; slots are always kept
     generate     at most so many tokens each; 0: the prompts alone. The last token of a response is never forwarded, so it

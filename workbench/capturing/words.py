@@ -14,7 +14,7 @@ from workbench.decoding import Response
 from workbench.prompts.encoding import Encoded
 from workbench.thinking.pieces import said, token_texts
 from workbench.prompts.roles import MarkedIds, response_roles
-from workbench.shards import conform
+from workbench.shards.shards import conform
 
 
 class _Sequence(NamedTuple):

@@ -37,7 +37,7 @@ class Encoded:
     """What was tokenised: the text itself, or the chat as its template renders it."""
     ids: PromptIds
     roles: np.ndarray
-    """[tokens] int8 codes of `workbench.schema.ROLES`."""
+    """[tokens] int8 codes of `workbench.shards.schema.ROLES`."""
     starts_thinking: bool
     notes: tuple[str, ...] = ()
     """Why roles are unknown, and oddities: double BOS, special tokens typed in the text, thinking left out."""

@@ -18,7 +18,7 @@ from workbench.errors import WorkbenchError
 from workbench.prompts.moment import dated
 from workbench.thinking.pieces import pieces, special_ids
 from workbench.thinking.reading import opened, opened_in, read
-from workbench.schema import ROLES
+from workbench.shards.schema import ROLES
 from workbench.thinking.thoughts import MARKERS, PAIRS
 
 CODE = {role: number for number, role in enumerate(ROLES)}

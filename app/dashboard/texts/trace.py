@@ -14,7 +14,7 @@ from workbench.prompts.encoding import encode, token_texts
 from workbench.hooks.recording import recording
 from workbench.records.recorder import LayerRecord
 from workbench.respond import encode_all
-from workbench.schema import ROLES
+from workbench.shards.schema import ROLES
 
 MOST_TOKENS = 4096
 """Of a typed prompt: one reading of so many tokens is a moment, and others wait for their turn at the model."""

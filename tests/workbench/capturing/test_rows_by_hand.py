@@ -22,7 +22,7 @@ from workbench.records import (
     decode_step,
     prompt_step,
 )
-from workbench.schema import ROLES
+from workbench.shards.schema import ROLES
 
 MASK = np.array([[1, 1, 0], [1, 1, 1]])  # sequence 0 has two tokens, padded on the right
 

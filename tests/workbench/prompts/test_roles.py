@@ -12,7 +12,7 @@ from workbench.prompts.encoding import encode, token_texts, warnings
 from workbench.errors import WorkbenchError
 from workbench.prompts.prompts import read_prompts
 from workbench.prompts.roles import MarkedIds, response_roles, think_spans
-from workbench.schema import ROLES
+from workbench.shards.schema import ROLES
 from workbench.tiny import tiny_tokenizer
 
 TURNS = (

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench import intrace
-from workbench.survey import router as routerfacts
+from workbench.survey.forward import router as routerfacts
 from workbench.model.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass, rerun
 from workbench.attention import SinksByPrompt, SinkShare, _add, _without_padding, decay
 from workbench.errors import WorkbenchError

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 
 from workbench import storage
 from workbench.errors import WorkbenchError
-from workbench.parquet import stored_schema, writer
+from workbench.shards.parquet import stored_schema, writer
 from workbench.prompts.prompts import label_text
-from workbench.shards import conform
+from workbench.shards.shards import conform
 
 
 def write_table(store: Path, path: str, name: str, frame: pd.DataFrame) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench import storage
 from workbench.errors import WorkbenchError
-from workbench.schema import SCHEMA_VERSION, TABLES
+from workbench.shards.schema import SCHEMA_VERSION, TABLES
 
 
 def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, Any]], **about: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench import storage
-from workbench.parquet import rows_per_group, stored_schema, writer
+from workbench.shards.parquet import rows_per_group, stored_schema, writer
 
 ROWS_GATHERED = 2**15
 """Rows of one layer that are gathered before they become a row group: soon, so that encoding runs beside the forward."""

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench.schema import TABLES
+from workbench.shards.schema import TABLES
 
 ROW_GROUP_BYTES = 128 * 2**20
 _NEVER_NULL = frozenset({"prompt_id", "sample", "position", "layer", "slot", "expert", "router_logits", "output"})
