@@ -17,7 +17,7 @@ from workbench.classify import Classifier
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 Pooling = Literal["tokens", "pairs"]
 

@@ -12,7 +12,7 @@ from workbench.anatomy.refs import ExpertRef
 from workbench.finite import experts_with, said
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 
 class _Known(NamedTuple):

@@ -17,7 +17,7 @@ from workbench.classify import Classifier
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 Reduce = Literal["rate", "weight", "count", "weight_sum"]
 Contrast = Literal["pooled", "class_means"]

@@ -12,10 +12,10 @@ import pandas as pd
 
 from workbench.classify import Classifier, Refusal, classify
 from workbench.errors import WorkbenchError, listed, suggestion
-from workbench.storetexts import n_cut
+from workbench.store.texts import n_cut
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 VERDICTS = ("refused", "answered")
 REST = "others"

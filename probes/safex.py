@@ -16,7 +16,7 @@ from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 Group = Literal["control", "detection", "stable"]
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from workbench.plan.plan import Plan as Plan
     from workbench.prompts.prompts import PromptSet as PromptSet
     from workbench.prompts.prompts import read_prompts as read_prompts
-    from workbench.store import Store as Store
-    from workbench.store import open_store as open_store
+    from workbench.store.store import Store as Store
+    from workbench.store.store import open_store as open_store
 
 _HOME = {
     "Anatomy": "anatomy",

@@ -14,10 +14,10 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.thinking.reading import read
-from workbench.storetexts import what_was_said
+from workbench.store.texts import what_was_said
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 Verdict = Literal["refused", "answered", "unfinished"]
 

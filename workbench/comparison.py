@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workbench.broken import Arm
     from workbench.model.model import MoEModel
     from workbench.respond import Answers
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 Teaching = tuple[tuple[int, ...], tuple[int, ...]]  # token ids that are given, and those whose probability is read
 

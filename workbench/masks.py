@@ -7,7 +7,7 @@ import numpy as np
 
 from workbench.errors import WorkbenchError, suggestion
 from workbench.shards.schema import ROLES
-from workbench.tables import Tables
+from workbench.store.tables import Tables
 
 Span = Literal["all", "prompt", "response", "first_prompt", "last_prompt"]
 _SPANS = ("all", "prompt", "response", "first_prompt", "last_prompt")

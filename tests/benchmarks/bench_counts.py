@@ -20,7 +20,7 @@ from workbench.masks import token_mask
 from workbench.shards.schema import SCHEMA_VERSION
 from workbench.shards.shards import ShardWriter, conform
 from workbench.shards.small_tables import write_table
-from workbench.store import Store, open_store
+from workbench.store.store import Store, open_store
 
 LAYERS, EXPERTS, TOP_K, PROMPTS, LENGTH, SHARDS = 16, 64, 8, 1_568, 125, 4  # 25.1 million slots
 LIMIT = 3.0

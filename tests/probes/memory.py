@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
 from workbench.shards.parquet import stored_schema
-from workbench.store import Store
-from workbench.writing import write_store
+from workbench.store.store import Store
+from workbench.store.write import write_store
 
 Rows = Mapping[str, list[dict[str, Any]]]
 """Every table as a list of rows: what the brute-force computations read too."""

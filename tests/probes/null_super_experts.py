@@ -18,7 +18,7 @@ import torch
 from probes import super_experts
 from workbench import capture, load
 from workbench.model.model import MoEModel
-from workbench.store import Store
+from workbench.store.store import Store
 from workbench.tiny import tiny_model, tiny_tokenizer
 
 FAMILIES = (

@@ -14,7 +14,7 @@ from tests.probes.checks import QUICK, scores
 from tests.probes.memory import anatomy, disk_store, memory_store
 from workbench.classify import Refusal
 from workbench.errors import WorkbenchError
-from workbench.store import Store
+from workbench.store.store import Store
 
 METHODS = {
     "ftri": lambda store: ftri(store, "refused", "answered", n_permutations=20, n_bootstrap=20),

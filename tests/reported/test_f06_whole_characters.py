@@ -15,7 +15,7 @@ from workbench.thinking.pieces import pieces
 from workbench.prompts.roles import MarkedIds, response_roles
 from workbench.shards.schema import ROLES
 from workbench.tiny import tiny_model, tiny_tokenizer
-from workbench.writing import write_store
+from workbench.store.write import write_store
 
 CHINESE = "我无法回答这个问题。"
 FAMILY = "👩‍👩‍👧 says hello 🙂"

@@ -19,7 +19,7 @@ from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
 from workbench.bundled import bundled_path
 from workbench.metrics import length
 from workbench.respond import answer, encode_all
-from workbench.store import Store
+from workbench.store.store import Store
 from workbench.streaming import stream
 from workbench.tiny import tiny_model
 

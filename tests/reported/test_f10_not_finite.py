@@ -20,8 +20,8 @@ from workbench import ExpertRef, Plan, WorkbenchError, capture, compare, load, o
 from workbench.finite import said
 from workbench.records.magnitude import routed_change
 from workbench.shards.manifest import sealed
-from workbench.store import Store
-from workbench.writing import write_store
+from workbench.store.store import Store
+from workbench.store.write import write_store
 
 PROMPTS = [{"id": f"p{i}", "text": text, "labels": {"side": "ab"[i % 2]}} for i, text in enumerate(
     ["The quick brown fox 0", "hello there", "a third one, longer than the others", "four"]

@@ -19,7 +19,7 @@ from workbench import Plan, WorkbenchError, capture, compare, load
 from workbench.prompts.prompts import Prompt, PromptSet
 from workbench.served import store_served
 from workbench.tiny import tiny_model, tiny_tokenizer
-from workbench.writing import write_store
+from workbench.store.write import write_store
 
 
 @pytest.fixture

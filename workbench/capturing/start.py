@@ -27,7 +27,7 @@ from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts.prompts import PromptSet, read_prompts
 from workbench.rewritten import check_rewritten
 from workbench.sampling import Runner
-from workbench.store import Store, open_store
+from workbench.store.store import Store, open_store
 
 if TYPE_CHECKING:
     from workbench.model.model import MoEModel

@@ -30,8 +30,8 @@ from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.bundled import bundled_path
 from workbench.routing.dose import DoseCounts
 from workbench.errors import NotCompared
-from workbench.store import Store
-from workbench.writing import write_store
+from workbench.store.store import Store
+from workbench.store.write import write_store
 
 NAN = float("nan")
 SHAPE = anatomy(n_experts=8)

@@ -24,7 +24,7 @@ from tests.app.world import SHAPE, store_at, token, view_of
 from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
 from workbench.thinking.thoughts import PAIRS
-from workbench.writing import write_store
+from workbench.store.write import write_store
 
 
 @pytest.fixture

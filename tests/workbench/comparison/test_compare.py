@@ -13,7 +13,7 @@ from workbench.comparison import expert_loads
 from workbench.effects import cluster_keys, paired_interval
 from workbench.errors import WorkbenchError
 from workbench.metrics import METRICS, metrics_from
-from workbench.writing import write_store
+from workbench.store.write import write_store
 
 NEW_TOKENS = 10
 PROMPTS = [

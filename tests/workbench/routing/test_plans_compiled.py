@@ -15,8 +15,8 @@ from workbench import Plan
 from workbench.routing.compiled import LayerEdits, Replacement, compile_plan
 from workbench.errors import WorkbenchError
 from workbench.routing.positions import Forward
-from workbench.store import Store
-from workbench.writing import write_store
+from workbench.store.store import Store
+from workbench.store.write import write_store
 
 CPU = torch.device("cpu")
 NAN = float("nan")

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.stores import anatomy
-from workbench.shards import parquet
+from workbench.shards.shards import parquet
 from workbench import storage
 from workbench.batches import padded, prompt_seeds, schedule
 from workbench.capturing import check_disk, estimate

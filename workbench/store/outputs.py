@@ -4,7 +4,7 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.anatomy.refs import ExpertRef
-from workbench.tables import Tables
+from workbench.store.tables import Tables
 
 
 def mean_output(store: Tables, expert: ExpertRef) -> np.ndarray:

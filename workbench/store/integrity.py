@@ -9,7 +9,7 @@ from workbench import storage
 from workbench.errors import WorkbenchError
 from workbench.finite import said
 from workbench.shards.schema import STREAMED
-from workbench.tables import Tables
+from workbench.store.tables import Tables
 
 
 def problems(store: Tables) -> list[str]:

@@ -9,7 +9,7 @@ from workbench.thinking.channels import CHANNEL, SHOWN
 from workbench.errors import WorkbenchError
 from workbench.thinking.pieces import said
 from workbench.thinking.reading import opened_in
-from workbench.tables import Tables
+from workbench.store.tables import Tables
 from workbench.thinking.thoughts import MARKERS
 
 Key = tuple[str, int]

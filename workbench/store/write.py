@@ -16,7 +16,7 @@ from workbench.paths import given_path
 from workbench.shards.schema import SCHEMA_VERSION, STREAMED, TABLES
 from workbench.shards.shards import ShardWriter
 from workbench.shards.small_tables import conform_frame, write_table
-from workbench.store import Store, open_store
+from workbench.store.store import Store, open_store
 
 
 def write_store(

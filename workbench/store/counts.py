@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from workbench.errors import WorkbenchError
 from workbench.shards.parquet import Part
-from workbench.tables import Tables
+from workbench.store.tables import Tables
 
 
 class Counts(NamedTuple):

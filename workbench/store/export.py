@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from workbench.counts import routing, token_index
+from workbench.store.counts import routing, token_index
 from workbench.errors import WorkbenchError
 from workbench.paths import given_path
-from workbench.tables import Tables
+from workbench.store.tables import Tables
 
 _SLOTS = ("output_l2", "output_max_abs", "output_argmax")
 _RESIDUAL = ("l2", "max_abs", "median_abs", "argmax", "routed_change")

@@ -18,19 +18,19 @@ import numpy as np
 import pandas as pd
 
 from workbench import storage
-from workbench.counts import Counts, Routing, counts, routing
+from workbench.store.counts import Counts, Routing, counts, routing
 from workbench.errors import WorkbenchError
 from workbench.anatomy.refs import ExpertRef
-from workbench.export import export
+from workbench.store.export import export
 from workbench.finite import said
-from workbench.labelling import add_labels
+from workbench.store.labels import add_labels
 from workbench.shards.manifest import check_seal
-from workbench.outputs import mean_output
+from workbench.store.outputs import mean_output
 from workbench.paths import given_path
 from workbench.shards.schema import SCHEMA_VERSION
-from workbench.sql import query
-from workbench.storecheck import check_files, problems
-from workbench.tables import Tables
+from workbench.store.sql import query
+from workbench.store.integrity import check_files, problems
+from workbench.store.tables import Tables
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,11 +44,11 @@ class Store(Tables):
         value: Literal["count", "weight"] = "count",
         layers: Iterable[int] | None = None,
     ) -> Counts:
-        """How often each expert was selected (or its summed weight), per group of tokens. See `workbench.counts`."""
+        """How often each expert was selected (or its summed weight), per group of tokens. See `workbench.store.counts`."""
         return counts(self, tokens, by, value, layers)
 
     def routing(self, layer: int) -> Routing:
-        """Who went where in one layer, aligned with `store.tokens`. See `workbench.counts.routing`."""
+        """Who went where in one layer, aligned with `store.tokens`. See `workbench.store.counts.routing`."""
         return routing(self, layer)
 
     def mean_output(self, expert: ExpertRef) -> np.ndarray:
@@ -56,11 +56,11 @@ class Store(Tables):
         return mean_output(self, expert)
 
     def export(self, to: str | Path = "numpy", *, prompt: str | None = None, sample: int = 0) -> dict[str, Any] | Path:
-        """Per-token columns by TransformerLens's hook names, as numpy, torch, .npz or .safetensors. See `workbench.export`."""
+        """Per-token columns by TransformerLens's hook names, as numpy, torch, .npz or .safetensors. See `workbench.store.export`."""
         return export(self, to, prompt=prompt, sample=sample)
 
     def query(self, sql: str) -> pd.DataFrame:
-        """A read-only DuckDB query over the tables as views. See `workbench.sql`."""
+        """A read-only DuckDB query over the tables as views. See `workbench.store.sql`."""
         return query(self, sql)
 
     def add_labels(
@@ -69,7 +69,7 @@ class Store(Tables):
         """Adds a label, such as a classifier's verdict on each response, as `labels/NAME.parquet`.
 
         `values` maps prompt_id to a value (it holds for all samples), or is a DataFrame with prompt_id, sample and
-        value. `source` says who gave it. See `workbench.labelling`.
+        value. `source` says who gave it. See `workbench.store.labels`.
         """
         add_labels(self, name, values, source, replace=replace)
 

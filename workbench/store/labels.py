@@ -11,7 +11,7 @@ from workbench.prompts.rows import name_of, plain, rows_of
 from workbench.prompts.prompts import label_text
 from workbench.shards.small_tables import write_table
 from workbench.storage import disk_errors
-from workbench.tables import Tables
+from workbench.store.tables import Tables
 
 LabelValues = Mapping[str, Any] | pd.Series | pd.DataFrame
 

@@ -7,7 +7,7 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.prompts.prompts import check_characters
 from workbench.shards.schema import TABLES
-from workbench.tables import Tables
+from workbench.store.tables import Tables
 
 
 def query(store: Tables, sql: str) -> pd.DataFrame:
