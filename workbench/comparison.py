@@ -15,7 +15,7 @@ import pandas as pd
 from workbench.routing.dose import DoseCounts
 from workbench.effects import check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
-from workbench.metrics import MetricsArgument, metrics_from
+from workbench.responses.metrics import MetricsArgument, metrics_from
 from workbench.plan.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts.prompts import PromptSet, read_prompts
@@ -118,7 +118,7 @@ def compare(
     """Answers every prompt with and without `plan` and measures what changed. Greedily, by the checkpoint's generation config
     (penalties, n-grams, ...) but its sampling: as transformers' `generate(do_sample=False)` does.
 
-    metrics   names out of `workbench.metrics.METRICS`, functions of a response, or {name: function}
+    metrics   names out of `workbench.responses.metrics.METRICS`, functions of a response, or {name: function}
     controls  draws of random experts: a number for "count" and "layer" each (and "usage" when a store is given), or
               {"count": 10, "layer": 10, "usage": 10}; see `Plan.random_like`
     store     resolves `replace` by mean, and gives the load for usage-matched draws

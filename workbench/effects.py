@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.classify import Response, answer_part
+from workbench.responses.classify import Response, answer_part
 from workbench.errors import WorkbenchError
-from workbench.metrics import LABEL_READ, Metric
+from workbench.responses.metrics import LABEL_READ, Metric
 from workbench.plan.plan import Plan
 from workbench.prompts.prompts import PromptSet
 from workbench.resample import cluster_draws, effective_clusters, joined, percentile_interval, student_quantile, widened

@@ -16,7 +16,7 @@ import torch
 from probes import ftri
 from tests.support import families
 from workbench import ExpertRef, Plan, PromptSet, capture, compare, read_prompts
-from workbench.classify import Response
+from workbench.responses.classify import Response
 from workbench.prompts.prompts import Prompt
 from workbench.store.store import Store
 

@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from workbench import Plan, capture, compare, load, read_prompts
-from workbench.classify import ExactAnswer, Refusal, classify, responses
+from workbench.responses.classify import ExactAnswer, Refusal, classify, responses
 from workbench.prompts.encoding import encode
 from workbench.errors import WorkbenchError
 from workbench.thinking.reading import opened, opened_in, read

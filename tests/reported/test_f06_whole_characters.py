@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from probes.groups import classes
 from workbench import capture, load
-from workbench.classify import ExactAnswer, Refusal, classify, responses
+from workbench.responses.classify import ExactAnswer, Refusal, classify, responses
 from workbench.thinking.pieces import pieces
 from workbench.prompts.roles import MarkedIds, response_roles
 from workbench.shards.schema import ROLES

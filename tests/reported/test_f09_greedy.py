@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
 from workbench.bundled import bundled_path
-from workbench.metrics import length
+from workbench.responses.metrics import length
 from workbench.respond import answer, encode_all
 from workbench.store.store import Store
 from workbench.streaming import stream

@@ -14,7 +14,7 @@ from workbench import Plan, PromptSet, Store, WorkbenchError
 from workbench.choices import choose
 from workbench.divergence import divergence, given_text
 from workbench.effects import check_applies, metric_values
-from workbench.metrics import Metric, metrics_from
+from workbench.responses.metrics import Metric, metrics_from
 from workbench.progress import Meter
 from workbench.respond import answer, encode_all
 
@@ -169,7 +169,7 @@ def own_metric(name: str) -> Metric:
 
 
 def _judge(recipe: Recipe) -> Any:
-    from workbench.judge import QUESTION, judge
+    from workbench.responses.judge import QUESTION, judge
 
     asked = recipe.judge
     return None if asked is None else judge(asked.address, asked.model, asked.question or QUESTION)

@@ -14,7 +14,7 @@ from workbench_app.report import _parts, percent
 from probes.scores import ExpertScores
 from tests.app.paper import assert_drawn
 from workbench import Plan, WorkbenchError
-from workbench.classify import Response
+from workbench.responses.classify import Response
 from workbench.comparison import Comparison
 from workbench.routing.dose import DoseCounts
 

@@ -12,7 +12,7 @@ from workbench import Plan, capture, compare, load, read_prompts, steered
 from workbench.comparison import expert_loads
 from workbench.effects import cluster_keys, paired_interval
 from workbench.errors import WorkbenchError
-from workbench.metrics import METRICS, metrics_from
+from workbench.responses.metrics import METRICS, metrics_from
 from workbench.store.write import write_store
 
 NEW_TOKENS = 10

@@ -20,7 +20,7 @@ from workbench.effects import check_applies, control_table, left_out, metric_tab
 from workbench.errors import WorkbenchError
 from workbench.finite import experts_with, own_experts, said
 from workbench.records.magnitude import Magnitude
-from workbench.metrics import metrics_from
+from workbench.responses.metrics import metrics_from
 from workbench.progress import Progress
 from workbench.records import (
     Chunk,

@@ -8,7 +8,7 @@ import torch
 from tests.support import families
 from workbench import Plan, WorkbenchError, compare, read_prompts
 from workbench.routing.dose import Dose
-from workbench.metrics import length
+from workbench.responses.metrics import length
 from workbench.respond import decode
 from workbench.streaming import stream
 

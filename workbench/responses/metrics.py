@@ -3,19 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from workbench.classify import ExactAnswer, Refusal, Response, answer_part, is_exact
+from workbench.responses.classify import ExactAnswer, Refusal, Response, answer_part, is_exact
 from workbench.errors import WorkbenchError, suggestion
 from workbench.thinking.reading import read
-from workbench.texts import (
-    LANGUAGES,
-    collapsed,
-    language,
-    phrase_refused,
-    repetition,
-    thinking_ended,
-    thinking_length,
-    thought_switches,
-)
+from workbench.responses.texts import LANGUAGES, collapsed, language, phrase_refused, repetition, thinking_ended, thinking_length, thought_switches
 
 MetricFunction = Callable[[Response], float | bool | None]
 

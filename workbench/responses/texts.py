@@ -4,7 +4,7 @@ import re
 import zlib
 from collections import Counter
 
-from workbench.classify import Refusal, answer_part
+from workbench.responses.classify import Refusal, answer_part
 from workbench.thinking.reading import read
 
 PHRASES_2023 = (
