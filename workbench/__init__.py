@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workbench.errors import WorkbenchError as WorkbenchError
     from workbench.anatomy.refs import ExpertRef as ExpertRef
     from workbench.hooks import steered as steered
-    from workbench.loader import load as load
+    from workbench.loading.load import load as load
     from workbench.model.model import MoEModel as MoEModel
     from workbench.anatomy.naming import parse_experts as parse_experts
     from workbench.plan.plan import Edit as Edit

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workbench.model.layout import MoEBlock
     from workbench.model.model import MoEModel
 
-_OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' sum, as `workbench.check` has it
+_OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' sum, as `workbench.loading.check` has it
 
 
 def check_traceable(model: "MoEModel", remote: bool | str = False, keep: Collection[str] = ()) -> None:

@@ -14,7 +14,7 @@ from workbench import Plan, load, steered
 from workbench.routing.dose import Dose
 from workbench.hooks.recording import recording
 from workbench.model.model import MoEModel
-from workbench.tiny import tiny_model
+from workbench.loading.tiny import tiny_model
 
 EVERYTHING = {"norms", "residual", "logits", "outputs"}
 

@@ -13,7 +13,7 @@ from workbench import Plan, WorkbenchError, capture, load, steered
 from workbench.routing.dose import Dose
 from workbench.hooks.recording import recording
 from workbench.model.model import MoEModel
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
 
 pytestmark = pytest.mark.gpu
 

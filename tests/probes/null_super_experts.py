@@ -19,7 +19,7 @@ from probes import super_experts
 from workbench import capture, load
 from workbench.model.model import MoEModel
 from workbench.store.store import Store
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.loading.tiny import tiny_model, tiny_tokenizer
 
 FAMILIES = (
     "mixtral",

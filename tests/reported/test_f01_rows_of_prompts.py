@@ -12,7 +12,7 @@ from workbench import WorkbenchError, capture, compare, read_prompts
 from workbench.prompts.encoding import encode
 from workbench.plan.plan import Plan
 from workbench.streaming import stream
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
 
 ROWS = [
     {"text": "first prompt", "label.topic": "a", "pair": None},

@@ -13,7 +13,7 @@ from tests.support import families
 from workbench import Plan, compare, load, steered
 from workbench.routing.dose import Dose
 from workbench.model.model import MoEModel
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.loading.tiny import tiny_model, tiny_tokenizer
 
 Received = tuple[Tensor, Tensor]  # what the experts of one layer were given: index and weights [tokens, k]
 

@@ -14,7 +14,7 @@ from workbench.responses.classify import ExactAnswer, Refusal, classify, respons
 from workbench.thinking.pieces import pieces
 from workbench.prompts.roles import MarkedIds, response_roles
 from workbench.shards.schema import ROLES
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.loading.tiny import tiny_model, tiny_tokenizer
 from workbench.store.write import write_store
 
 CHINESE = "我无法回答这个问题。"

@@ -21,7 +21,7 @@ from workbench.responses.metrics import length
 from workbench.respond import answer, encode_all
 from workbench.store.store import Store
 from workbench.streaming import stream
-from workbench.tiny import tiny_model
+from workbench.loading.tiny import tiny_model
 
 SUM = [{"id": "a", "prompt": "calculate 432 + 497?"}]
 # of different lengths, so that a batch has padding; the tiny models' tokens are bytes

@@ -18,7 +18,7 @@ from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load
 from workbench.prompts.prompts import Prompt, PromptSet
 from workbench.served import store_served
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.loading.tiny import tiny_model, tiny_tokenizer
 from workbench.store.write import write_store
 
 

@@ -10,7 +10,7 @@ import torch
 
 from workbench import load
 from workbench.model.model import MoEModel
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.loading.tiny import tiny_model, tiny_tokenizer
 
 FAMILIES = (
     "mixtral",

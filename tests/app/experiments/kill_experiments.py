@@ -23,7 +23,7 @@ from workbench_app.experiments.run import run_recipe
 
 from tests.support.recipes import MODEL, make_recipe
 from tests.workbench.capturing.kill_captures import count_forwards
-from workbench.loader import load
+from workbench.loading.load import load
 from workbench.model.model import MoEModel
 
 

@@ -19,7 +19,7 @@ from workbench.errors import NotCompared, WorkbenchError
 from workbench.anatomy.refs import ExpertRef
 from workbench.plan.plan import Plan
 from workbench.prompts.prompts import PromptSet, read_prompts
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
 
 ROWS = [
     {"id": "a", "text": "hi", "response": "no"},

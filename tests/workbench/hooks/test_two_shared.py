@@ -13,7 +13,7 @@ from workbench.routing.dose import Dose, DoseCounts
 from workbench.plan.edits import Edit
 from workbench.anatomy.refs import ExpertRef
 from workbench.hooks import _edit_shared
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
 
 WIDTH = 8
 

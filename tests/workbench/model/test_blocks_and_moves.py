@@ -18,7 +18,7 @@ from workbench.progress import Meter
 from workbench.model.runtime import RouterFacts
 from workbench.survey.seen import Seen
 from workbench.survey.forward import _describe
-from workbench.tiny import tiny_model
+from workbench.loading.tiny import tiny_model
 
 
 class Experts(nn.Module):

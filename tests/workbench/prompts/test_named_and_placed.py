@@ -25,7 +25,7 @@ from workbench.anatomy.naming import parse_experts
 from workbench.routing.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
 from workbench.prompts.rows import plain, responses_of, rows_of, unflattened
 from workbench.prompts.prompts import Prompt, PromptSet, label_text, read_prompts
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
 
 T, F = True, False
 

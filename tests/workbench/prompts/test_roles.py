@@ -13,7 +13,7 @@ from workbench.errors import WorkbenchError
 from workbench.prompts.prompts import read_prompts
 from workbench.prompts.roles import MarkedIds, response_roles, think_spans
 from workbench.shards.schema import ROLES
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
 
 TURNS = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] | trim }}<|end|>\n{% endfor %}"

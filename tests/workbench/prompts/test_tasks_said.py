@@ -16,7 +16,7 @@ from workbench.responses.classify import Response
 from workbench.errors import WorkbenchError
 from workbench.prompts.lm_eval import read_task
 from workbench.responses.judge import QUESTION, judge
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
 
 TASK: dict[str, Any] = {
     "task": "flags",

@@ -1,6 +1,6 @@
 """Tiny random models of real classes: `load("tiny/olmoe")`. For tests and for trying things offline; never a result.
 
-Every family is built from its own transformers classes with a small config (`workbench.tinyconfigs`): random weights, a
+Every family is built from its own transformers classes with a small config (`workbench.loading.tiny_configs`): random weights, a
 correction bias that really decides (where the family has one), a dense first layer and groups (where it has them).
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from workbench.errors import WorkbenchError, suggestion
-from workbench.tinyconfigs import FAMILIES, LAYERS, PARTS, SIZES, TOKENS, VISION
+from workbench.loading.tiny_configs import FAMILIES, LAYERS, PARTS, SIZES, TOKENS, VISION
 
 
 def tiny_model(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
