@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.batches import schedule
+from workbench.generation.batches import schedule
 from workbench.routing.dose import Dose
 from workbench.hooks.steering import steered
 from workbench.plan.plan import Plan

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.batches import padded, schedule
-from workbench.decoding import Choosing, decoding_of
+from workbench.generation.batches import padded, schedule
+from workbench.generation.decoding import Choosing, decoding_of
 from workbench.routing.dose import Dose, DoseCounts
 from workbench.prompts.encoding import check_unanswered, encode
 from workbench.errors import WorkbenchError

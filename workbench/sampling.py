@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.batches import padded
-from workbench.decoding import Choosing, Decoding, Response
+from workbench.generation.batches import padded
+from workbench.generation.decoding import Choosing, Decoding, Response
 from workbench.errors import WorkbenchError
 from workbench.routing.positions import prompt_length
 from workbench.records.recorder import Recorder

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.decoding import Choosing, Decoding, decoding_of
+from workbench.generation.decoding import Choosing, Decoding, decoding_of
 from workbench.routing.dose import Dose
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import steered
@@ -62,7 +62,7 @@ def stream(
     dose: Dose | None = None,
 ) -> Generator[StreamedToken, None, None]:
     """The greedy answer to the first of `prompts` under `plan`, token by token; the same tokens as `compare` gives (see
-    `workbench.decoding`).
+    `workbench.generation.decoding`).
 
     The caller is never steered: each step runs in a context of its own, so several streams of one model may take turns.
     Closing the iterator leaves the model as it was. Raises `WorkbenchError` for an impossible plan, or a prompt that does

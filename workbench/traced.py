@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from workbench import intrace
-from workbench.batches import padded
-from workbench.decoding import Decoding, Response
+from workbench.generation.batches import padded
+from workbench.generation.decoding import Decoding, Response
 from workbench.errors import WorkbenchError
 from workbench.hooks.steering import plan_in_force
 from workbench.intrace import forward_numbers, token_logprobs

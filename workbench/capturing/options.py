@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from workbench.batches import SHARD_TOKENS
+from workbench.generation.batches import SHARD_TOKENS
 from workbench.errors import WorkbenchError, suggestion
 from workbench.anatomy.refs import ExpertRef, as_ref
 from workbench.records.recorder import KEEPS

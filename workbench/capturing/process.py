@@ -16,7 +16,7 @@ from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows
 from workbench.capturing.sharing import is_complete, open_shards
 from workbench.capturing.words import Words
-from workbench.decoding import Response
+from workbench.generation.decoding import Response
 from workbench.anatomy.fingerprints import UNCOMPARED, is_unversioned
 from workbench.shards.manifest import finish
 from workbench.progress import Meter

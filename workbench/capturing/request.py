@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from workbench.batches import Schedule, prompt_seeds, schedule
+from workbench.generation.batches import Schedule, prompt_seeds, schedule
 from workbench.capturing.options import Options, Responses
 from workbench.capturing.sizes import Estimate, estimate
-from workbench.decoding import Decoding, decoding_of
+from workbench.generation.decoding import Decoding, decoding_of
 from workbench.prompts.encoding import Encoded, check_unanswered, encode, encode_responses
 from workbench.prompts.encoding import warnings as doubts
 from workbench.errors import WorkbenchError, suggestion

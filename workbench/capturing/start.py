@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from workbench import storage
-from workbench.batches import SHARD_TOKENS
+from workbench.generation.batches import SHARD_TOKENS
 from workbench.capturing.options import BATCH_TOKENS, Options, Responses
 from workbench.capturing.plan_json import check_same, plan_json
 from workbench.capturing.process import Process

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows, token_rows
-from workbench.decoding import Response
+from workbench.generation.decoding import Response
 from workbench.prompts.encoding import Encoded
 from workbench.thinking.pieces import said, token_texts
 from workbench.prompts.roles import MarkedIds, response_roles

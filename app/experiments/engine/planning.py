@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import Plan, PromptSet, WorkbenchError
-from workbench.batches import schedule
+from workbench.generation.batches import schedule
 from workbench.capturing import estimate
-from workbench.decoding import decoding_of
+from workbench.generation.decoding import decoding_of
 from workbench.divergence import divergence
 from workbench.respond import answer, encode_all
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tests.support import families
 from workbench import far, ndif, traced
 from workbench.model.model import identity
-from workbench.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, stop_ids
+from workbench.generation.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, stop_ids
 from workbench.errors import WorkbenchError
 from workbench.hooks.guards import outside_traces
 from workbench.hooks.steering import steered

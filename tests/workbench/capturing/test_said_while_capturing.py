@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.stores import anatomy
-from workbench.batches import Schedule, padded, prompt_seeds, schedule
+from workbench.generation.batches import Schedule, padded, prompt_seeds, schedule
 from workbench.capturing.sizes import Estimate, check_disk, estimate, readable
 from workbench.errors import WorkbenchError
 from workbench.shards.parquet import rows_per_group

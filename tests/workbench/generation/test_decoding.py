@@ -11,7 +11,7 @@ import torch
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, open_store
-from workbench.decoding import Choosing, Decoding, decoding_of
+from workbench.generation.decoding import Choosing, Decoding, decoding_of
 from workbench.respond import answer
 from workbench.loading.tiny import tiny_model
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tests.support.stores import anatomy
 from workbench.shards.shards import parquet
 from workbench import storage
-from workbench.batches import padded, prompt_seeds, schedule
+from workbench.generation.batches import padded, prompt_seeds, schedule
 from workbench.capturing import check_disk, estimate
 from workbench.capturing.sharing import open_shards
 from workbench.capturing.sizes import readable

@@ -16,7 +16,7 @@ import pytest
 from tests.support.stores import anatomy
 from workbench import Plan, __version__
 from workbench.shards.shards import shards
-from workbench.batches import SHARD_TOKENS
+from workbench.generation.batches import SHARD_TOKENS
 from workbench.errors import WorkbenchError
 from workbench.shards.manifest import check_seal, sealed
 from workbench.shards.parquet import parts, stored_schema
