@@ -20,7 +20,7 @@ from workbench.hooks.steering import steered
 from workbench.model.wrapped import unwrapped
 from workbench.plan.plan import Plan
 from workbench.prompts.prompts import PromptSet, read_prompts
-from workbench.respond import encode_all
+from workbench.answering.answers import encode_all
 
 if TYPE_CHECKING:
     from workbench.model.model import MoEModel

@@ -15,7 +15,7 @@ from workbench.records import Harvest, not_finite, prompt_step
 
 if TYPE_CHECKING:
     from workbench.model.model import MoEModel
-    from workbench.respond import Answers
+    from workbench.answering.answers import Answers
 
 
 class Arm(NamedTuple):

@@ -24,7 +24,7 @@ from workbench.storage import write_text
 if TYPE_CHECKING:
     from workbench.broken import Arm
     from workbench.model.model import MoEModel
-    from workbench.respond import Answers
+    from workbench.answering.answers import Answers
     from workbench.store.store import Store
 
 Teaching = tuple[tuple[int, ...], tuple[int, ...]]  # token ids that are given, and those whose probability is read
@@ -135,7 +135,7 @@ def compare(
     from workbench.divergence import divergence, given_text
     from workbench.hooks.guards import as_it_is
     from workbench.hooks.steering import plan_in_force
-    from workbench.respond import answer, encode_all
+    from workbench.answering.answers import answer, encode_all
 
     if seed < 0:
         raise WorkbenchError(f"compare(seed={seed}) makes no sense; it should be at least 0.")

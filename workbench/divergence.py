@@ -17,7 +17,7 @@ from workbench.hooks.steering import steered
 from workbench.plan.plan import Plan
 from workbench.routing.positions import prompt_length
 from workbench.progress import Meter
-from workbench.respond import padded_batch
+from workbench.answering.answers import padded_batch
 
 if TYPE_CHECKING:
     from workbench.model.model import MoEModel

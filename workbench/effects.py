@@ -17,7 +17,7 @@ from workbench.prompts.prompts import PromptSet
 from workbench.resample import cluster_draws, effective_clusters, joined, percentile_interval, student_quantile, widened
 
 if TYPE_CHECKING:
-    from workbench.respond import Answers
+    from workbench.answering.answers import Answers
 
 N_BOOTSTRAP = 2000
 _CONTROL_COLUMNS = ["metric", "match", "draw", "plan", "base", "steered", "difference", "n", "slots_changed"]

@@ -6,7 +6,7 @@ import pandas as pd
 from workbench_app.dashboard.session import Catalog, Machine, View
 
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.streaming import Candidate, StreamedToken
+from workbench.answering.streaming import Candidate, StreamedToken
 from workbench.store.write import write_store
 
 SHAPE = Anatomy("tiny", "qwen3_moe", 8, 9, "weights", (LayerAnatomy(0, 4, 2), LayerAnatomy(1, 4, 2)))

@@ -11,7 +11,7 @@ from tests.support import families
 from workbench import WorkbenchError, capture, compare, read_prompts
 from workbench.prompts.encoding import encode
 from workbench.plan.plan import Plan
-from workbench.streaming import stream
+from workbench.answering.streaming import stream
 from workbench.loading.tiny import tiny_tokenizer
 
 ROWS = [

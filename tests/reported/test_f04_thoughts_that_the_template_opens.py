@@ -12,7 +12,7 @@ from workbench.responses.classify import ExactAnswer, Refusal, classify, respons
 from workbench.prompts.encoding import encode
 from workbench.errors import WorkbenchError
 from workbench.thinking.reading import opened, opened_in, read
-from workbench.respond import decode, encode_all
+from workbench.answering.answers import decode, encode_all
 
 ENDS, SUM = "'<|assistant|>' }}{% endif %}", "calculate 432 + 497?"
 METRICS = ["thinks", "thinking_length", "thinking_ended", "refused", "exact"]

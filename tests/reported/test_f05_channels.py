@@ -13,7 +13,7 @@ from workbench.responses.classify import ExactAnswer, Refusal, Response, classif
 from workbench.responses.judge import judge
 from workbench.responses.metrics import METRICS, refused, revealed, thinks
 from workbench.thinking.reading import read
-from workbench.respond import decode
+from workbench.answering.answers import decode
 from workbench.loading.tiny import tiny_model
 
 MARKS = ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|call|>", "<|constrain|>"]

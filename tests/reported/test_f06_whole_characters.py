@@ -161,7 +161,7 @@ def test_the_dashboard_shows_whole_characters():
 def test_what_streamed_tokens_add_is_the_answer() -> None:
     from tests.support import families
     from workbench import Plan, compare, read_prompts
-    from workbench.streaming import stream
+    from workbench.answering.streaming import stream
 
     model, prompts = families.get("demo"), read_prompts([{"prompt": "calculate 432 + 497?"}])
     tokens = list(stream(model, prompts, max_new_tokens=40))

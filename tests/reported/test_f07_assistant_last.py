@@ -13,7 +13,7 @@ from tests.support import families
 from tests.support.recipes import make_few, recipe_data
 from workbench import Plan, WorkbenchError, capture, compare, read_prompts
 from workbench.choices import choose
-from workbench.streaming import stream
+from workbench.answering.streaming import stream
 
 SAID = "ends with the assistant's turn"
 CHOICES = {"choices": '["3.", "4."]', "answer": "3."}

@@ -17,8 +17,8 @@ from workbench import Plan, PromptSet, WorkbenchError
 from workbench.routing.dose import Dose
 from workbench.thinking.pieces import pieces
 from workbench.prompts.prompts import Prompt
-from workbench.respond import decode, encode_all
-from workbench.streaming import StreamedToken, stream
+from workbench.answering.answers import decode, encode_all
+from workbench.answering.streaming import StreamedToken, stream
 
 from ..session import Left, Machine
 

@@ -13,7 +13,7 @@ from workbench.routing.dose import Dose, DoseCounts
 from workbench.prompts.encoding import encode, token_texts
 from workbench.hooks.recording import recording
 from workbench.records.recorder import LayerRecord
-from workbench.respond import encode_all
+from workbench.answering.answers import encode_all
 from workbench.shards.schema import ROLES
 
 MOST_TOKENS = 4096

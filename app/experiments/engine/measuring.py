@@ -16,7 +16,7 @@ from workbench.divergence import divergence, given_text
 from workbench.effects import check_applies, metric_values
 from workbench.responses.metrics import Metric, metrics_from
 from workbench.progress import Meter
-from workbench.respond import answer, encode_all
+from workbench.answering.answers import answer, encode_all
 
 from ..recipe import CHOICE, JUDGE, Recipe, text_metrics
 from .arms import Arm

@@ -12,7 +12,7 @@ from workbench.generation.batches import schedule
 from workbench.capturing import estimate
 from workbench.generation.decoding import decoding_of
 from workbench.divergence import divergence
-from workbench.respond import answer, encode_all
+from workbench.answering.answers import answer, encode_all
 
 from ..recipe import Recipe, text_metrics
 from .arms import empty_arms

@@ -318,7 +318,7 @@ def test_prompts_that_a_metric_leaves_out_are_counted(model, plan):
 
 
 def test_a_metric_without_any_value_stops_before_the_other_arms(model, plan, monkeypatch):
-    from workbench import respond
+    from workbench.answering import answers as respond
 
     arms, answer = [], respond.answer
 

@@ -12,7 +12,7 @@ import torch
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, open_store
 from workbench.generation.decoding import Choosing, Decoding, decoding_of
-from workbench.respond import answer
+from workbench.answering.answers import answer
 from workbench.loading.tiny import tiny_model
 
 NO_MODEL: Any = None

@@ -16,7 +16,7 @@ from workbench.thinking.pieces import Growing
 from workbench.plan.plan import Plan
 from workbench.routing.positions import prompt_length
 from workbench.records.recorder import ForwardRecord
-from workbench.respond import encode_all
+from workbench.answering.answers import encode_all
 from workbench.sampling import Forwards
 
 if TYPE_CHECKING:
