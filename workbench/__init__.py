@@ -12,8 +12,8 @@ from workbench.version import __version__ as __version__
 if TYPE_CHECKING:
     from workbench.anatomy.anatomy import Anatomy as Anatomy
     from workbench.capturing import capture as capture
-    from workbench.comparison import Comparison as Comparison
-    from workbench.comparison import compare as compare
+    from workbench.comparison.comparison import Comparison as Comparison
+    from workbench.comparison.comparison import compare as compare
     from workbench.errors import WorkbenchError as WorkbenchError
     from workbench.anatomy.refs import ExpertRef as ExpertRef
     from workbench.hooks import steered as steered

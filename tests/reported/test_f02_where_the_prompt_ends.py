@@ -9,7 +9,7 @@ import torch
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, steered
-from workbench.divergence import divergence
+from workbench.comparison.divergence import divergence
 from workbench.routing.dose import Dose
 from workbench.routing.positions import prompt_length
 

@@ -12,7 +12,7 @@ from workbench_app.experiments.run import plan_run, run_recipe
 from tests.support import families
 from tests.support.recipes import make_few, recipe_data
 from workbench import Plan, WorkbenchError, capture, compare, read_prompts
-from workbench.choices import choose
+from workbench.comparison.choices import choose
 from workbench.answering.streaming import stream
 
 SAID = "ends with the assistant's turn"

@@ -11,7 +11,7 @@ from workbench import Plan, PromptSet, WorkbenchError
 from workbench.generation.batches import schedule
 from workbench.capturing import estimate
 from workbench.generation.decoding import decoding_of
-from workbench.divergence import divergence
+from workbench.comparison.divergence import divergence
 from workbench.answering.answers import answer, encode_all
 
 from ..recipe import Recipe, text_metrics

@@ -15,7 +15,7 @@ from probes.scores import ExpertScores
 from tests.app.paper import assert_drawn
 from workbench import Plan, WorkbenchError
 from workbench.responses.classify import Response
-from workbench.comparison import Comparison
+from workbench.comparison.comparison import Comparison
 from workbench.routing.dose import DoseCounts
 
 NAN = float("nan")

@@ -9,8 +9,8 @@ import torch
 
 from tests.support.stores import anatomy, random_tables
 from workbench import Plan, capture, compare, load, read_prompts, steered
-from workbench.comparison import expert_loads
-from workbench.effects import cluster_keys, paired_interval
+from workbench.comparison.comparison import expert_loads
+from workbench.comparison.tables import cluster_keys, paired_interval
 from workbench.errors import WorkbenchError
 from workbench.responses.metrics import METRICS, metrics_from
 from workbench.store.write import write_store

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from workbench import Plan, divergence
+from workbench import Plan
+from workbench.comparison import divergence
 from workbench.anatomy.anatomy import LayerAnatomy
-from workbench.comparison import _perplexity
+from workbench.comparison.comparison import _perplexity
 from workbench.errors import WorkbenchError
 from workbench.model.layout import Layout, MoEBlock, _block, _decoder_layers, _places
 from workbench.progress import Meter

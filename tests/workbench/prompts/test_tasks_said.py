@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from workbench.responses import judge as judging
-from workbench.choices import _encoded, _split, _table, questions
+from workbench.comparison.choices import _encoded, _split, _table, questions
 from workbench.responses.classify import Response
 from workbench.errors import WorkbenchError
 from workbench.prompts.lm_eval import read_task

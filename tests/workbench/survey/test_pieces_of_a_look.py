@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from workbench import intrace
 from workbench.survey.forward import router as routerfacts
 from workbench.model.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass, rerun
-from workbench.attention import SinksByPrompt, SinkShare, _add, _without_padding, decay
+from workbench.comparison.sinks import SinksByPrompt, SinkShare, _add, _without_padding, decay
 from workbench.errors import WorkbenchError
 from workbench.anatomy.fingerprints import is_unversioned, joined, parts, versioned
 from workbench.model.layout import Layout, MoEBlock, _is_expert, _rows, _wrapping, find_layout, fused_weights

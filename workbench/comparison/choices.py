@@ -39,7 +39,7 @@ def choose(
     A choice follows a plain text joined to it and tokenised with it, and a chat prompt behind the opened answer.
     Raises `WorkbenchError` for a prompt without choices, or whose answer is not one of them.
     """
-    from workbench.divergence import divergence
+    from workbench.comparison.divergence import divergence
 
     asked = questions(prompts)
     rows = [(ids, continuation) for question in asked for ids, continuation in _encoded(model, question)]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.routing.dose import DoseCounts
-from workbench.effects import check_applies, control_table, left_out, metric_table
+from workbench.comparison.tables import check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
 from workbench.responses.metrics import MetricsArgument, metrics_from
 from workbench.plan.plan import Plan
@@ -22,7 +22,7 @@ from workbench.prompts.prompts import PromptSet, read_prompts
 from workbench.storage import write_text
 
 if TYPE_CHECKING:
-    from workbench.broken import Arm
+    from workbench.comparison.broken import Arm
     from workbench.model.model import MoEModel
     from workbench.answering.answers import Answers
     from workbench.store.store import Store
@@ -131,8 +131,8 @@ def compare(
     name the layer and the expert where such values begin.
     Raises `WorkbenchError` for an impossible plan, an unknown metric, or a metric that no prompt can be measured by.
     """
-    from workbench.broken import broken_notes
-    from workbench.divergence import divergence, given_text
+    from workbench.comparison.broken import broken_notes
+    from workbench.comparison.divergence import divergence, given_text
     from workbench.hooks.guards import as_it_is
     from workbench.hooks.steering import plan_in_force
     from workbench.answering.answers import answer, encode_all
@@ -222,7 +222,7 @@ def _arms(
     plan: Plan, base: "Answers", arm: "Answers", random: list[tuple[str, int, Plan]], others: list["Answers"]
 ) -> "list[Arm]":
     """What a sentence about answers may be about, each by its name."""
-    from workbench.broken import Arm
+    from workbench.comparison.broken import Arm
 
     drawn = zip(random, others, strict=True)
     named = [Arm(f"random ({match}, draw {draw})", p, answers) for (match, draw, p), answers in drawn]
@@ -244,7 +244,7 @@ def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.D
 def _perplexity(
     model: "MoEModel", given: list[Teaching], plan: Plan, batch_tokens: int, meter: Meter
 ) -> dict[str, float]:
-    from workbench.divergence import divergence
+    from workbench.comparison.divergence import divergence
 
     if not given:
         return {}
