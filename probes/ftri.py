@@ -13,8 +13,8 @@ from probes.groups import Classes, classes
 from probes.reading import Read, class_notes, read_units
 from probes.scores import ExpertScores
 from probes.selection import Tokens, describe, select
-from workbench.responses.classify import Classifier
 from workbench.errors import WorkbenchError
+from workbench.responses.classify import Classifier
 
 if TYPE_CHECKING:
     from workbench.store.store import Store

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from workbench.responses.classify import Classifier, Refusal, classify
 from workbench.errors import WorkbenchError, listed, suggestion
+from workbench.responses.classify import Classifier, Refusal, classify
 from workbench.store.texts import n_cut
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import numpy as np
 from probes.assemble import Axis, expert_axis
 from probes.groups import Classes
 from probes.selection import sequence_of_row
-from workbench.store.counts import finite_weights
 from workbench.errors import WorkbenchError
+from workbench.store.counts import finite_weights
 
 if TYPE_CHECKING:
     from workbench.store.store import Store

@@ -17,8 +17,8 @@ from tests.probes.cases import golden
 from tests.probes.checks import QUICK
 from tests.probes.goldens import outlier_rows
 from tests.probes.memory import anatomy, memory_store
-from workbench.errors import WorkbenchError
 from workbench.anatomy.refs import ExpertRef
+from workbench.errors import WorkbenchError
 from workbench.plan.plan import Plan
 
 

@@ -10,12 +10,11 @@ from transformers import PreTrainedTokenizerFast
 
 from probes.groups import classes
 from workbench import capture, load
-from workbench.responses.classify import ExactAnswer, Refusal, classify, responses
-from workbench.thinking.pieces import pieces
-from workbench.prompts.roles import MarkedIds, response_roles
-from workbench.shards.schema import ROLES
 from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.prompts.roles import ROLES, MarkedIds, response_roles
+from workbench.responses.classify import ExactAnswer, Refusal, classify, responses
 from workbench.store.write import write_store
+from workbench.thinking.pieces import pieces
 
 CHINESE = "我无法回答这个问题。"
 FAMILY = "👩‍👩‍👧 says hello 🙂"

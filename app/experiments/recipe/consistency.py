@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from workbench import Plan, WorkbenchError
-from workbench.plan.edits import VALUED_KINDS
 from workbench.errors import listed, suggestion
+from workbench.plan.edits import VALUED_KINDS
 from workbench.responses.judge import is_http
 from workbench.responses.metrics import METRICS
 

@@ -28,8 +28,8 @@ from tests.support.stores import anatomy, random_store, random_tables
 from workbench import Comparison, Plan, WorkbenchError, __version__, open_store
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.bundled import bundled_path
-from workbench.routing.dose import DoseCounts
 from workbench.errors import NotCompared
+from workbench.routing.dose import DoseCounts
 from workbench.store.store import Store
 from workbench.store.write import write_store
 

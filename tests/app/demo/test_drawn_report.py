@@ -14,8 +14,8 @@ from workbench_app.report import _parts, percent
 from probes.scores import ExpertScores
 from tests.app.paper import assert_drawn
 from workbench import Plan, WorkbenchError
-from workbench.responses.classify import Response
 from workbench.comparison.comparison import Comparison
+from workbench.responses.classify import Response
 from workbench.routing.dose import DoseCounts
 
 NAN = float("nan")
