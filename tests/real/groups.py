@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.store import Store
-from workbench.writing import write_store
+from workbench.store.store import Store
+from workbench.store.write import write_store
 
 
 def dealt(neurons: int, groups: int, seed: int) -> Tensor:

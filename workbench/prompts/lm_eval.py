@@ -21,14 +21,13 @@ _READ = {
     *("task", "dataset_path", "dataset_name", "dataset_kwargs", "output_type", "test_split", "validation_split"),
     *("doc_to_text", "doc_to_choice", "doc_to_target", "target_delimiter", "description", "num_fewshot"),
 }
-# what is reported, not what is asked: `workbench.choices` and `exact` score here
+# what is reported, not what is asked: `workbench.comparison.choices` and `exact` score here
 _NOTED = {"metadata", "metric_list", "tag", "group", "task_alias", "generation_kwargs", "training_split", "repeats"}
 _LOCAL = ("json", "csv", "parquet")
 
 
 def read_task(path: str | Path) -> PromptSet:
-    """The task's documents as prompts of plain text, labelled for `workbench.choices.choose` (multiple_choice: "choices",
-    "answer") or for the metric "exact" (generate_until: "answer").
+    """The task's documents as prompts of plain text, labelled for `choose` (multiple_choice: "choices", "answer") or for the metric "exact" (generate_until: "answer").
 
     Choices keep the task's target delimiter (a space unless it says otherwise) in front. jinja2 and PyYAML are needed.
     Raises `WorkbenchError` naming the file and what in it cannot be read.

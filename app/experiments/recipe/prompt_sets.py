@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workbench import PromptSet, WorkbenchError, read_prompts
 from workbench.prompts.encoding import check_unanswered
-from workbench.metrics import LABEL_READ
+from workbench.responses.metrics import LABEL_READ
 
 from .metrics import CHOICE, DIVERGENCE, metrics_of, text_metrics
 from .recipe import Recipe

@@ -8,7 +8,7 @@ from workbench_app.cli import app
 
 from tests.support.stores import anatomy
 from workbench.anatomy.anatomy import Anatomy
-from workbench.dose import DoseCounts
+from workbench.routing.dose import DoseCounts
 
 NAN = float("nan")
 SHAPE = anatomy(n_experts=8)

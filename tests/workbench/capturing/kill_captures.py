@@ -21,7 +21,7 @@ import torch
 
 from tests.support.killing import count_forwards, ended_well, forked, kill_when, wait_for_death
 from workbench import capture, storage
-from workbench.loader import load
+from workbench.loading.load import load
 from workbench.model.model import MoEModel
 
 PAUSES = ("write", "close", "flush", "before rename", "after rename")

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from workbench import Plan, load, steered
 from workbench.anatomy.refs import ExpertRef
-from workbench.compiled import LayerEdits
-from workbench.dose import Dose, DoseCounts
 from workbench.hooks.shared import _edit_shared
+from workbench.loading.tiny import tiny_tokenizer
 from workbench.plan.edits import Edit
-from workbench.tiny import tiny_tokenizer
+from workbench.routing.compiled import LayerEdits
+from workbench.routing.dose import Dose, DoseCounts
 
 WIDTH = 8
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import families
 from workbench import Plan, WorkbenchError
-from workbench.choices import choose
+from workbench.comparison.choices import choose
 from workbench.prompts.lm_eval import read_task
 
 TASK = """

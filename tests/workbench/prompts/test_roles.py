@@ -9,11 +9,10 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from workbench.errors import WorkbenchError
+from workbench.loading.tiny import tiny_tokenizer
 from workbench.prompts.encoding import encode, token_texts, warnings
 from workbench.prompts.prompts import read_prompts
-from workbench.prompts.roles import MarkedIds, response_roles, think_spans
-from workbench.schema import ROLES
-from workbench.tiny import tiny_tokenizer
+from workbench.prompts.roles import ROLES, MarkedIds, response_roles, think_spans
 
 TURNS = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] | trim }}<|end|>\n{% endfor %}"

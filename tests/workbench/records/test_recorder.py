@@ -12,7 +12,7 @@ from tests.support.watching import hooks_of, plan_of, relative, watch
 from workbench import Plan, WorkbenchError, steered
 from workbench.hooks.recording import recording
 from workbench.model.model import MoEModel
-from workbench.record import ForwardRecord, LayerRecord
+from workbench.records.recorder import ForwardRecord, LayerRecord
 
 EVERYTHING = {"norms", "residual", "logits", "outputs"}
 CLOSE = {"float32": 1e-5, "bfloat16": 2e-2}  # relative: of weights, norms and vectors

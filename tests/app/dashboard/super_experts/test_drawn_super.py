@@ -14,7 +14,7 @@ from probes.super_experts import Thresholds
 from tests.app.paper import assert_drawn, drawn, figure_said, write_on
 from tests.app.world import SHAPE, view_of
 from workbench import Plan, WorkbenchError
-from workbench.dose import DoseCounts
+from workbench.routing.dose import DoseCounts
 
 
 def scores(rows, **options):
