@@ -1,42 +1,24 @@
-"""From arrays over a store's routed experts to `ExpertScores`."""
+"""From arrays over a store's routed experts to `ExpertScores`: ranked, and flagged with what to know before acting on a rank."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
 
-from probes.flags import add_flags
+from probes.axis import Axis
+from probes.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flags, not_finite_note, steering_note, tied
+from probes.rule import judged
 from probes.scores import ExpertScores, ranked
+from workbench.errors import WorkbenchError
+from workbench.experts import ExpertRef
+from workbench.finite import experts_with
 
 if TYPE_CHECKING:
     from workbench.store import Store
 
 
 DECIMALS = 12
-
-
-class Axis(NamedTuple):
-    """The routed experts of the captured layers, in order of layer and number."""
-
-    layer: np.ndarray
-    """[experts] decoder layer."""
-    expert: np.ndarray
-    """[experts] number within the layer."""
-    place: np.ndarray
-    """[experts] where the expert lies in the flattened [layers, widest layer] arrays of `Store.counts`."""
-
-    def of(self, counted: np.ndarray) -> np.ndarray:
-        """[..., experts] from an array [..., layers, widest layer]."""
-        return counted.reshape(*counted.shape[:-2], -1)[..., self.place]
-
-
-def expert_axis(store: "Store", layers: tuple[int, ...]) -> Axis:
-    """The experts of these layers; layers may differ in how many they have."""
-    sizes = [store.anatomy.layer(layer).n_experts for layer in layers]
-    widest = max(sizes, default=0)
-    layer = np.repeat(np.array(layers, np.int64), sizes)
-    expert = np.concatenate([np.arange(n) for n in sizes]) if sizes else np.zeros(0, np.int64)
-    return Axis(layer, expert, np.repeat(np.arange(len(sizes)), sizes) * widest + expert)
 
 
 def assemble(
@@ -65,7 +47,41 @@ def assemble(
     )
 
 
-def steering_note(store: "Store") -> tuple[str, ...]:
-    """A note when the store is not the base model's."""
-    plan = store.steering
-    return (f"captured under a plan, not the base model: {plan}",) if plan else ()
+class _Known(NamedTuple):
+    supers: frozenset[ExpertRef]
+    not_finite: frozenset[ExpertRef]
+    notes: tuple[str, ...]
+
+
+_known: "WeakKeyDictionary[Store, _Known]" = WeakKeyDictionary()
+
+
+def add_flags(store: "Store", frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The frame with its flags column, and notes; `n` 0 means never selected among the tokens read."""
+    known = _known_of(store)
+    refs = [ExpertRef(int(a), int(b)) for a, b in zip(frame["layer"], frame["expert"], strict=True)]
+    dead = frame["n"].to_numpy() == 0
+    is_super, broken = (np.array([r in some for r in refs], bool) for some in (known.supers, known.not_finite))
+    flags = {SUPER_EXPERT: is_super, NOT_FINITE: broken, DEAD: dead, TIES: tied(frame["score"], ~dead)}
+    return frame.assign(flags=join_flags(flags)), known.notes
+
+
+def _known_of(store: "Store") -> _Known:
+    """The store's super experts by the default rule, and the experts with values that are not finite, found once."""
+    if store not in _known:
+        counted = frozenset(experts_with(store.nonfinite))
+        try:
+            found = judged(store)
+        except WorkbenchError as error:
+            notes = (*not_finite_note(store, pd.DataFrame()), f"super experts are not flagged: {error}")
+            _known[store] = _Known(frozenset(), counted, notes)
+        else:
+            broken: Any = found.frame[found.broken]
+            supers = frozenset(_refs(found.frame[found.is_super]))
+            _known[store] = _Known(supers, counted | {*_refs(broken)}, not_finite_note(store, broken))
+    return _known[store]
+
+
+def _refs(rows: Any) -> list[ExpertRef]:
+    columns = (rows["layer"], rows["expert"], rows["is_shared"])
+    return [ExpertRef(int(layer), int(expert), bool(shared)) for layer, expert, shared in zip(*columns, strict=True)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from probes.selection import sequence_of_row
 from workbench.classify import Classifier, Refusal, classify
 from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.storetexts import n_cut
@@ -141,8 +142,6 @@ def _over_sequences(store: "Store", rows: Any) -> list[str | None]:
 
 def _present(store: "Store") -> np.ndarray:
     """Bool [sequences]: whether the store has tokens of it."""
-    from probes.selection import sequence_of_row
-
     out = np.zeros(store.n_prompts * store.n_samples, bool)
     out[sequence_of_row(store)] = True
     return out

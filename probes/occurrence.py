@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from probes.assemble import Axis, expert_axis
+from probes.axis import Axis, expert_axis
 from probes.groups import classes
 from probes.markers import find_marker
 from probes.selection import select, sequence_of_row

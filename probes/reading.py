@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from probes.assemble import Axis, expert_axis
+from probes.axis import Axis, expert_axis
 from probes.groups import Classes
 from probes.selection import sequence_of_row
 from workbench.counts import finite_weights

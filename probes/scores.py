@@ -21,7 +21,6 @@ from workbench.experts import ExpertRef, ExpertRefs
 from workbench.paths import given_path
 
 COLUMNS = ("layer", "expert", "score", "n", "low", "high", "p", "p_adjusted", "flags")
-SUPER_EXPERT, DEAD, TIES, NOT_FINITE = "super expert", "dead", "ties", "not finite"
 _TYPES = {"layer": "int32", "expert": "int32", "n": "int64", "is_shared": "bool", "flags": "str"}
 _SHOWN = 10
 

@@ -1,33 +1,18 @@
 """Which few experts write extreme values: super experts."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from probes.assemble import steering_note
-from probes.extremes import extremes
-from probes.flags import join_flags, not_finite_note, tied
+from probes.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flags, not_finite_note, steering_note, tied
 from probes.massive import MassiveRule, forming_layers, rule_from
-from probes.scores import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, ExpertScores, ranked
-from workbench.errors import WorkbenchError
+from probes.rule import GUARD, Judged, Rule, judged, verdict
+from probes.scores import ExpertScores, ranked
 
 if TYPE_CHECKING:
     from workbench.store import Store
 
-Rule = Literal[
-    "tenth_of_max",
-    "paper",
-    "paper_all_layers",
-    "repository",
-    "repository_first_row",
-    "mean_3_std",
-    "fifty_times_mean",
-]
 UNGUARDED = "passes the rule, not the guard"
-GUARD = 10.0
-"""How many medians of its layer an expert must exceed (ours)."""
 INFORMATIVE = 400
 """Among fewer experts than this the 99.5th percentile lies between the two largest values (ours)."""
 
@@ -79,20 +64,14 @@ def super_experts(
     what of their output reaches the residual stream.
     Raises `WorkbenchError` when the store kept no norms or no residual, and for an unknown rule.
     """
-    if rule not in get_args(Rule):
-        raise WorkbenchError(f"rule='{rule}' is not known; it can be {', '.join(get_args(Rule))}.")
     massive = massive or MassiveRule()
-    forming = forming_layers(store, massive)
-    frame: Any = extremes(store, first_row=rule == "repository_first_row")
-    frame = frame if shared else frame[~frame["is_shared"]].reset_index(drop=True)
-    verdict = _verdict(frame, rule, forming, len(store.anatomy.layers))
-    passes = verdict.passes & (_guarded(frame, forming) if guard else True)
-    dead, broken = frame["received"].to_numpy() == 0, (frame["n"] < frame["received"]).to_numpy()
-    flags = {SUPER_EXPERT: passes, UNGUARDED: verdict.passes & ~passes, NOT_FINITE: broken, DEAD: dead}
-    flags[TIES] = tied(frame["score"], ~dead)
+    found = judged(store, rule, massive=massive, guard=guard, shared=shared)
+    frame: Any = found.frame
+    flags = {SUPER_EXPERT: found.is_super, UNGUARDED: found.verdict.passes & ~found.is_super}
+    flags |= {NOT_FINITE: found.broken, DEAD: found.dead, TIES: tied(frame["score"], ~found.dead)}
     missing = dict.fromkeys(("low", "high", "p", "p_adjusted"), np.nan)
     options: dict[str, Any] = {"rule": rule, "guard": guard, "massive": list(massive), "shared": shared}
-    notes = (*steering_note(store), *not_finite_note(store, frame[broken]), *_notes(verdict, forming, massive, guard))
+    notes = (*steering_note(store), *not_finite_note(store, frame[found.broken]), *_notes(found, massive, guard))
     full = ranked(frame.assign(flags=join_flags(flags), **missing))
     return ExpertScores("super_experts", options, full, notes, store.anatomy.fingerprint, store.anatomy.model)
 
@@ -113,72 +92,16 @@ def thresholds(store: "Store", scores: ExpertScores) -> Thresholds:
     forming = forming_layers(store, rule_from(scores.options["massive"]))
     frame: Any = scores.frame
     rule = scores.options["rule"]
-    verdict = _verdict(frame, rule, forming, len(store.anatomy.layers))
+    found = verdict(frame, rule, forming, len(store.anatomy.layers))
     medians: dict[Any, Any] = frame.groupby("layer")["score"].median().to_dict()
-    layers = np.unique(frame["layer"].to_numpy()[verdict.eligible])
+    layers = np.unique(frame["layer"].to_numpy()[found.eligible])
     return Thresholds(
-        verdict.limits, tuple(int(n) for n in layers), {int(n): GUARD * float(v) for n, v in medians.items()}
+        found.limits, tuple(int(n) for n in layers), {int(n): GUARD * float(v) for n, v in medians.items()}
     )
 
 
-class _Verdict(NamedTuple):
-    passes: np.ndarray  # [rows]
-    eligible: np.ndarray  # [rows]: in a layer that the rule looks at
-    limits: dict[str, float]
-    n: int  # experts the thresholds were taken over
-    said: str
-    uses_percentile: bool
-
-
-def _verdict(frame: pd.DataFrame, rule: str, forming: tuple[int, ...], n_layers: int) -> _Verdict:
-    """Which rows pass the rule, and over what. Values of experts never selected take no part."""
-    layer, score = frame["layer"].to_numpy(), frame["score"].to_numpy(np.float64)
-    if rule.startswith(("paper", "tenth")):
-        eligible = np.isin(layer, forming)
-        over = np.ones(len(frame), bool) if rule == "paper_all_layers" else eligible
-    else:
-        eligible = over = layer < round(0.75 * n_layers)
-    values = score[over & ~np.isnan(score)]
-    if not len(values):
-        return _Verdict(np.zeros(len(frame), bool), eligible, {}, 0, "no expert to compare", False)
-    limits = _LIMITS[rule](values)
-    passes = eligible & ~np.isnan(score) & np.all([score > limit for limit in limits.values()], axis=0)
-    said = ", ".join(f"{name} = {limit:.4g}" for name, limit in limits.items())
-    return _Verdict(
-        passes, eligible, limits, len(values), f"over {len(values)} experts {said}", "99.5th percentile" in limits
-    )
-
-
-def _tenth_of_max(values: np.ndarray) -> dict[str, float]:
-    return {"max / 10": float(values.max()) / 10}
-
-
-def _paper_limits(values: np.ndarray) -> dict[str, float]:
-    return {"99.5th percentile": float(np.percentile(values, 99.5))} | _tenth_of_max(values)
-
-
-def _repository_limits(values: np.ndarray) -> dict[str, float]:
-    return {"99.5th percentile": float(np.percentile(values, 99.5)), "floor(max / 10)": float(values.max() // 10)}
-
-
-_LIMITS: dict[str, Callable[[np.ndarray], dict[str, float]]] = {
-    "tenth_of_max": _tenth_of_max,
-    "paper": _paper_limits,
-    "paper_all_layers": _paper_limits,
-    "repository": _repository_limits,
-    "repository_first_row": _repository_limits,
-    "mean_3_std": lambda values: {"mean + 3 std": float(values.mean() + 3 * values.std())},
-    "fifty_times_mean": lambda values: {"50 x mean": float(50 * values.mean())},
-}
-
-
-def _guarded(frame: pd.DataFrame, forming: tuple[int, ...]) -> np.ndarray:
-    """Bool [rows]: in a massive-activation layer, and above ten medians of the layer's experts."""
-    median: Any = frame.groupby("layer")["score"].transform("median")
-    return (frame["layer"].isin(forming) & (frame["score"] > GUARD * median)).to_numpy(bool)
-
-
-def _notes(verdict: _Verdict, forming: tuple[int, ...], massive: MassiveRule, guard: bool) -> tuple[str, ...]:
+def _notes(found: Judged, massive: MassiveRule, guard: bool) -> tuple[str, ...]:
+    verdict, forming = found.verdict, found.forming
     where = f"layers {', '.join(map(str, forming))} form" if forming else "no layer forms"
     notes = [f"{where} massive activations ({massive}, a rule of ours)", verdict.said]
     if verdict.uses_percentile and verdict.n < INFORMATIVE:

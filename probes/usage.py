@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from probes.assemble import assemble, expert_axis
+from probes.assemble import assemble
+from probes.axis import expert_axis
 from probes.exchange import resampled
 from probes.groups import used_prompts
 from probes.inference import interval
-from probes.scores import DEAD, ExpertScores
+from probes.marks import DEAD
+from probes.scores import ExpertScores
 from probes.selection import Tokens, describe, prompt_of_row, select, sequence_of_row
 from workbench.counts import finite_weights, routed_tokens
 from workbench.errors import WorkbenchError

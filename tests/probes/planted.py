@@ -77,7 +77,7 @@ SIGN, DENOMINATOR, LAYER, PADDING, SLOTS = (
 )
 KINDS = {SIGN, DENOMINATOR, LAYER, PADDING, SLOTS}
 TWO = "class_members(read.label, 2), np.array("
-WRONG_LAYER = at("assemble.py", "np.array(layers, np.int64)", "np.array(layers, np.int64) - 1", LAYER)
+WRONG_LAYER = at("axis.py", "np.array(layers, np.int64)", "np.array(layers, np.int64) - 1", LAYER)
 # every token of a response counts, also those not read and the last, which was never computed
 ALL_OF_RESPONSE = "a[kept], np.bincount(row, minlength=len(compared))[sequence][kept]"
 UNREAD = at("reading.py", "a[kept], counted.tokens[kept]", ALL_OF_RESPONSE, PADDING)
@@ -131,8 +131,8 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         READ_SLOTS,
     ),
     "super_experts": (
-        at("super_experts.py", "score > limit", "score < limit", SIGN),
-        at("super_experts.py", "float(values.max()) / 10}", "float(values.sum()) / 10}", DENOMINATOR),
+        at("rule.py", "score > limit", "score < limit", SIGN),
+        at("rule.py", "float(values.max()) / 10}", "float(values.sum()) / 10}", DENOMINATOR),
         at("massive.py", "found.append(layer)", "found.append(layer + 1)", LAYER),
         # an expert that no token selected takes part with a zero
         at("extremes.py", "np.where(n == 0, np.nan, largest)", "np.where(n == 0, 0, largest)", PADDING),

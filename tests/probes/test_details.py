@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from probes import co_selection, dead_experts, ftri, npmi, routing_entropy, super_experts, usage
-from probes.assemble import assemble, expert_axis
+from probes.assemble import assemble
+from probes.axis import expert_axis
 from probes.difference import Sample, _effective, class_members
 from probes.extremes import extremes
-from probes.flags import join_flags, not_finite_note, tied
 from probes.inference import interval, permutation_test
 from probes.markers import _spelled, find_marker
+from probes.marks import join_flags, not_finite_note, tied
 from probes.massive import MassiveRule, rule_from
 from probes.permute import Blocks, log_relabellings, members, permutations
 from probes.selection import describe, select
