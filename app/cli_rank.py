@@ -17,7 +17,7 @@ from .options import Json, StorePath
 from .terminal import note, print_json, print_table, say, warn, working
 
 if TYPE_CHECKING:
-    from probes.scores import ExpertScores
+    from probes.ranking import ExpertScores
     from workbench import Store
 
 METHODS = ("ftri", "npmi", "contrast", "super_experts", "usage", "safex")

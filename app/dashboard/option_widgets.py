@@ -15,7 +15,7 @@ EVERY = None
 def choices(method: str, name: str) -> tuple[tuple[Any, ...], Any]:
     """The values that an option of a probe can have, and its default, from the signature."""
     import probes
-    from probes.selection import NAMES
+    from probes.reading import NAMES
 
     parameter = inspect.signature(getattr(probes, method)).parameters[name]
     return (NAMES if name == "tokens" else get_args(parameter.annotation)), parameter.default

@@ -16,7 +16,7 @@ from .grid import Cell, CellPart, cells
 from .recipe import Recipe
 
 if TYPE_CHECKING:
-    from probes.scores import ExpertScores
+    from probes.ranking import ExpertScores
     from workbench.anatomy import Anatomy
 
 MATCHES = ("count", "layer", "usage")

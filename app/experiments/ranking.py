@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from workbench import PromptSet, Store, WorkbenchError, capture, open_store
 from workbench.comparison import expert_loads
 from workbench.durable import publish, temporary

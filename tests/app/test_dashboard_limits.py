@@ -19,9 +19,9 @@ from workbench_app.dashboard import (
 from workbench_app.dashboard.expert_facts import Selected
 from workbench_app.dashboard.measures import Offer
 
-from probes.massive import MassiveRule
-from probes.scores import ExpertScores
-from probes.super_experts import Thresholds
+from probes.magnitudes import MassiveRule
+from probes.outputs import Thresholds
+from probes.ranking import ExpertScores
 from tests.app.paper import write_on
 from tests.app.world import SHAPE, store_at, view_of
 from workbench import ExpertRef, Plan, WorkbenchError

@@ -16,7 +16,7 @@ from workbench_app.findings import Findings
 from workbench_app.stages import Stages
 
 import probes
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.app.test_drawn_report import arm, effects
 from tests.app.world import SHAPE, store_at
 from workbench import Plan, WorkbenchError, read_prompts

@@ -23,7 +23,7 @@ from workbench_app.dashboard import (
 from workbench_app.dashboard.offers import Offer, offer
 from workbench_app.dashboard.probe_options import Asked
 
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.app.paper import assert_drawn, figure_said, said, write_on
 from tests.app.world import SHAPE, store_at, view_of
 from workbench import Plan, WorkbenchError

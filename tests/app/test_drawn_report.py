@@ -11,7 +11,7 @@ from workbench_app import charts, checks, choice, measure, stages, summary
 from workbench_app.findings import Arm, Effect, Example, Findings, Ranking, arm_of, ranking_of
 from workbench_app.report import _parts, percent
 
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.app.paper import assert_drawn
 from workbench import Plan, WorkbenchError
 from workbench.classify import Response

@@ -19,7 +19,7 @@ from workbench_app.cli import app
 
 import probes
 import workbench
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.stores import anatomy, random_store, random_tables
 from workbench import Comparison, Plan, WorkbenchError, __version__, open_store
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule

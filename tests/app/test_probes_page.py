@@ -10,8 +10,8 @@ from workbench_app.dashboard.two_probes import overlap, paired, spearman
 from workbench_app.dashboard.volcano import smallest_p
 
 from probes import contrast, ftri, npmi, super_experts, usage
-from probes.scores import ExpertScores
-from probes.super_experts import thresholds
+from probes.outputs import thresholds
+from probes.ranking import ExpertScores
 from tests.pages import HOSTILE, hostile_store, opened, says, texts
 from workbench import Plan, load, open_store
 from workbench.bundled import bundled_path

@@ -15,7 +15,7 @@ from workbench_app.experiments.recipe import Recipe, recipe_from
 from workbench_app.experiments.sections import Claim
 from workbench_app.experiments.units import Piece, Unit, outcomes, pieces, units_of
 
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.recipes import make_recipe, recipe_data
 from tests.stores import anatomy
 from workbench import ExpertRef, Plan, PromptSet, WorkbenchError

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import probes
+from probes.reading import sequence_of_row
 from workbench.counts import Counts
 
 SOURCE = Path(probes.__file__).parent
-FIRST_SLOTS = "from tests.probes.planted import first_slot_counts\n"
+MISTAKEN = "from tests.probes.planted import first_slot_counts, response_lengths\n"
 
 
 class Mistake(NamedTuple):
@@ -37,16 +38,24 @@ def first_slot_counts(store: Any, tokens: np.ndarray | None, by: np.ndarray, val
     return Counts(n, right.tokens, right.layers)
 
 
+def response_lengths(store: Any) -> np.ndarray:
+    """[sequences] every token of a response, also those not read and the last, which was never computed."""
+    return np.bincount(sequence_of_row(store))
+
+
 @contextmanager
 def planted(folder: Path, mistake: Mistake | None) -> Iterator[ModuleType]:
     """The package with the mistake, importable under a name of its own while the block runs."""
     name = f"probes_mutant_{abs(hash(mistake))}"
     (folder / name).mkdir()
-    for path in SOURCE.glob("*.py"):
+    for path in SOURCE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        if mistake and path.name == mistake.file:
+        inner = path.relative_to(SOURCE).as_posix()
+        if mistake and inner == mistake.file:
             text = _changed(text, mistake)
-        (folder / name / path.name).write_text(text.replace("from probes", f"from {name}"), encoding="utf-8")
+        copy = folder / name / inner
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(text.replace("from probes", f"from {name}"), encoding="utf-8")
     sys.path.insert(0, str(folder))
     try:
         yield importlib.import_module(name)
@@ -61,7 +70,7 @@ def _changed(text: str, mistake: Mistake) -> str:
         assert text.count(old) == 1, f"{mistake.file} holds {old!r} {text.count(old)} times; plant the mistake anew"
         text = text.replace(old, new)
     docstring_end = text.index('"""\n') + 4
-    return text[:docstring_end] + "\n" + FIRST_SLOTS + text[docstring_end:]
+    return text[:docstring_end] + "\n" + MISTAKEN + text[docstring_end:]
 
 
 def at(file: str, old: str, new: str, kind: str, *more: tuple[str, str]) -> Mistake:
@@ -77,27 +86,27 @@ SIGN, DENOMINATOR, LAYER, PADDING, SLOTS = (
 )
 KINDS = {SIGN, DENOMINATOR, LAYER, PADDING, SLOTS}
 TWO = "class_members(read.label, 2), np.array("
-WRONG_LAYER = at("axis.py", "np.array(layers, np.int64)", "np.array(layers, np.int64) - 1", LAYER)
+WRONG_LAYER = at("reading/axis.py", "np.array(layers, np.int64)", "np.array(layers, np.int64) - 1", LAYER)
 # every token of a response counts, also those not read and the last, which was never computed
 ALL_OF_RESPONSE = "a[kept], np.bincount(row, minlength=len(compared))[sequence][kept]"
-UNREAD = at("reading.py", "a[kept], counted.tokens[kept]", ALL_OF_RESPONSE, PADDING)
+UNREAD = at("reading/units.py", "a[kept], counted.tokens[kept]", ALL_OF_RESPONSE, PADDING)
 FIRST_OF_READ = "first_slot_counts(store, mask, number[row])"
-READ_SLOTS = at("reading.py", "store.counts(mask, number[row])", FIRST_OF_READ, SLOTS)
+READ_SLOTS = at("reading/units.py", "store.counts(mask, number[row])", FIRST_OF_READ, SLOTS)
 SLOT_COLUMN = ('batch.column("expert")', 'batch.column("slot")')
 FIRST_OF_GROUP = "first_slot_counts(store, None, group)"
 
 MISTAKES: dict[str, tuple[Mistake, ...]] = {
     "ftri": (
-        at("ftri.py", "[1.0] + [-1.0 / (", "[-1.0] + [1.0 / (", SIGN),
-        at("ftri.py", "read.a / read.tokens[:, None]", "read.a / read.tokens.mean()", DENOMINATOR),
+        at("contrasts/ftri.py", "[1.0] + [-1.0 / (", "[-1.0] + [1.0 / (", SIGN),
+        at("contrasts/ftri.py", "read.a / read.tokens[:, None]", "read.a / read.tokens.mean()", DENOMINATOR),
         WRONG_LAYER,
         UNREAD,
         READ_SLOTS,
     ),
     "contrast": (
-        at("contrast.py", TWO + "[1.0, -1.0]", TWO + "[-1.0, 1.0]", SIGN),
+        at("contrasts/contrast.py", TWO + "[1.0, -1.0]", TWO + "[-1.0, 1.0]", SIGN),
         at(
-            "contrast.py",
+            "contrasts/contrast.py",
             "Sample(read.a, read.tokens.astype(np.float64),",
             "Sample(read.a, np.ones(len(read.a)),",
             DENOMINATOR,
@@ -107,37 +116,42 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         READ_SLOTS,
     ),
     "npmi": (
-        at("npmi.py", "np.tensordot(sign, score", "np.tensordot(abs(sign), score", SIGN),
-        at("npmi.py", "/ np.log2(t / k)", "/ np.log2(t / total)", DENOMINATOR),
+        at("associations/npmi.py", "np.tensordot(sign, score", "np.tensordot(abs(sign), score", SIGN),
+        at("associations/npmi.py", "/ np.log2(t / k)", "/ np.log2(t / total)", DENOMINATOR),
         WRONG_LAYER,
         # a marker on the last generated token, which was never computed, counts as an occurrence
-        at("npmi.py", " & routed_tokens(store)", "", PADDING),
-        at("occurrence.py", "store.counts(None, group)", FIRST_OF_GROUP, SLOTS),
+        at("associations/npmi.py", " & routed_tokens(store)", "", PADDING),
+        at("reading/occurrence.py", "store.counts(None, group)", FIRST_OF_GROUP, SLOTS),
     ),
     "usage": (
-        at("usage.py", '"score": a.sum(0)', '"score": -a.sum(0)', SIGN),
-        at("usage.py", "/ tokens_read.sum()", "/ len(tokens_read)", DENOMINATOR),
+        at("utilisation/usage.py", '"score": a.sum(0)', '"score": -a.sum(0)', SIGN),
+        at("utilisation/usage.py", "/ tokens_read.sum()", "/ len(tokens_read)", DENOMINATOR),
         WRONG_LAYER,
         # every token of a response counts, also those not read and the last, which was never computed
-        at("usage.py", "= counted.tokens", "= np.bincount(sequence_of_row(store))[sequence]", PADDING),
-        at("usage.py", "counted = store.counts(None, group)", "counted = " + FIRST_OF_GROUP, SLOTS),
+        at("utilisation/usage.py", "= counted.tokens", "= response_lengths(store)[sequence]", PADDING),
+        at("utilisation/usage.py", "counted = store.counts(None, group)", "counted = " + FIRST_OF_GROUP, SLOTS),
     ),
     "safex": (
-        at("safex.py", "top[0] & ~top[1]", "top[1] & ~top[0]", SIGN),
+        at("contrasts/safex.py", "top[0] & ~top[1]", "top[1] & ~top[0]", SIGN),
         # every response counts as if it were as long as the longest
-        at("safex.py", "(times @ read.tokens)[:, None]", "(times.sum(1) * read.tokens.max())[:, None]", DENOMINATOR),
+        at(
+            "contrasts/safex.py",
+            "(times @ read.tokens)[:, None]",
+            "(times.sum(1) * read.tokens.max())[:, None]",
+            DENOMINATOR,
+        ),
         WRONG_LAYER,
         UNREAD,
         READ_SLOTS,
     ),
     "super_experts": (
-        at("rule.py", "score > limit", "score < limit", SIGN),
-        at("rule.py", "float(values.max()) / 10}", "float(values.sum()) / 10}", DENOMINATOR),
-        at("massive.py", "found.append(layer)", "found.append(layer + 1)", LAYER),
+        at("magnitudes/rule.py", "score > limit", "score < limit", SIGN),
+        at("magnitudes/rule.py", "float(values.max()) / 10}", "float(values.sum()) / 10}", DENOMINATOR),
+        at("magnitudes/massive.py", "found.append(layer)", "found.append(layer + 1)", LAYER),
         # an expert that no token selected takes part with a zero
-        at("extremes.py", "np.where(n == 0, np.nan, largest)", "np.where(n == 0, 0, largest)", PADDING),
+        at("magnitudes/extremes.py", "np.where(n == 0, np.nan, largest)", "np.where(n == 0, 0, largest)", PADDING),
         at(
-            "extremes.py",
+            "magnitudes/extremes.py",
             '["expert", "output_max_abs"]',
             '["slot", "output_max_abs"]',
             SLOTS,

@@ -10,12 +10,11 @@ import pytest
 from scipy.stats import binomtest
 
 from probes import ftri
-from probes.difference import Estimate, Sample, class_members, difference
-from probes.exchange import Exchange, exchange
-from probes.ftri import _read  # pyright: ignore[reportPrivateUsage]
-from probes.groups import classes
-from probes.permute import permutations
-from probes.reading import Read
+from probes.contrasts.ftri import _read  # pyright: ignore[reportPrivateUsage]
+from probes.reading import Read, classes
+from probes.statistics import Exchange, Sample, class_members, difference, exchange
+from probes.statistics.difference import Estimate
+from probes.statistics.permute import permutations
 from workbench import open_store
 from workbench.bundled import bundled_path
 from workbench.store import Store

@@ -8,19 +8,18 @@ import pandas as pd
 import pytest
 
 from probes import co_selection, dead_experts, ftri, npmi, routing_entropy, super_experts, usage
-from probes.assemble import assemble
-from probes.axis import expert_axis
-from probes.difference import Sample, _effective, class_members
-from probes.extremes import extremes
-from probes.inference import interval, permutation_test
-from probes.markers import _spelled, find_marker
-from probes.marks import join_flags, not_finite_note, tied
-from probes.massive import MassiveRule, rule_from
-from probes.permute import Blocks, log_relabellings, members, permutations
-from probes.selection import describe, select
-from probes.shared_end import _common_end, shared_end
-from probes.shift import _all_shifts, circles
-from probes.super_experts import INFORMATIVE, thresholds
+from probes.magnitudes import MassiveRule, rule_from
+from probes.magnitudes.extremes import extremes
+from probes.outputs import thresholds
+from probes.outputs.super_experts import INFORMATIVE
+from probes.ranking import assemble, join_flags, not_finite_note, tied
+from probes.reading import describe, expert_axis, find_marker, select, shared_end
+from probes.reading.markers import _spelled
+from probes.reading.shared_end import _common_end
+from probes.statistics import Sample, class_members, interval, permutation_test
+from probes.statistics.difference import _effective
+from probes.statistics.permute import Blocks, log_relabellings, members, permutations
+from probes.statistics.shift import _all_shifts, circles
 from tests.probes.cases import empty, golden, label
 from tests.probes.goldens import outlier_rows
 from tests.probes.memory import anatomy, memory_store

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from probes import MassiveRule, super_experts
-from probes.massive import forming_layers
-from probes.rule import guarded
-from probes.super_experts import thresholds
+from probes.magnitudes import forming_layers
+from probes.magnitudes.rule import guarded
+from probes.outputs import thresholds
 from tests.probes.cases import empty
 from tests.probes.memory import anatomy, memory_store
 from tests.probes.null_super_experts import null

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes import ExpertScores, ftri, super_experts, usage
-from probes.scores import ranked
+from probes.ranking import ranked
 from tests.probes.cases import golden
 from tests.probes.checks import QUICK
 from tests.probes.goldens import outlier_rows

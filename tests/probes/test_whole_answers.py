@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from probes import ExpertScores, contrast, ftri, npmi, safex, usage
-from probes.groups import classes, used_prompts
-from probes.massive import MassiveRule
-from probes.scores import _cell
+from probes.magnitudes import MassiveRule
+from probes.ranking.scores import _cell
+from probes.reading import classes, used_prompts
 from tests.probes.cases import GOLDEN_ANSWER, GOLDEN_PROMPT, Case, empty, golden, label
 from tests.probes.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError

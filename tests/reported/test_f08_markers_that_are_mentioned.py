@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from probes.markers import find_marker
-from probes.selection import select
+from probes.reading import find_marker, select
 from tests.probes.cases import empty
 from tests.probes.memory import anatomy, memory_store
 from tests.workbench.test_roles import SHOUTS, THINKS_AT_ONCE, fast

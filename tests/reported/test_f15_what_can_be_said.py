@@ -12,7 +12,7 @@ from workbench_app.cli import app
 from workbench_app.dashboard.edits import as_command
 
 from probes import usage
-from probes.groups import used_prompts
+from probes.reading import used_prompts
 from tests import families
 from tests.app.test_steer_page import errors, finished, page_of
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts

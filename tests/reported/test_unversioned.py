@@ -20,7 +20,7 @@ from workbench_app.experiments.running import run_recipe
 from workbench_app.experiments.schema import TABLES, read_tables
 
 from probes import usage
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests import families
 from tests.fixtures.a01768e import OPTIONS, PLAN, PROMPTS, RECIPE
 from workbench import Plan, Store, WorkbenchError, capture, compare, load, open_store, steered

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from probes.groups import label_values, prompt_column
-from probes.permute import Blocks, log_relabellings
+from probes.reading import label_values, prompt_column
+from probes.statistics.permute import Blocks, log_relabellings
 from workbench.errors import WorkbenchError
 from workbench.resample import FEW, joined
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from probes.selection import sequence_of_row
+from probes.reading.tokens import sequence_of_row
 from workbench.classify import Classifier, Refusal, classify
 from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.storetexts import n_cut

@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.adjust import Adjust
-from probes.difference import Sample, class_members, relabelling_test
-from probes.exchange import exchange
-from probes.groups import classes
-from probes.inference import Tested, permutation_test
-from probes.occurrence import Counted, Places
-from probes.selection import sequence_of_row
-from probes.shift import Circle, circles, shifted_sums
+from probes.reading import Counted, Places, classes, sequence_of_row
+from probes.statistics.adjust import Adjust
+from probes.statistics.difference import Sample, class_members, relabelling_test
+from probes.statistics.exchange import exchange
+from probes.statistics.inference import Tested, permutation_test
+from probes.statistics.shift import Circle, circles, shifted_sums
 
 if TYPE_CHECKING:
     from workbench.store import Store

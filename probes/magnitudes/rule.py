@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
-from probes.extremes import extremes
-from probes.massive import MassiveRule, forming_layers
+from probes.magnitudes.extremes import extremes
+from probes.magnitudes.massive import MassiveRule, forming_layers
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:

@@ -5,16 +5,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.adjust import Adjust, check_adjust
-from probes.assemble import assemble
-from probes.association import association_test
-from probes.exchange import resampled
-from probes.groups import used_prompts
-from probes.inference import interval
-from probes.markers import Marker
-from probes.occurrence import Counted, Places, count_occurrences, places_of
-from probes.scores import ExpertScores
-from probes.selection import Tokens, describe, prompt_of_row, select
+from probes.ranking import ExpertScores, assemble
+from probes.reading import (
+    Counted,
+    Marker,
+    Places,
+    Tokens,
+    count_occurrences,
+    describe,
+    places_of,
+    prompt_of_row,
+    select,
+    used_prompts,
+)
+from probes.statistics import Adjust, association_test, check_adjust, interval, resampled
 from workbench.counts import routed_tokens
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
@@ -48,20 +52,20 @@ def npmi(
         score = sum over markers of sign * nPMI
 
     markers   marker to sign; the default is RICE's {"<think>": +1, "</think>": -1}. A string or a token id; several tokens
-              that spell a marker count once, at the last (`probes.markers`). A marker of thoughts that a system or user
+              that spell a marker count once, at the last (`probes.reading.markers`). A marker of thoughts that a system or user
               message only mentions does not count; as `token` it does. Or one of:
     token     one marker with sign +1
     role      every token of this role ("think"), sign +1
     label     every token of the responses with this label ("topic=war"), sign +1
     tokens    what T counts: by default prompt and response, every routed token (the paper's choice is not known)
-    cluster   what the interval resamples; see `probes.exchange.exchange`
+    cluster   what the interval resamples; see `probes.statistics.exchange`
 
     Range [-1, 1] for one marker, in no unit (bits over bits); 1: selected at the marker and nowhere else; 0: no association;
     -1: never selected at the marker. Null for an expert never selected (0 / 0; flag "dead"). n = K.
 
     p-values: for markers and roles all markers of a sequence shift together around its positions; for a label, labels
-    exchange (`probes.exchange`). The tested statistic is sum of sign * (k / M - K / T), the same association on a straight
-    scale: nPMI drops to -1 wherever a rare expert misses the marker, which would drown the maximum over experts.
+    exchange (`probes.statistics.exchange`). The tested statistic is sum of sign * (k / M - K / T), the same association on
+    a straight scale: nPMI drops to -1 wherever a rare expert misses the marker, which would drown the maximum over experts.
 
     Paper: arXiv 2505.14681 (RICE); its formula, markers and the single list over all layers from three concordant notes, not
     from its text. Ours: k = 0 gives -1 (the limit), k = T gives 0, markers of several tokens, roles, labels, intervals,

@@ -4,10 +4,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from probes.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flags, not_finite_note, steering_note, tied
-from probes.massive import MassiveRule, forming_layers, rule_from
-from probes.rule import GUARD, Judged, Rule, judged, verdict
-from probes.scores import ExpertScores, ranked
+from probes.magnitudes import GUARD, Judged, MassiveRule, Rule, forming_layers, judged, rule_from, verdict
+from probes.ranking import (
+    DEAD,
+    NOT_FINITE,
+    SUPER_EXPERT,
+    TIES,
+    ExpertScores,
+    join_flags,
+    not_finite_note,
+    ranked,
+    steering_note,
+    tied,
+)
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -46,7 +55,7 @@ def super_experts(
             exceeds ten times the median of its layer (ours: 1 in 200 of pure noise passes a 99.5th percentile). What passes
             the rule alone is flagged "passes the rule, not the guard". False: the rule alone decides
     massive which layers form massive activations, judged against the layer's ordinary tokens (ours;
-            `probes.massive.MassiveRule`, which has the comparison with the token's own median too)
+            `probes.MassiveRule`, which has the comparison with the token's own median too)
     shared  shared experts too, as the paper does; the column is_shared tells them apart
 
     Range [0, inf), in units of the residual stream. Null for an expert never selected (flag "dead"). Values that are not

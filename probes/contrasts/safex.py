@@ -4,13 +4,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from probes.assemble import assemble
-from probes.exchange import resampled
-from probes.groups import classes
-from probes.inference import interval
-from probes.reading import Read, class_notes, read_units
-from probes.scores import ExpertScores
-from probes.selection import Tokens, describe, select
+from probes.ranking import ExpertScores, assemble
+from probes.reading import Read, Tokens, class_notes, classes, describe, read_units, select
+from probes.statistics import interval, resampled
 from workbench.classify import Classifier
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
@@ -48,7 +44,7 @@ def safex(
     group               which experts score: "control" (the paper turns these off), "detection", or "stable", which is
                         top(regular) whatever the other class does
     share               the share of the resamples that an expert must be among the first of; 1 is the intersection
-    cluster             what a resample draws with replacement: whole clusters, as in `probes.exchange.exchange`
+    cluster             what a resample draws with replacement: whole clusters, as in `probes.statistics.exchange`
     the rest            as in `ftri`
 
     The score is p of the regular class for an expert of the group and 0 for any other, so `top` never returns one that is

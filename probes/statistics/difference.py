@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from probes.adjust import Adjust
-from probes.exchange import Exchange
-from probes.inference import Tested, interval, permutation_test
-from probes.permute import members, permutations
+from probes.statistics.adjust import Adjust
+from probes.statistics.exchange import Exchange
+from probes.statistics.inference import Tested, interval, permutation_test
+from probes.statistics.permute import members, permutations
 from workbench.resample import cluster_draws, effective_clusters
 
 

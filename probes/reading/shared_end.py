@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.groups import prompt_column
-from probes.selection import prompt_length, prompt_of_row
+from probes.reading.classes import prompt_column
+from probes.reading.tokens import prompt_length, prompt_of_row
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:

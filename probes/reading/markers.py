@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probes.selection import prompt_length, sequence_of_row
+from probes.reading.tokens import prompt_length, sequence_of_row
 from workbench.errors import WorkbenchError, suggestion
 from workbench.thoughts import MARKERS
 

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from probes.axis import Axis, expert_axis
-from probes.groups import Classes
-from probes.selection import sequence_of_row
+from probes.reading.axis import Axis, expert_axis
+from probes.reading.classes import Classes
+from probes.reading.tokens import sequence_of_row
 from workbench.counts import finite_weights
 from workbench.errors import WorkbenchError
 

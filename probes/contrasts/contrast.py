@@ -4,15 +4,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from probes.adjust import Adjust, check_adjust
-from probes.assemble import assemble
-from probes.difference import Sample, class_members, difference
-from probes.exchange import Permute, exchange
-from probes.groups import classes, prompt_column
-from probes.reading import Read, class_notes, read_units
-from probes.scores import ExpertScores
-from probes.selection import Tokens, describe, select
-from probes.shared_end import shared_end
+from probes.ranking import ExpertScores, assemble
+from probes.reading import Read, Tokens, class_notes, classes, describe, prompt_column, read_units, select, shared_end
+from probes.statistics import Adjust, Permute, Sample, check_adjust, class_members, difference, exchange
 from workbench.classify import Classifier
 from workbench.errors import WorkbenchError
 
@@ -44,7 +38,7 @@ def contrast(
         score[e] = A1[e] / N1 - A2[e] / N2        A: tokens that selected e; N: tokens read; 1 positive, 2 negative
 
     positive, negative  labels, as in `ftri`
-    tokens, roles       which tokens are read (`probes.selection.select`); "shared_end": the tokens with which both prompts
+    tokens, roles       which tokens are read (`probes.reading.select`); "shared_end": the tokens with which both prompts
                         of a pair end, such as the question after a document (with roles="user": without the template).
                         SteerMoE reads the shared question for faithfulness, the reply's tokens for safety
     pooling             "tokens": as above, long prompts weigh more. "pairs": the mean over pairs of the difference of the

@@ -5,14 +5,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from probes.adjust import Adjust, check_adjust
-from probes.assemble import assemble
-from probes.difference import Sample, class_members, difference
-from probes.exchange import Permute, exchange
-from probes.groups import Classes, classes
-from probes.reading import Read, class_notes, read_units
-from probes.scores import ExpertScores
-from probes.selection import Tokens, describe, select
+from probes.ranking import ExpertScores, assemble
+from probes.reading import Classes, Read, Tokens, class_notes, classes, describe, read_units, select
+from probes.statistics import Adjust, Permute, Sample, check_adjust, class_members, difference, exchange
 from workbench.classify import Classifier
 from workbench.errors import WorkbenchError
 
@@ -49,14 +44,14 @@ def ftri(
     target, baseline  a label's value ("refused"), a label and value ("topic=war"), or (target) a function of the response.
                       Without a label that says so, "refused" and "answered" come from the rules of
                       `workbench.classify.Refusal`. No baseline: all others that have a value for the label
-    tokens, roles     which tokens are read; see `probes.selection.select`
+    tokens, roles     which tokens are read; see `probes.reading.select`
     reduce            "rate" (share of tokens), "weight" (mean routing weight a token), or without dividing by tokens
                       "count" and "weight_sum", where long prompts score high
     contrast          "pooled": target against all others as one class; "class_means": against the mean of the others'
                       class means
     classifier        labels the responses in place of labels in the store
     where             only prompts of "split=ranking", say
-    permute, cluster  see `probes.exchange.exchange`; adjust: see `probes.adjust`
+    permute, cluster  see `probes.statistics.exchange`; adjust: see `probes.statistics.adjust`
 
     Range [-1, 1] for "rate"; 0 means no difference, also for an expert never selected (flag "dead"). Unit: share of
     tokens; routing weight, selections a response for the other reductions. n: tokens read at which it was selected.

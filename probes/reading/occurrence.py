@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from probes.axis import Axis, expert_axis
-from probes.groups import classes
-from probes.markers import find_marker
-from probes.selection import select, sequence_of_row
+from probes.reading.axis import Axis, expert_axis
+from probes.reading.classes import classes
+from probes.reading.markers import find_marker
+from probes.reading.tokens import select, sequence_of_row
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:

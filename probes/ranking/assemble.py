@@ -6,10 +6,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 
-from probes.axis import Axis
-from probes.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flags, not_finite_note, steering_note, tied
-from probes.rule import judged
-from probes.scores import ExpertScores, ranked
+from probes.magnitudes import judged
+from probes.ranking.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flags, not_finite_note, steering_note, tied
+from probes.ranking.scores import ExpertScores, ranked
+from probes.reading import Axis
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
 from workbench.finite import experts_with

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from probes.adjust import Adjust, benjamini_hochberg, bonferroni
-from probes.permute import p_value, threshold
+from probes.statistics.adjust import Adjust, benjamini_hochberg, bonferroni
+from probes.statistics.permute import p_value, threshold
 from workbench.resample import percentile_interval, widened
 
 Replicates = Callable[[np.ndarray], np.ndarray]
