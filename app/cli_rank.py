@@ -173,7 +173,7 @@ def _show(found: "ExpertScores", top: int) -> None:
     options = ", ".join(f"{name}={value}" for name, value in found.options.items() if value is not None)
     say(f"{found.method} of {len(found.frame)} experts of {found.model} ({options})")
     columns = ["rank", "expert", "score", "95 % interval", "p", "p adjusted", "n", "flags"]
-    rows = [_row(i, row) for i, row in enumerate(found.frame.head(top).itertuples(), 1)]
+    rows = [_row(i, row) for i, row in enumerate(found.frame.head(top).to_dict("records"), 1)]
     print_table(columns, rows, right=["rank", "score", "p", "p adjusted", "n"])
     say("A score is association with these prompts. To measure an effect: workbench compare MODEL PROMPTS --plan FILE")
     for text in found.notes:
@@ -181,18 +181,11 @@ def _show(found: "ExpertScores", top: int) -> None:
 
 
 def _row(rank: int, row: Any) -> list[str]:
-    name = f"L{row.layer}{'S' if getattr(row, 'is_shared', False) else 'E'}{row.expert}"
-    interval = f"{row.low:.4g} to {row.high:.4g}" if row.low == row.low else "-"
-    return [
-        str(rank),
-        name,
-        _number(row.score),
-        interval,
-        _number(row.p),
-        _number(row.p_adjusted),
-        f"{row.n:,}",
-        row.flags,
-    ]
+    from probes.ranking import ref_of
+
+    interval = f"{row['low']:.4g} to {row['high']:.4g}" if row["low"] == row["low"] else "-"
+    score, p, adjusted = (_number(row[name]) for name in ("score", "p", "p_adjusted"))
+    return [str(rank), str(ref_of(row)), score, interval, p, adjusted, f"{row['n']:,}", row["flags"]]
 
 
 def _number(value: float) -> str:

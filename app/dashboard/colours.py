@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from probes.ranking import refs_of
 from workbench import ExpertRef, WorkbenchError
 from workbench.streaming import StreamedToken
 
@@ -57,9 +58,8 @@ def colouring(view: View, choice: str, tokens: Sequence[StreamedToken]) -> Colou
         frame: pd.DataFrame = ranked(view, method).frame
     except WorkbenchError as error:
         return Colouring({}, unit, palette, str(error))
-    shared = frame["is_shared"] if "is_shared" in frame else [False] * len(frame)
-    rows = zip(frame["layer"], frame["expert"], shared, frame["score"], strict=True)
-    found = {ExpertRef(int(n), int(e)): float(s) for n, e, is_shared, s in rows if not is_shared and s == s}
+    scored = zip(refs_of(frame), frame["score"], strict=True)
+    found = {ref: float(score) for ref, score in scored if not ref.is_shared and score == score}
     return Colouring(found, unit, palette)
 
 

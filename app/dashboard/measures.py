@@ -73,7 +73,7 @@ def values_of(view: View, measure: Measure) -> pd.DataFrame:
     if measure.name == ENTROPY:
         return _entropies(str(view.store_path), identity(view.store_path))
     frame: Any = scores_of(view.store_path, measure.method, **dict(measure.options)).frame
-    return frame[~frame["is_shared"]] if "is_shared" in frame else frame
+    return frame[~frame["is_shared"]]
 
 
 def notes_of(view: View, measure: Measure) -> tuple[str, ...]:

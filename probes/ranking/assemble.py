@@ -8,6 +8,7 @@ import pandas as pd
 
 from probes.magnitudes import judged
 from probes.ranking.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flags, not_finite_note, steering_note, tied
+from probes.ranking.refs import refs_of
 from probes.ranking.scores import ExpertScores, ranked
 from probes.reading import Axis
 from workbench.errors import WorkbenchError
@@ -35,7 +36,9 @@ def assemble(
     }
     # equal sums added in another order must tie, and no difference must not pass for a positive one
     exact = {name: np.round(columns[name], DECIMALS) + 0.0 for name in ("score", "low", "high") if name in columns}
-    frame = pd.DataFrame({"layer": axis.layer, "expert": axis.expert, **columns, **missing, **exact})
+    frame = pd.DataFrame(
+        {"layer": axis.layer, "expert": axis.expert, "is_shared": False, **columns, **missing, **exact}
+    )
     flagged, flag_notes = add_flags(store, frame)
     return ExpertScores(
         method,
@@ -59,7 +62,7 @@ _known: "WeakKeyDictionary[Store, _Known]" = WeakKeyDictionary()
 def add_flags(store: "Store", frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The frame with its flags column, and notes; `n` 0 means never selected among the tokens read."""
     known = _known_of(store)
-    refs = [ExpertRef(int(a), int(b)) for a, b in zip(frame["layer"], frame["expert"], strict=True)]
+    refs = refs_of(frame)
     dead = frame["n"].to_numpy() == 0
     is_super, broken = (np.array([r in some for r in refs], bool) for some in (known.supers, known.not_finite))
     flags = {SUPER_EXPERT: is_super, NOT_FINITE: broken, DEAD: dead, TIES: tied(frame["score"], ~dead)}
@@ -77,11 +80,6 @@ def _known_of(store: "Store") -> _Known:
             _known[store] = _Known(frozenset(), counted, notes)
         else:
             broken: Any = found.frame[found.broken]
-            supers = frozenset(_refs(found.frame[found.is_super]))
-            _known[store] = _Known(supers, counted | {*_refs(broken)}, not_finite_note(store, broken))
+            supers = frozenset(refs_of(found.frame[found.is_super]))
+            _known[store] = _Known(supers, counted | {*refs_of(broken)}, not_finite_note(store, broken))
     return _known[store]
-
-
-def _refs(rows: Any) -> list[ExpertRef]:
-    columns = (rows["layer"], rows["expert"], rows["is_shared"])
-    return [ExpertRef(int(layer), int(expert), bool(shared)) for layer, expert, shared in zip(*columns, strict=True)]

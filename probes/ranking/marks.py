@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from probes.ranking.refs import refs_of
 from workbench.errors import listed
-from workbench.experts import ExpertRef
 from workbench.finite import said
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ def not_finite_note(store: "Store", rows: pd.DataFrame) -> tuple[str, ...]:
     """What to say of values that are not finite: what the capture counted, else the experts of `rows` (an older store)."""
     found = said(store.nonfinite)
     if not found and len(rows):
-        columns = (rows["layer"], rows["expert"], rows["is_shared"], rows["received"] - rows["n"])
-        refs = [f"{ExpertRef(int(a), int(b), bool(c))} at {n} tokens" for a, b, c, n in zip(*columns, strict=True)]
-        found = f"Values are not finite: output of {listed(refs)}."
+        left_out = zip(refs_of(rows), rows["received"] - rows["n"], strict=True)
+        found = f"Values are not finite: output of {listed([f'{ref} at {n} tokens' for ref, n in left_out])}."
     return (f"{found} They are left out of n, maxima and means",) if found else ()
 
 

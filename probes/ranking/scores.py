@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from probes.ranking.refs import refs_of
 from workbench.durable import replacing, write_text
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef, ExpertRefs
+from workbench.experts import ExpertRefs
 from workbench.paths import given_path
 
-COLUMNS = ("layer", "expert", "score", "n", "low", "high", "p", "p_adjusted", "flags")
+COLUMNS = ("layer", "expert", "score", "n", "low", "high", "p", "p_adjusted", "flags", "is_shared")
 _TYPES = {"layer": "int32", "expert": "int32", "n": "int64", "is_shared": "bool", "flags": "str"}
 _SHOWN = 10
 
@@ -30,8 +31,9 @@ class ExpertScores:
     """Every expert with its score, ranked from the largest down; experts without a score come last.
 
     frame    layer, expert, score (its unit and range are the method's), n (tokens read at which the expert was
-             selected), low and high (95 % interval), p, p_adjusted (over all experts), flags (joined by "; ") and, where
-             shared experts are included, is_shared. What does not exist is null, and `notes` give the reason.
+             selected), low and high (95 % interval), p, p_adjusted (over all experts), flags (joined by "; ") and
+             is_shared (false throughout where the method ranks routed experts alone). What does not exist is null, and
+             `notes` give the reason.
     flags    "super expert" (where the store kept norms and residual), "dead" (never selected by the tokens read),
              "ties" (another expert has exactly this score, so the order among them says nothing), "not finite" (an
              output, a routing weight or a router logit of the expert is NaN or infinite somewhere in the store)
@@ -44,6 +46,10 @@ class ExpertScores:
     notes: tuple[str, ...]
     fingerprint: str
     model: str = ""
+
+    def __post_init__(self) -> None:
+        if "is_shared" not in self.frame:
+            object.__setattr__(self, "frame", self.frame.assign(is_shared=False))
 
     def top(self, n: int) -> ExpertRefs:
         """The `n` experts at the positive end: the largest scores above zero, in order.
@@ -79,9 +85,7 @@ class ExpertScores:
         return self._refs(found.head(n))
 
     def _refs(self, rows: Any) -> ExpertRefs:
-        shared = rows["is_shared"] if "is_shared" in rows else [False] * len(rows)
-        found = zip(rows["layer"], rows["expert"], shared, strict=True)
-        return ExpertRefs((ExpertRef(int(a), int(b), bool(s)) for a, b, s in found), self.fingerprint)
+        return ExpertRefs(refs_of(rows), self.fingerprint)
 
     # ---- text
 
@@ -96,7 +100,7 @@ class ExpertScores:
 
     def _table(self) -> str:
         shown: Any = self.frame.head(_SHOWN)
-        names = ["expert", *COLUMNS[2:]]
+        names = ["expert", *COLUMNS[2:-1]]
         rows = [
             [str(ref), *(_cell(row[c]) for c in names[1:])]
             for ref, (_, row) in zip(self._refs(shown), shown.iterrows(), strict=True)
@@ -155,9 +159,9 @@ class ExpertScores:
 
 def ranked(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows from the largest score down (equal scores by layer and expert, null last) in the fixed column types."""
-    names = [*COLUMNS, "is_shared"] if "is_shared" in frame else list(COLUMNS)
-    order: Any = frame.sort_values(["score", "layer", "expert"], ascending=[False, True, True], na_position="last")
-    return order[names].astype({n: _TYPES.get(n, "float64") for n in names}).reset_index(drop=True)
+    whole = frame if "is_shared" in frame else frame.assign(is_shared=False)
+    order: Any = whole.sort_values(["score", "layer", "expert"], ascending=[False, True, True], na_position="last")
+    return order[list(COLUMNS)].astype({n: _TYPES.get(n, "float64") for n in COLUMNS}).reset_index(drop=True)
 
 
 def _cell(value: Any) -> str:

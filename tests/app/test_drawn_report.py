@@ -253,7 +253,10 @@ def test_a_ranking_of_the_findings_is_plain():
     frame = pd.DataFrame({"layer": np.int32([1]), "expert": np.int32([2]), "score": [NAN], "flags": ["dead"]})
     found = ranking_of(ExpertScores("ftri", {"target": ("a", "b")}, frame, ("note",), "f00d"))
     assert found == Ranking(
-        "ftri", {"target": ["a", "b"]}, ({"layer": 1, "expert": 2, "score": None, "flags": "dead"},), ("note",)
+        "ftri",
+        {"target": ["a", "b"]},
+        ({"layer": 1, "expert": 2, "score": None, "flags": "dead", "is_shared": False},),
+        ("note",),
     )
 
 

@@ -12,16 +12,16 @@ QUICK = {"n_permutations": 0, "n_bootstrap": 0}
 
 
 def scores(found: Any) -> dict[tuple[Any, ...], tuple[float | None, int]]:
-    """{(layer, expert): (score or None, n)}, with is_shared where the frame has it."""
+    """{(layer, expert): (score or None, n)}; of a shared expert (layer, expert, True)."""
     frame = found.frame
-    names = ["layer", "expert", "is_shared"] if "is_shared" in frame else ["layer", "expert"]
-    keys = zip(*(frame[name].tolist() for name in names), strict=True)
+    names = zip(frame["layer"].tolist(), frame["expert"].tolist(), frame["is_shared"].tolist(), strict=True)
+    keys = [(layer, expert, True) if is_shared else (layer, expert) for layer, expert, is_shared in names]
     values = (None if x != x else x for x in frame["score"].tolist())
     return dict(zip(keys, zip(values, frame["n"].tolist(), strict=True), strict=True))
 
 
 def assert_same(found: Any, expected: dict[Any, tuple[float | None, int]]) -> None:
-    got = scores(found)
+    got, expected = scores(found), {key[: 2 + (len(key) > 2 and key[2])]: value for key, value in expected.items()}
     assert set(got) == set(expected)
     for expert, (score, n) in expected.items():
         assert got[expert][1] == n, f"{expert}: n {got[expert][1]}, not {n}"

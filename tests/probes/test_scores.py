@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes import ExpertScores, ftri, super_experts, usage
-from probes.ranking import ranked
+from probes.ranking import ranked, ref_of, refs_of
 from tests.probes.cases import golden
 from tests.probes.checks import QUICK
 from tests.probes.goldens import outlier_rows
@@ -151,3 +151,16 @@ def test_a_parquet_file_of_scores_is_also_a_frame_for_others(tmp_path: Path) -> 
     scores.to_parquet(tmp_path / "s.parquet")
     assert {b"pandas", b"expert_scores"} <= set(pq.read_schema(tmp_path / "s.parquet").metadata)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "s.parquet"), scores.frame)
+
+
+def test_every_frame_says_which_experts_are_shared_and_a_row_names_its_expert() -> None:
+    frame = pd.DataFrame(
+        {"layer": [3, 3], "expert": [1, 1], "score": [2.0, 1.0], "n": 1, "flags": "", "is_shared": [True, False]}
+    )
+    found = ExpertScores("mine", {}, frame, (), "f")
+    assert [str(ref) for ref in found.top(2)] == ["L3S1", "L3E1"]
+    assert [str(ref_of(row)) for row in found.frame.to_dict("records")] == ["L3S1", "L3E1"]
+    assert [str(ref) for ref in refs_of(found.frame)] == ["L3S1", "L3E1"]
+    alone = ExpertScores("mine", {}, frame.drop(columns="is_shared"), (), "f").frame
+    assert alone["is_shared"].tolist() == [False, False]
+    assert "is_shared" in ftri(golden().store, "refused", **QUICK).frame
