@@ -51,7 +51,7 @@ def wrong(package: str, folder: str, files: list[Path]) -> list[str]:
         f"{file.name}: from {module} import {', '.join(taken)}"
         for file in files
         for module, taken in imports(file)
-        if module.startswith(f"{whole}.") or (module == whole and not {*taken} <= names)
+        if module.startswith(f"{whole}.") or (module == whole and not {*taken} <= {*names, "*"})
     ]
 
 

@@ -37,7 +37,7 @@ def npmi(
     token: Marker | None = None,
     role: str | None = None,
     label: str | None = None,
-    tokens: "Tokens | np.ndarray" = "all",
+    tokens: Tokens | np.ndarray = "all",
     where: str | None = None,
     cluster: str = "auto",
     n_permutations: int = 1000,

@@ -21,7 +21,7 @@ def contrast(
     positive: str,
     negative: str | None = None,
     *,
-    tokens: "Tokens | Literal['shared_end'] | np.ndarray" = "prompt",
+    tokens: Tokens | Literal["shared_end"] | np.ndarray = "prompt",
     roles: str | list[str] | None = None,
     pooling: Pooling = "tokens",
     classifier: Classifier | None = None,

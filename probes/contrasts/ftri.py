@@ -23,7 +23,7 @@ def ftri(
     target: str | Callable[[str], bool] = "refused",
     baseline: str | None = None,
     *,
-    tokens: "Tokens | np.ndarray" = "prompt",
+    tokens: Tokens | np.ndarray = "prompt",
     roles: str | list[str] | None = None,
     reduce: Reduce = "rate",
     contrast: Contrast = "pooled",
@@ -89,7 +89,7 @@ def ftri(
     return assemble(store, "ftri", options, read.axis, columns, notes)
 
 
-def _read(store: "Store", chosen: Classes, tokens: "Tokens | np.ndarray", roles: Any, reduce: Reduce) -> Read:
+def _read(store: "Store", chosen: Classes, tokens: Tokens | np.ndarray, roles: Any, reduce: Reduce) -> Read:
     used = np.asarray((chosen.of_sequence >= 0).reshape(-1, store.n_samples).any(axis=1))
     mask = select(store, tokens, roles, used)
     return read_units(store, chosen, mask, weighted=reduce in ("weight", "weight_sum"))

@@ -26,7 +26,7 @@ def safex(
     alpha: float = 0.05,
     n_resamples: int = 100,
     share: float = 1.0,
-    tokens: "Tokens | np.ndarray" = "prompt",
+    tokens: Tokens | np.ndarray = "prompt",
     roles: str | list[str] | None = None,
     classifier: Classifier | None = None,
     where: str | None = None,

@@ -24,7 +24,7 @@ _NOT_FRAME = ("system", "template", "special")
 
 
 def select(
-    store: "Store", tokens: "Tokens | np.ndarray", roles: "Iterable[str] | None" = None, used: np.ndarray | None = None
+    store: "Store", tokens: Tokens | np.ndarray, roles: "Iterable[str] | None" = None, used: np.ndarray | None = None
 ) -> np.ndarray:
     """Bool [rows of store.tokens]: the tokens to read.
 
@@ -52,12 +52,12 @@ def select(
     return mask
 
 
-def describe(tokens: "Tokens | np.ndarray") -> str:
+def describe(tokens: Tokens | np.ndarray) -> str:
     """The name, or how many tokens a mask holds."""
     return tokens if isinstance(tokens, str) else f"a mask of {int(np.sum(tokens))} tokens"
 
 
-def _mask(store: "Store", tokens: "Tokens | np.ndarray", used: np.ndarray | None) -> np.ndarray:
+def _mask(store: "Store", tokens: Tokens | np.ndarray, used: np.ndarray | None) -> np.ndarray:
     if not isinstance(tokens, str):
         mask = np.asarray(tokens)
         if mask.shape != (len(store.tokens),) or mask.dtype != bool:

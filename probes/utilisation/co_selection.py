@@ -17,7 +17,7 @@ def co_selection(
     store: "Store",
     layer: int,
     *,
-    tokens: "Tokens | np.ndarray" = "all",
+    tokens: Tokens | np.ndarray = "all",
     roles: str | list[str] | None = None,
     where: str | None = None,
 ) -> pd.DataFrame:

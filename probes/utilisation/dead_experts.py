@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def dead_experts(
     store: "Store",
     *,
-    tokens: "Tokens | np.ndarray" = "all",
+    tokens: Tokens | np.ndarray = "all",
     roles: str | list[str] | None = None,
     where: str | None = None,
 ) -> ExpertRefs:

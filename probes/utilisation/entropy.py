@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def routing_entropy(
     store: "Store",
     *,
-    tokens: "Tokens | np.ndarray" = "all",
+    tokens: Tokens | np.ndarray = "all",
     roles: str | list[str] | None = None,
     where: str | None = None,
 ) -> pd.DataFrame:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def routed_units(
     store: "Store",
-    tokens: "Tokens | np.ndarray",
+    tokens: Tokens | np.ndarray,
     roles: str | list[str] | None,
     where: str | None,
     *,

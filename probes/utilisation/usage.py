@@ -22,7 +22,7 @@ def usage(
     store: "Store",
     *,
     measure: Measure = "load",
-    tokens: "Tokens | np.ndarray" = "all",
+    tokens: Tokens | np.ndarray = "all",
     roles: str | list[str] | None = None,
     where: str | None = None,
     cluster: str = "auto",

@@ -417,7 +417,9 @@ def test_a_ranking_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pyte
     def fails(store: Any) -> ExpertScores:
         raise WorkbenchError("no labels.")
 
-    monkeypatch.setattr(ranking, "rankers", lambda: {"usage": usage, "ftri": fails})
+    monkeypatch.setattr(
+        ranking, "ranker", lambda name: SimpleNamespace(load=lambda: {"usage": usage, "ftri": fails}[name])
+    )
     monkeypatch.setattr(ranking, "expert_loads", lambda store: f"loads of {store}")
     for _ in range(2):
         found: Ranked = ranking.rank(tmp_path, recipe, 2, {"ranked": "the store"}, Meter(0, said.append))  # pyright: ignore[reportArgumentType]
