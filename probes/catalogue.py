@@ -190,22 +190,12 @@ def ranker(name: str) -> Method:
 
 
 def table() -> list[str]:
-    """The probes as lines of a Markdown table."""
-    heads = ("probe", "what it asks", "needs", "score", "range", "negative end", "paper")
-    lines = [" | ".join(cells).strip() for cells in (heads, ("---",) * len(heads), *map(_cells, METHODS))]
-    return [f"| {line} |" for line in lines]
+    """The probes as lines of a Markdown table: name, question, needs, score with its range, paper."""
+    heads = ("probe", "what it asks", "needs", "score", "paper")
+    return [f"| {' | '.join(cells)} |" for cells in (heads, ("---",) * len(heads), *map(_cells, METHODS))]
 
 
 def _cells(method: Method) -> tuple[str, ...]:
     low, high = (f"{end:g}".replace("inf", "∞") for end in method.range)
-    needs = ", ".join(method.needs) or "routing"
-    ends = f"{low} to {high}" if method.ranks else ""
-    return (
-        f"`{method.name}`",
-        method.sentence,
-        needs,
-        method.unit.replace("|", "\\|"),
-        ends,
-        method.negative_end,
-        method.paper,
-    )
+    score = method.unit.replace("|", "\\|") + (f", {low} to {high}" if method.ranks else "")
+    return f"`{method.name}`", method.sentence, ", ".join(method.needs) or "routing", score, method.paper

@@ -83,7 +83,7 @@ def npmi(
     counted = count_occurrences(store, read, places)
     score = _score(counted.k.sum(1), counted.m.sum(1), counted.total.sum(0), counted.t.sum(), places.sign)
     clusters = resampled(store, counted.sequence, cluster)
-    low, high, lost = _interval(counted, places.sign, clusters.of_unit, n_bootstrap, seed)
+    low, high, lost = resampled_interval(counted, places.sign, clusters.of_unit, n_bootstrap, seed)
     tested, why = association_test(store, read, places, counted, score, where, n_permutations, adjust, seed)
     options = {**question, "tokens": describe(tokens), "where": where, "cluster": cluster, "adjust": adjust}
     options |= {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
@@ -113,9 +113,10 @@ def _score(k: np.ndarray, m: np.ndarray, total: np.ndarray, t: np.ndarray, sign:
     return np.where(total == 0, np.nan, np.tensordot(sign, score, axes=1))
 
 
-def _interval(
+def resampled_interval(
     counted: Counted, sign: np.ndarray, cluster: np.ndarray, n_draws: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """95 % interval of every expert's score, and what to say of the resamples; sign: [markers], cluster: [units]."""
     n_experts = counted.total.shape[1]
     with_marker = min(len(np.unique(cluster[row > 0])) for row in counted.m)
     if n_draws < 1 or with_marker < 2:

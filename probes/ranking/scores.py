@@ -99,11 +99,11 @@ class ExpertScores:
         return "\n".join(lines + [f"- {note}" for note in self.notes])
 
     def _table(self) -> str:
-        shown: Any = self.frame.head(_SHOWN)
+        first: Any = self.frame.head(_SHOWN)
         names = ["expert", *COLUMNS[2:-1]]
         rows = [
-            [str(ref), *(_cell(row[c]) for c in names[1:])]
-            for ref, (_, row) in zip(self._refs(shown), shown.iterrows(), strict=True)
+            [str(ref), *(shown(row[c]) for c in names[1:])]
+            for ref, (_, row) in zip(refs_of(first), first.iterrows(), strict=True)
         ]
         widths = [max(len(r[i]) for r in [names, *rows]) for i in range(len(names))]
         return "\n".join("  ".join(c.rjust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in [names, *rows])
@@ -164,7 +164,8 @@ def ranked(frame: pd.DataFrame) -> pd.DataFrame:
     return order[list(COLUMNS)].astype({n: _TYPES.get(n, "float64") for n in COLUMNS}).reset_index(drop=True)
 
 
-def _cell(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A cell of the printed table: text as it is, numbers in four digits, a dash for null."""
     if isinstance(value, str):
         return value
     if pd.isna(value):

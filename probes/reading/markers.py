@@ -36,7 +36,7 @@ def find_marker(store: "Store", marker: Marker, among: np.ndarray, *, mentioned:
             raise WorkbenchError(f"'{store.path}' was captured without text; give the marker '{marker}' as a token id.")
         found = _equal(texts.fillna("").to_numpy(object), marker) & among
         if not found.any():
-            found = _spelled(texts.fillna("").tolist(), sequence_of_row(store), marker) & among
+            found = spelled(texts.fillna("").tolist(), sequence_of_row(store), marker) & among
         if marker in MARKERS and not mentioned:
             found &= ~_is_mentioned(store)
     if not found.any():
@@ -53,7 +53,7 @@ def _equal(texts: np.ndarray, marker: str) -> np.ndarray:
     return np.array([t in (marker, f" {marker}") for t in distinct], bool)[code]
 
 
-def _spelled(texts: list[str], sequence: np.ndarray, marker: str) -> np.ndarray:
+def spelled(texts: list[str], sequence: np.ndarray, marker: str) -> np.ndarray:
     """The last tokens of runs that spell the marker; one such as `</think>` may share tokens with what stands around it."""
     out = np.zeros(len(texts), bool)
     if not marker or not any(marker[0] in text for text in texts):

@@ -23,7 +23,7 @@ def shared_end(store: "Store", of_sequence: np.ndarray) -> np.ndarray:
     mask = np.zeros(len(ids), bool)
     for members in _pairs(store, compared, of_sequence):
         texts = [_text(ids, position, inside & (prompt == p)) for p in members]
-        n = _common_end(texts)
+        n = common_end(texts)
         for p, text in zip(members, texts, strict=True):
             mask |= (prompt == p) & inside & (position >= len(text) - n)
     if not mask.any():
@@ -48,7 +48,8 @@ def _text(ids: np.ndarray, position: np.ndarray, rows: np.ndarray) -> list[int]:
     return [token for _, token in sorted(dict(zip(position[rows].tolist(), ids[rows].tolist(), strict=True)).items())]
 
 
-def _common_end(texts: list[list[int]]) -> int:
+def common_end(texts: list[list[int]]) -> int:
+    """How many token ids the texts share at their ends."""
     n = 0
     while n < min(map(len, texts)) and len({text[-1 - n] for text in texts}) == 1:
         n += 1

@@ -75,13 +75,13 @@ def _interval(
     drawn = cluster_draws(exchange.cluster, n_draws, np.random.default_rng([seed, 1]))
     rows = np.concatenate([class_weights(sample.member[:, None, :] * some, sample) for some in _chunks(drawn)])
     kept = rows[~np.isnan(rows).any(axis=1)]
-    n_clusters = _effective(sample, exchange.cluster)
+    n_clusters = effective_size(sample, exchange.cluster)
     low, high = interval(lambda block: kept @ sample.a[:, block], sample.a.shape[1], len(kept), n_clusters)
     lost = n_draws - len(kept)
     return low, high, (f"{lost} of {n_draws} resamples left a class empty and were not used",) if lost else ()
 
 
-def _effective(sample: Sample, cluster: np.ndarray) -> float:
+def effective_size(sample: Sample, cluster: np.ndarray) -> float:
     """How many equal clusters weigh as these do, each by its part in the variance of the difference (Satterthwaite)."""
     share = sample.member * sample.d / (sample.member * sample.d).sum(axis=1, keepdims=True)
     total = (sample.member * sample.d).sum(axis=1, keepdims=True)

@@ -41,12 +41,12 @@ def shifted_sums(store: "Store", places: list[Circle], n: int, rng: np.random.Ge
         expert = store.routing(layer).expert
         total = np.zeros((n, store.anatomy.layer(layer).n_experts))
         for circle, step in zip(places, steps, strict=True):
-            total += _all_shifts(expert[circle.rows], circle.value, total.shape[1])[step]
+            total += all_shifts(expert[circle.rows], circle.value, total.shape[1])[step]
         out.append(total)
     return np.concatenate(out, axis=1)
 
 
-def _all_shifts(expert: np.ndarray, value: np.ndarray, n_experts: int) -> np.ndarray:
+def all_shifts(expert: np.ndarray, value: np.ndarray, n_experts: int) -> np.ndarray:
     """[steps, experts]: the sum at every step around the circle, from cumulative selections and the runs of equal value."""
     length = len(expert)
     selected = np.zeros((2 * length + 1, n_experts))

@@ -54,7 +54,7 @@ def usage(
     share = _share_of_selections(counted, axis.layer) if measure == "load" else np.ones(len(axis.layer))
     tokens_read = counted.tokens.astype(np.float64)
     clusters = resampled(store, sequence, cluster)
-    low, high, why = _interval(a.astype(np.float64), tokens_read, share, clusters.of_unit, n_bootstrap, seed)
+    low, high, why = resampled_interval(a.astype(np.float64), tokens_read, share, clusters.of_unit, n_bootstrap, seed)
     columns = {"score": a.sum(0) * share / tokens_read.sum(), "n": n.sum(0), "low": low, "high": high}
     options = {"measure": measure, "tokens": describe(tokens), "roles": roles, "where": where, "cluster": cluster}
     options |= {"n_bootstrap": n_bootstrap, "seed": seed}
@@ -72,9 +72,10 @@ def _share_of_selections(counted: "Counts", layer: np.ndarray) -> np.ndarray:
     return np.divide(counted.tokens.sum(), made, out=np.zeros(len(layer)), where=made > 0)
 
 
-def _interval(
+def resampled_interval(
     a: np.ndarray, tokens: np.ndarray, share: np.ndarray, cluster: np.ndarray, n_draws: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """95 % interval of every expert's share, and why there is none; a, tokens, cluster: [units, ...]; share: [experts]."""
     n_clusters = len(np.unique(cluster))
     if n_draws < 1 or n_clusters < 2:
         why = "none was asked for" if n_draws < 1 else f"there is {n_clusters} cluster, and 2 are needed"

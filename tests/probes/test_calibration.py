@@ -10,8 +10,7 @@ import pytest
 from scipy.stats import binomtest
 
 from probes import ftri
-from probes.contrasts.ftri import _read  # pyright: ignore[reportPrivateUsage]
-from probes.reading import Read, classes
+from probes.reading import Read, classes, read_units, select
 from probes.statistics import Exchange, Sample, class_members, difference, exchange
 from probes.statistics.difference import Estimate
 from probes.statistics.permute import permutations
@@ -33,7 +32,7 @@ def store() -> Store:
 def read(tokens: str) -> tuple[Read, Exchange]:
     """Selections by prompt, and who may exchange labels with whom."""
     chosen = classes(store(), "sensitive=yes", "sensitive=no")
-    found = _read(store(), chosen, tokens, None, "rate")  # pyright: ignore[reportArgumentType]
+    found = read_units(store(), chosen, select(store(), tokens))  # pyright: ignore[reportArgumentType]
     return found, exchange(store(), found.sequence, found.label)
 
 

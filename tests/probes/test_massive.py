@@ -9,9 +9,9 @@ from probes import MassiveRule, super_experts
 from probes.magnitudes import forming_layers
 from probes.magnitudes.rule import guarded
 from probes.outputs import thresholds
-from tests.probes.cases import empty
-from tests.probes.memory import anatomy, memory_store
 from tests.probes.null_super_experts import null
+from tests.probes.oracle.cases import empty
+from tests.probes.oracle.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
 from workbench.store import Store
 

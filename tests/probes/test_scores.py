@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from probes import ExpertScores, ftri, super_experts, usage
 from probes.ranking import ranked, ref_of, refs_of
-from tests.probes.cases import golden
-from tests.probes.checks import QUICK
-from tests.probes.goldens import outlier_rows
-from tests.probes.memory import anatomy, memory_store
+from tests.probes.oracle.cases import golden
+from tests.probes.oracle.checks import QUICK
+from tests.probes.oracle.goldens import outlier_rows
+from tests.probes.oracle.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
 from workbench.plan import Plan
@@ -80,7 +80,8 @@ def test_files_give_the_same_scores_back(values: list[float | None], shared: boo
             getattr(scores, f"to_{kind}")(path)
             back = getattr(ExpertScores, f"from_{kind}")(path)
             pd.testing.assert_frame_equal(back.frame, scores.frame, check_exact=True)
-            assert back._about() == scores._about()
+            for name in ("method", "options", "notes", "fingerprint", "model"):
+                assert getattr(back, name) == getattr(scores, name)
     assert ExpertScores.from_json(scores.to_json()).notes == ("a note",)
 
 

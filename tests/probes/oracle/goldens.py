@@ -12,9 +12,9 @@ a and c refused, b and d answered; pairs (a, b) and (c, d). One generated token 
 from math import log2
 from types import ModuleType
 
-from tests.probes.cases import empty, golden
-from tests.probes.checks import QUICK, assert_same
-from tests.probes.memory import anatomy, memory_store
+from tests.probes.oracle.cases import empty, golden
+from tests.probes.oracle.checks import QUICK, assert_same
+from tests.probes.oracle.memory import anatomy, memory_store
 
 # selections over all prompt tokens, in both layers
 N_PROMPT = {(1, 0): 6, (1, 1): 6, (1, 2): 4, (2, 0): 4, (2, 1): 4, (2, 2): 3, (2, 3): 5, (2, 4): 0}

@@ -15,7 +15,7 @@ from probes.reading import sequence_of_row
 from workbench.counts import Counts
 
 SOURCE = Path(probes.__file__).parent
-MISTAKEN = "from tests.probes.planted import first_slot_counts, response_lengths\n"
+MISTAKEN = "from tests.probes.oracle.planted import first_slot_counts, response_lengths\n"
 
 
 class Mistake(NamedTuple):

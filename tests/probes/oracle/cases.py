@@ -3,7 +3,7 @@
 import random
 from typing import Any, NamedTuple
 
-from tests.probes.memory import Rows, anatomy, memory_store
+from tests.probes.oracle.memory import Rows, anatomy, memory_store
 from workbench.anatomy import Anatomy
 from workbench.store import Store
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.probes import brute
-from tests.probes.cases import MARKERS, Case
+from tests.probes.oracle import brute
+from tests.probes.oracle.cases import MARKERS, Case
 
 QUICK = {"n_permutations": 0, "n_bootstrap": 0}
 
