@@ -1,0 +1,183 @@
+"""What the atlas can show of every expert, and what this store cannot answer, with the reason."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from probes.catalogue import RANKERS, Method, Need, ranker
+from workbench import Store
+from workbench.errors import listed
+
+from ..session import Identity, View, identity, scores_of, store_at
+from ..widgets import SEQUENTIAL, visible
+from .colours import VERDICTS, options_of, palette_of
+
+_MOST_VALUES = 12  # a label with more values names single answers, not classes
+
+
+class Measure(NamedTuple):
+    """A number per expert: what is asked of which probe, in which unit, and how it is coloured."""
+
+    name: str
+    method: str
+    options: tuple[tuple[str, Any], ...]
+    unit: str
+    palette: str = SEQUENTIAL
+
+
+class Measures(NamedTuple):
+    """What this store can answer, and a sentence for each thing that it cannot."""
+
+    measures: tuple[Measure, ...]
+    refused: tuple[str, ...]
+
+
+ENTROPY = "entropy of its tokens' routing"
+
+
+class _About(NamedTuple):
+    """What there is to ask a store about."""
+
+    classes: list[str]
+    roles: list[str]
+    has_responses: bool
+
+
+def measures_for(view: View, store: Store) -> Measures:
+    """Every measure for this store, those that every store can answer first."""
+    about = _about(str(store.path), identity(store.path))
+    able = [probe for probe in RANKERS.values() if not _lacks(store, about, probe)]
+    plain = [probe for probe in able if not probe.classes and not probe.goes_with]
+    found = [m for probe in plain if not probe.needs for m in _plain(probe)]
+    found.append(Measure(ENTROPY, "", (), "mean bits of its tokens' weights"))
+    found += [m for probe in able if probe.classes for m in _compared(view, probe, about)]
+    for probe in able:
+        if probe.goes_with:
+            found += [_going_with(probe, f"role {role}", role=role) for role in about.roles]
+            found += [_going_with(probe, name, label=name) for name in about.classes]
+    found += [m for probe in plain if probe.needs for m in _plain(probe)]
+    return Measures(tuple(found), tuple(_refused(store, about)))
+
+
+def _lacks(store: Store, about: _About, probe: Method) -> tuple[Need, ...]:
+    """What the probe needs and this store has not."""
+    kept = {"norms": "norms" in store.plan_json["options"].get("keep", ("norms",)), "residual": store.has("residual")}
+    kept["labels or responses"] = bool(about.classes) or about.has_responses
+    kept["pairs"] = bool(store.prompts["pair"].notna().any())
+    return tuple(need for need in probe.needs if not kept[need])
+
+
+def _refused(store: Store, about: _About) -> Iterable[str]:
+    """A sentence for all probes that need the same and cannot have it."""
+    without: dict[tuple[Need, ...], list[str]] = {}
+    for probe in RANKERS.values():
+        if _lacks(store, about, probe):
+            without.setdefault(probe.needs, []).append(probe.title)
+    for needs, titles in without.items():
+        yield f"{listed(titles)} cannot be asked here, for want of {' and '.join(needs)}; capture again with them."
+
+
+def token_measure(token: str) -> Measure:
+    """How much experts go with one token, as it is written."""
+    return _going_with(ranker("npmi"), f"token {token}", token=token)
+
+
+def values_of(view: View, measure: Measure) -> pd.DataFrame:
+    """layer, expert, score, n, and where the probe has them low, high, p_adjusted; routed experts, ranked.
+
+    Raises `WorkbenchError` when this store cannot say.
+    """
+    assert view.store_path is not None
+    if measure.name == ENTROPY:
+        return _entropies(str(view.store_path), identity(view.store_path))
+    frame: Any = scores_of(view.store_path, measure.method, **dict(measure.options)).frame
+    return frame[~frame["is_shared"]]
+
+
+def notes_of(view: View, measure: Measure) -> tuple[str, ...]:
+    """What the probe says about its answer."""
+    if measure.name == ENTROPY or view.store_path is None:
+        return ("low: its tokens give one expert all the weight; high: their experts weigh the same",)
+    return scores_of(view.store_path, measure.method, **dict(measure.options)).notes
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _about(path: str, now: Identity) -> _About:
+    store = store_at(Path(path))
+    return _About([*_classes(store)], _roles(store), _has_responses(store))
+
+
+def _plain(probe: Method) -> Iterable[Measure]:
+    """The probe as it is, and what else it can measure."""
+    yield Measure(probe.score, probe.name, (), probe.unit, palette_of(probe))
+    for reading in probe.readings:
+        yield Measure(reading.name, probe.name, tuple(reading.options.items()), reading.unit, palette_of(probe))
+
+
+def _compared(view: View, probe: Method, about: _About) -> Iterable[Measure]:
+    palette = palette_of(probe)
+    if about.has_responses:
+        options = tuple(options_of(view, probe.name).items())
+        yield Measure(f"{probe.score}: {' against '.join(VERDICTS)}", probe.name, options, probe.unit, palette)
+    for name in about.classes:
+        against = f"{probe.score}: {visible(name)} against the others"
+        yield Measure(against, probe.name, ((probe.classes[0], name),), probe.unit, palette)
+
+
+def _going_with(probe: Method, name: str, **options: Any) -> Measure:
+    said = f"{probe.score}: {visible(name)}"
+    return Measure(said, probe.name, tuple(options.items()), probe.unit, palette_of(probe))
+
+
+def _classes(store: Store) -> Iterable[str]:
+    """Values of labels, as probes name them, where a label has a few."""
+    for name, values in store.labels.groupby("name")["value"]:
+        known = sorted(set(values.dropna()))
+        if 2 <= len(known) <= _MOST_VALUES:
+            asked = known[1:] if len(known) == 2 else known  # of two, one is the other with its sign turned
+            yield from (f"{name}={value}" for value in asked)
+
+
+def _roles(store: Store) -> list[str]:
+    """Roles that some tokens have and others have not."""
+    counted = store.tokens["role"].value_counts()
+    found = [str(role) for role, n in counted.items() if n]
+    return sorted(found) if len(found) > 1 else []
+
+
+def _has_responses(store: Store) -> bool:
+    tokens: Any = store.tokens
+    length = store.prompts["n_tokens"].to_numpy()[tokens["prompt_id"].cat.codes.to_numpy()]
+    said = tokens["position"].to_numpy() >= length
+    return bool(said.any()) and bool(tokens["token"][said].notna().any())
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading the routing ...")
+def _entropies(path: str, now: Identity) -> pd.DataFrame:
+    """Mean over the tokens that select an expert of the entropy of their routing weights, bits."""
+    store = store_at(Path(path))
+    rows: list[dict[str, float]] = []
+    for layer in store.layers:
+        found = store.routing(layer)
+        bits = weight_entropy(found.weight)
+        filled = (found.expert >= 0) & np.isfinite(found.weight).all(axis=1, keepdims=True)
+        chosen = found.expert[filled]
+        n = np.bincount(chosen, minlength=store.anatomy.layer(layer).n_experts)
+        total = np.bincount(chosen, np.broadcast_to(bits[:, None], filled.shape)[filled], minlength=len(n))
+        score = np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
+        rows += [
+            {"layer": layer, "expert": e, "score": s, "n": k} for e, (s, k) in enumerate(zip(score, n, strict=True))
+        ]
+    frame = pd.DataFrame(rows).astype({"layer": "int32", "expert": "int32", "n": "int64"})
+    return frame.sort_values("score", ascending=False, na_position="last", ignore_index=True)
+
+
+def weight_entropy(weight: np.ndarray) -> np.ndarray:
+    """[tokens] entropy in bits of each token's weights [tokens, k] over their sum; 0 where nothing was routed."""
+    total = weight.sum(axis=1, keepdims=True)
+    share = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0).astype(np.float64)
+    return 0.0 - (share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=1)  # no -0 where one expert has it all
