@@ -1,4 +1,6 @@
-"""How often is an expert of a random model called a super expert? `python -m tests.probes.null_super_experts --seeds 0-199`
+"""How often is an expert of a random model called a super expert?
+
+`python -m tests.probes.magnitudes.null_super_experts --seeds 0-199` tells it.
 
 Each seed is a tiny random model of one of ten families, with its usual few experts or with 480 and more (from 400 on a
 99.5th percentile says something), and six random prompts of one length. Twice: as it is, and with a massive activation that no

@@ -9,7 +9,7 @@ from probes import MassiveRule, super_experts
 from probes.magnitudes import forming_layers
 from probes.magnitudes.rule import guarded
 from probes.outputs import thresholds
-from tests.probes.null_super_experts import null
+from tests.probes.magnitudes.null_super_experts import null
 from tests.probes.oracle.cases import empty
 from tests.probes.oracle.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
@@ -170,7 +170,7 @@ def test_what_to_compare_with_is_one_of_two() -> None:
 
 @pytest.mark.slow
 def test_random_models_have_no_super_expert_even_where_something_else_writes_a_massive_activation(tmp_path) -> None:
-    """A sample; `python -m tests.probes.null_super_experts --seeds 0-199` is the whole."""
+    """A sample; `python -m tests.probes.magnitudes.null_super_experts --seeds 0-199` is the whole."""
     for seed in (1, 12):  # 12 experts a layer, and 240
         plain, written = null(seed, tmp_path / str(seed))
         assert (plain.n_experts >= 400) == (written.n_experts >= 400) == (seed == 12)
