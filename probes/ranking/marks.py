@@ -10,7 +10,7 @@ from workbench.errors import listed
 from workbench.finite import said
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 SUPER_EXPERT, DEAD, TIES, NOT_FINITE = "super expert", "dead", "ties", "not finite"
 

@@ -17,9 +17,9 @@ from workbench_app.experiments.tables import read_tables
 from tests.support.recipes import make_few
 from tests.support.stores import assert_same_content
 from workbench import Store, WorkbenchError, capture, load, open_store
-from workbench.model import MoEModel
-from workbench.moment import moment
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.model.model import MoEModel
+from workbench.prompts.moment import moment
+from workbench.loading.tiny import tiny_model, tiny_tokenizer
 
 TODAY, TOMORROW = datetime(2025, 12, 31, 23, 50, 7), datetime(2026, 1, 1, 0, 10, 30)
 ROWS = [{"id": str(i), "prompt": f"hello {i}"} for i in range(6)]
@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
                 return now
 
         monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Clock)
-        monkeypatch.setattr("workbench.moment.datetime", Clock)
+        monkeypatch.setattr("workbench.prompts.moment.datetime", Clock)
 
     return at
 
@@ -120,7 +120,7 @@ def test_a_store_that_recorded_no_date_goes_on_by_its_plans_own_time(clock: Any,
 
 
 def test_two_that_begin_across_midnight_are_one_capture(clock: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    from workbench import capturing
+    from workbench.capturing import start as capturing
 
     model, make = model_with(TEMPLATES["mistral"]), capturing.make_request
     clock(TODAY)
