@@ -11,15 +11,15 @@ from workbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from workbench.anatomy.anatomy import Anatomy as Anatomy
+    from workbench.anatomy.naming import parse_experts as parse_experts
+    from workbench.anatomy.refs import ExpertRef as ExpertRef
     from workbench.capturing import capture as capture
     from workbench.comparison.comparison import Comparison as Comparison
     from workbench.comparison.comparison import compare as compare
     from workbench.errors import WorkbenchError as WorkbenchError
-    from workbench.anatomy.refs import ExpertRef as ExpertRef
     from workbench.hooks import steered as steered
     from workbench.loading.load import load as load
     from workbench.model.model import MoEModel as MoEModel
-    from workbench.anatomy.naming import parse_experts as parse_experts
     from workbench.plan.plan import Edit as Edit
     from workbench.plan.plan import Plan as Plan
     from workbench.prompts.prompts import PromptSet as PromptSet

@@ -1,6 +1,6 @@
 """What runs inside an nnsight trace, here or on NDIF: from what modules said to the numbers that a store keeps.
 
-These functions travel to the server as source, with `workbench.records.magnitude`, so they know torch and nothing of a model, a hook
+These functions travel to the server as source, with `records.magnitude`, so they know torch and nothing of a model, a hook
 or a store. Arguments are plain values: `entries` is nnsight's cache, {module path: visits}, each with `.inputs` and
 `.output`; a place is a dict (see `workbench.traced`). Nothing as large as a hidden state leaves the trace unless it was
 asked for.

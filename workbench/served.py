@@ -16,12 +16,12 @@ import pandas as pd
 
 from workbench.anatomy.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
-from workbench.thinking.pieces import said
 from workbench.prompts.prompts import labels_of
-from workbench.thinking.reading import opened_in
 from workbench.servedrouting import as_array, routed_experts
 from workbench.store.store import Store
 from workbench.store.write import write_store
+from workbench.thinking.pieces import said
+from workbench.thinking.reading import opened_in
 
 LACKS = ("weight", "router_logits", "norms", "residual")
 _RESPONSE = ["prompt_id", "sample", "text"]

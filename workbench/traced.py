@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from workbench import intrace
+from workbench.errors import WorkbenchError
 from workbench.generation.batches import padded
 from workbench.generation.decoding import Decoding, Response
-from workbench.errors import WorkbenchError
 from workbench.hooks.steering import plan_in_force
 from workbench.intrace import forward_numbers, token_logprobs
-from workbench.records.magnitude import Magnitude
 from workbench.ndif import plainly, shipped
-from workbench.records.recorder import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
 from workbench.records import Chunk, Harvest, prompt_step
+from workbench.records.magnitude import Magnitude
+from workbench.records.recorder import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
 
 if TYPE_CHECKING:
     from workbench.model.layout import MoEBlock

@@ -21,7 +21,7 @@ app = typer.Typer(help="Look into a store, or check its files.", no_args_is_help
 def info(store: StorePath, json: Json = False) -> None:
     """Say what a store holds: model, prompts, labels, tables, options, and whether it was captured under a plan."""
     from workbench import open_store
-    from workbench.finite import said
+    from workbench.shards.finite import said
 
     found = open_store(store)
     if json:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import PromptSet, WorkbenchError
 from workbench.generation.decoding import decoding_of
-from workbench.prompts.moment import moment, planned_at
 from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
+from workbench.prompts.moment import moment, planned_at
 from workbench.storage import disk_errors, locked, tidy
 
 from .engine import (

@@ -13,7 +13,7 @@ from probes.ranking.scores import ExpertScores, ranked
 from probes.reading import Axis
 from workbench.anatomy.refs import ExpertRef
 from workbench.errors import WorkbenchError
-from workbench.finite import experts_with
+from workbench.shards.finite import experts_with
 
 if TYPE_CHECKING:
     from workbench.store.store import Store

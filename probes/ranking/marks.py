@@ -7,7 +7,7 @@ import pandas as pd
 
 from probes.ranking.refs import refs_of
 from workbench.errors import listed
-from workbench.finite import said
+from workbench.shards.finite import said
 
 if TYPE_CHECKING:
     from workbench.store.store import Store

@@ -19,8 +19,8 @@ from tests.benchmarks.models import demo, random_qwen3
 from tests.benchmarks.timing import Ratio, ratio
 from workbench import PromptSet, capture, open_store, read_prompts
 from workbench.generation.batches import schedule
-from workbench.prompts.encoding import encode
 from workbench.model.model import MoEModel
+from workbench.prompts.encoding import encode
 from workbench.shards.parquet import rows_per_group, stored_schema, writer
 
 KEEPS = (

@@ -15,8 +15,8 @@ from tests.benchmarks.timing import Ratio, ratio
 from workbench import storage
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
 from workbench.capturing.rows import token_rows
-from workbench.shards.manifest import finish
 from workbench.masks import token_mask
+from workbench.shards.manifest import finish
 from workbench.shards.schema import SCHEMA_VERSION
 from workbench.shards.shards import ShardWriter, conform
 from workbench.shards.small_tables import write_table

@@ -8,11 +8,11 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from workbench import Plan, capture, compare, load, read_prompts
-from workbench.responses.classify import ExactAnswer, Refusal, classify, responses
-from workbench.prompts.encoding import encode
-from workbench.errors import WorkbenchError
-from workbench.thinking.reading import opened, opened_in, read
 from workbench.answering.answers import decode, encode_all
+from workbench.errors import WorkbenchError
+from workbench.prompts.encoding import encode
+from workbench.responses.classify import ExactAnswer, Refusal, classify, responses
+from workbench.thinking.reading import opened, opened_in, read
 
 ENDS, SUM = "'<|assistant|>' }}{% endif %}", "calculate 432 + 497?"
 METRICS = ["thinks", "thinking_length", "thinking_ended", "refused", "exact"]

@@ -11,9 +11,8 @@ from transformers import PreTrainedTokenizerFast
 from probes.reading import classes
 from workbench import capture, load
 from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.prompts.roles import MarkedIds, response_roles
+from workbench.prompts.roles import ROLES, MarkedIds, response_roles
 from workbench.responses.classify import ExactAnswer, Refusal, classify, responses
-from workbench.shards.schema import ROLES
 from workbench.store.write import write_store
 from workbench.thinking.pieces import pieces
 

@@ -17,8 +17,8 @@ from probes import contrast, ftri, routing_entropy, super_experts, usage
 from tests.support import families, reference
 from tests.support.stores import anatomy, assert_same_content, random_tables
 from workbench import ExpertRef, Plan, WorkbenchError, capture, compare, load, open_store
-from workbench.finite import said
 from workbench.records.magnitude import routed_change
+from workbench.shards.finite import said
 from workbench.shards.manifest import sealed
 from workbench.store.store import Store
 from workbench.store.write import write_store

@@ -19,7 +19,7 @@ from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
 from workbench.loading.tiny import tiny_model, tiny_tokenizer
 from workbench.model.model import MoEModel
 from workbench.prompts.encoding import encode
-from workbench.shards.schema import ROLES
+from workbench.prompts.roles import ROLES
 
 # as Qwen3's: calls in tags, results in a turn of the user's, a thought that is over when thinking is switched off
 QWEN = (

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from workbench.errors import NotCompared, WorkbenchError
-from workbench.anatomy.refs import ExpertRef
 from workbench.anatomy.fingerprints import UNCOMPARED, is_unversioned, parts, versioned
+from workbench.anatomy.refs import ExpertRef
+from workbench.errors import NotCompared, WorkbenchError
 
 CAPABILITIES = (
     *("routing", "logits", "norms", "outputs", "residual", "routed_change"),
@@ -108,7 +108,7 @@ class Anatomy:
 
     @cached_property
     def fingerprint(self) -> str:
-        """`2:` and 16 hex digits: scores, plans and stores of another model do not carry it. See `workbench.anatomy.fingerprints`."""
+        """`2:` and 16 hex digits: scores, plans and stores of another model do not carry it (see `fingerprints`)."""
         return versioned(self._digest(2, self.identity)) if self.identity else self.unversioned
 
     @cached_property

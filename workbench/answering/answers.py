@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.errors import WorkbenchError
 from workbench.generation.batches import padded, schedule
 from workbench.generation.decoding import Choosing, decoding_of
-from workbench.routing.dose import Dose, DoseCounts
-from workbench.prompts.encoding import check_unanswered, encode
-from workbench.errors import WorkbenchError
 from workbench.hooks.steering import steered
-from workbench.thinking.pieces import said
 from workbench.plan.plan import Plan
 from workbench.progress import Meter
+from workbench.prompts.encoding import check_unanswered, encode
 from workbench.prompts.prompts import read_prompts
+from workbench.routing.dose import Dose, DoseCounts
 from workbench.sampling import Forwards
+from workbench.thinking.pieces import said
 
 if TYPE_CHECKING:
     from workbench.model.model import MoEModel

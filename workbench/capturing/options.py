@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from workbench.generation.batches import SHARD_TOKENS
-from workbench.errors import WorkbenchError, suggestion
 from workbench.anatomy.refs import ExpertRef, as_ref
+from workbench.errors import WorkbenchError, suggestion
+from workbench.generation.batches import SHARD_TOKENS
 from workbench.records.recorder import KEEPS
 
 BATCH_TOKENS = 4096

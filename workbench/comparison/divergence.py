@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from workbench.answering.answers import padded_batch
 from workbench.generation.batches import schedule
-from workbench.routing.dose import Dose
 from workbench.hooks.steering import steered
 from workbench.plan.plan import Plan
-from workbench.routing.positions import prompt_length
 from workbench.progress import Meter
-from workbench.answering.answers import padded_batch
+from workbench.routing.dose import Dose
+from workbench.routing.positions import prompt_length
 
 if TYPE_CHECKING:
     from workbench.model.model import MoEModel

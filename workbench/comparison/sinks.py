@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workbench.answering.answers import encode_all
 from workbench.errors import WorkbenchError
 from workbench.hooks.steering import steered
 from workbench.model.wrapped import unwrapped
 from workbench.plan.plan import Plan
 from workbench.prompts.prompts import PromptSet, read_prompts
-from workbench.answering.answers import encode_all
 
 if TYPE_CHECKING:
     from workbench.model.model import MoEModel

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.responses.classify import Response, answer_part
 from workbench.errors import WorkbenchError
-from workbench.responses.metrics import LABEL_READ, Metric
 from workbench.plan.plan import Plan
 from workbench.prompts.prompts import PromptSet
 from workbench.resample import cluster_draws, effective_clusters, joined, percentile_interval, student_quantile, widened
+from workbench.responses.classify import Response, answer_part
+from workbench.responses.metrics import LABEL_READ, Metric
 
 if TYPE_CHECKING:
     from workbench.answering.answers import Answers

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.hooks.active import active, running
 from workbench.model.adapters import rerun
 from workbench.model.answered import first
-from workbench.hooks.active import active, running
 from workbench.model.runtime import runtime_of
 
 _TOUCHED: ContextVar[list[Tensor] | None] = ContextVar("workbench_touched", default=None)

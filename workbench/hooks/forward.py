@@ -3,8 +3,8 @@
 import inspect
 from typing import Any
 
-from workbench.model.answered import first
 from workbench.hooks.active import active, current_forward, running, set_forward
+from workbench.model.answered import first
 from workbench.routing.positions import read_forward
 
 

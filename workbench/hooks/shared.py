@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.routing.compiled import LayerEdits
 from workbench.hooks.active import active, running, running_here
+from workbench.routing.compiled import LayerEdits
 from workbench.routing.positions import Forward
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.model.adapters import MoEAdapter
 from workbench.anatomy.anatomy import Anatomy, RoutingRule
+from workbench.model.adapters import MoEAdapter
 from workbench.model.layout import Layout
 from workbench.model.placement import value
 

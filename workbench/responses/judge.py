@@ -13,8 +13,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from workbench.responses.classify import Response
 from workbench.errors import WorkbenchError
+from workbench.responses.classify import Response
 from workbench.responses.metrics import MetricFunction
 from workbench.thinking.reading import read
 

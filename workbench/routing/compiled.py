@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from workbench.anatomy.anatomy import Anatomy
-from workbench.plan.edits import ROUTING_KINDS, Edit, Scope
 from workbench.errors import WorkbenchError
+from workbench.plan.edits import ROUTING_KINDS, Edit, Scope
 from workbench.plan.plan import Plan
 from workbench.routing.positions import Forward
 from workbench.routing.rule import RouterEdits, router_edits

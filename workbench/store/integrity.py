@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from workbench import storage
 from workbench.errors import WorkbenchError
-from workbench.finite import said
+from workbench.shards.finite import said
 from workbench.shards.schema import STREAMED
 from workbench.store.tables import Tables
 

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from workbench.anatomy.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
-from workbench.shards.parquet import Part, parts, stored_schema
 from workbench.plan.plan import Plan
+from workbench.shards.parquet import Part, parts, stored_schema
 from workbench.shards.schema import TABLES
 
 

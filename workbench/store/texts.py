@@ -5,11 +5,11 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from workbench.thinking.channels import CHANNEL, SHOWN
 from workbench.errors import WorkbenchError
+from workbench.store.tables import Tables
+from workbench.thinking.channels import CHANNEL, SHOWN
 from workbench.thinking.pieces import said
 from workbench.thinking.reading import opened_in
-from workbench.store.tables import Tables
 from workbench.thinking.thoughts import MARKERS
 
 Key = tuple[str, int]

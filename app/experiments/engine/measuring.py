@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from workbench import Plan, PromptSet, Store, WorkbenchError
+from workbench.answering.answers import answer, encode_all
 from workbench.comparison.choices import choose
 from workbench.comparison.divergence import divergence, given_text
 from workbench.comparison.tables import check_applies, metric_values
-from workbench.responses.metrics import Metric, metrics_from
 from workbench.progress import Meter
-from workbench.answering.answers import answer, encode_all
+from workbench.responses.metrics import Metric, metrics_from
 
 from ..recipe import CHOICE, JUDGE, Recipe, text_metrics
 from .arms import Arm

@@ -22,7 +22,7 @@ from tests.app.paper import write_on
 from tests.app.world import SHAPE, store_at, view_of
 from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.capturing import Estimate, Options
-from workbench.shards.schema import ROLES
+from workbench.prompts.roles import ROLES
 
 
 def test_every_probe_ranks_at_once_up_to_two_million_tokens_times_experts(monkeypatch):

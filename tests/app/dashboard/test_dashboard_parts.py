@@ -23,8 +23,8 @@ from tests.app.paper import said, write_on
 from tests.app.world import SHAPE, store_at, token, view_of
 from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.thinking.thoughts import PAIRS
 from workbench.store.write import write_store
+from workbench.thinking.thoughts import PAIRS
 
 
 @pytest.fixture

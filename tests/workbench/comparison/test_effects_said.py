@@ -15,12 +15,8 @@ from workbench import Plan, read_prompts
 from workbench import resample as r
 from workbench.comparison.broken import Arm, broken_notes
 from workbench.comparison.comparison import Comparison, _control_plans, _meter, _without_nan
-from workbench.routing.dose import DoseCounts
 from workbench.comparison.tables import check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
-from workbench.finite import experts_with, own_experts, said
-from workbench.records.magnitude import Magnitude
-from workbench.responses.metrics import metrics_from
 from workbench.progress import Progress
 from workbench.records import (
     Chunk,
@@ -31,6 +27,10 @@ from workbench.records import (
     logits_not_finite,
     not_finite,
 )
+from workbench.records.magnitude import Magnitude
+from workbench.responses.metrics import metrics_from
+from workbench.routing.dose import DoseCounts
+from workbench.shards.finite import experts_with, own_experts, said
 
 NAN, INF = float("nan"), float("inf")
 DOSE = DoseCounts(10, 4, 60, 12, 30, 0, ())

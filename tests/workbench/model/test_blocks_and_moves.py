@@ -10,16 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from workbench import Plan
-from workbench.comparison import divergence
 from workbench.anatomy.anatomy import LayerAnatomy
-from workbench.comparison.comparison import _perplexity
+from workbench.comparison.comparison import _perplexity, divergence
 from workbench.errors import WorkbenchError
-from workbench.model.layout import Layout, MoEBlock, _block, _decoder_layers, _places
-from workbench.progress import Meter
-from workbench.model.runtime import RouterFacts
-from workbench.survey.seen import Seen
-from workbench.survey.forward import _describe
 from workbench.loading.tiny import tiny_model
+from workbench.model.layout import Layout, MoEBlock, _block, _decoder_layers, _places
+from workbench.model.runtime import RouterFacts
+from workbench.progress import Meter
+from workbench.survey.forward import _describe
+from workbench.survey.seen import Seen
 
 
 class Experts(nn.Module):

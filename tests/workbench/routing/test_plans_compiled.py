@@ -12,8 +12,8 @@ import torch
 
 from tests.support.stores import anatomy
 from workbench import Plan
-from workbench.routing.compiled import LayerEdits, Replacement, compile_plan
 from workbench.errors import WorkbenchError
+from workbench.routing.compiled import LayerEdits, Replacement, compile_plan
 from workbench.routing.positions import Forward
 from workbench.store.store import Store
 from workbench.store.write import write_store

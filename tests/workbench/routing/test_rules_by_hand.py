@@ -7,10 +7,23 @@ import pytest
 import torch
 
 from workbench.anatomy.anatomy import RoutingRule
-from workbench.routing.dose import Dose, Unlike, changed_slots
 from workbench.records.magnitude import magnitude, median_abs, routed_change
+from workbench.routing.dose import Dose, Unlike, changed_slots
 from workbench.routing.positions import Forward
-from workbench.routing.rule import HALF_TIE, TIE_MARGIN, RouterEdits, Routing, choice_size, dense, fit_rule, margin, mismatch, route, router_edits, taken
+from workbench.routing.rule import (
+    HALF_TIE,
+    TIE_MARGIN,
+    RouterEdits,
+    Routing,
+    choice_size,
+    dense,
+    fit_rule,
+    margin,
+    mismatch,
+    route,
+    router_edits,
+    taken,
+)
 
 PLAIN = RoutingRule("softmax", False)
 LOGITS = torch.tensor([[0.0, 1.0, 3.0, 2.0], [4.0, 1.0, 0.0, 2.0], [1.0, 5.0, 4.0, 0.0], [0.0, 1.0, 2.0, 7.0]])

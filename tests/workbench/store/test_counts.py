@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.stores import anatomy, random_store, random_tables
-from workbench.store.counts import routed_tokens
 from workbench.errors import WorkbenchError
 from workbench.masks import token_mask
+from workbench.store.counts import routed_tokens
 from workbench.store.store import Store
 from workbench.store.write import write_store
 

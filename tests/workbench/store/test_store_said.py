@@ -15,12 +15,11 @@ import pytest
 
 from tests.support.stores import anatomy
 from workbench import Plan, __version__
-from workbench.shards.shards import shards
-from workbench.generation.batches import SHARD_TOKENS
 from workbench.errors import WorkbenchError
+from workbench.generation.batches import SHARD_TOKENS
 from workbench.shards.manifest import check_seal, sealed
 from workbench.shards.parquet import parts, stored_schema
-from workbench.shards.shards import ShardWriter, conform
+from workbench.shards.shards import ShardWriter, conform, shards
 from workbench.store.store import Store, open_store
 from workbench.store.write import write_store
 
