@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from probes.catalogue import RANKERS, Method, Need, ranker
+from probes.utilisation import entropy_bits
 from workbench import Store
 from workbench.errors import listed
 
@@ -180,4 +181,4 @@ def weight_entropy(weight: np.ndarray) -> np.ndarray:
     """[tokens] entropy in bits of each token's weights [tokens, k] over their sum; 0 where nothing was routed."""
     total = weight.sum(axis=1, keepdims=True)
     share = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0).astype(np.float64)
-    return 0.0 - (share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=1)  # no -0 where one expert has it all
+    return entropy_bits(share)
