@@ -24,7 +24,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def end() -> None:
         raise Ended
 
-    monkeypatch.setattr(entry, "_end", end)
+    monkeypatch.setattr(entry, "end", end)
     yield
     signal.signal(signal.SIGINT, before[0])
     sys.unraisablehook = before[1]
@@ -79,7 +79,7 @@ def test_an_import_is_seen_anywhere_below(
 ) -> None:
     """Also where the frame on top is of another module."""
     found: list[bool] = []
-    within(name, lambda: found.append(entry._is_importing(sys._getframe())))
+    within(name, lambda: found.append(entry.is_importing(sys._getframe())))
     assert found == [importing]
 
     swallowed: list[str] = []
@@ -102,5 +102,5 @@ def test_an_import_is_seen_anywhere_below(
 def test_the_end_is_one_word_and_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    entry._end()
+    entry.end()
     assert (codes, capsys.readouterr().err) == ([130], "Stopped.\n")

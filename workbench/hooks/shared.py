@@ -20,13 +20,13 @@ def on_shared(uid: int, layer: int, number: int, module: Any, args: Any, output:
     if edits is None:
         return None
     forward = running(uid, now)
-    new = _edit_shared(edits, number, output.reshape(-1, output.shape[-1]), forward).reshape(output.shape)
+    new = edit_shared(edits, number, output.reshape(-1, output.shape[-1]), forward).reshape(output.shape)
     if now.dose is not None and not running_here(uid, now).rerunning:
         now.dose.add(running_here(uid, now), (new != output).reshape(-1, output.shape[-1]).any(-1, keepdim=True))
     return new
 
 
-def _edit_shared(edits: LayerEdits, number: int, rows: Tensor, forward: Forward | None) -> Tensor:
+def edit_shared(edits: LayerEdits, number: int, rows: Tensor, forward: Forward | None) -> Tensor:
     for _, vector, scope in edits.replacements(rows.device, forward):
         new = vector.to(rows.dtype).expand_as(rows)
         rows = new if scope is None else torch.where(scope, new, rows)

@@ -44,18 +44,18 @@ def test_the_frame_of_the_pages(tmp_path, store, monkeypatch):
     object.__setattr__(look, "catalog", served)
     monkeypatch.setattr(navigation, "fitting_stores", lambda catalog, anatomy: {"a": 1, "stores/one": 2})
     monkeypatch.setattr(navigation, "current_view", lambda catalog: look)
-    navigation._page(served, lambda given: paper.draw("page", given))
+    navigation.shown_page(served, lambda given: paper.draw("page", given))
     paper.lines.append("---- one model, a store that is not listed, none at all")
     look.machine.turns._queue.clear()
     object.__setattr__(look, "catalog", Catalog({"tiny": "tiny"}, {}, tmp_path))
     object.__setattr__(look, "store_name", "elsewhere")
-    navigation._sidebar(look)
+    navigation.sidebar(look)
     monkeypatch.setattr(navigation, "fitting_stores", lambda catalog, anatomy: {})
-    navigation._sidebar(look)
+    navigation.sidebar(look)
     assert_drawn("frame", drawn(paper))
     assert paper.query_params == {"model": "tiny", "store": "stores/one"}
     paper.session_state["choose-store"] = "a"
-    navigation._chosen("store")
+    navigation.chosen_source("store")
     assert paper.session_state.view == {"model": "tiny", "store": "a"}
 
 
@@ -71,10 +71,10 @@ def test_what_goes_wrong_on_a_page_is_a_sentence(monkeypatch, caplog):
         raise StreamlitAPIException("stop")
     assert paper.lines == [
         "error 'no \\\\*room\\\\*' icon=':material/error:'",
-        "button 'Start again with an empty plan' on_click=_start_again key='start-again'",
+        "button 'Start again with an empty plan' on_click=start_again key='start-again'",
         'error "This page failed \\\\(ValueError\\\\); reload it, and read the server\\\\\'s log for the cause\\\\."',
     ]
     assert [r.message for r in caplog.records if r.name == "workbench"] == ["a page failed"]
     paper.query_params["plan"] = "x"
-    sentences._start_again()
+    sentences.start_again()
     assert (paper.session_state, paper.query_params) == ({}, {})

@@ -356,7 +356,7 @@ def test_the_work_of_a_whole_run_is_counted_before_it_begins(monkeypatch):
 
 def test_what_was_chosen_is_read_from_the_files_of_the_model(monkeypatch):
     stated = {"method": "ftri last_prompt weight", "n": 2}
-    monkeypatch.setattr(choice, "_stated", lambda file: stated)
+    monkeypatch.setattr(choice, "stated_by", lambda file: stated)
     assert choice.committed_choice() == choice.Choice({"tokens": "last_prompt", "reduce": "weight"}, 2)
     stated["method"] = "ftri prompt"
     assert choice.committed_choice() == choice.Choice({"tokens": "prompt"}, 2)

@@ -142,7 +142,7 @@ def test_roles_do_not_move_where_a_character_takes_several_tokens():
 def test_the_dashboard_shows_whole_characters():
     from workbench_app.dashboard.steer.answering import Answering
     from workbench_app.dashboard.widgets import Chip
-    from workbench_app.dashboard.widgets.token_chips import _text
+    from workbench_app.dashboard.widgets.token_chips import chip_text
 
     tokenizer = byte_level()
     ids = tokenizer("我🙂", add_special_tokens=False)["input_ids"]
@@ -153,8 +153,8 @@ def test_the_dashboard_shows_whole_characters():
     one.base, one.state = token, "done"  # pyright: ignore[reportAttributeAccessIssue]
     assert "".join(one.pieces("base")) == "我🙂"
     assert len(one.pieces("base")) == len(ids)
-    assert [_text(Chip(piece, kind="parted part")) for piece in ("", "")] == ["", ""]  # a dot, which is no text
-    assert _text(Chip("")) == "∅"
+    assert [chip_text(Chip(piece, kind="parted part")) for piece in ("", "")] == ["", ""]  # a dot, which is no text
+    assert chip_text(Chip("")) == "∅"
 
 
 def test_what_streamed_tokens_add_is_the_answer() -> None:

@@ -45,7 +45,7 @@ class TestTraced:
             "shared": ["s"],
             "beside": {"n": "x"},
         }
-        assert far._paths(place) == ["r", "e", "k", "d", "s", "x"]
+        assert far.paths(place) == ["r", "e", "k", "d", "s", "x"]
 
     def runner(self, dtype: torch.dtype = torch.float32) -> Any:
         made: Any = object.__new__(traced.TracedRunner)
@@ -114,7 +114,7 @@ class TestTraced:
     def test_what_is_known_of_a_far_layer(self) -> None:
         found = {"experts": [1, 2], "block": [3], "decoder": [], "gate": [4], "router": [5], "received": [6], "shared": {"s": 7},
                  "beside": {"n": 8}, "given": 9}  # fmt: skip
-        assert vars(far._seen(found)) == {
+        assert vars(far.seen_of(found)) == {
             "router": [5], "router_call": ((), {}), "received": [6], "routed": 2, "block": 3, "layer": None, "shared": {"s": 7},
             "gate": 4, "entering": {"n": 8}, "block_input": 9,
         }  # fmt: skip
@@ -132,8 +132,8 @@ class TestTraced:
         model.block, model.other = nn.Module(), nn.Linear(2, 2)
         model.block.router = router
         layout: Any = SimpleNamespace(blocks={0: SimpleNamespace(router=router, block=model.block)})
-        assert sorted(far._vectors(model, layout)) == ["block.router.bias", "block.router.scale"]
-        far._put(model, {"block.router.bias": torch.ones(2), "block.router.scale": torch.full((3,), 2.0)})
+        assert sorted(far.vectors_of(model, layout)) == ["block.router.bias", "block.router.scale"]
+        far.put(model, {"block.router.bias": torch.ones(2), "block.router.scale": torch.full((3,), 2.0)})
         assert (router.bias.tolist(), router.scale.tolist(), router.scale.requires_grad) == ([1, 1], [2, 2, 2], False)
         assert isinstance(router.scale, nn.Parameter)
 

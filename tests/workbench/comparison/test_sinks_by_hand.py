@@ -7,19 +7,19 @@ import pytest
 from torch import Tensor, nn
 
 from tests.support.tensors import draw
-from workbench.comparison.sinks import SinksByPrompt, SinkShare, _add, _without_padding, decay
+from workbench.comparison.sinks import SinksByPrompt, SinkShare, add_up, decay, without_padding
 from workbench.errors import WorkbenchError
 
 
 class TestAttention:
     def test_batches_of_one_length(self) -> None:
         rows = [[0] * n for n in (400, 3, 400, 2000, 3, 400, 400)]
-        assert list(_without_padding(rows)) == [[1, 4], [0, 2], [5, 6], [3]]
+        assert list(without_padding(rows)) == [[1, 4], [0, 2], [5, 6], [3]]
 
     def test_what_is_paid_to_the_first(self) -> None:
         paid = dict[int, list[Tensor]]()
         weights = draw(2, 3, 4, 4).softmax(-1)
-        _add(paid, 5, nn.Identity(), (), (None, weights))
+        add_up(paid, 5, nn.Identity(), (), (None, weights))
         for row in range(2):
             for head in range(3):
                 expected = sum(float(weights[row, head, q, 0]) for q in (1, 2, 3))
@@ -28,7 +28,7 @@ class TestAttention:
             with pytest.raises(
                 WorkbenchError, match=r"^Layer 5 \(Identity\) returns no attention weights even in eager mode"
             ):
-                _add(paid, 5, nn.Identity(), (), output)
+                add_up(paid, 5, nn.Identity(), (), output)
 
     def test_all_prompts_together(self) -> None:
         share = np.array([[[0.5, 0.1]], [[np.nan, np.nan]], [[0.2, 0.4]]])

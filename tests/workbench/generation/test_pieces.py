@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from workbench.thinking.pieces import _grown, said, special_ids, token_texts
+from workbench.thinking.pieces import grown, said, special_ids, token_texts
 
 
 class Letters:
@@ -46,9 +46,9 @@ class Letters:
 class TestPieces:
     def test_a_character_of_two_tokens(self) -> None:
         tokenizer = Letters()
-        assert _grown(tokenizer, [1, 90, 91, 2, 90], True) == ["a", "", "é", "b", "\ufffd"]
-        assert _grown(tokenizer, [1, 90, 91, 2, 90], False) == ["a", "", "é", "b", ""]
-        assert _grown(tokenizer, [1] + [95] * 9, False) == ["a", *[""] * 7, "\ufffd" * 8, ""]
+        assert grown(tokenizer, [1, 90, 91, 2, 90], True) == ["a", "", "é", "b", "\ufffd"]
+        assert grown(tokenizer, [1, 90, 91, 2, 90], False) == ["a", "", "é", "b", ""]
+        assert grown(tokenizer, [1] + [95] * 9, False) == ["a", *[""] * 7, "\ufffd" * 8, ""]
         assert token_texts(tokenizer, torch.tensor([3, 1]).numpy()) == [" c", "a"]
         assert special_ids(tokenizer) == {80, 81}
 

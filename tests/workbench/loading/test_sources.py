@@ -13,20 +13,20 @@ from workbench.loading import load as loading
 
 class TestLoading:
     def test_words(self) -> None:
-        assert [loading._first_line(e) for e in (ValueError("a!\nb"), KeyError(), OSError(" . "))] == [
+        assert [loading.first_line(e) for e in (ValueError("a!\nb"), KeyError(), OSError(" . "))] == [
             "a.",
             "KeyError.",
             ".",
         ]
-        assert loading._dtype("bfloat16") is torch.bfloat16
-        assert (loading._dtype("auto"), loading._dtype(torch.int8)) == ("auto", torch.int8)
+        assert loading.dtype_of("bfloat16") is torch.bfloat16
+        assert (loading.dtype_of("auto"), loading.dtype_of(torch.int8)) == ("auto", torch.int8)
         for wrong in ("int8", "nothing", "load"):
-            assert refused(loading._dtype, wrong) == (
+            assert refused(loading.dtype_of, wrong) == (
                 f"'{wrong}' is no torch dtype of weights; use auto, float32, bfloat16 or float16."
             )
-        assert loading._device("cuda:7") == "cuda:7"
-        assert loading._device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
-        assert refused(loading._moved, nn.Linear(2, 2), "nowhere").startswith(
+        assert loading.device_of("cuda:7") == "cuda:7"
+        assert loading.device_of("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+        assert refused(loading.moved, nn.Linear(2, 2), "nowhere").startswith(
             "The model could not be put on the device 'nowhere' ("
         )
 
@@ -42,15 +42,15 @@ class TestLoading:
 
     def test_a_checkpoint_with_holes(self) -> None:
         hf = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-        loading._check_whole("c", hf, {"missing_keys": ["rotary"]})
-        assert refused(loading._check_whole, "c", hf, {"missing_keys": ["1.bias", "0.weight", "0.bias", "rotary"]}) == (
+        loading.check_whole("c", hf, {"missing_keys": ["rotary"]})
+        assert refused(loading.check_whole, "c", hf, {"missing_keys": ["1.bias", "0.weight", "0.bias", "rotary"]}) == (
             "The checkpoint 'c' has no values for 3 of the parameters of a Sequential (0.bias, 0.weight and 1 more), "
             "which would be "
             "random; take a complete checkpoint of this architecture."
         )
 
     def test_what_is_no_source(self) -> None:
-        resolve = loading._resolve
+        resolve = loading.resolve
         assert refused(resolve, " ", None, "auto", "auto", {}) == (
             "load(' ') names no model; give 'demo', tiny/FAMILY, a folder or a Hugging Face id."
         )
@@ -68,4 +68,4 @@ class TestLoading:
         assert refused(resolve, base, None, "auto", "auto", {}).startswith(
             "A Linear predicts no next token, so there is nothing"
         )
-        assert refused(loading._opened_tokenizer, 3, {}).endswith("or the name or folder of one, not a int.")
+        assert refused(loading.opened_tokenizer, 3, {}).endswith("or the name or folder of one, not a int.")

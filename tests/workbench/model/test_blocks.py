@@ -9,7 +9,7 @@ from torch import nn
 
 from workbench.anatomy.anatomy import LayerAnatomy
 from workbench.errors import WorkbenchError
-from workbench.model.layout import Layout, MoEBlock, _block, _decoder_layers, _places
+from workbench.model.layout import Layout, MoEBlock, block_of, decoder_layers, places
 from workbench.model.runtime import RouterFacts
 from workbench.survey.forward import _describe
 from workbench.survey.seen import Seen
@@ -35,7 +35,7 @@ def decoder() -> Any:
 def test_the_parts_of_a_block() -> None:
     model = decoder()
     mlp = model.layers[1].mlp
-    found = _block(model, 1, "layers.1.mlp.gate", mlp.gate, "layers.1")
+    found = block_of(model, 1, "layers.1.mlp.gate", mlp.gate, "layers.1")
     assert found == MoEBlock(
         1, mlp, mlp.gate, mlp.experts, (mlp.shared,), mlp.shared_gate, "layers.1.mlp.gate", "layers.1.mlp.experts",
         ("layers.1.mlp.shared",),
@@ -43,23 +43,23 @@ def test_the_parts_of_a_block() -> None:
     beside = model.layers[1]
     beside.router, beside.experts = nn.Linear(4, 3), Experts(3)
     del beside.mlp
-    found = _block(model, 1, "layers.1.router", beside.router, "layers.1")
+    found = block_of(model, 1, "layers.1.router", beside.router, "layers.1")
     assert (found.block, found.shared, found.shared_gate) == (beside, (), None)
-    assert _decoder_layers(model, "layers.1.router") == ("layers", tuple(model.layers))
+    assert decoder_layers(model, "layers.1.router") == ("layers", tuple(model.layers))
     with pytest.raises(WorkbenchError, match=r"^The router 'router' of Module lies in no list of layers\.$"):
-        _decoder_layers(model, "router")
+        decoder_layers(model, "router")
     del beside.experts
     with pytest.raises(
         WorkbenchError, match=r"^Layer 1 of Module has no module of fused expert weights beside its router"
     ):
-        _places(model, 1, "layers.1.router", beside.router)
+        places(model, 1, "layers.1.router", beside.router)
 
 
 def test_a_layer_is_described() -> None:
     hf = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: SimpleNamespace(hidden_size=4)))
     model = decoder()
     mlp = model.layers[1].mlp
-    block = _block(model, 1, "layers.1.mlp.gate", mlp.gate, "layers.1")
+    block = block_of(model, 1, "layers.1.mlp.gate", mlp.gate, "layers.1")
     layout, facts = (
         Layout(model, tuple(model.layers), {1: block}),
         RouterFacts(3, 2, None, {"off": "why"}, ("note",), True),

@@ -36,23 +36,28 @@ class TestIdentity:
     )  # fmt: skip
     def test_settings(self, held: dict[str, Any], settings: dict[str, Any]) -> None:
         block = self.block(**held)
-        assert identity._settings(block) == settings
+        assert identity.settings_of(block) == settings
         for name in held:
             delattr(block.router, name)
         for name, x in held.items():
             setattr(block.experts, name, x)  # wherever it stands
-        assert identity._settings(block) == settings
+        assert identity.settings_of(block) == settings
 
     def test_plain_values(self) -> None:
         place = SimpleNamespace(top_k=2, training=True, _hidden=3, weight=[1], name="x",
                                 config=SimpleNamespace(num_experts_per_tok=4, score_func="s", other=1, n_group=None))  # fmt: skip
-        assert identity._plain(place) == (("top_k", 2), ("name", "x"), ("num_experts_per_tok", 4), ("score_func", "s"))
+        assert identity.plain_value(place) == (
+            ("top_k", 2),
+            ("name", "x"),
+            ("num_experts_per_tok", 4),
+            ("score_func", "s"),
+        )
 
     def test_samples_and_names(self) -> None:
         values = torch.arange(3 * 4096 + 5.0)
-        assert torch.equal(identity._sampled(values), values[::3].bfloat16())
-        assert torch.equal(identity._sampled(values[:4097]), values[:4097].bfloat16())
-        assert identity._bare("a.base_layer.b.original_module._orig_mod.weight") == "a.b.weight"
+        assert torch.equal(identity.sampled(values), values[::3].bfloat16())
+        assert torch.equal(identity.sampled(values[:4097]), values[:4097].bfloat16())
+        assert identity.bare("a.base_layer.b.original_module._orig_mod.weight") == "a.b.weight"
         one = identity.Weights(
             {"b": (1,), "a": (2,)}, {"a": torch.tensor([1.0, 2]).bfloat16(), "b": torch.tensor([3.0]).bfloat16()}
         )
@@ -73,7 +78,7 @@ class TestIdentity:
                                    ("count", torch.ones(3).int(), True), ("long", torch.ones(4097), True)):  # fmt: skip
             block.router.register_buffer(name, tensor, persistent=kept)
         block.block.register_buffer("most", torch.ones(4096))
-        found = list(identity._corrections(Layout(nn.Identity(), (), {3: block})))
+        found = list(identity.corrections(Layout(nn.Identity(), (), {3: block})))
         assert [name for name, _ in found] == ["3.bias", "3.most"]
 
     def tuner(self, **changes: Any) -> Any:
@@ -84,10 +89,10 @@ class TestIdentity:
         return made
 
     def test_adapters_at_work(self) -> None:
-        assert identity._at_work(self.tuner()) == ("a",)
-        assert identity._at_work(self.tuner(disable_adapters=True)) == ()
-        assert identity._at_work(self.tuner(merged_adapters=["a"])) == ()
-        assert identity._switch(self.tuner()) == (False, (), (("a", 0.5),))
-        assert identity._switch(self.tuner(merged_adapters=["c"])) == (False, ("c",), ())
-        assert identity._factor(self.tuner(scaling=3.0), "a") == 3.0
-        assert identity._factor(self.tuner(scaling=None), "a") is None
+        assert identity.at_work(self.tuner()) == ("a",)
+        assert identity.at_work(self.tuner(disable_adapters=True)) == ()
+        assert identity.at_work(self.tuner(merged_adapters=["a"])) == ()
+        assert identity.switch_of(self.tuner()) == (False, (), (("a", 0.5),))
+        assert identity.switch_of(self.tuner(merged_adapters=["c"])) == (False, ("c",), ())
+        assert identity.factor_of(self.tuner(scaling=3.0), "a") == 3.0
+        assert identity.factor_of(self.tuner(scaling=None), "a") is None

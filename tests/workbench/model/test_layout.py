@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.workbench.survey.test_routers import EMPTY
 from workbench.errors import WorkbenchError
-from workbench.model.layout import Layout, _is_expert, _rows, _wrapping, find_layout, fused_weights
+from workbench.model.layout import Layout, find_layout, fused_weights, is_expert, rows_of, wrapping
 
 
 class Experts(nn.Module):
@@ -22,12 +22,12 @@ class TestLayout:
         experts, around = Experts(3), nn.Module()
         around.base_layer = experts
         assert [p.shape for p in fused_weights(around)] == [(3, 4, 2), (3, 2, 4)]
-        assert (_rows(experts), _rows(around), _rows(nn.Linear(2, 2))) == (3, 3, 0)
-        assert _wrapping("a.router.base_layer.base_layer") == "a.router"
+        assert (rows_of(experts), rows_of(around), rows_of(nn.Linear(2, 2))) == (3, 3, 0)
+        assert wrapping("a.router.base_layer.base_layer") == "a.router"
         two = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-        assert _is_expert(two)
-        assert not _is_expert(nn.Linear(4, 4))
-        assert not _is_expert(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), experts))
+        assert is_expert(two)
+        assert not is_expert(nn.Linear(4, 4))
+        assert not is_expert(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), experts))
 
     def test_layers_to_number(self) -> None:
         layers = (nn.Identity(), nn.Identity())

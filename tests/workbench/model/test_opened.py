@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from tests.support.refusals import refused
-from workbench.hooks.generating import _stating
+from workbench.hooks.generating import stating
 from workbench.hooks.guards import outside_traces
 from workbench.model.layout import Layout
 from workbench.model.wrapped import as_it_runs, opened, unwrapped
@@ -82,7 +82,7 @@ class TestWrappers:
                 yield seen()
 
         found = []
-        for inside in _stating(steps(), 7):
+        for inside in stating(steps(), 7):
             found.append(inside)
             assert seen() == outside
         assert len(found) == 2

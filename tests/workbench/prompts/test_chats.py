@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.refusals import refused
 from workbench.errors import WorkbenchError
-from workbench.prompts.chat_forms import _lost, check_tools, marked, marker, shown, unread
+from workbench.prompts.chat_forms import check_tools, lost_words, marked, marker, shown, unread
 from workbench.prompts.chats import calls_of, joined, messages_of, options_of, tools_of
 from workbench.prompts.chats import said as words_of
 
@@ -87,9 +87,9 @@ class TestChats:
             "template knows tools."
         )
         assert shown(lambda m: "a", CHAT[:1], "p") == ("a", CHAT[:1])
-        assert _lost("weather None", "", CHAT) == ["weather"]
-        assert _lost("weather None", "None", CHAT) == []
-        assert _lost("weather", "weather", CHAT) == ["weather"]
+        assert lost_words("weather None", "", CHAT) == ["weather"]
+        assert lost_words("weather None", "None", CHAT) == []
+        assert lost_words("weather", "weather", CHAT) == ["weather"]
 
     def test_parts(self) -> None:
         chat = ({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},)

@@ -2,7 +2,7 @@
 
 from tests.support.refusals import refused
 from workbench.loading.tiny import tiny_tokenizer
-from workbench.prompts.encoding import _offsets_by_decoding, encode, encode_responses, warnings
+from workbench.prompts.encoding import encode, encode_responses, offsets_by_decoding, warnings
 
 
 class TestEncoding:
@@ -33,8 +33,8 @@ class TestEncoding:
         tokenizer = tiny_tokenizer()
         text = "a\u00e9\u6f22b"
         ids = [b + 3 for b in text.encode()]
-        found = _offsets_by_decoding(tokenizer, ids, text)
+        found = offsets_by_decoding(tokenizer, ids, text)
         assert found is not None
         assert found.tolist() == [[0, 1], [1, 2], [1, 2], [2, 3], [2, 3], [2, 3], [3, 4]]
-        assert _offsets_by_decoding(tokenizer, ids, text + "c") is None
-        assert _offsets_by_decoding(tokenizer, ids, "b" + text) is None
+        assert offsets_by_decoding(tokenizer, ids, text + "c") is None
+        assert offsets_by_decoding(tokenizer, ids, "b" + text) is None

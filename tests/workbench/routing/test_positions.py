@@ -10,7 +10,7 @@ import torch
 from tests.support.refusals import refused
 from workbench.anatomy.refs import ExpertRef
 from workbench.plan.edits import Edit, Scope, parse_positions
-from workbench.routing.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
+from workbench.routing.positions import Forward, Trail, cache_in, prompt_length, read_forward, two_dimensional
 
 T, F = True, False
 
@@ -125,19 +125,19 @@ class TestPositions:
             assert read_forward({"input_ids": ids, "past_key_values": bare}, other).prompt_columns is None
         fresh = SimpleNamespace(get_seq_length=lambda: 3)
         assert read_forward({"input_ids": ids, "past_key_values": fresh}, before).prompt_columns is None
-        assert _cache_in((1, bare)) is bare
-        assert _cache_in(SimpleNamespace(past_key_values=fresh)) is fresh
-        assert _cache_in(SimpleNamespace()) is None
+        assert cache_in((1, bare)) is bare
+        assert cache_in(SimpleNamespace(past_key_values=fresh)) is fresh
+        assert cache_in(SimpleNamespace()) is None
 
     def test_masks_of_many_kinds(self) -> None:
         flat = torch.tensor([[0, 1, 1, 1]])
         four = torch.tensor([[0.0, -9, -9, -9], [0, 0, -9, -9], [-9, 0, 0, -9]]).view(1, 1, 3, 4)
-        assert _two_dimensional(flat, 3).tolist() == [[0, 1, 1]]  # type: ignore[union-attr]
-        assert _two_dimensional(four, 3).tolist() == [[F, T, T]]  # type: ignore[union-attr]
-        assert _two_dimensional(four == 0, 4).tolist() == [[F, T, T, F]]  # type: ignore[union-attr]
-        assert _two_dimensional({"other": four, "full_attention": flat}, 4) is not None
-        assert _two_dimensional({"other": flat}, 2).tolist() == [[0, 1]]  # type: ignore[union-attr]
-        assert _two_dimensional(None, 3) is None
+        assert two_dimensional(flat, 3).tolist() == [[0, 1, 1]]  # type: ignore[union-attr]
+        assert two_dimensional(four, 3).tolist() == [[F, T, T]]  # type: ignore[union-attr]
+        assert two_dimensional(four == 0, 4).tolist() == [[F, T, T, F]]  # type: ignore[union-attr]
+        assert two_dimensional({"other": four, "full_attention": flat}, 4) is not None
+        assert two_dimensional({"other": flat}, 2).tolist() == [[0, 1]]  # type: ignore[union-attr]
+        assert two_dimensional(None, 3) is None
 
     def test_scopes_and_edits_as_text(self) -> None:
         assert parse_positions("0-3, 7,9-") == ((0, 4), (7, 8), (9, None))

@@ -21,15 +21,15 @@ class TestRouters:
     def test_a_hash_router_is_told_by_equal_tokens(self) -> None:
         ids = torch.tensor([7, 8, 9, 7, 8, 9, 7, 8])  # 7 x 3, 8 x 3, 9 x 2: 6 + 6 + 2 pairs of places
         index = torch.tensor([[0, 1], [2, 3], [4, 5]])[ids - 7]
-        assert routerfacts._is_hash(ids, index)
-        assert routerfacts._is_hash(ids, torch.where(torch.arange(8)[:, None] == 3, index.flip(-1), index))  # any order
+        assert routerfacts.is_hash(ids, index)
+        assert routerfacts.is_hash(ids, torch.where(torch.arange(8)[:, None] == 3, index.flip(-1), index))  # any order
         other = index.clone()
         other[3, 0] = 5
-        assert not routerfacts._is_hash(ids, other)
+        assert not routerfacts.is_hash(ids, other)
         four = torch.tensor([1, 1, 2, 2, 3, 3, 4, 4])
-        assert routerfacts._is_hash(four, index[:1].expand(8, 2))  # eight pairs are enough
+        assert routerfacts.is_hash(four, index[:1].expand(8, 2))  # eight pairs are enough
         four[7] = 5
-        assert not routerfacts._is_hash(four, index[:1].expand(8, 2))
+        assert not routerfacts.is_hash(four, index[:1].expand(8, 2))
 
     def test_how_far_logits_favour_what_was_selected(self) -> None:
         logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 4.0, 8.0], [5.0, 0.0, 1.0]])
@@ -40,16 +40,18 @@ class TestRouters:
             lifts.append((row[chosen] - mean) / math.sqrt(sum((x - mean) ** 2 for x in row) / 2))
         mean = sum(lifts) / 3
         error = math.sqrt(sum((x - mean) ** 2 for x in lifts) / 2) / math.sqrt(3)
-        assert routerfacts._favour(logits, index) == pytest.approx(mean / error, rel=1e-5)
+        assert routerfacts.favour(logits, index) == pytest.approx(mean / error, rel=1e-5)
 
     def test_whether_weights_follow_logits(self) -> None:
         logits = torch.tensor([[0.0, 1.0, 5.0, 2.0], [3.0, 1.0, 0.0, 9.0]])
         index = torch.tensor([[1, 2, 3], [0, 1, 2]])
         for weights, r in (([[0.1, 0.5, 0.2], [0.6, 0.2, 0.0]], 1.0), ([[0.9, 0.5, 0.8], [0.0, 0.4, 0.6]], -1.0)):
-            assert routerfacts._follow(logits, Routing(torch.tensor(weights), index)) == pytest.approx(r, abs=1e-5)
+            assert routerfacts.follow_logits(logits, Routing(torch.tensor(weights), index)) == pytest.approx(
+                r, abs=1e-5
+            )
         mixed = Routing(torch.tensor([[0.1, 0.5, 0.2], [0.0, 0.4, 0.6]]), index)
-        assert routerfacts._follow(logits, mixed) == pytest.approx(0.0, abs=1e-5)
-        assert routerfacts._follow(logits, Routing(torch.ones(2, 1), index[:, :1])) == 1.0
+        assert routerfacts.follow_logits(logits, mixed) == pytest.approx(0.0, abs=1e-5)
+        assert routerfacts.follow_logits(logits, Routing(torch.ones(2, 1), index[:, :1])) == 1.0
 
     def test_groups(self) -> None:
         none = SimpleNamespace()
@@ -60,7 +62,7 @@ class TestRouters:
             (SimpleNamespace(n_group=4, topk_group=3), SimpleNamespace(num_group=8, topk_group=5), (8, 5)),
             (SimpleNamespace(n_group=None, topk_group=None), none, (1, 1)),
         ):
-            assert routerfacts._groups(config, router) == groups  # type: ignore[arg-type]
+            assert routerfacts.groups(config, router) == groups  # type: ignore[arg-type]
 
     def test_vectors_that_may_be_a_correction(self) -> None:
         router, block = nn.Linear(2, 3), nn.Module()
@@ -71,7 +73,7 @@ class TestRouters:
         block.register_buffer("e_score_correction_bias", torch.tensor([0.0, 1.0, 0.0]))
         block.register_buffer("long", torch.arange(4.0))
         block.router = router
-        found = routerfacts._vectors(EMPTY._replace(router=router, block=block), 3)
+        found = routerfacts.vectors(EMPTY._replace(router=router, block=block), 3)
         assert list(found) == ["e_score_correction_bias", "scale", "expert_bias"]
         assert found["scale"] == (router, "scale")
         assert found["e_score_correction_bias"] == (block, "e_score_correction_bias")
@@ -82,13 +84,13 @@ class TestRouters:
 
     def refused(self, out: Any, received: Any, tokens: int = 4) -> str:
         with pytest.raises(WorkbenchError) as caught:
-            routerfacts._checked(EMPTY, out, received, tokens)
+            routerfacts.checked(EMPTY, out, received, tokens)
         assert str(caught.value).startswith("Layer 3 ('m.3.router'): ")
         return str(caught.value).partition(": ")[2]
 
     def test_the_answer_is_checked(self) -> None:
         out, received = self.answer()
-        logits, routing = routerfacts._checked(EMPTY, out, received, 4)
+        logits, routing = routerfacts.checked(EMPTY, out, received, 4)
         assert logits is out[0]
         assert (routing.weights is out[1], routing.index is out[2]) == (True, True)
         said = (
@@ -113,25 +115,25 @@ class TestRouters:
 
     def test_probabilities(self) -> None:
         block = EMPTY._replace(router=nn.Linear(2, 3))
-        assert not routerfacts._are_probabilities(block, torch.tensor([[0.5, 0.6, -0.1]]))
-        assert not routerfacts._are_probabilities(block, torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.02]]))
+        assert not routerfacts.are_probabilities(block, torch.tensor([[0.5, 0.6, -0.1]]))
+        assert not routerfacts.are_probabilities(block, torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.02]]))
         with pytest.raises(
             WorkbenchError, match=r"^Layer 3 \('m.3.router'\): the router reports probabilities \(rows sum to 1\)"
         ):
-            routerfacts._are_probabilities(block, torch.tensor([[0.5, 0.5, 0.009]]))
+            routerfacts.are_probabilities(block, torch.tensor([[0.5, 0.5, 0.009]]))
         theirs = type("Router", (nn.Linear,), {"__module__": "transformers.models.x"})(2, 3)
-        assert routerfacts._are_probabilities(EMPTY._replace(router=theirs), torch.tensor([[0.5, 0.5, 0.0]]))
+        assert routerfacts.are_probabilities(EMPTY._replace(router=theirs), torch.tensor([[0.5, 0.5, 0.0]]))
         theirs.register_forward_hook(lambda *_: None)
         with pytest.raises(WorkbenchError, match="through a hook or a class"):
-            routerfacts._are_probabilities(EMPTY._replace(router=theirs), torch.tensor([[0.5, 0.5, 0.0]]))
+            routerfacts.are_probabilities(EMPTY._replace(router=theirs), torch.tensor([[0.5, 0.5, 0.0]]))
 
     def test_notes(self) -> None:
-        assert routerfacts._identity_notes(EMPTY, 12, 8) == [
+        assert routerfacts.identity_notes(EMPTY, 12, 8) == [
             "experts 8-11 are zero (identity) experts: they return their input"
         ]
-        assert routerfacts._identity_notes(EMPTY, 8, 8) == []
-        assert routerfacts._answer_notes((), True, True, 9) == [
+        assert routerfacts.identity_notes(EMPTY, 8, 8) == []
+        assert routerfacts.answer_notes((), True, True, 9) == [
             "the router reports probabilities; their logarithms are stored as logits",
             "class 8 of the router skips the experts: its slots name L*E0 with weight 0",
         ]
-        assert routerfacts._answer_notes((), False, False, 9) == []
+        assert routerfacts.answer_notes((), False, False, 9) == []

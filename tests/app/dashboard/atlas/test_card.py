@@ -38,20 +38,20 @@ def test_the_scores_of_an_expert_in_every_probe(tmp_path, store, monkeypatch):
     made = tuple(measures.Measure(name, "m", (), f"unit of {name}") for name in ("full", "refused", "bare"))
     for ref in (ExpertRef(0, 2), ExpertRef(0, 3), ExpertRef(1, 3)):
         card = atlas_card.Card(view_of(tmp_path, store), store, ref, None)
-        atlas_card._scores(card, measures.Measures(made, ()))
+        atlas_card.scores_in_every_probe(card, measures.Measures(made, ()))
     assert_drawn("atlas_scores", drawn(paper))
     assert asked == ["full", "refused", "bare"] * 3
-    monkeypatch.setattr(atlas_card, "_AT_ONCE", len(store.tokens) * 4 - 1)
+    monkeypatch.setattr(atlas_card, "AT_ONCE", len(store.tokens) * 4 - 1)
     paper.answers.clear()
     paper.lines.clear()
-    atlas_card._scores(card, measures.Measures(made, ()))
+    atlas_card.scores_in_every_probe(card, measures.Measures(made, ()))
     assert [line.split(" key=")[0] for line in paper.lines] == [
         "markdown '**Its scores in every probe that this store can answer**'",
         "toggle 'Rank every expert in every probe' False",
     ]
-    monkeypatch.setattr(atlas_card, "_AT_ONCE", len(store.tokens) * 8)
+    monkeypatch.setattr(atlas_card, "AT_ONCE", len(store.tokens) * 8)
     paper.lines.clear()
-    atlas_card._scores(card, measures.Measures((), ()))
+    atlas_card.scores_in_every_probe(card, measures.Measures((), ()))
     assert paper.lines[1].startswith("toggle 'Rank every expert in every probe' True")
 
 
@@ -61,10 +61,10 @@ def test_an_expert_that_nothing_selected_and_one_without_sizes_or_partners_say_s
     atlas_card.draw_card(view, store, ExpertRef(0, 3), none)
     card = atlas_card.Card(view, store, ExpertRef(0, 0), expert_facts.selected_by(store.routing(0), 0))
     monkeypatch.setattr(atlas_card, "partners", lambda *_: pd.DataFrame())
-    atlas_card._together(card)
-    slots = atlas_card._slots(str(store.path), (), 0).assign(output_l2=np.nan)
-    monkeypatch.setattr(atlas_card, "_slots", lambda *_: slots)
-    atlas_card._sizes(card)
+    atlas_card.selected_together(card)
+    slots = atlas_card.slots_of_layer(str(store.path), (), 0).assign(output_l2=np.nan)
+    monkeypatch.setattr(atlas_card, "slots_of_layer", lambda *_: slots)
+    atlas_card.sizes_of_outputs(card)
     card_text.tokens_of(store, card.found)
     assert_drawn("atlas_nothing", drawn(paper))
     assert "atlas-refused" not in paper.session_state
@@ -74,7 +74,7 @@ def test_sizes_leave_out_shared_slots_and_what_was_not_kept(tmp_path, store, mon
     paper = write_on(monkeypatch, {"atlas-size": "largest |value|"})
     slots = pd.DataFrame({"expert": [0, 0, 0, 1, 1, -1, 2], "output_max_abs": [1.0, 1.0, np.nan, 4.0, np.nan, 9.0, 4.0],
                           "output_l2": np.nan})  # fmt: skip
-    monkeypatch.setattr(atlas_card, "_slots", lambda *_: slots)
+    monkeypatch.setattr(atlas_card, "slots_of_layer", lambda *_: slots)
     seen = []
     monkeypatch.setattr(
         atlas_card,
@@ -84,7 +84,7 @@ def test_sizes_leave_out_shared_slots_and_what_was_not_kept(tmp_path, store, mon
             pd.DataFrame({"from": [1.0], "to": [4.0], "expert": [1.0], "others": [0.5]}),
         )[1],
     )
-    atlas_card._sizes(atlas_card.Card(view_of(tmp_path, store), store, ExpertRef(0, 0), None))
+    atlas_card.sizes_of_outputs(atlas_card.Card(view_of(tmp_path, store), store, ExpertRef(0, 0), None))
     assert seen == [([1.0, 1.0], [4.0, 4.0])]
     assert_drawn("atlas_sizes", drawn(paper))
 
@@ -106,12 +106,12 @@ def test_sizes_are_counted_in_bins_that_grow_by_a_factor():
 def test_an_edit_of_the_card_joins_the_plan_or_says_why_not(tmp_path, store, monkeypatch):
     paper = write_on(monkeypatch, plan=Plan.parse("mute L0E2"))
     view = view_of(tmp_path, store)
-    atlas_card._apply(view, ExpertRef(1, 1), "drop")
+    atlas_card.apply_edit(view, ExpertRef(1, 1), "drop")
     assert str(paper.session_state.plan) == "mute L0E2; drop L1E1"
     assert paper.session_state.plan.fingerprint == SHAPE.fingerprint
-    atlas_card._apply(view, ExpertRef(1, 1), "off")
-    atlas_card._apply(view, ExpertRef(1, 2), "off")
+    atlas_card.apply_edit(view, ExpertRef(1, 1), "off")
+    atlas_card.apply_edit(view, ExpertRef(1, 2), "off")
     before = paper.session_state.plan
-    atlas_card._apply(view, ExpertRef(1, 3), "off")
+    atlas_card.apply_edit(view, ExpertRef(1, 3), "off")
     assert "selects 2 of 4" in paper.session_state["atlas-refused"]
     assert paper.session_state.plan == before

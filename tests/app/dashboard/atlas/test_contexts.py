@@ -15,7 +15,7 @@ from workbench import ExpertRef
 def test_contexts_are_chips_tinted_by_weight(store, monkeypatch):
     paper = write_on(monkeypatch)
     weight = np.array([0.0, 0.75, 0.0, 2.0, 0.25, 0.0])
-    card_text._chips(store, ExpertRef(0, 1), Selected(weight >= 0, weight > 0, weight), Context(1, 4, 3), "key")
+    card_text.context_chips(store, ExpertRef(0, 1), Selected(weight >= 0, weight > 0, weight), Context(1, 4, 3), "key")
     assert_drawn("context", drawn(paper))
 
 
@@ -24,7 +24,7 @@ def test_tokens_are_shown_as_chips_show_them_and_by_number_where_the_text_was_no
     tokens = pd.DataFrame({"token_id": [1, 2], "token": [" ", None], "prompt_id": "p", "sample": 0, "role": "user"})
     store, every = SimpleNamespace(tokens=tokens), np.array([True, True])
     card_text.tokens_of(store, Selected(every, every, every * 0.5))
-    card_text._chips(store, ExpertRef(0, 1), Selected(every, every, every * 0.5), Context(0, 1, 1), "key")
+    card_text.context_chips(store, ExpertRef(0, 1), Selected(every, every, every * 0.5), Context(0, 1, 1), "key")
     assert "dataframe <token: ['\u2423', '#2']; id: [1, 2]; selected: [1, 1];" in drawn(paper)
     assert "{text: '\u2423', tip: 'user; weight 0.500'" in paper.lines[-1]
     assert "{text: '#2 ', tip: 'user; weight 0.500'" in paper.lines[-1]

@@ -69,9 +69,9 @@ def test_the_layer_looked_at_is_one_of_the_layers(monkeypatch):
     assert layers.layer_slider([1, 3], "two") == 3
     assert (paper.session_state["one"], paper.session_state["two"], paper.session_state["box"]) == (3, 3, 1)
     paper.session_state["box"] = 1
-    layers._chosen("box")
+    layers.chosen_layer("box")
     assert paper.session_state.view == {"model": "tiny", "layer": "1"}
     assert paper.lines == [
-        "selectbox 'Layer' [1, 3] key='box' on_change=_chosen args=['box']",
-        "select_slider 'Layer' [1, 3] key='two' on_change=_chosen args=['two']",
+        "selectbox 'Layer' [1, 3] key='box' on_change=chosen_layer args=['box']",
+        "select_slider 'Layer' [1, 3] key='two' on_change=chosen_layer args=['two']",
     ]

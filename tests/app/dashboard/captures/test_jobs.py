@@ -35,7 +35,7 @@ def test_captures_at_work_say_how_far_they_are_and_who_may_stop_them(tmp_path, l
     paper.lines.append("---- ended ones alone, and a look after one has ended")
     listed._jobs = listed._jobs[4:5]
     jobs_panel.jobs_panel()
-    jobs_panel._draw(frozenset({1}))
+    jobs_panel.draw_jobs(frozenset({1}))
     paper.lines.append("---- nothing")
     listed._jobs = []
     jobs_panel.jobs_panel()

@@ -74,7 +74,7 @@ def test_the_runs_of_a_project_give_their_plans_and_reports(tmp_path, monkeypatc
     runs_panel.runs_panel(look)
     run_of(tmp_path, "demo", plan_json=PLAN.to_json(), report_html="x")
     finished(tmp_path)
-    monkeypatch.setattr(runs_panel, "_changed", lambda run: "then")
+    monkeypatch.setattr(runs_panel, "changed_at", lambda run: "then")
     paper.answers["runs-load"] = True
     runs_panel.runs_panel(look)
     assert paper.session_state.plan.fingerprint == SHAPE.fingerprint
@@ -86,7 +86,7 @@ def test_the_runs_of_a_project_give_their_plans_and_reports(tmp_path, monkeypatc
     object.__setattr__(look, "name", "nobody")
     object.__setattr__(look, "machine", SimpleNamespace(model=SimpleNamespace(anatomy=replace(SHAPE, model="nobody"))))
     runs_panel.runs_panel(look)
-    runs_panel._use(
+    runs_panel.use_plan(
         look, runs.Run("x", tmp_path / "runs" / "x"), lambda: Plan.from_json(tmp_path / "runs" / "x" / "plan.json")
     )
     assert_drawn("runs", drawn(paper))
@@ -96,4 +96,4 @@ def test_a_run_was_changed_when_its_folder_was(tmp_path):
     from datetime import datetime
 
     run = runs.Run("a", run_of(tmp_path, "a"))
-    assert runs_panel._changed(run) == datetime.fromtimestamp(1_000_000_001)
+    assert runs_panel.changed_at(run) == datetime.fromtimestamp(1_000_000_001)

@@ -76,40 +76,40 @@ def test_a_damaged_store_is_named_and_not_its_path(tmp_path, monkeypatch):
 
     path = tmp_path / "stores" / "x"
     monkeypatch.setattr(store_rows, "store_at", fail(WorkbenchError(f"'{path}' is broken")))
-    assert store_rows._row("stores/x", path) == {"state": "damaged: 'stores/x' is broken"}
+    assert store_rows.row_of("stores/x", path) == {"state": "damaged: 'stores/x' is broken"}
     monkeypatch.setattr(store_rows, "store_at", fail(KeyError("x")))
-    assert store_rows._row("stores/x", path) == {
+    assert store_rows.row_of("stores/x", path) == {
         "state": "damaged: its files cannot be read (KeyError); capture it again"
     }
     about = {"model": {"name": "m\x07"}, "prompts": 3, "rows": {}, "steering": "off L0E1\x07", "size_bytes": 2_500_000}
     monkeypatch.setattr(store_rows, "store_at", lambda path: SimpleNamespace(info=lambda: about))
-    assert store_rows._about("p1", ()) == {
+    assert store_rows.about_store("p1", ()) == {
         "model": "m\u2407", "prompts": 3, "tokens": 0, "steered": "off L0E1\u2407", "size": 2.5, "state": "complete",
     }  # fmt: skip
 
 
 def test_a_store_is_opened_with_the_model_that_serves_it(tmp_path, store, monkeypatch):
     paper, look = write_on(monkeypatch, plan=PLAN), view_of(tmp_path, store)
-    assert stores_panel._served_as(look, "stores/one") == "tiny"
+    assert stores_panel.served_as(look, "stores/one") == "tiny"
     other = SimpleNamespace(
         anatomy=SimpleNamespace(is_same=lambda f: False), catalog=Catalog({"x": "y", "mine": "tiny"}, {}, tmp_path)
     )
-    assert stores_panel._served_as(other, "stores/one") == "mine"
+    assert stores_panel.served_as(other, "stores/one") == "mine"
     other.catalog = Catalog({"x": "y"}, {}, tmp_path)
-    assert stores_panel._served_as(other, "stores/one") is None
+    assert stores_panel.served_as(other, "stores/one") is None
     other.store_name, other.name = "elsewhere", "x"
     monkeypatch.setattr(stores_panel, "is_unversioned", lambda fingerprint: fingerprint != SHAPE.fingerprint)
-    stores_panel._one_store(other, ["stores/one"])
+    stores_panel.one_store(other, ["stores/one"])
     assert paper.lines[-3:] == [
-        "1| button 'Open' key='stores-open' on_click=_open args=[None, 'stores/one'] disabled=True",
+        "1| button 'Open' key='stores-open' on_click=open_store_of args=[None, 'stores/one'] disabled=True",
         "2| button 'Check every file' key='stores-check'",
         "text 'It holds a model that this server was not started with; start `workbench app --model` with that one.'",
     ]
-    stores_panel._open("mine", "stores/one")
+    stores_panel.open_store_of("mine", "stores/one")
     assert paper.session_state.view == {"model": "mine", "store": "stores/one"}
     assert (paper.session_state["choose-model"], paper.session_state["choose-store"]) == ("mine", "stores/one")
     monkeypatch.setattr(stores_panel, "is_unversioned", lambda fingerprint: fingerprint == SHAPE.fingerprint)
-    stores_panel._one_store(look, ["stores/one"])
+    stores_panel.one_store(look, ["stores/one"])
     assert paper.lines[-2:] == [
         f'text "{stores_panel.WITHOUT_VERSION}"',
         "text 'This store is open; every page shows it.'",
@@ -124,7 +124,7 @@ def test_a_half_written_store_is_resumed_as_it_was_begun(tmp_path, listed, monke
     with pytest.raises(WorkbenchError, match="The prompts of 'stores/half' are not on this server; run the same"):
         unfinished.to_resume(look.catalog, found)
     unfinished.keep_prompts(look.catalog, tmp_path / "stores" / "half", PROMPTS)
-    stores_panel._resume(look, found)
+    stores_panel.resume_capture(look, found)
     (one,) = started
     assert (one.name, one.path, one.machine, paper.lines) == ("stores/half", found.path, look.machine, ["rerun"])
     wanted = one.wanted

@@ -25,14 +25,14 @@ def labelled(tmp_path, **values):
 
 def test_labels_with_a_few_values_are_classes(tmp_path):
     many = [str(i) for i in range(12)]
-    found = measures._classes(labelled(tmp_path, one=["x"], two=["b", "a", None], three=["c", "a", "b"]))
+    found = measures.label_classes(labelled(tmp_path, one=["x"], two=["b", "a", None], three=["c", "a", "b"]))
     assert list(found) == ["three=a", "three=b", "three=c", "two=b"]
-    assert len(list(measures._classes(labelled(tmp_path, most=many)))) == 12
-    assert list(measures._classes(labelled(tmp_path, most=[*many, "12"]))) == []
+    assert len(list(measures.label_classes(labelled(tmp_path, most=many)))) == 12
+    assert list(measures.label_classes(labelled(tmp_path, most=[*many, "12"]))) == []
 
 
 def test_entropies_are_means_over_the_tokens_of_an_expert(store, tmp_path):
-    frame = measures._entropies(str(store.path), ())
+    frame = measures.entropies(str(store.path), ())
     two = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))  # every token here has these weights
     assert frame["score"][:6].tolist() == pytest.approx([two] * 6)
     rows = {(r.layer, r.expert): (r.score, r.n) for r in frame.itertuples()}

@@ -17,7 +17,7 @@ def test_labels_that_tell_prompts_apart_come_first_and_texts_are_left_out():
     rows = [("p", name, v) for name, given in values.items() for v in given] + [("q", "b", "no")]
     made = SimpleNamespace(labels=pd.DataFrame(rows, columns=["prompt_id", "name", "value"]))
     few = [("few", f"{i:02}") for i in range(23, -1, -1)]
-    assert offers._few_valued(made) == [("a", "y"), ("a", "x"), ("b", "yes"), ("b", "no"), *few, ("one", "same")]
+    assert offers.few_valued(made) == [("a", "y"), ("a", "x"), ("b", "yes"), ("b", "no"), *few, ("one", "same")]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_both_answers_stand_side_by_side_with_the_tokens_where_they_part(tmp_pat
 def test_a_click_on_a_token_is_kept_and_a_long_question_or_plan_is_cut(tmp_path, monkeypatch):
     view = view_of(tmp_path)
     paper = write_on(monkeypatch)
-    answers_panel._both(one(view, base=BASE, steered=STEERED))
+    answers_panel.both_answers(one(view, base=BASE, steered=STEERED))
     key = "answer-5-steered"
     paper.session_state[key] = {"clicked": 3}
     paper.calls[key]["on_clicked_change"]()
@@ -44,20 +44,20 @@ def test_a_click_on_a_token_is_kept_and_a_long_question_or_plan_is_cut(tmp_path,
     paper.session_state[key] = {"clicked": 0}
     paper.calls[key]["on_clicked_change"]()
     assert paper.session_state["token"] == (5, "steered", 0)
-    assert answers_panel._short("x" * 120) == "x" * 120
-    assert answers_panel._short("x" * 121) == "x" * 120 + " \u2026"
-    assert answers_panel._parted(list(BASE[:3]), list(STEERED)) == {1}
-    assert answers_panel._parted(list(STEERED), list(BASE[:3])) == {1, 3}
+    assert answers_panel.shortened("x" * 120) == "x" * 120
+    assert answers_panel.shortened("x" * 121) == "x" * 120 + " \u2026"
+    assert answers_panel.parted_at(list(BASE[:3]), list(STEERED)) == {1}
+    assert answers_panel.parted_at(list(STEERED), list(BASE[:3])) == {1, 3}
     paper.lines.clear()
     for n in (2000, 2001):
-        answers_panel._both(one(view, question="q" * n))
+        answers_panel.both_answers(one(view, question="q" * n))
     said = "q" * 2000
     assert [p for p in paper.lines if p.startswith("0| text 'q")] == [f"0| text '{said}'", f"0| text '{said} \u2026'"]
 
 
 def test_each_answer_marks_the_tokens_that_the_other_does_not_have(tmp_path, monkeypatch):
     paper = write_on(monkeypatch)
-    answers_panel._both(
+    answers_panel.both_answers(
         one(view_of(tmp_path), base=[token(i) for i in (1, 2, 5, 3)], steered=[token(i) for i in (1, 3)])
     )
     drawn = [[word for word in line.split("'") if word == "parted"] for line in paper.lines if "| chips" in line]
@@ -74,7 +74,7 @@ def test_the_page_is_drawn_again_when_a_turn_comes_an_answer_ends_or_a_token_is_
 ):
     paper = write_on(monkeypatch, **({"token_clicked": True} if clicked else {}))
     found = one(view_of(tmp_path), state, seen=0.0)
-    answers_panel._coming(found, waited)
+    answers_panel.coming_answers(found, waited)
     assert ("rerun" in paper.lines) == again
     assert found.seen > 0
     assert "token_clicked" not in paper.session_state
@@ -95,7 +95,7 @@ def test_the_card_of_a_token_compares_both_sides(tmp_path, monkeypatch):
         token_card.token_card([asked])
     assert len(paper.lines) == drawn
     assert_drawn("token_card", "\n".join(paper.lines))
-    token_card._close()
+    token_card.close()
     assert paper.session_state["token"] is None
-    assert not token_card._parted_before(asked, 1)
-    assert token_card._parted_before(asked, 2)
+    assert not token_card.parted_before(asked, 1)
+    assert token_card.parted_before(asked, 2)

@@ -97,5 +97,5 @@ def test_the_colours_end_at_the_largest_value_and_begin_at_zero_unless_all_are_f
 
 
 def test_colours_of_a_palette_are_numbers():
-    assert board._rgb("#0a10ff") == (10, 16, 255)
-    assert board._rgb("rgb(1, 2, 3)") == (1, 2, 3)
+    assert board.rgb("#0a10ff") == (10, 16, 255)
+    assert board.rgb("rgb(1, 2, 3)") == (1, 2, 3)

@@ -111,7 +111,7 @@ def test_the_path_of_a_token_is_its_experts_by_weight():
         "path", "\n".join([figure_said(path.expert_chart(table, 1, 4)), figure_said(path.sankey(links, 1, "<t>"))])
     )
     many = layer_of([[0, 1, 2, 3, 4]], [[0.3, 0.1, 0.2, 0.25, 0.15]])
-    shares = path._shares(path.path_table(text_of({0: many}, "a"), 0), 0)
+    shares = path.shares_of(path.path_table(text_of({0: many}, "a"), 0), 0)
     assert shares == pytest.approx({0: 1 / 3, 3: 0.25 / 0.9, 2: 0.2 / 0.9, 4: 0.15 / 0.9})  # the four largest
     wide = pd.DataFrame({"layer": range(25), "expert": 0, "weight": 1.0})
     assert path.expert_chart(wide, 0, 4).layout.xaxis.dtick is None

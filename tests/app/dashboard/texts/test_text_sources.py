@@ -29,7 +29,7 @@ def test_only_so_many_prompts_are_listed(store, monkeypatch):
     paper = write_on(monkeypatch)
     many = pd.DataFrame({"prompt_id": [f"p{i:03}" for i in range(1201)], "text": ["x" * 81] + [None] * 1200})
     some = type("Store", (), {"prompts": many, "n_samples": 3, "path": store.path})()
-    monkeypatch.setattr(text_sources, "_read", lambda path, now, prompt, sample: (prompt, sample))
+    monkeypatch.setattr(text_sources, "read_stored", lambda path, now, prompt, sample: (prompt, sample))
     paper.answers["tokens-sample"] = 2
     assert text_sources.stored_text(some) == (("p000", 2), "p000, sample 2")
     listed = next(p for p in paper.lines if "selectbox" in p)
@@ -69,7 +69,7 @@ def test_a_typed_text_is_read_in_turn_and_under_the_plan_asked_for(tmp_path, mon
     paper.answers["tokens-typed"] = ""
     text_sources.typed_text(view)
     assert len(asked) == 3
-    text_sources._said(text_of(LAYERS, dose=DoseCounts(4, 0, 16, 0, 0)), "off *\x07*")
+    text_sources.said_words(text_of(LAYERS, dose=DoseCounts(4, 0, 16, 0, 0)), "off *\x07*")
     assert_drawn("typed_text", drawn(paper))
 
 
