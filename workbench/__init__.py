@@ -7,6 +7,8 @@ Names are imported when first used, so that a store opens without torch. A modul
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from workbench.moved import answer_for_old_places
+
 if TYPE_CHECKING:
     from workbench.anatomy import Anatomy as Anatomy
     from workbench.capturing import capture as capture
@@ -46,6 +48,7 @@ _HOME = {
     "steered": "steer",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+answer_for_old_places()
 
 
 def __getattr__(name: str) -> Any:
