@@ -273,6 +273,19 @@ def test_no_changed_answer_is_no_certainty():
     assert paired_interval(7 * right, 7 * right, clusters, 0) == (0, 0)
 
 
+def test_rare_changes_of_yes_and_no_widen_by_half_a_change_a_direction():
+    """Ten clusters of four, one prompt changed: t(9) = 2.262, so 2.262^2 x max(1, 4 / 2) / 40^2 = 0.0064 in the square."""
+    yes, clusters = np.ones(40), np.repeat(np.arange(10), 4)
+    steered = np.where(np.arange(40) == 5, 0.0, 1.0)
+    as_numbers = paired_interval(
+        7 * yes, 7 * yes + steered - yes, clusters, 0
+    )  # the same differences, not of yes and no
+    low, high = paired_interval(yes, steered, clusters, 0)
+    assert (low + 0.025) ** 2 - (as_numbers[0] + 0.025) ** 2 == pytest.approx(0.0064, abs=1e-5)
+    assert (high + 0.025) ** 2 - (as_numbers[1] + 0.025) ** 2 == pytest.approx(0.0064, abs=1e-5)
+    assert paired_interval(yes[:4], 1.0 * (np.arange(4) > 2), np.arange(4), 0)[0] == -1  # no share is below -1
+
+
 def test_metrics_by_name_function_and_mapping():
     def shouting(response: str) -> bool:
         return response.isupper()

@@ -246,8 +246,8 @@ class TestResampling:
         assert r.effective_clusters(np.array([1.0, 2, 3, 4]), np.array([0, 0, 1, 2])) == pytest.approx(100 / 34)
         # Student's t by any table: 12.706, 2.571, 2.201, 2.021; and 1.812 for 90 % of 10
         for freedom, quantile in ((1, 12.706), (5, 2.571), (11, 2.201), (40, 2.021)):
-            assert r._student_quantile(0.975, freedom) == pytest.approx(quantile, abs=1e-3)
-        assert r._student_quantile(0.95, 10) == pytest.approx(1.812, abs=1e-3)
+            assert r.student_quantile(0.975, freedom) == pytest.approx(quantile, abs=1e-3)
+        assert r.student_quantile(0.95, 10) == pytest.approx(1.812, abs=1e-3)
         # the share of a normal within 2.201 sqrt(12 / 11) = 2.299, within 2.021 sqrt(41 / 40) = 2.046, 1.812 sqrt(1.1) = 1.901
         assert r.widened(12) == pytest.approx(math.erf(2.2989 / math.sqrt(2)), abs=1e-5)
         assert r.widened(41) == pytest.approx(math.erf(2.0462 / math.sqrt(2)), abs=1e-4)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig
 
-from workbench import tinyconfigs
+from workbench import load, tinyconfigs
 from workbench.tiny import _settings
 
 WRITTEN = json.loads((Path(__file__).parents[1] / "fixtures/tiny_configs.json").read_text(encoding="utf-8"))
@@ -51,3 +51,12 @@ def test_kinds_of_layers_take_turns() -> None:
     assert _spread(["dense", "dense", "sparse", "sparse"], 4) == ["dense", "sparse", "sparse", "sparse"]
     assert _spread(["sparse"] * 9, 2) == ["dense", "sparse"]
     assert _spread(["linear", "linear", "full"], 5) == ["linear", "full", "linear", "full", "linear"]
+
+
+def test_experts_of_a_tiny_gemma_are_scaled_each_by_a_number_of_its_own() -> None:
+    """As a checkpoint would: 0.5 to 1.5; of ones a scale could be forgotten unseen."""
+    scales = [p for name, p in load("tiny/gemma4_text").hf.named_parameters() if name.endswith("per_expert_scale")]
+    assert scales
+    for scale in scales:
+        assert len(scale.unique()) == len(scale)
+        assert 0.5 <= float(scale.min()) < 0.9 < 1.1 < float(scale.max()) <= 1.5
