@@ -21,7 +21,7 @@ def anchors(page: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
-    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", read(page)):
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", prose(page)):
         target, _, anchor = link.partition("#")
         found = (ROOT / page).parent / target if target else ROOT / page
         assert found.exists(), f"{page} links to {target}"
