@@ -53,7 +53,7 @@ def parses(command: Any, words: list[str]) -> None:
 
 @pytest.mark.parametrize("line", ["workbench compares demo", "workbench rank ftri stores/x --tops 2", "workbench run"])
 def test_a_line_that_is_no_command_would_be_seen(line):
-    with pytest.raises(Exception, match="compares|tops|recipe"):
+    with pytest.raises(Exception, match=r"compares|tops|recipe"):
         parses(WORKBENCH, line.split())
 
 
