@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests import families
 from tests.docs.pages import read
+from tests.support import families
 from workbench import Plan, WorkbenchError, load, steered
 from workbench.adapters import ADAPTERS
 from workbench.tiny import tiny_model, tiny_tokenizer
