@@ -1,3 +1,8 @@
-"""The faces: the `workbench` command line, the demo report and the page. The only package that imports streamlit."""
+"""The faces: the `workbench` command line, experiments, the demo and the dashboard. The only package that imports streamlit.
 
-import workbench as workbench  # whoever imports an old place of a module below hears the new one
+In reading order: __main__ (the script `workbench`) and cli/ (its commands), experiments/ (a recipe as a run with its report),
+dashboard/ (`workbench app`; page is the script that Streamlit runs), reports/ and terminal/ (how it is drawn and printed).
+Names are taken from the folders, so that `workbench --help` is immediate.
+"""
+
+import workbench as workbench  # whoever imports an old place of a module of this package hears the new one

@@ -9,8 +9,7 @@ from pydantic import BaseModel
 
 def recipe_keys() -> str:
     """Every table of a recipe with its keys, in the order in which a recipe is written."""
-    from workbench_app.experiments import sections
-    from workbench_app.experiments.recipe import Recipe
+    from workbench_app.experiments.recipe import Recipe, sections
 
     tables = {
         "The recipe": Recipe,

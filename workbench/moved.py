@@ -31,7 +31,7 @@ MOVED = (
     _moved("workbench.classify", "workbench.responses", "ExactAnswer", "Refusal", "Response", "classify", "responses"),
     _moved("workbench.divergence", "workbench.comparison", "divergence"),
     _moved("workbench.dose", "workbench.routing", "Dose"),
-    _moved("workbench.durable", "workbench.storage", "sha"),
+    _moved("workbench.durable", "workbench.storage", "sha256"),
     _moved("workbench.encoding", "workbench.prompts", "encode"),
     _moved("workbench.experts", "workbench.anatomy", "ExpertRef"),
     _moved("workbench.export", "workbench.store", "export"),
@@ -58,13 +58,15 @@ MOVED = (
     _moved("probes.scores", "probes.ranking", "ExpertScores"),
     _moved("probes.selection", "probes.reading", "select"),
     _moved("probes.usage", "probes", "co_selection"),
-    _moved("workbench_app.dashboard.answering", "workbench_app.dashboard.steer", "Answering"),
+    _moved("workbench_app.dashboard.answering", "workbench_app.dashboard.steer.answering", "Answering"),
     _moved("workbench_app.dashboard.catalog", "workbench_app.dashboard.session", "catalog_from"),
     _moved("workbench_app.dashboard.chips", "workbench_app.dashboard.widgets", "Chip"),
-    _moved("workbench_app.dashboard.edits", "workbench_app.dashboard.steer", "as_command"),
+    _moved("workbench_app.dashboard.edits", "workbench_app.dashboard.steer.edits", "as_command"),
     _moved("workbench_app.experiments.folder", "workbench_app.experiments.engine", "run_recipe_of"),
-    _moved("workbench_app.experiments.running", "workbench_app.experiments", "plan_run", "run_recipe"),
-    _moved("workbench_app.experiments.schema", "workbench_app.experiments.tables", "read_table", "read_tables"),
+    _moved("workbench_app.experiments.running", "workbench_app.experiments.run", "plan_run", "run_recipe"),
+    _moved(
+        "workbench_app.experiments.schema", "workbench_app.experiments.tables", "TABLES", "read_table", "read_tables"
+    ),
 )
 """Every module that README, docs, notebooks or reported cases imported from and that is elsewhere now."""
 
