@@ -37,7 +37,7 @@ def test_a_link_to_a_heading_that_is_not_there_would_be_seen():
 def test_files_and_modules_that_are_named_exist(page):
     for path in PATH.findall(prose(page)):
         assert list(ROOT.glob(path.rstrip("/"))), f"{page} names {path}"
-    for name in NAME.findall(prose(page)):
+    for name in NAME.findall(prose(page)) if page != "docs/moved.md" else ():  # old places: test_moved tries each
         pkgutil.resolve_name(name)  # a module, or a name in one
     for module in re.findall(r"`python -m ([\w.]+)", prose(page)):
         assert importlib.util.find_spec(module), f"{page} names {module}"
