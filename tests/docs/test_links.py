@@ -35,7 +35,7 @@ def test_a_link_to_a_heading_that_is_not_there_would_be_seen():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_and_modules_that_are_named_exist(page):
-    for path in PATH.findall(prose(page)) if page != "docs/architecture.md" else ():  # its folders are on their way
+    for path in PATH.findall(prose(page)):
         assert list(ROOT.glob(path.rstrip("/"))), f"{page} names {path}"
     for name in NAME.findall(prose(page)) if page != "docs/moved.md" else ():  # old places: test_moved tries each
         pkgutil.resolve_name(name)  # a module, or a name in one
@@ -66,6 +66,13 @@ def test_every_folder_is_told_of(page):
     said = read(page)
     missing = [folder for folder in folders() if f"{folder.rpartition('/')[2]}/" not in said]
     assert not missing, f"{page} says nothing about {missing}"
+
+
+def test_every_folder_that_the_readme_tells_of_exists():
+    (tree,) = re.findall(r"```text\n(workbench/.*?)```", read("README.md"), re.S)
+    names = set(re.findall(r"(?<![\w/])([a-z_]+)/(?=\s|$)", tree))
+    known = {part for folder in folders() for part in folder.split("/")} | {"data", "tests", "docs", "notebooks"}
+    assert not names - known
 
 
 def test_the_readme_can_be_read():
