@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
 from workbench.paths import given_path
 from workbench.storage import replacing, write_text
 

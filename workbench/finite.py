@@ -3,7 +3,7 @@
 from typing import Any
 
 from workbench.errors import listed
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
 
 STAGES = ("router_logits", "weight", "output", "routed_change", "residual", "logits")
 """What is looked at, in the order in which a layer computes it; `logits` are the vocabulary's, one layer above the last."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.encoding import Encoded
+from workbench.prompts.encoding import Encoded
 from workbench.errors import WorkbenchError
 
 

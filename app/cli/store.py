@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from workbench.fingerprints import WITHOUT_VERSION, is_unversioned
+from workbench.anatomy.fingerprints import WITHOUT_VERSION, is_unversioned
 
 from ..terminal import note, print_json, print_table, say, size, warn
 from .options import Json, StorePath

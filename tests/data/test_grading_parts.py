@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from workbench.classify import Response
+from workbench.responses.classify import Response
 from workbench.errors import WorkbenchError
 
 DATA = Path(__file__).resolve().parents[2] / "data"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from workbench.magnitude import Magnitude
+from workbench.records.magnitude import Magnitude
 from workbench.records import Harvest, LayerRecord, OutputRows, ResidualRecord, SharedRecord, prompt_step
 
 

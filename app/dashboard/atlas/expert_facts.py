@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from workbench import Store
-from workbench.counts import Routing
+from workbench.store.counts import Routing
 from workbench.masks import token_mask
 
 _BINS = 60

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
-from workbench.batches import SHARD_TOKENS
+from workbench.generation.batches import SHARD_TOKENS
 from workbench.capturing import Estimate, Options, check_disk, make_request
 
 from ..session import View, plan, session

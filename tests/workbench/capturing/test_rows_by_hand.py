@@ -10,8 +10,8 @@ import torch
 
 from workbench.capturing.rows import BatchRows, token_rows
 from workbench.errors import WorkbenchError
-from workbench.magnitude import Magnitude, magnitude, median_abs, routed_change
-from workbench.record import Recorder
+from workbench.records.magnitude import Magnitude, magnitude, median_abs, routed_change
+from workbench.records.recorder import Recorder
 from workbench.records import (
     ForwardRecord,
     Harvest,
@@ -22,7 +22,7 @@ from workbench.records import (
     decode_step,
     prompt_step,
 )
-from workbench.schema import ROLES
+from workbench.shards.schema import ROLES
 
 MASK = np.array([[1, 1, 0], [1, 1, 1]])  # sequence 0 has two tokens, padded on the right
 
