@@ -15,15 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.generation.batches import padded
-from workbench.generation.decoding import Choosing, Decoding, Response
 from workbench.errors import WorkbenchError
-from workbench.routing.positions import prompt_length
-from workbench.records.recorder import Recorder
-from workbench.records import Chunk, Harvest, Step, decode_step, prompt_step
+from workbench.generation import Choosing, Decoding, Response, padded
+from workbench.records import Chunk, Harvest, Recorder, Step, decode_step, prompt_step
+from workbench.routing import prompt_length
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
+    from workbench.model import MoEModel
 
 
 @dataclass

@@ -17,7 +17,7 @@ from tests.conformance.agreement import check_agreement
 from tests.conformance.checks import REFUSED, SUPPORTED, case, check, check_nothing, why_not
 from tests.conformance.survey import LEFT_OUT
 from workbench import WorkbenchError, load
-from workbench.anatomy.anatomy import CAPABILITIES
+from workbench.anatomy import CAPABILITIES
 
 
 def measured(family: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from workbench.anatomy.anatomy import Anatomy
-from workbench.errors import WorkbenchError
 from workbench.anatomy.refs import ExpertRef
+from workbench.errors import WorkbenchError
 from workbench.paths import given_path
 
 _MOST = 65536  # experts in one range: a slip of the finger must not fill the memory

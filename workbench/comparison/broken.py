@@ -7,15 +7,14 @@ import numpy as np
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.finite import said
-from workbench.hooks.recording import recording
-from workbench.hooks.steering import steered
-from workbench.plan.plan import Plan
+from workbench.hooks import recording, steered
+from workbench.plan import Plan
 from workbench.records import Harvest, not_finite, prompt_step
+from workbench.shards import said
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
-    from workbench.answering.answers import Answers
+    from workbench.answering import Answers
+    from workbench.model import MoEModel
 
 
 class Arm(NamedTuple):
@@ -42,7 +41,7 @@ def broken_notes(model: "MoEModel", encoded: Sequence[Sequence[int]], arms: Sequ
 
 @torch.no_grad()
 def first_place(model: "MoEModel", ids: Sequence[int], plan: Plan) -> str:
-    """The first layer and expert whose values are not finite on the token ids, in one sentence (`workbench.finite.said`)."""
+    """The first layer and expert whose values are not finite on the token ids, in one sentence."""
     try:
         with steered(model, plan), recording(model, {"norms", "residual", "logits"}) as recorder:
             model.hf(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)

@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.model.adapters import rerun
-from workbench.model.answered import first
 from workbench.hooks.active import active, running
-from workbench.model.runtime import runtime_of
+from workbench.model import first, rerun, runtime_of
 
 _TOUCHED: ContextVar[list[Tensor] | None] = ContextVar("workbench_touched", default=None)
 

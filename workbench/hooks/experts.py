@@ -6,14 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.routing.compiled import LayerEdits, Replacement
 from workbench.errors import WorkbenchError
 from workbench.hooks.active import Active, active, running, running_here
 from workbench.hooks.adapted import touch
-from workbench.routing.positions import Forward
-from workbench.records.recorder import Recorder
-from workbench.routing.rule import taken
-from workbench.records.tap import SlotWeights
+from workbench.records import Recorder, SlotWeights
+from workbench.routing import Forward, LayerEdits, Replacement, taken
 
 
 def on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None) -> Any:

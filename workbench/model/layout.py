@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from workbench.model.adapters import ADAPTERS, REFUSED, WITHIN, AdaptedExperts, AdaptedRouter, MoEAdapter
 from workbench.errors import WorkbenchError
+from workbench.model.adapters import ADAPTERS, REFUSED, WITHIN, AdaptedExperts, AdaptedRouter, MoEAdapter
 
 
 class MoEBlock(NamedTuple):

@@ -5,10 +5,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from workbench.anatomy.anatomy import Anatomy
-from workbench.plan.edits import Edit
+from workbench.anatomy import Anatomy, ExpertRef, as_ref
 from workbench.errors import WorkbenchError
-from workbench.anatomy.refs import ExpertRef, as_ref
+from workbench.plan.edits import Edit
 
 USAGE_NEIGHBOURS = 10
 

@@ -11,8 +11,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError, suggestion
-from workbench.anatomy.refs import ExpertRef
 
 Kind = Literal["bias", "off", "force", "drop", "scale", "replace", "mute"]
 Phase = Literal["prompt", "generated"]

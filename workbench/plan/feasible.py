@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.plan.edits import Edit, Phase
+from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.errors import WorkbenchError
+from workbench.plan.edits import Edit, Phase
 
 
 def check_edits(edits: Sequence[Edit], fingerprint: str | None, anatomy: Anatomy) -> None:

@@ -10,15 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy, ExpertRef, as_ref, joined, parse_experts
+from workbench.errors import WorkbenchError
+from workbench.paths import given_path
 from workbench.plan.controls import random_like
 from workbench.plan.edits import KINDS, TOKEN, Edit, Kind, Phase, Scope, parse_positions, parse_token
-from workbench.errors import WorkbenchError
-from workbench.anatomy.refs import ExpertRef, as_ref
 from workbench.plan.feasible import check_edits
-from workbench.anatomy.fingerprints import joined
-from workbench.anatomy.naming import parse_experts
-from workbench.paths import given_path
 from workbench.storage import write_text
 
 Experts = str | ExpertRef | Iterable[ExpertRef | str | tuple[int, int]]

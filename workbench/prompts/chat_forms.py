@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from workbench.prompts.chats import Messages, calls_of, joined
 from workbench.errors import WorkbenchError, listed
+from workbench.prompts.chats import Messages, calls_of, joined
 
 Apply = Callable[[Messages], str]
 """The template on a chat, as text; raises `WorkbenchError` where it refuses the chat."""

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from workbench.prompts.chat_forms import unread
 from workbench.errors import WorkbenchError
-from workbench.prompts.moment import moment
-from workbench.thinking.pieces import token_texts as token_texts
+from workbench.prompts.chat_forms import unread
+from workbench.prompts.dates import moment
 from workbench.prompts.prompts import Prompt, PromptSet, read_prompts
 from workbench.prompts.roles import CODE, MarkedIds, Rendered, render, token_roles
+from workbench.thinking import token_texts as token_texts
 
 TEXT_HAS_NO_ROLES = "text is tokenised as it is, so no chat template says who speaks"
 
@@ -37,7 +37,7 @@ class Encoded:
     """What was tokenised: the text itself, or the chat as its template renders it."""
     ids: PromptIds
     roles: np.ndarray
-    """[tokens] int8 codes of `workbench.shards.schema.ROLES`."""
+    """[tokens] int8 codes of `workbench.prompts.roles.ROLES`."""
     starts_thinking: bool
     notes: tuple[str, ...] = ()
     """Why roles are unknown, and oddities: double BOS, special tokens typed in the text, thinking left out."""

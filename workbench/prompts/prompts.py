@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from workbench.prompts.chats import Messages, Tools, from_json, messages_of, options_of, said, tools_of
 from workbench.errors import WorkbenchError, listed, suggestion
+from workbench.prompts.chats import Messages, Tools, from_json, messages_of, options_of, said, tools_of
 from workbench.prompts.rows import KEYS, name_of, plain, rows_of, unflattened
 
 

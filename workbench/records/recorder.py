@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from workbench.errors import WorkbenchError
-from workbench.records.magnitude import magnitude, median_abs, routed_change
 from workbench.records.forward import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
+from workbench.records.magnitudes import magnitude, median_abs, routed_change
 
 KEEPS = frozenset({"norms", "residual", "logits", "outputs"})
 

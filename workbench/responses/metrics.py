@@ -3,10 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from workbench.responses.classify import ExactAnswer, Refusal, Response, answer_part, is_exact
 from workbench.errors import WorkbenchError, suggestion
-from workbench.thinking.reading import read
-from workbench.responses.texts import LANGUAGES, collapsed, language, phrase_refused, repetition, thinking_ended, thinking_length, thought_switches
+from workbench.responses.classifier import ExactAnswer, Refusal, Response, answer_part, is_exact
+from workbench.responses.texts import (
+    LANGUAGES,
+    collapsed,
+    language,
+    phrase_refused,
+    repetition,
+    thinking_ended,
+    thinking_length,
+    thought_switches,
+)
+from workbench.thinking import read
 
 MetricFunction = Callable[[Response], float | bool | None]
 

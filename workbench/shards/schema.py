@@ -63,7 +63,7 @@ TABLES: dict[str, pa.Schema] = {
             ("output", pa.list_(pa.float32())),
         ]
     ),
-    # where values were not finite, by sequence: what is out of workbench.finite.STAGES; expert is null for what is no
+    # where values were not finite, by sequence: what is out of workbench.shards.finite.STAGES; expert is null for what is no
     # expert's; n_own (outputs alone): tokens whose routing weights were finite, so that the expert itself made the values.
     # A shard without such values has no file of it, nor has a store of an earlier version
     "nonfinite": pa.schema(
@@ -82,5 +82,3 @@ TABLES: dict[str, pa.Schema] = {
 
 STREAMED = ("tokens", "responses", "slots", "residual", "logits", "outputs", "nonfinite")
 """The tables that lie in shards, a folder each."""
-
-ROLES = ("system", "user", "assistant", "think", "tool", "image", "template", "special", "unknown")

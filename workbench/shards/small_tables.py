@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from workbench import storage
 from workbench.errors import WorkbenchError
+from workbench.prompts import label_text
 from workbench.shards.parquet import stored_schema, writer
-from workbench.prompts.prompts import label_text
 from workbench.shards.shards import conform
 
 

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from workbench.store.counts import routing, token_index
 from workbench.errors import WorkbenchError
 from workbench.paths import given_path
+from workbench.store.counts import routing, token_index
 from workbench.store.tables import Tables
 
 _SLOTS = ("output_l2", "output_max_abs", "output_argmax")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError
-from workbench.anatomy.refs import ExpertRef
 from workbench.store.tables import Tables
 
 

@@ -18,18 +18,16 @@ import numpy as np
 import pandas as pd
 
 from workbench import storage
-from workbench.store.counts import Counts, Routing, counts, routing
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError
-from workbench.anatomy.refs import ExpertRef
-from workbench.store.export import export
-from workbench.finite import said
-from workbench.store.labels import add_labels
-from workbench.shards.manifest import check_seal
-from workbench.store.outputs import mean_output
 from workbench.paths import given_path
-from workbench.shards.schema import SCHEMA_VERSION
-from workbench.store.sql import query
+from workbench.shards import SCHEMA_VERSION, check_seal, said
+from workbench.store.counts import Counts, Routing, counts, routing
+from workbench.store.export import export
 from workbench.store.integrity import check_files, problems
+from workbench.store.labels import add_labels
+from workbench.store.outputs import mean_output
+from workbench.store.sql import query
 from workbench.store.tables import Tables
 
 
@@ -56,7 +54,7 @@ class Store(Tables):
         return mean_output(self, expert)
 
     def export(self, to: str | Path = "numpy", *, prompt: str | None = None, sample: int = 0) -> dict[str, Any] | Path:
-        """Per-token columns by TransformerLens's hook names, as numpy, torch, .npz or .safetensors. See `workbench.store.export`."""
+        """Per-token columns by TransformerLens's hook names, as numpy, torch, .npz or .safetensors; see `export.py`."""
         return export(self, to, prompt=prompt, sample=sample)
 
     def query(self, sql: str) -> pd.DataFrame:

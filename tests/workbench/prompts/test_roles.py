@@ -8,12 +8,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from workbench.prompts.encoding import encode, token_texts, warnings
 from workbench.errors import WorkbenchError
-from workbench.prompts.prompts import read_prompts
-from workbench.prompts.roles import MarkedIds, response_roles, think_spans
-from workbench.shards.schema import ROLES
 from workbench.loading.tiny import tiny_tokenizer
+from workbench.prompts import ROLES, MarkedIds, encode, read_prompts, response_roles, warnings
+from workbench.prompts.roles import think_spans
+from workbench.thinking import token_texts
 
 TURNS = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] | trim }}<|end|>\n{% endfor %}"

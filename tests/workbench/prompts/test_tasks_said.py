@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.responses import judge as judging
 from workbench.comparison.choices import _encoded, _split, _table, questions
-from workbench.responses.classify import Response
 from workbench.errors import WorkbenchError
-from workbench.prompts.lm_eval import read_task
-from workbench.responses.judge import QUESTION, judge
 from workbench.loading.tiny import tiny_tokenizer
+from workbench.prompts import read_task
+from workbench.responses import QUESTION, Response, judge
+from workbench.responses import llm_judge as judging
 
 TASK: dict[str, Any] = {
     "task": "flags",

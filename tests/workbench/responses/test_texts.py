@@ -4,9 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.responses.classify import Response
-from workbench.responses.metrics import METRICS
-from workbench.responses.texts import collapsed, language, phrase_refused, repetition, thinking_ended, thinking_length, thought, thought_switches
+from workbench.responses import METRICS, Response
+from workbench.responses.texts import (
+    collapsed,
+    language,
+    phrase_refused,
+    repetition,
+    thinking_ended,
+    thinking_length,
+    thought,
+    thought_switches,
+)
 
 STORY = "Once a fox lived in a forest. It found a lamp, showed it to the owl and went home. The End."
 

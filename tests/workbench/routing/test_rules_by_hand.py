@@ -6,11 +6,20 @@ from typing import Any
 import pytest
 import torch
 
-from workbench.anatomy.anatomy import RoutingRule
-from workbench.routing.dose import Dose, Unlike, changed_slots
-from workbench.records.magnitude import magnitude, median_abs, routed_change
-from workbench.routing.positions import Forward
-from workbench.routing.rule import HALF_TIE, TIE_MARGIN, RouterEdits, Routing, choice_size, dense, fit_rule, margin, mismatch, route, router_edits, taken
+from workbench.anatomy import RoutingRule
+from workbench.records import magnitude, median_abs, routed_change
+from workbench.routing import Dose, Forward, Routing, Unlike, changed_slots, fit_rule, taken
+from workbench.routing.rule import (
+    HALF_TIE,
+    TIE_MARGIN,
+    RouterEdits,
+    choice_size,
+    dense,
+    margin,
+    mismatch,
+    route,
+    router_edits,
+)
 
 PLAIN = RoutingRule("softmax", False)
 LOGITS = torch.tensor([[0.0, 1.0, 3.0, 2.0], [4.0, 1.0, 0.0, 2.0], [1.0, 5.0, 4.0, 0.0], [0.0, 1.0, 2.0, 7.0]])

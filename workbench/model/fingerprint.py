@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from workbench.model.wrapped import unwrapped
 from workbench.model.layout import Layout, MoEBlock
 from workbench.model.placement import named_values, value
+from workbench.model.wrapped import unwrapped
 
 _SAMPLE = 4096  # values read of each tensor
 _PLAIN = (bool, int, float, str)

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from workbench.anatomy import ExpertRef
 from workbench.errors import listed
-from workbench.anatomy.refs import ExpertRef
 
 STAGES = ("router_logits", "weight", "output", "routed_change", "residual", "logits")
 """What is looked at, in the order in which a layer computes it; `logits` are the vocabulary's, one layer above the last."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.thinking.reading import read
-from workbench.store.texts import what_was_said
+from workbench.store import what_was_said
+from workbench.thinking import read
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Verdict = Literal["refused", "answered", "unfinished"]
 
@@ -124,7 +124,7 @@ def is_exact(response: str, expected: str) -> bool:
 
 
 def answer_part(response: str) -> str | None:
-    """What was answered, by `workbench.thinking.reading`; None when that has not begun: thinking has not ended, or a tool is called."""
+    """What was answered, by `thinking.read`; None when that has not begun: thinking has not ended, or a tool is called."""
     return read(response).answer
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.prompts.encoding import Encoded
 from workbench.errors import WorkbenchError
+from workbench.prompts import Encoded
 
 
 def check_rewritten(

@@ -10,8 +10,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.anatomy.anatomy import RoutingRule
-from workbench.routing.rule import HALF_TIE, NO_EDITS, TIE_MARGIN, Judged, RouterEdits, Routing, choice_size, judge, margin, named, route, select, taken, unnamed, weigh, widened
+from workbench.anatomy import RoutingRule
+from workbench.routing.rule import (
+    HALF_TIE,
+    NO_EDITS,
+    TIE_MARGIN,
+    Judged,
+    RouterEdits,
+    Routing,
+    choice_size,
+    judge,
+    margin,
+    named,
+    route,
+    select,
+    taken,
+    unnamed,
+    weigh,
+    widened,
+)
 
 _SAME = 4 * torch.finfo(torch.float32).eps  # one weight, computed among all experts and among fewer
 _FEW = 256  # tokens
