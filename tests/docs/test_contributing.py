@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from tests.docs.pages import read
 from tests.support import families
 from workbench import Plan, WorkbenchError, load, steered
-from workbench.adapters import ADAPTERS
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.model.adapters import ADAPTERS
 
 WIDTH = 32
 
