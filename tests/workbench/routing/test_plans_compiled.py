@@ -14,7 +14,7 @@ from tests.support.stores import anatomy
 from workbench import Plan
 from workbench.errors import WorkbenchError
 from workbench.routing.compiled import LayerEdits, Replacement, compile_plan
-from workbench.routing.positions import Forward
+from workbench.routing.positions import Positions
 from workbench.store.store import Store
 from workbench.store.write import write_store
 
@@ -28,9 +28,9 @@ def refused(call: Any, *args: Any, **how: Any) -> str:
     return str(caught.value)
 
 
-def forward() -> Forward:
+def forward() -> Positions:
     """One row of three tokens, of which two are the prompt's."""
-    return Forward(1, 3, 0, None, torch.tensor([[5, 6, 7]]), CPU, 2)
+    return Positions(1, 3, 0, None, torch.tensor([[5, 6, 7]]), CPU, 2)
 
 
 class TestMasks:
