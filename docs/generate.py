@@ -1,6 +1,6 @@
 """Writes what the docs say about the code, from the code (`make docs`): a test holds every page to it.
 
-docs/cli.md is made whole; in other pages, what stands between two marks is exchanged: tables of keys, families, moved modules.
+docs/cli.md is made whole; in other pages, what stands between two marks is exchanged: tables of probes, keys, families, moved modules.
 """
 
 import os
@@ -11,6 +11,7 @@ from typing import Any
 from docs.families import families
 from docs.moves import moves
 from docs.recipe_keys import recipe_keys
+from probes import catalogue
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = 100
@@ -44,6 +45,7 @@ def commands(command: Any, name: str, parent: Any = None) -> Iterator[tuple[str,
 
 
 MADE: dict[str, tuple[str, Callable[[], str]]] = {
+    "README.md": ("probes", lambda: "\n".join(catalogue.table())),
     "docs/recipes.md": ("recipe keys", recipe_keys),
     "docs/models.md": ("families", families),
     "docs/moved.md": ("moved modules", moves),

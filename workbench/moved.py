@@ -65,7 +65,7 @@ MOVED = (
     _moved("probes.markers", "probes.reading", "find_marker"),
     _moved("probes.scores", "probes.ranking", "ExpertScores"),
     _moved("probes.selection", "probes.reading", "select"),
-    _moved("probes.usage", "probes", "co_selection"),
+    _moved("probes.usage", "probes.utilisation", "co_selection"),
     _moved("workbench_app.dashboard.answering", "workbench_app.dashboard.steer.answering", "Answering"),
     _moved("workbench_app.dashboard.catalog", "workbench_app.dashboard.session", "catalog_from"),
     _moved("workbench_app.dashboard.chips", "workbench_app.dashboard.widgets", "Chip"),
