@@ -8,7 +8,8 @@ from torch import nn
 
 from tests.workbench.survey.test_routers import EMPTY
 from workbench.errors import WorkbenchError
-from workbench.model.layout import Layout, find_layout, fused_weights, is_expert, rows_of, wrapping
+from workbench.model import Layout, find_layout, fused_weights
+from workbench.model.layout import is_expert, rows_of, wrapping
 
 
 class Experts(nn.Module):

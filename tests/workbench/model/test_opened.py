@@ -9,8 +9,7 @@ from torch import nn
 from tests.support.refusals import refused
 from workbench.hooks.generating import stating
 from workbench.hooks.guards import outside_traces
-from workbench.model.layout import Layout
-from workbench.model.wrapped import as_it_runs, opened, unwrapped
+from workbench.model import Layout, as_it_runs, opened, unwrapped
 
 
 def module(name: str, library: str, **members: Any) -> Any:

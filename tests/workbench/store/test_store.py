@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.stores import KEY, anatomy, random_store, random_tables
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError
-from workbench.store.store import Store, open_store
-from workbench.store.write import write_store
+from workbench.store import Store, open_store, write_store
 
 
 @pytest.fixture
@@ -57,6 +56,18 @@ def test_columns_and_layers_are_chosen(store: Store) -> None:
     assert len(frame) + len(store.table("slots", layers=[1])) == len(store.table("slots"))
     assert {batch.column("layer")[0].as_py() for batch in store.scan("slots")} == {1, 2}
     assert all(len(set(batch.column("layer").to_pylist())) == 1 for batch in store.scan("slots"))
+
+
+def test_the_routed_slots_of_one_response(store: Store) -> None:
+    whole: Any = store.table("slots").astype({"prompt_id": str})
+    for prompt in store.prompt_ids:
+        wanted = whole[(whole["prompt_id"] == prompt) & (whole["sample"] == 0) & (whole["slot"] >= 0)]
+        found = store.slots_of(prompt).astype({"prompt_id": str})
+        assert len(found)
+        assert found.to_dict("list").keys() == wanted.to_dict("list").keys()
+        pd.testing.assert_frame_equal(found, wanted.reset_index(drop=True), check_dtype=False)
+    assert store.slots_of(store.prompt_ids[0], 7).empty
+    assert store.slots_of("no such prompt").empty
 
 
 def test_columns_not_kept_are_null(store: Store) -> None:

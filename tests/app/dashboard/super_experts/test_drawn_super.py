@@ -14,7 +14,7 @@ from probes.ranking import ExpertScores
 from tests.app.paper import assert_drawn, drawn, figure_said, write_on
 from tests.app.world import SHAPE, view_of
 from workbench import Plan, WorkbenchError
-from workbench.routing.dose import DoseCounts
+from workbench.routing import DoseCounts
 
 
 def scores(rows, **options):
