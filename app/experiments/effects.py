@@ -14,7 +14,7 @@ from probes.inference import Tested, permutation_test
 from workbench.effects import paired_interval
 
 from .arms import MATCHES
-from .metrics import DIVERGENCE
+from .metrics import DIVERGENCE, role_of
 from .recipe import Recipe
 from .sections import Statistics
 
@@ -40,7 +40,7 @@ def effects_table(recipe: Recipe, arms: pd.DataFrame, values: pd.DataFrame) -> p
         if not data.arms:
             continue  # no plan could be run
         frame = _effects(recipe, data, arms, str(metric))
-        found.append(frame.assign(prompts=prompts, metric=metric, role=recipe.prompts[str(prompts)].role))
+        found.append(frame.assign(prompts=prompts, metric=metric, role=role_of(recipe, str(prompts), str(metric))))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 

@@ -15,7 +15,7 @@ from workbench.respond import answer, encode_all
 from workbench.sizes import estimate
 
 from .arms import empty_arms
-from .metrics import text_metrics
+from .metrics import generated, text_metrics
 from .recipe import Recipe
 from .units import Piece, Unit, pieces
 
@@ -73,9 +73,8 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
     speed = _measured(recipe, sets, model)
     answered = sum(cost(recipe, sets, lengths, p.prompts, p.what, 1) for p in planned if p.what == "answers")
     read = sum(cost(recipe, sets, lengths, p.prompts, p.what, 1) for p in planned if p.what != "answers")
-    captured = {name: _capture_tokens(recipe, lengths[name], len(sets[name])) for name in ranking_sets(recipe)}
+    captured = {name: _capture_tokens(recipe, name, lengths[name], len(sets[name])) for name in ranking_sets(recipe)}
     in_captures = sum(captured.values())
-    rate = speed.answering if recipe.capture.generate else speed.reading
     answers = sum(len(sets[p.prompts]) for p in planned if p.what == "answers")
     return ModelPlan(
         model=source,
@@ -91,7 +90,7 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
         answer_bytes=BYTES_PER_TOKEN * sum(_new_tokens(recipe, sets, p) for p in planned),
         tokens_per_second=round(speed.answering, 1),
         read_tokens_per_second=round(speed.reading, 1),
-        seconds=round(answered / speed.answering + read / speed.reading + in_captures / rate, 1),
+        seconds=round(answered / speed.answering + read / speed.reading + _capture_seconds(recipe, captured, speed), 1),
         decoding=decoding_of(model, 1).record() if answers else None,
     )
 
@@ -106,8 +105,8 @@ def token_counts(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel
     found: dict[str, int] = {}
     for name, prompts in sets.items():
         spec = recipe.prompts[name]
-        room = recipe.capture.generate if spec.role == "ranking" else spec.max_new_tokens
-        room = room if spec.role == "ranking" or text_metrics(recipe, name) else 0
+        room = spec.max_new_tokens if text_metrics(recipe, name) else 0
+        room = generated(recipe, name) if spec.role == "ranking" else room
         found[name] = sum(map(len, encode_all(model, prompts, room)))
     return found
 
@@ -136,7 +135,7 @@ def unit_cost(recipe: Recipe, sets: Mapping[str, PromptSet], lengths: Mapping[st
 def planned_cost(recipe: Recipe, sets: Mapping[str, PromptSet], lengths: Mapping[str, int]) -> int:
     """Tokens at most of everything that a model will measure, captures included."""
     measured = sum(cost(recipe, sets, lengths, p.prompts, p.what, 1) for p in pieces(recipe, empty_arms(recipe)))
-    return measured + sum(_capture_tokens(recipe, lengths[name], len(sets[name])) for name in ranking_sets(recipe))
+    return measured + sum(_capture_tokens(recipe, name, lengths[name], len(sets[name])) for name in ranking_sets(recipe))
 
 
 def lowered(recipe: Recipe) -> list[str]:
@@ -168,8 +167,12 @@ def _n_choices(choices: str | None) -> int:
         return 0
 
 
-def _capture_tokens(recipe: Recipe, tokens: int, n: int) -> int:
-    return recipe.capture.samples * (tokens + n * max(recipe.capture.generate - 1, 0))
+def _capture_tokens(recipe: Recipe, name: str, tokens: int, n: int) -> int:
+    return recipe.capture.samples * (tokens + n * max(generated(recipe, name) - 1, 0))
+
+
+def _capture_seconds(recipe: Recipe, tokens: Mapping[str, int], speed: Speed) -> float:
+    return sum(n / (speed.answering if generated(recipe, name) else speed.reading) for name, n in tokens.items())
 
 
 def _new_tokens(recipe: Recipe, sets: Mapping[str, PromptSet], piece: Piece) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from probes.scores import ExpertScores
@@ -14,6 +15,7 @@ from workbench.progress import Meter, Progress, Report
 
 from .arms import Ranked
 from .consistency import rankers
+from .metrics import generated
 from .planning import ranking_sets
 from .recipe import Recipe
 from .sections import Ranking
@@ -46,7 +48,7 @@ def captured(
             sets[name],
             path,
             keep=how.keep,
-            generate=how.generate,
+            generate=generated(recipe, name),
             samples=how.samples,
             temperature=how.temperature,
             responses=how.responses or None,
@@ -67,18 +69,36 @@ def scores_path(number: int, ranking: int) -> str:
     return f"units/{number:02}-scores-{ranking:02}.parquet"
 
 
+def residuals_path(recipe: Recipe, number: int, prompts: str) -> str:
+    """Where the sizes of a model's residual stream on a ranking set lie in the run."""
+    return f"units/{number:02}-residuals-{list(recipe.prompts).index(prompts):02}.parquet"
+
+
 def rank(run: Path, recipe: Recipe, number: int, stores: Mapping[str, Store], meter: Meter) -> Ranked:
     """Every ranking of a model: made where its file is missing, else read."""
     for i, ranking in enumerate(recipe.rankings):
         if not (run / scores_path(number, i)).is_file():
             meter.say(f"Ranking by {ranking.method}: {ranking.name}")
             _make(run, scores_path(number, i), i, ranking, stores[ranking.prompts])
+    for name, store in stores.items():
+        if store.has("residual") and not (run / residuals_path(recipe, number, name)).is_file():
+            write_unit(run, residuals_path(recipe, number, name), _largest(store))
     scores, failed = read_scores(run, recipe, number)
     loads: dict[str, pd.DataFrame] = {}
     by_store = {name: expert_loads(store) for name, store in stores.items()}
     for ranking in recipe.rankings:
         loads[ranking.name] = by_store[ranking.prompts]
     return Ranked.of(scores, loads, failed)
+
+
+def _largest(store: Store) -> pd.DataFrame:
+    """Largest absolute value of the residual stream after each layer (-1: the embedding), over all tokens of a store."""
+    largest: dict[int, float] = {}
+    for batch in store.scan("residual", ["layer", "max_abs"]):
+        layer = batch["layer"][0].as_py()
+        found = np.fmax.reduce(batch["max_abs"].to_numpy(zero_copy_only=False))
+        largest[layer] = float(np.fmax(found, largest.get(layer, 0.0)))
+    return pd.DataFrame(sorted(largest.items()), columns=["layer", "largest"])
 
 
 def _make(run: Path, path: str, number: int, ranking: Ranking, store: Store) -> None:

@@ -16,8 +16,8 @@ from workbench.progress import Meter, ProgressLines, Report
 
 from .arms import Arm, arms_of, arms_path, read_arms, write_arms
 from .folder import PLAN, begin, begun, check_decoding, check_model, is_finished
-from .measuring import Measuring, own_metric
-from .metrics import text_metrics
+from .measuring import Measuring
+from .metrics import spelt_out, text_metrics
 from .planning import ModelPlan, plan_model, planned_cost, token_counts, unit_cost
 from .prompt_sets import read_sets
 from .ranking import captured, rank
@@ -108,7 +108,8 @@ def run_recipe(
 
 def checked_sets(recipe: Recipe, own_functions: bool = False) -> dict[str, PromptSet]:
     """The recipe's prompt sets, after everything was checked that needs no model."""
-    own = {m for name in recipe.measured() for m in text_metrics(recipe, name) if ":" in m}
+    asked = {spelt_out(recipe, m).metric or "" for name in recipe.measured() for m in text_metrics(recipe, name)}
+    own = {m for m in asked if ":" in m}
     if own and not own_functions:
         raise WorkbenchError(
             f"The recipe measures by code of its own, {', '.join(sorted(own))}; add --own-functions to run it if you trust it."

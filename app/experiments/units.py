@@ -10,6 +10,7 @@ from typing import NamedTuple
 from .arms import Arm
 from .metrics import CHOICE, DIVERGENCE, NLL, SINK, metrics_of, text_metrics
 from .recipe import Recipe
+from .sections import Role
 
 TOGETHER = 16
 """Arms whose distributions are read in one unit, beside one forward of the bare model."""
@@ -38,7 +39,8 @@ def kinds_of(recipe: Recipe, prompts: str, arm: Arm) -> Iterator[str]:
     reads_text, reads_kl = bool(text_metrics(recipe, prompts)), bool(metrics & set(DIVERGENCE))
     if reads_text or (reads_kl and arm.kind == "base"):
         yield "answers"
-    if reads_kl or (reads_text and recipe.measure.distributions and arm.kind != "random"):
+    is_told = recipe.measure.distributions and recipe.prompts[prompts].role != "choosing" and arm.kind != "random"
+    if reads_kl or (reads_text and is_told):
         yield "distributions"
     if metrics & set(CHOICE):
         yield "choice"
@@ -54,9 +56,16 @@ def pieces(recipe: Recipe, arms: tuple[Arm, ...]) -> list[Piece]:
         Piece(prompts, what, arm)
         for prompts, spec in recipe.measured().items()
         for arm in arms
-        if spec.role == "target" or arm.draw is None or arm.draw < recipe.controls.capability_draws
+        if _is_measured(recipe, spec.role, arm)
         for what in kinds_of(recipe, prompts, arm)
     ]
+
+
+def _is_measured(recipe: Recipe, role: Role, arm: Arm) -> bool:
+    """Targets under every arm, capabilities under fewer random draws, what plans were chosen on under the plans alone."""
+    if role == "choosing":
+        return arm.of is None
+    return role == "target" or arm.draw is None or arm.draw < recipe.controls.capability_draws
 
 
 def stand_ins(planned: list[Piece]) -> dict[Piece, Arm]:
