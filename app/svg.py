@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from math import ceil, floor, log10
 
 Scale = Callable[[float], float]
 
@@ -11,6 +12,15 @@ def linear(domain: tuple[float, float], pixels: tuple[float, float]) -> Scale:
     (low, high), (start, stop) = domain, pixels
     span = (high - low) or 1.0
     return lambda value: start + (value - low) / span * (stop - start)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Four to eight round values from low to high."""
+    step = 10.0 ** floor(log10((high - low) or 1.0))
+    for part in (2, 2.5, 2):
+        if (high - low) / step < 4:
+            step /= part
+    return [round(i * step, 10) + 0.0 for i in range(ceil(low / step), floor(high / step) + 1)]
 
 
 def text(x: float, y: float, words: object, kind: str = "", anchor: str = "start") -> str:

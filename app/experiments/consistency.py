@@ -99,11 +99,17 @@ def _metric_mistakes(place: str, name: str, spec: NamedMetric) -> Iterator[Mista
     if spec.metric is not None and ":" not in spec.metric:
         yield from _unknown(f"{place}.metric", "metric", spec.metric, list(METRICS))
         if (unit := unit_of(spec.metric)).factor == 1:
-            yield f"{place}.metric", f"is measured in {unit.level}, and a recipe's own are shares; name it in prompts.*.metrics."
+            yield (
+                f"{place}.metric",
+                f"is measured in {unit.level}, and a recipe's own are shares; name it in prompts.*.metrics.",
+            )
     try:
         re.compile(LABEL.sub("x", spec.pattern or ""))
     except re.error as error:
-        yield f"{place}.pattern", f"is no regular expression ({error}); mend it, or write what is meant with a backslash."
+        yield (
+            f"{place}.pattern",
+            f"is no regular expression ({error}); mend it, or write what is meant with a backslash.",
+        )
 
 
 def _choice_mistakes(recipe: Recipe, choice: Choice) -> Iterator[Mistake]:

@@ -4,9 +4,9 @@ Below it, where the recipe has a grid, the metric itself over the number of expe
 """
 
 from importlib.resources import files
-from math import ceil, floor, isnan, log10
+from math import isnan
 
-from ..svg import Scale, circle, diamond, figure, line, linear, path, rect, text
+from ..svg import Scale, circle, diamond, figure, line, linear, path, rect, text, ticks
 from .facts import ClaimFacts, Grid, Measured
 from .metric_words import NOTHING, change, interval, level, said, unit_of
 
@@ -95,10 +95,10 @@ def _is_far(facts: ClaimFacts) -> bool:
 def _axis(x: Scale, facts: ClaimFacts, height: float) -> list[str]:
     factor = unit_of(facts.claim.metric).factor
     low, high = _domain(facts)
-    ticks = _ticks(factor * low, factor * high)
+    marks = ticks(factor * low, factor * high)
     bottom = height - 44
-    pieces = [line(x(t / factor), _TOP, x(t / factor), bottom, "grid") for t in ticks]
-    pieces += [text(x(t / factor), bottom + 15, _tick(t), "tick", "middle") for t in ticks]
+    pieces = [line(x(t / factor), _TOP, x(t / factor), bottom, "grid") for t in marks]
+    pieces += [text(x(t / factor), bottom + 15, _tick(t), "tick", "middle") for t in marks]
     return [*pieces, line(x(0), _TOP - 4, x(0), bottom, "zero")]
 
 
@@ -164,9 +164,9 @@ def _panel(grid: Grid, facts: ClaimFacts, at: tuple[float, float], wide: float) 
     y_low, y_high = _levels(grid, metric)
     y = linear((y_low, y_high), (bottom, top))
     factor, base = unit_of(metric).factor, grid.points[0][1].base
-    ticks = _ticks(factor * y_low, factor * y_high)
-    pieces = [line(left, y(t / factor), right, y(t / factor), "grid") for t in ticks]
-    pieces += [text(left - 7, y(t / factor) + 4, _tick(t), "tick", "end") for t in ticks]
+    marks = ticks(factor * y_low, factor * y_high)
+    pieces = [line(left, y(t / factor), right, y(t / factor), "grid") for t in marks]
+    pieces += [text(left - 7, y(t / factor) + 4, _tick(t), "tick", "end") for t in marks]
     pieces.append(text(left - 40, top - 14, f"{said(metric)}, {unit_of(metric).level}", "label"))
     pieces += [line(left, y(base), right, y(base), "base"), text(right, y(base) - 5, "without the plan", "tiny", "end")]
     pieces.append(path([(x(i), y(m.steered)) for i, (_, m, _) in enumerate(grid.points)], "plan-line"))
@@ -192,15 +192,6 @@ def _levels(grid: Grid, metric: str) -> tuple[float, float]:
     known = [v for v in values if not isnan(v)]
     room = 0.08 * (max(known) - min(known)) or 1.0
     return min(known) - room, max(known) + room
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Four to eight round values from low to high."""
-    step = 10.0 ** floor(log10((high - low) or 1.0))
-    for part in (2, 2.5, 2):
-        if (high - low) / step < 4:
-            step /= part
-    return [round(i * step, 10) + 0.0 for i in range(ceil(low / step), floor(high / step) + 1)]
 
 
 def _tick(value: float) -> str:

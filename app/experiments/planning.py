@@ -20,7 +20,7 @@ from .recipe import Recipe
 from .units import Piece, Unit, pieces
 
 if TYPE_CHECKING:
-    from workbench import MoEModel
+    from workbench import Anatomy, MoEModel
 
 MEASURED_ROWS, MEASURED_TOKENS = 64, 8
 """The batch whose speed is measured: so many prompts at most, answered with so many tokens at most."""
@@ -36,6 +36,8 @@ class ModelPlan:
     fingerprint: str
     dtype: str
     device: str
+    shape: str
+    """Its experts, in words."""
     arms: dict[str, int]
     """Arms by kind."""
     pieces: dict[str, int]
@@ -81,6 +83,7 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
         fingerprint=model.anatomy.fingerprint,
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(model.device),
+        shape=_shape(model.anatomy),
         arms=dict(Counter(arm.kind for arm in arms)),
         pieces=dict(Counter(p.what for p in planned)),
         answers=answers,
@@ -93,6 +96,14 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
         seconds=round(answered / speed.answering + read / speed.reading + _capture_seconds(recipe, captured, speed), 1),
         decoding=decoding_of(model, 1).record() if answers else None,
     )
+
+
+def _shape(anatomy: "Anatomy") -> str:
+    """`128 routed experts in 4 layers, 4 of a layer selected for each token`."""
+    top = sorted({anatomy.layer(n).top_k for n in anatomy.moe_layers})
+    chosen = f"{top[0]}" if len(top) == 1 else f"{top[0]} to {top[-1]}"
+    layers = f"{len(anatomy.moe_layers)} layer{'s' if len(anatomy.moe_layers) > 1 else ''}"
+    return f"{anatomy.n_experts} routed experts in {layers}, {chosen} of a layer selected for each token"
 
 
 def ranking_sets(recipe: Recipe) -> list[str]:
@@ -135,7 +146,9 @@ def unit_cost(recipe: Recipe, sets: Mapping[str, PromptSet], lengths: Mapping[st
 def planned_cost(recipe: Recipe, sets: Mapping[str, PromptSet], lengths: Mapping[str, int]) -> int:
     """Tokens at most of everything that a model will measure, captures included."""
     measured = sum(cost(recipe, sets, lengths, p.prompts, p.what, 1) for p in pieces(recipe, empty_arms(recipe)))
-    return measured + sum(_capture_tokens(recipe, name, lengths[name], len(sets[name])) for name in ranking_sets(recipe))
+    return measured + sum(
+        _capture_tokens(recipe, name, lengths[name], len(sets[name])) for name in ranking_sets(recipe)
+    )
 
 
 def lowered(recipe: Recipe) -> list[str]:

@@ -77,7 +77,8 @@ def held_apart(recipe: Recipe, sets: Mapping[str, PromptSet]) -> dict[str, Promp
     for name, spec in recipe.measured().items():
         shared = ranked_on(recipe, sets, name)
         if shared and not spec.unseen:
-            what = f"the prompt '{shared[0].id}'" if shared[0].id in _ranked(recipe, sets)[0] else f"the words of '{shared[0].id}'"
+            first = shared[0].id
+            what = f"the prompt '{first}'" if first in _ranked(recipe, sets)[0] else f"the words of '{first}'"
             raise WorkbenchError(
                 f"'prompts.{name}' shares {what} and {len(shared) - 1} more with a set that experts are ranked on; measure on "
                 f"prompts that the ranking has not seen, leave these out with unseen = true, or measure them all the same with "

@@ -46,7 +46,7 @@ class Recipe(Section):
     """The models: names, or tables with source, dtype, device, device_map, revision."""
     prompts: dict[Name, Prompts] = Field(min_length=1)
     """Named prompt sets."""
-    metrics: dict[Name, NamedMetric] = {}
+    metrics: dict[Name, NamedMetric] = Field(default_factory=dict)
     """Measures of the recipe's own."""
     capture: Capture = Capture()
     """Options of `capture` for the ranking sets."""

@@ -14,6 +14,7 @@ from workbench.moment import moment, planned_at
 from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
 
+from .answer_metrics import own_metric
 from .arms import Arm, arms_of, arms_path, read_arms, write_arms
 from .folder import PLAN, begin, begun, check_decoding, check_model, is_finished
 from .measuring import Measuring

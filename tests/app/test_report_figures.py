@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from workbench_app.experiments.facts import ClaimFacts, Draws, Grid, Measured
-from workbench_app.experiments.figures import _ticks, claim_figure, standalone
+from workbench_app.experiments.figures import claim_figure, standalone
+from workbench_app.svg import ticks as round_ticks
 from workbench_app.experiments.sections import Claim, PaperNumber
 
 NAN = math.nan
@@ -216,7 +217,7 @@ def test_where_nothing_moved_there_is_room_still(metric: str, room: float) -> No
     ],
 )
 def test_ticks_are_round(low: float, high: float, ticks: list[float]) -> None:
-    assert _ticks(low, high) == ticks
+    assert round_ticks(low, high) == ticks
 
 
 # ---- the grid below
