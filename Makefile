@@ -16,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: $(VENV)/app.stamp ## the main job on the bundled model: a table here, runs/demo/report.html
+demo: $(VENV)/app.stamp ## the main job on the bundled model: tables here, runs/demo/report.html
 	$(BIN)/workbench demo
 
 test: $(VENV)/dev.stamp ## every test that needs no GPU; those in a browser, where chromium is installed, run beside the others

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from workbench import ExpertRef, Plan, WorkbenchError
+from workbench.durable import write_text
 
 from .grid import Cell, CellPart, cells
 from .recipe import Recipe
@@ -209,3 +210,18 @@ def write_arms(run: Path, number: int, arms: tuple[Arm, ...]) -> None:
 def read_arms(run: Path, number: int) -> tuple[Arm, ...]:
     """A model's arms, as they were made."""
     return from_rows(read_unit(run / arms_path(number)).to_pylist())
+
+
+def plan_path(run: Path, recipe: Recipe, model: str, arm: str) -> Path:
+    """Where the plan of an arm lies in the run, as `--plan` takes it; `model` is the source of one of the recipe's models."""
+    number = [source.source for source in recipe.models].index(model)
+    return run / "plans" / (f"{number:02}-{arm}.json" if len(recipe.models) > 1 else f"{arm}.json")
+
+
+def write_plans(run: Path, recipe: Recipe, number: int) -> None:
+    """Writes every plan that a model could run, without the controls."""
+    for arm in read_arms(run, number):
+        if arm.of is None and arm.json is not None:
+            path = plan_path(run, recipe, recipe.models[number].source, arm.arm)
+            path.parent.mkdir(exist_ok=True)
+            write_text(path, arm.json + "\n")

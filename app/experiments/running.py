@@ -15,7 +15,7 @@ from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
 
 from .answer_metrics import own_metric
-from .arms import Arm, arms_of, arms_path, read_arms, write_arms
+from .arms import Arm, arms_of, arms_path, read_arms, write_arms, write_plans
 from .folder import PLAN, begin, begun, check_decoding, check_model, is_finished
 from .measuring import Measuring
 from .metrics import spelt_out, text_metrics
@@ -139,6 +139,8 @@ class _Run:
         """Everything that is left; returns how many units were run."""
         units_run = sum(self._one_model(number) for number in range(len(self.recipe.models)))
         self.meter.say("Making the tables")
+        for number in range(len(self.recipe.models)):
+            write_plans(self.path, self.recipe, number)
         write_tables(self.path, self.recipe, self.sets)
         tidy(self.path)
         return units_run
@@ -167,6 +169,8 @@ class _Run:
         by_ranking = {r.name: stores[r.prompts] for r in self.recipe.rankings}
         measuring = Measuring(self.path, self.recipe, model, self.sets, by_ranking, self.meter)
         for i, unit in enumerate(left):
+            if i == 0 or left[i - 1].prompts != unit.prompts:
+                self.meter.say(f"Measuring {unit.prompts}")
             self.meter.total = self.meter.done + sum(costs[i:]) + later
             measuring.measure(unit)
         self.meter.total = self.meter.done + later
