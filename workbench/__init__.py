@@ -7,6 +7,8 @@ Names are imported when first used, so that a store opens without torch. A modul
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from workbench.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from workbench.anatomy import Anatomy as Anatomy
     from workbench.capturing import capture as capture
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
     from workbench.comparison import compare as compare
     from workbench.errors import WorkbenchError as WorkbenchError
     from workbench.experts import ExpertRef as ExpertRef
-    from workbench.experts import parse_experts as parse_experts
     from workbench.model import MoEModel as MoEModel
     from workbench.model import load as load
+    from workbench.naming import parse_experts as parse_experts
     from workbench.plan import Edit as Edit
     from workbench.plan import Plan as Plan
     from workbench.prompts import PromptSet as PromptSet
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from workbench.steer import steered as steered
     from workbench.store import Store as Store
     from workbench.store import open_store as open_store
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Anatomy": "anatomy",
@@ -41,7 +41,7 @@ _HOME = {
     "compare": "comparison",
     "load": "model",
     "open_store": "store",
-    "parse_experts": "experts",
+    "parse_experts": "naming",
     "read_prompts": "prompts",
     "steered": "steer",
 }

@@ -25,6 +25,7 @@ from workbench.experts import ExpertRef
 from workbench.fingerprints import UNCOMPARED, is_unversioned
 from workbench.finite import logits_not_finite
 from workbench.known import as_it_is
+from workbench.manifest import finish
 from workbench.moment import planned_at
 from workbench.paths import given_path
 from workbench.pieces import said, token_texts
@@ -38,9 +39,9 @@ from workbench.rows import BatchRows, token_rows
 from workbench.sampling import Runner
 from workbench.shards import Build, ShardWriter, conform, receipt_path
 from workbench.sizes import check_disk
+from workbench.small_tables import describe, write_table
 from workbench.steer import steered
 from workbench.store import Store, open_store
-from workbench.writing import describe, finish, write_table
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel

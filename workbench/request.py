@@ -14,7 +14,6 @@ import tokenizers
 import torch
 import transformers
 
-from workbench import __version__
 from workbench.anatomy import Anatomy
 from workbench.batches import Schedule, prompt_seeds, schedule
 from workbench.decoding import Decoding, decoding_of
@@ -30,6 +29,7 @@ from workbench.record import KEEPS
 from workbench.schema import SCHEMA_VERSION
 from workbench.sizes import Estimate, estimate
 from workbench.steer import plan_in_force
+from workbench.version import __version__
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
