@@ -5,8 +5,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from workbench_app.experiments.reading import recipe_from
-from workbench_app.experiments.recipe import Recipe
+from workbench_app.experiments.recipe import Recipe, recipe_from
 
 MODEL = "tiny/olmoe"
 OPTIONS = {"target": "kind=cat", "baseline": "kind=dog", "n_permutations": 50, "n_bootstrap": 50}

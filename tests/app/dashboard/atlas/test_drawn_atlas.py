@@ -6,20 +6,22 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard import (
-    atlas_card,
-    atlas_page,
+from workbench_app.dashboard.atlas import (
+    card as atlas_card,
+)
+from workbench_app.dashboard.atlas import (
     card_text,
     expert_charts,
     expert_facts,
-    layers,
-    magnitudes,
-    measures,
-    sinks,
-    sinks_panel,
-    super_page,
 )
-from workbench_app.dashboard.expert_facts import Context, Selected
+from workbench_app.dashboard.atlas import (
+    page as atlas_page,
+)
+from workbench_app.dashboard.atlas.expert_facts import Context, Selected
+from workbench_app.dashboard.questions import measures
+from workbench_app.dashboard.session import layers
+from workbench_app.dashboard.super_experts import magnitudes, sinks, sinks_panel
+from workbench_app.dashboard.super_experts import page as super_page
 
 from probes.massive import MassiveRule
 from probes.scores import ExpertScores
