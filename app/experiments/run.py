@@ -37,6 +37,7 @@ from .engine import (
     units_of,
     write_arms,
     write_plans,
+    write_residuals,
 )
 from .recipe import ModelSource, Recipe, own_metric, read_sets, spelt_out, text_metrics
 from .tables.tables import write_tables
@@ -198,7 +199,9 @@ class _Run:
         lengths = token_counts(self.recipe, self.sets, model)
         models_left = len(self.recipe.models) - number
         self.meter.total = self.meter.done + models_left * planned_cost(self.recipe, self.sets, lengths)
-        ranked = rank(self.path, self.recipe, number, self._stores(number), self.meter)
+        stores = self._stores(number)
+        ranked = rank(self.path, self.recipe, number, stores, self.meter)
+        write_residuals(self.path, self.recipe, number, stores)
         arms = arms_of(self.recipe, model.anatomy, ranked)
         write_arms(self.path, number, arms)
         return arms

@@ -8,7 +8,7 @@ from .arms import MATCHES, Arm, arms_of, arms_path, plan_path, read_arms, write_
 from .folder import PLAN, begin, begun, check_decoding, check_model, is_finished, run_recipe_of
 from .measuring import METRIC, Measuring
 from .planning import ModelPlan, lowered, plan_model, planned_cost, ranking_sets, token_counts, unit_cost
-from .ranking import captured, rank, read_scores, residuals_path
+from .ranking import captured, rank, read_scores, residuals_path, write_residuals
 from .unit_files import about_unit, read_unit
 from .units import Piece, outcomes, pieces, stand_ins, units_of
 
@@ -17,4 +17,5 @@ __all__ = [
     "begin", "begun", "captured", "check_decoding", "check_model", "is_finished", "lowered", "outcomes", "pieces",
     "plan_model", "plan_path", "planned_cost", "rank", "ranking_sets", "read_arms", "read_scores", "read_unit",
     "residuals_path", "run_recipe_of", "stand_ins", "token_counts", "unit_cost", "units_of", "write_arms", "write_plans",
+    "write_residuals",
 ]  # fmt: skip

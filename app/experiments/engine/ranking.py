@@ -71,15 +71,19 @@ def residuals_path(recipe: Recipe, number: int, prompts: str) -> str:
     return f"units/{number:02}-residuals-{list(recipe.prompts).index(prompts):02}.parquet"
 
 
+def write_residuals(run: Path, recipe: Recipe, number: int, stores: Mapping[str, Store]) -> None:
+    """Writes how large the residual stream of a model gets on each ranking set, where that was captured."""
+    for name, store in stores.items():
+        if store.has("residual"):
+            write_unit(run, residuals_path(recipe, number, name), _largest(store))
+
+
 def rank(run: Path, recipe: Recipe, number: int, stores: Mapping[str, Store], meter: Meter) -> Ranked:
     """Every ranking of a model: made where its file is missing, else read."""
     for i, ranking in enumerate(recipe.rankings):
         if not (run / scores_path(number, i)).is_file():
             meter.say(f"Ranking by {ranking.method}: {ranking.name}")
             _make(run, scores_path(number, i), i, ranking, stores[ranking.prompts])
-    for name, store in stores.items():
-        if store.has("residual") and not (run / residuals_path(recipe, number, name)).is_file():
-            write_unit(run, residuals_path(recipe, number, name), _largest(store))
     scores, failed = read_scores(run, recipe, number)
     loads: dict[str, pd.DataFrame] = {}
     by_store = {name: expert_loads(store) for name, store in stores.items()}

@@ -46,13 +46,13 @@ def _targets(headline: Headline) -> Printed:
     if not targets:
         return Printed("", (), (), ())
     names = [targets[0].name, "random draws", *(check.name for check in targets[1:])]
-    doses = [f"{dose.slots_changed:,} of {dose.slots:,}" for dose in headline.doses]
+    doses = [f"{dose.slots_changed:,} of {dose.slots:,}" if dose.slots else "" for dose in headline.doses]
     base = ("without", "", _level(targets[0].base, targets[0]), "", *(_level(c.base, c) for c in targets[1:]), "")
     rows = [
         (label, " ".join(arm["experts"]), *_cells(targets[0], i), *(_level(c.levels[i], c) for c in targets[1:]), dose)
         for i, (label, arm, dose) in enumerate(zip(headline.labels, headline.arms, doses, strict=True))
     ]
-    title = f"{headline.model}, held-out prompts: {edit_label(headline.arm)}, {headline.axis}"
+    title = f"{headline.model}, held-out prompts: {headline.arm['edit'] or 'the plan'}, by {headline.axis}"
     return Printed(title, (headline.axis, "which", *names, "slots changed"), (base, *rows), (headline.axis,))
 
 

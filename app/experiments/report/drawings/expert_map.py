@@ -15,12 +15,14 @@ TOLD = 2048
 
 def expert_map(
     rows: Sequence[Mapping[str, Any]], marked: Sequence[str], tuned: Mapping[str, Sequence[str]], unit: str, label: str
-) -> str:
-    """Rows of the table `scores` of one ranking; shared experts are left out.
+) -> str | None:
+    """Rows of the table `scores` of one ranking; shared experts are left out, and None where there is no other.
 
     marked: experts with a dot, as L1E3. tuned: experts with a frame by behaviour; the second behaviour's frame is dashed.
     """
     rows = [row for row in rows if not is_shared(row)]
+    if not rows:
+        return None
     n, layers = 1 + max(int(row["expert"]) for row in rows), sorted({int(row["layer"]) for row in rows})
     cell, largest = min(26.0, (WIDTH - _LEFT - _RIGHT) / n), _largest(rows)
     every = 1 if cell > 18 else max(4, math.ceil(24 / cell))

@@ -20,7 +20,7 @@ def test_every_default_is_written_out() -> None:
         "models": [{"source": "demo", "dtype": "auto", "device": "auto"}],
         "prompts": {"held": {"source": "refusal", "role": "target", "labels": {}, "unseen": False, "metrics": ["refused"],
                              "max_new_tokens": 48}},
-        "capture": {"generate": 0, "keep": ["norms", "residual"], "samples": 1, "temperature": 0.0, "responses": False},
+        "metrics": {}, "capture": {"generate": 0, "keep": ["norms", "residual"], "samples": 1, "temperature": 0.0, "responses": False},
         "rankings": [], "claims": [], "references": [],
         "plans": [{"ranking": [], "end": ["top"], "n": [], "edit": [], "value": [], "phase": ["all"], "parts": [],
                    "text": "off L0E0"}],
