@@ -147,7 +147,7 @@ def test_a_finished_run_is_printed_claim_by_claim(toml: Path, monkeypatch: pytes
         ["A score is association; the effects above were measured by running the model with and without the plan."],
         ["Report: runs/made/report.html"],
     ]
-    head, first = [line for line in said.stdout.splitlines() if "effect" in line or "falls" in line]
+    head, first = [line for line in said.stdout.splitlines() if " effect " in line or "falls" in line]
     assert head.index("effect") + len("effect") == first.index("0.27") + len("0.27"), "numbers end together"
     assert said.stderr.splitlines()[1:] == [
         *(f"- prompts held: note {i:02}" for i in range(12)),
