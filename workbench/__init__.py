@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from workbench.comparison import compare as compare
     from workbench.errors import WorkbenchError as WorkbenchError
     from workbench.experts import ExpertRef as ExpertRef
+    from workbench.hooks import steered as steered
+    from workbench.loader import load as load
     from workbench.model import MoEModel as MoEModel
-    from workbench.model import load as load
     from workbench.naming import parse_experts as parse_experts
     from workbench.plan import Edit as Edit
     from workbench.plan import Plan as Plan
     from workbench.prompts import PromptSet as PromptSet
     from workbench.prompts import read_prompts as read_prompts
-    from workbench.steer import steered as steered
     from workbench.store import Store as Store
     from workbench.store import open_store as open_store
 
@@ -39,11 +39,11 @@ _HOME = {
     "WorkbenchError": "errors",
     "capture": "capturing",
     "compare": "comparison",
-    "load": "model",
+    "load": "loader",
     "open_store": "store",
     "parse_experts": "naming",
     "read_prompts": "prompts",
-    "steered": "steer",
+    "steered": "hooks",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -24,14 +24,15 @@ from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
 from workbench.fingerprints import UNCOMPARED, is_unversioned
 from workbench.finite import logits_not_finite
-from workbench.known import as_it_is
+from workbench.hooks.guards import as_it_is
+from workbench.hooks.recording import recording
+from workbench.hooks.steering import steered
 from workbench.manifest import finish
 from workbench.moment import planned_at
 from workbench.paths import given_path
 from workbench.pieces import said, token_texts
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
-from workbench.record import recording
 from workbench.request import Request, Responses, check_same, expert_numbers, make_request
 from workbench.rewritten import check_rewritten
 from workbench.roles import MarkedIds, response_roles
@@ -40,7 +41,6 @@ from workbench.sampling import Runner
 from workbench.shards import Build, ShardWriter, conform, receipt_path
 from workbench.sizes import check_disk
 from workbench.small_tables import describe, write_table
-from workbench.steer import steered
 from workbench.store import Store, open_store
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """What to change in a model, as a value: `Plan`, a set of edits that prints, compares, joins with `|` and goes to JSON.
 
-Every face (code, command line, TOML, dashboard) makes the same object. Applying one is `workbench.steer`'s work.
+Every face (code, command line, TOML, dashboard) makes the same object. Applying one is `workbench.hooks.steering`'s work.
 """
 
 import json

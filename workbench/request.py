@@ -22,13 +22,13 @@ from workbench.encoding import warnings as doubts
 from workbench.errors import NotCompared, WorkbenchError, suggestion
 from workbench.experts import ExpertRef, as_ref
 from workbench.fingerprints import UNCOMPARED, is_unversioned
+from workbench.hooks.steering import plan_in_force
 from workbench.moment import asks_the_date, moment
 from workbench.promptrows import responses_of
 from workbench.prompts import PromptSet, check_characters
 from workbench.record import KEEPS
 from workbench.schema import SCHEMA_VERSION
 from workbench.sizes import Estimate, estimate
-from workbench.steer import plan_in_force
 from workbench.version import __version__
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import torch
 from tests.support.families import get
 from tests.support.stores import assert_same_content
 from workbench import ExpertRef, Plan, Store, WorkbenchError, capture, open_store, read_prompts, steered
+from workbench.hooks.recording import recording
 from workbench.model import MoEModel
-from workbench.record import recording
 from workbench.sizes import Estimate
 
 PROMPTS = [

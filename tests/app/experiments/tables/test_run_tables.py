@@ -445,7 +445,7 @@ def test_a_ranking_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_model_is_opened_once_and_let_go_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.known.as_it_is", lambda model: f"{model} as it is")
+    monkeypatch.setattr("workbench.hooks.guards.as_it_is", lambda model: f"{model} as it is")
     opened: list[str] = []
     recipe = recipe_from(RECIPE | {"models": ["a", "b"]})
     models = Models(recipe, lambda source: opened.append(source.source) or source.source)  # pyright: ignore[reportArgumentType]
