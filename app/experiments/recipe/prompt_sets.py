@@ -34,17 +34,17 @@ def _check_labels(recipe: Recipe, name: str, prompts: PromptSet) -> None:
     for metric in recipe.prompts[name].metrics:
         asked = spelt_out(recipe, metric)
         about = [p for p in prompts if applies(asked, p.labels)]
+        if not about:
+            raise WorkbenchError(
+                f"'prompts.{name}.metrics' has '{metric}', and none of its {len(prompts)} prompts has the labels that "
+                f"'metrics.{metric}.labels' asks for; give others, or leave the metric out."
+            )
         for label in sorted(labels_read(asked)):
             if not any(label in p.labels for p in about):
                 raise WorkbenchError(
                     f"'prompts.{name}.metrics' has '{metric}', which reads the label '{label}', and none of its {len(about)} "
                     f"prompts carries that label; give it, or leave the metric out."
                 )
-        if not about:
-            raise WorkbenchError(
-                f"'prompts.{name}.metrics' has '{metric}', and none of its {len(prompts)} prompts has the labels that "
-                f"'metrics.{metric}.labels' asks for; give others, or leave the metric out."
-            )
 
 
 def _check_answered(recipe: Recipe, name: str, prompts: PromptSet) -> None:

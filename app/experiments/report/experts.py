@@ -63,7 +63,14 @@ def _ranked(recipe: Recipe, tables: Tables, key: Any, part: Any, facts: Sequence
         expert_map(rows, marked, tuned, unit, f"{name} by layer and expert, {model}"),
         ranking_bars(rows[:BARS], tuned, unit, f"First experts by {name}, {model}"),
     )
-    return Ranked(tuple(svg for svg in drawn if svg), " ".join(_hits(a, tuned) for a in plans if tuned), False, bool(marked), tuple(tuned), table)
+    return Ranked(
+        tuple(svg for svg in drawn if svg),
+        " ".join(_hits(a, tuned) for a in plans if tuned),
+        False,
+        bool(marked),
+        tuple(tuned),
+        table,
+    )
 
 
 def _hits(arm: Mapping[str, Any], tuned: Tuned) -> str:

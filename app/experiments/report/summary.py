@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ..recipe import Recipe, level
 from .facts import Tables, claim_facts
 from .headline import Check, Headline, headlines
-from .labels import arm_label, edit_label
+from .labels import arm_label
 from .opening import spread
 
 TARGETS = 2

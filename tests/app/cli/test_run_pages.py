@@ -61,8 +61,8 @@ def refusal(make: Any) -> str:
 
 
 PLAN = ModelPlan(
-    "some/model", "f00d", "bfloat16", "cpu", "2 routed experts", {"base": 1, "plan": 2, "random": 1200}, {"answers": 1000, "sinks": 3}, 12_345,
-    67_890, 1_110, 2_500_000, 40_560, 1234.5, 98_765.4, 3725.0,
+    "some/model", "f00d", "bfloat16", "cpu", "2 routed experts", {"base": 1, "plan": 2, "random": 1200},
+    {"answers": 1000, "sinks": 3}, 12_345, 67_890, 1_110, 2_500_000, 40_560, 1234.5, 98_765.4, 3725.0,
 )  # fmt: skip
 
 

@@ -4,7 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_app.experiments.recipe import cells, chosen, find_recipe, own_metric, rankers, read_recipe, read_sets, recipe_from
+from workbench_app.experiments.recipe import (
+    cells,
+    chosen,
+    find_recipe,
+    own_metric,
+    rankers,
+    read_recipe,
+    read_sets,
+    recipe_from,
+)
 
 from tests.support.recipes import make_recipe, recipe_data, write_prompts
 from workbench import WorkbenchError
@@ -45,7 +54,11 @@ MISTAKES = [
     ("models", ["demo", {"source": "demo", "dtype": "bfloat16"}], "'models' names 'demo' 2 times, and tables tell"),
     ("models", 3, "'models' is 3; it should be a table."),
     ("prompts.held", "held.jsonl", "'prompts.held' is 'held.jsonl'; it should be a table."),
-    ("prompts.held.role", "heldout", "'prompts.held.role' is 'heldout'; it should be ranking, choosing, target or capability."),
+    (
+        "prompts.held.role",
+        "heldout",
+        "'prompts.held.role' is 'heldout'; it should be ranking, choosing, target or capability.",
+    ),
     ("controls.count", -1, "'controls.count' is -1; it should be greater than or equal to 0."),
     (
         "statistics.bootstrap",
