@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.finite import not_finite, said
-from workbench.harvest import Harvest, prompt_step
+from workbench.finite import said
 from workbench.hooks.recording import recording
 from workbench.hooks.steering import steered
 from workbench.plan import Plan
+from workbench.records import Harvest, not_finite, prompt_step
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
@@ -52,9 +52,5 @@ def first_place(model: "MoEModel", ids: Sequence[int], plan: Plan) -> str:
         return f"Where it begins could not be seen: {error}"
     chunk = harvest.finish()
     chunk.ready()
-    layers, residual = (
-        {layer: {name: tensor.numpy() for name, tensor in tensors.items()} for layer, tensors in part.items()}
-        for part in (chunk.layers, chunk.residual)
-    )
-    found = said(not_finite(layers, residual, chunk.sequence, chunk.position))
+    found = said(not_finite(chunk))
     return found or "In the layers every value is finite, so it is the head above the last layer."

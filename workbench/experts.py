@@ -1,8 +1,7 @@
 """Naming one expert: `ExpertRef`, which prints and parses as `L12E3` (routed) or `L12S0` (shared)."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workbench.errors import WorkbenchError
 
@@ -14,12 +13,15 @@ class ExpertRef:
     """One expert of one decoder layer.
 
     `layer` is the decoder-layer index in the transformers model (dense layers keep their numbers); `expert` is the
-    index on the router-logits axis, or the index among the layer's shared experts when `is_shared`.
+    index on the router-logits axis, or the index among the layer's shared experts when `is_shared`. An expert out of a
+    ranking carries the `fingerprint` of the model that was ranked, in whatever collection it is put, so that a plan of it
+    is refused on another model; it is no part of which expert it is: equality, order, hash and text do not know it.
     """
 
     layer: int
     expert: int
     is_shared: bool = False
+    fingerprint: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.layer < 0 or self.expert < 0:
@@ -46,14 +48,3 @@ def as_ref(value: "ExpertRef | str | tuple[int, int]") -> ExpertRef:
     if isinstance(value, str):
         return ExpertRef.parse(value)
     return ExpertRef(*value)
-
-
-class ExpertRefs(tuple[ExpertRef, ...]):
-    """A tuple of experts that remembers the fingerprint of the model they were ranked on."""
-
-    fingerprint: str | None
-
-    def __new__(cls, refs: Iterable[ExpertRef], fingerprint: str | None = None) -> "ExpertRefs":
-        made = super().__new__(cls, refs)
-        made.fingerprint = fingerprint
-        return made

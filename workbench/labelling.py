@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from workbench.durable import disk_errors
 from workbench.errors import WorkbenchError, suggestion
 from workbench.promptrows import name_of, plain, rows_of
 from workbench.prompts import label_text
 from workbench.small_tables import write_table
+from workbench.storage import disk_errors
 from workbench.tables import Tables
 
 LabelValues = Mapping[str, Any] | pd.Series | pd.DataFrame

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench import durable
+from workbench import storage
 from workbench.errors import WorkbenchError
 from workbench.schema import SCHEMA_VERSION, TABLES
 
@@ -22,14 +22,14 @@ def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, An
         "shards": sorted(receipts, key=lambda receipt: receipt["shard"]),
     }
     manifest = sealed(store, manifest)
-    durable.write_json(store, "manifest.json", manifest)
-    durable.tidy(store)
+    storage.write_json(store, "manifest.json", manifest)
+    storage.tidy(store)
     return manifest
 
 
 def sealed(store: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest with the checksum of plan.json and its own."""
-    whole = {**manifest, "plan_sha256": durable.sha256(store / "plan.json")}
+    whole = {**manifest, "plan_sha256": storage.sha256(store / "plan.json")}
     return {**whole, "sha256": _digest(whole)}
 
 
@@ -37,7 +37,7 @@ def check_seal(store: Path, manifest: Mapping[str, Any]) -> None:
     """Raises `WorkbenchError` when the manifest or plan.json is not what was written."""
     if manifest.get("sha256") != _digest(manifest):
         raise WorkbenchError(_damaged(store, "manifest.json"))
-    if manifest.get("plan_sha256") != durable.sha256(store / "plan.json"):
+    if manifest.get("plan_sha256") != storage.sha256(store / "plan.json"):
         raise WorkbenchError(_damaged(store, "plan.json"))
 
 

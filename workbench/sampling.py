@@ -18,9 +18,9 @@ from torch import Tensor
 from workbench.batches import padded
 from workbench.decoding import Choosing, Decoding, Response
 from workbench.errors import WorkbenchError
-from workbench.harvest import Chunk, Harvest, Step, decode_step, prompt_step
 from workbench.positions import prompt_length
 from workbench.record import Recorder
+from workbench.records import Chunk, Harvest, Step, decode_step, prompt_step
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench import durable
+from workbench import storage
 from workbench.errors import WorkbenchError
 from workbench.parquet import stored_schema, writer
 from workbench.prompts import label_text
@@ -17,12 +17,12 @@ from workbench.shards import conform
 def write_table(store: Path, path: str, name: str, frame: pd.DataFrame) -> dict[str, Any]:
     """Writes one small table of the store as one file; returns its line of the manifest."""
     batch = conform_frame(name, frame)
-    part = durable.temporary(store, path)
+    part = storage.temporary(store, path)
     with writer(part, name) as file:
         file.write_batch(batch)
     found = pq.read_metadata(part).num_rows
     assert found == batch.num_rows, f"{part}: wrote {batch.num_rows} rows, read {found}"
-    durable.publish(store, part, path)
+    storage.publish(store, part, path)
     return describe(store, path, name)
 
 
@@ -30,7 +30,7 @@ def describe(store: Path, path: str, name: str) -> dict[str, Any]:
     """A file's line of the manifest, from the file itself."""
     file = store / path
     size, rows = file.stat().st_size, pq.read_metadata(file).num_rows
-    return {"table": name, "path": path, "size_bytes": size, "sha256": durable.sha256(file), "rows": rows}
+    return {"table": name, "path": path, "size_bytes": size, "sha256": storage.sha256(file), "rows": rows}
 
 
 def conform_frame(name: str, frame: pd.DataFrame) -> pa.RecordBatch:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from workbench import durable
+from workbench import __version__, storage
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.manifest import finish
@@ -17,7 +17,6 @@ from workbench.schema import SCHEMA_VERSION, STREAMED, TABLES
 from workbench.shards import ShardWriter
 from workbench.small_tables import conform_frame, write_table
 from workbench.store import Store, open_store
-from workbench.version import __version__
 
 
 def write_store(
@@ -39,7 +38,7 @@ def write_store(
         _check_columns(name, tables[name])
     plan = _plan(anatomy, tables, n_shards) | ({"lacks": list(lacks)} if lacks else {})
     path.mkdir(parents=True, exist_ok=True)
-    if not durable.create_json(path, "plan.json", plan):
+    if not storage.create_json(path, "plan.json", plan):
         raise WorkbenchError(f"'{path}' already holds a store; choose a folder that does not exist.")
     files = [write_table(path, "prompts.parquet", "prompts", prompts)]
     if "labels" in tables:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from workbench import ExpertRef, Plan, WorkbenchError
-from workbench.durable import write_text
+from workbench.storage import write_text
 
 from ..recipe import Cell, CellPart, Recipe, cells
 from .unit_files import read_unit, write_unit
