@@ -77,6 +77,12 @@ def test_the_headline_is_the_first_claims_plan_with_its_neighbours(headline: Hea
     assert headline.doses == (Dose(0, 0, 0, 0, ()), Dose(20, 200, 34, 2000, (56,)))
 
 
+def test_targets_come_first(tables: dict[str, Any]) -> None:
+    turned = made_recipe(**{**OWN, "prompts": dict(reversed(OWN["prompts"].items()))})
+    (found,) = headlines(turned, claim_facts(turned, tables), tables)
+    assert [check.role for check in found.checks] == ["target", "capability"]
+
+
 def test_a_share_moves_by_more_than_five_points(headline: Headline) -> None:
     right = headline.checks[1]
     for level, moved in ((0.863, False), (0.8629, True), (0.963, False), (0.9631, True)):
