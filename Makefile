@@ -71,7 +71,7 @@ app: $(VENV)/app.stamp ## the page in a browser, on this machine only
 
 picture: ## docs/report.png from the last demo's report (needs chromium)
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$$(mktemp -d)" \
-	  --window-size=920,1240 --screenshot=docs/report.png "file://$(CURDIR)/runs/demo/report.html"
+	  --window-size=920,1172 --screenshot=docs/report.png "file://$(CURDIR)/runs/demo/report.html"
 
 mutants: $(VENV)/dev.stamp ## mistakes planted by hand and by seed, and which of them the tests notice; resumable, up to 90 minutes
 	$(BIN)/python -m tests.mutants --seeds $(SEEDS)

@@ -7,7 +7,7 @@ forward is made once for all of them.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe, Role, metrics_of, text_metrics
+from ..recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe, Role, cells, metrics_of, text_metrics
 from .arms import Arm
 
 TOGETHER = 16
@@ -50,11 +50,12 @@ def kinds_of(recipe: Recipe, prompts: str, arm: Arm) -> Iterator[str]:
 
 def pieces(recipe: Recipe, arms: tuple[Arm, ...]) -> list[Piece]:
     """Everything that is planned for a model, prompt set by prompt set, the bare model first."""
+    only = {cell.arm: cell.prompts for cell in cells(recipe) if cell.prompts}
     return [
         Piece(prompts, what, arm)
         for prompts, spec in recipe.measured().items()
         for arm in arms
-        if _is_measured(recipe, spec.role, arm)
+        if _is_measured(recipe, spec.role, arm) and prompts in only.get(arm.of or arm.arm, [prompts])
         for what in kinds_of(recipe, prompts, arm)
     ]
 

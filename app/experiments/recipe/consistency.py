@@ -145,6 +145,8 @@ def _ranking_mistakes(recipe: Recipe, place: str, ranking: Ranking) -> Iterator[
 
 
 def _plan_mistakes(recipe: Recipe, place: str, plans: Plans) -> Iterator[Mistake]:
+    for i, name in enumerate(plans.prompts):
+        yield from _unknown(f"{place}.prompts[{i}]", "measured prompt set", name, list(recipe.measured()))
     if plans.text is not None:
         yield from _text_mistakes(place, plans)
         return
@@ -163,7 +165,11 @@ def _plan_mistakes(recipe: Recipe, place: str, plans: Plans) -> Iterator[Mistake
 
 def _text_mistakes(place: str, plans: Plans) -> Iterator[Mistake]:
     default = Plans()
-    given = [k for k in Plans.model_fields if k not in ("text", "name") and getattr(plans, k) != getattr(default, k)]
+    given = [
+        k
+        for k in Plans.model_fields
+        if k not in ("text", "name", "prompts") and getattr(plans, k) != getattr(default, k)
+    ]
     if given:
         yield f"{place}.{given[0]}", "has no place beside text, which is a whole plan; take one of them out."
     try:
@@ -208,10 +214,16 @@ def _claim_mistakes(recipe: Recipe, place: str, claim: Claim) -> Iterator[Mistak
     if claim.plan is not None:
         names = [p.name for p in recipe.plans if p.name is not None]
         yield from _unknown(f"{place}.plan", "plan", claim.plan, names)
-    fits = len(chosen(recipe, claim))
-    if fits != 1:
-        do = "name more of ranking, edit, n, value, end, phase, plan" if fits else "no such plan is in plans; add it"
-        yield place, f"is about {fits} plans of this recipe, and should be about one; {do}."
+    found = chosen(recipe, claim)
+    if len(found) != 1:
+        do = "name more of ranking, edit, n, value, end, phase, plan" if found else "no such plan is in plans; add it"
+        yield place, f"is about {len(found)} plans of this recipe, and should be about one; {do}."
+    elif found[0].prompts and claim.prompts not in found[0].prompts:
+        on = listed(found[0].prompts)
+        yield (
+            f"{place}.prompts",
+            f"is '{claim.prompts}', and its plan is measured on {on} alone; add the set to the plan's prompts.",
+        )
 
 
 def _rankings(recipe: Recipe) -> list[str]:

@@ -161,6 +161,8 @@ class Plans(Section):
     """Only between these two tokens, as `["<think>", "</think>"]`."""
     parts: tuple[Part, ...] = ()
     """Several parts at once instead of end, edit and value (SteerMoE: one end forced, the other off)."""
+    prompts: Annotated[tuple[Name, ...], Several] = ()
+    """The measured prompt sets, where not all are meant: their controls are measured there alone as well."""
     text: str | None = None
     """An explicit plan instead: `"off L2E8; off L2E20"`."""
     name: Name | None = None

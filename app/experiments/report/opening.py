@@ -84,7 +84,7 @@ def _claimed(recipe: Recipe, fact: ClaimFacts) -> Tile:
         raise ValueError("a tile is about a claim that was measured")
     words = spelt_out(recipe, metric).words or f"{said(metric)} on {fact.claim.prompts}"
     numbers = levels(plan.base, plan.steered, metric).replace(" to ", "\u00a0→\u00a0")
-    return Tile(numbers, f"{words}: of {int(fact.effect['n'])} held-out prompts, with {arm_label(fact.arm)}")
+    return Tile(numbers, f"{words}: of {int(fact.effect['n'])} held-out prompts, under the plan {arm_label(fact.arm)}")
 
 
 def spread(values: Sequence[float], metric: str) -> str:

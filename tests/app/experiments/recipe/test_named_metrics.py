@@ -21,6 +21,7 @@ from tests.support.recipes import recipe_data, write_prompts
 from workbench import WorkbenchError
 from workbench.classify import Response
 
+PLAN = {"ranking": "cats", "n": 1, "edit": "off"}
 CHOSEN = {"claim": "c", "prompts": "again", "metric": "length"}
 CLAIM = {
     "name": "c",
@@ -120,6 +121,10 @@ def test_a_metrics_own_role_goes_before_that_of_its_set() -> None:
         ({"prompts": {"ranked": {"source": "r", "role": "ranking"},
                       "again": {"source": "r", "role": "choosing", "metrics": "exact"}}},
          "'prompts' has no set to measure on; give one of role target."),
+        ({"plans": [PLAN | {"prompts": "hold"}]},
+         "'plans[0].prompts[0]' names the measured prompt set 'hold', which does not exist; there is held, other, given, again"),
+        ({"plans": [PLAN | {"prompts": ["other", "again"]}]},
+         "'claims[0].prompts' is 'held', and its plan is measured on other, again alone; add the set to the plan's prompts."),
         ({"capture": {"responses": True}, "prompts__ranked": {"generate": 2}},
          "'capture.generate' goes with given responses, and a capture does one of the two; drop one."),
     ],
@@ -159,6 +164,18 @@ def test_a_set_that_plans_are_chosen_on_may_be_the_ranking_set_and_has_no_contro
     }  # how far distributions move is told of what claims are about
     arms = [arm.arm for arm in empty_arms(recipe) if arm.of is None]
     assert [piece.arm.arm for piece in planned] == arms
+
+
+def test_a_plan_and_its_controls_are_measured_where_that_is_said(tmp_path: Path) -> None:
+    data = changed()
+    data["plans"].append({"ranking": "cats", "n": 2, "edit": "off", "prompts": ["held"]})
+    recipe = recipe_from(data, folder=tmp_path)
+    planned = pieces(recipe, empty_arms(recipe))
+    last = max(p.arm.of or p.arm.arm for p in planned if p.arm.arm != "base")
+    mine = [p for p in planned if last in (p.arm.of, p.arm.arm)]
+    assert {p.prompts for p in mine} == {"held"}
+    assert {p.arm.kind for p in mine} == {"plan", "bottom", "random"}
+    assert {p.prompts for p in planned if p.arm.arm == "P01"} == {"held", "other", "given", "again"}
 
 
 def test_prompts_that_a_ranking_has_seen_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:

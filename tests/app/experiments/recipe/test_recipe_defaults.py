@@ -23,7 +23,7 @@ def test_every_default_is_written_out() -> None:
         "metrics": {},
         "capture": {"generate": 0, "keep": ["norms", "residual"], "samples": 1, "temperature": 0.0, "responses": False},
         "rankings": [], "claims": [], "references": [],
-        "plans": [{"ranking": [], "end": ["top"], "n": [], "edit": [], "value": [], "phase": ["all"], "parts": [],
+        "plans": [{"ranking": [], "end": ["top"], "n": [], "edit": [], "value": [], "phase": ["all"], "parts": [], "prompts": [],
                    "text": "off L0E0"}],
         "controls": {"count": 10, "layer": 10, "usage": 10, "bottom": True, "super_experts": "flag", "capability_draws": 3},
         "statistics": {"bootstrap": 2000, "permutations": 10_000, "correction": "max_standardised"},

@@ -98,14 +98,14 @@ def test_tiles_tell_the_first_claim_its_draws_and_how_many_others_held(
     facts = claim_facts(recipe, tables)
     one, draws, two, held = tiles(recipe, headline, facts)
     assert (plain(one.number), one.words) == (
-        "63.7 → 27.4 %", "refusals on held: of 64 held-out prompts, with off, first 2 by fTRI",
+        "63.7 → 27.4 %", "refusals on held: of 64 held-out prompts, under the plan off, first 2 by fTRI",
     )  # fmt: skip
     assert (plain(draws.number), draws.words) == (
         "64 to 66 %",
         "the same with as many random experts instead (9 draws)",
     )
     assert (plain(two.number), two.words) == (
-        "91.3 → 90.4 %", "short sums, exactly: of 64 held-out prompts, with off, first 2 by fTRI",
+        "91.3 → 90.4 %", "short sums, exactly: of 64 held-out prompts, under the plan off, first 2 by fTRI",
     )  # fmt: skip
     assert (held.number, held.words) == ("1 of 1", "other checks moved by at most 5 points")
     moved = headline._replace(checks=(headline.checks[1]._replace(levels=(0.9, 0.7)),))
