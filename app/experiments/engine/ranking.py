@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ def captured(
 ) -> dict[str, Store]:
     """The stores of the ranking sets by name; `model` is asked for only where a capture is not complete."""
     found: dict[str, Store] = {}
-    asked = recipe.capture.model_dump() | {"batch_tokens": recipe.batch_tokens, "seed": recipe.seed}
+    asked: dict[str, Any] = recipe.capture.model_dump() | {"batch_tokens": recipe.batch_tokens, "seed": recipe.seed}
     for name in ranking_sets(recipe):
         path = run / store_path(recipe, number, name)
         if (path / "manifest.json").is_file():

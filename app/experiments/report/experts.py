@@ -65,7 +65,7 @@ def _ranked(recipe: Recipe, tables: Tables, key: Any, part: Any, facts: Sequence
     )
     return Ranked(
         tuple(svg for svg in drawn if svg),
-        " ".join(_hits(a, tuned) for a in plans if tuned),
+        _hits(plans, tuned),
         False,
         bool(marked),
         tuple(tuned),
@@ -73,15 +73,20 @@ def _ranked(recipe: Recipe, tables: Tables, key: Any, part: Any, facts: Sequence
     )
 
 
-def _hits(arm: Mapping[str, Any], tuned: Tuned) -> str:
-    """How many of a plan's experts are among those that training tuned."""
-    n = len(arm["experts"])
-    told = [
-        f"{sum(e in names for e in arm['experts'])} of {n} among the {len(names)} that training tuned for {kind} "
+def _hits(plans: Sequence[Mapping[str, Any]], tuned: Tuned) -> str:
+    """How many of each plan's experts are among those that training tuned; plans of the same experts are told once."""
+    first: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    for arm in plans if tuned else ():
+        first.setdefault(tuple(arm["experts"]), arm)
+    return " ".join(f"Of the experts of {arm_label(arm)}: {_among(experts, tuned)}." for experts, arm in first.items())
+
+
+def _among(experts: Sequence[str], tuned: Tuned) -> str:
+    return "; ".join(
+        f"{sum(e in names for e in experts)} of {len(experts)} among the {len(names)} that training tuned for {kind} "
         f"({', '.join(names)})"
         for kind, names in tuned.items()
-    ]
-    return f"Of the experts of {arm_label(arm)}: {'; '.join(told)}."
+    )
 
 
 def _residual(tables: Tables, model: str, prompts: str) -> dict[int, float]:
