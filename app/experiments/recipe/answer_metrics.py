@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import Any
 
 from workbench import WorkbenchError
-from workbench.classify import Response, answer_part
-from workbench.metrics import LABEL_READ, Metric, MetricFunction, metrics_from
+from workbench.responses.classify import Response, answer_part
+from workbench.responses.metrics import LABEL_READ, Metric, MetricFunction, metrics_from
 
 from .metrics import JUDGE, spelt_out, text_metrics
 from .recipe import Recipe
@@ -95,7 +95,7 @@ def _holds(pattern: str) -> Callable[[Response], bool | None]:
 
 
 def _judge(recipe: Recipe) -> Any:
-    from workbench.judge import QUESTION, judge
+    from workbench.responses.judge import QUESTION, judge
 
     asked = recipe.judge
     return None if asked is None else judge(asked.address, asked.model, asked.question or QUESTION)

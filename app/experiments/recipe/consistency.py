@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from workbench import Plan, WorkbenchError
-from workbench.edits import VALUED_KINDS
 from workbench.errors import listed, suggestion
-from workbench.judge import is_http
-from workbench.metrics import METRICS
+from workbench.plan.edits import VALUED_KINDS
+from workbench.responses.judge import is_http
+from workbench.responses.metrics import METRICS
 
 from .answer_metrics import LABEL
 from .grid import chosen

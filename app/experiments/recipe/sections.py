@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic import Strict as StrictType
 
-from workbench.edits import Kind
+from workbench.plan.edits import Kind
 
 Role = Literal["ranking", "choosing", "target", "capability"]
 End = Literal["top", "bottom"]
@@ -75,7 +75,7 @@ class Prompts(Section):
     """Of prompts that a ranking set holds as well, by id or by words: true leaves them out, "keep" measures them all the same
     and says so in the notes; without it such a set is refused."""
     metrics: Annotated[tuple[Name, ...], Several] = ()
-    """What is measured: names out of `workbench.metrics` or of the recipe's [metrics]; choice, choice_normalised and
+    """What is measured: names out of `workbench.responses.metrics` or of the recipe's [metrics]; choice, choice_normalised and
     choice_margin (multiple choice by log-likelihood); kl and kl_first (nats, to the base, over the base's answer and at its
     first token); judge; or your own function as `"module:function"`."""
     max_new_tokens: Count = 48
@@ -88,7 +88,7 @@ class NamedMetric(Section):
     """A measure of the recipe's own, `[metrics.NAME]`: another metric on some of a set's prompts, or a pattern. A share."""
 
     metric: Name | None = None
-    """Out of `workbench.metrics`, or your own function as `"module:function"`."""
+    """Out of `workbench.responses.metrics`, or your own function as `"module:function"`."""
     pattern: str | None = None
     """Instead: a regular expression that the answer has to hold; `{answer}` stands for the words of the prompt's label."""
     labels: dict[str, Annotated[tuple[str, ...], Several]] = {}

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from workbench import Plan, divergence
-from workbench.anatomy import LayerAnatomy
-from workbench.comparison import _perplexity
+from workbench import Plan
+from workbench.anatomy.anatomy import LayerAnatomy
+from workbench.comparison.comparison import _perplexity, divergence
 from workbench.errors import WorkbenchError
-from workbench.layout import Layout, MoEBlock, _block, _decoder_layers, _places
+from workbench.loading.tiny import tiny_model
+from workbench.model.layout import Layout, MoEBlock, _block, _decoder_layers, _places
+from workbench.model.runtime import RouterFacts
 from workbench.progress import Meter
-from workbench.runtime import RouterFacts
-from workbench.seen import Seen
-from workbench.survey import _describe
-from workbench.tiny import tiny_model
+from workbench.survey.forward import _describe
+from workbench.survey.seen import Seen
 
 
 class Experts(nn.Module):

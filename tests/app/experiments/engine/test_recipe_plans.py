@@ -30,7 +30,7 @@ from probes.scores import ExpertScores
 from tests.support.recipes import make_recipe, recipe_data
 from tests.support.stores import anatomy
 from workbench import ExpertRef, Plan, PromptSet, WorkbenchError
-from workbench.prompts import Prompt
+from workbench.prompts.prompts import Prompt
 
 SHAPE = anatomy(n_experts=8)  # layer 0 dense, 1 and 2 select 2 of 8 experts
 LENGTHS = {"ranked": 100, "held": 200, "other": 50, "given": 30}
@@ -223,7 +223,13 @@ def test_cells_are_numbered_in_the_order_of_the_recipe() -> None:
     assert (found[16].end, found[16].edit, found[16].value, found[16].n) == (None, None, None, None)
     last = found[17]
     assert (last.end, last.edit, last.value, last.n) == ("top+bottom", "scale+force", "64", 4)
-    assert (last.phase, last.span, last.ranking, last.text, last.prompts) == ("prompt", ("<a>", "</a>"), "cats", None, ())
+    assert (last.phase, last.span, last.ranking, last.text, last.prompts) == (
+        "prompt",
+        ("<a>", "</a>"),
+        "cats",
+        None,
+        (),
+    )
     many = recipe_from(recipe_data(plans=[{"text": f"off L1E{i}"} for i in range(100)]))
     assert [c.arm for c in cells(many)][::99] == ["P001", "P100"]
 
