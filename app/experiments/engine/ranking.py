@@ -41,7 +41,8 @@ def captured(
         if (path / "manifest.json").is_file():
             found[name] = open_store(path)
             continue
-        options = Options(**asked | {"generate": generated(recipe, name)})
+        asked["generate"] = generated(recipe, name)
+        options = Options(**asked)
         found[name] = capture_with(model(), sets[name], path, options, progress=_into(meter))
     return found
 
