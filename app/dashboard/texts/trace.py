@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts, steered
-from workbench.answering.answers import encode_all
-from workbench.hooks.recording import recording
-from workbench.prompts.encoding import encode, token_texts
-from workbench.prompts.roles import ROLES
-from workbench.records.recorder import LayerRecord
-from workbench.routing.dose import Dose, DoseCounts
+from workbench.answering import encode_all
+from workbench.hooks import recording
+from workbench.prompts import ROLES, encode
+from workbench.records import LayerRecord
+from workbench.routing import Dose, DoseCounts
+from workbench.thinking import token_texts
 
 MOST_TOKENS = 4096
 """Of a typed prompt: one reading of so many tokens is a moment, and others wait for their turn at the model."""

@@ -10,12 +10,10 @@ import numpy as np
 import pandas as pd
 
 from workbench import Plan, PromptSet, Store, WorkbenchError
-from workbench.answering.answers import answer, encode_all
-from workbench.comparison.choices import choose
-from workbench.comparison.divergence import divergence, given_text
-from workbench.comparison.tables import check_applies, metric_values
+from workbench.answering import answer, encode_all
+from workbench.comparison import check_applies, choose, divergence, given_text, metric_values
 from workbench.progress import Meter
-from workbench.responses.metrics import Metric
+from workbench.responses import Metric
 
 from ..recipe import CHOICE, Recipe, answer_metrics, text_metrics
 from .arms import Arm
@@ -111,7 +109,7 @@ class Measuring:
         return _by_arm(unit, [_divergence_rows([g.prompt_id for g in given], d) for d in found]), {}
 
     def _sinks(self, unit: Unit) -> tuple[Frame, dict[str, Any]]:
-        from workbench.comparison.sinks import sinks_by_prompt
+        from workbench.comparison import sinks_by_prompt
 
         found = sinks_by_prompt(self.model, self.sets[unit.prompts], self.plan(unit.arms[0]))
         n_layers, n_heads = found.share.shape[1:]

@@ -6,8 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from workbench import WorkbenchError
-from workbench.responses.classify import Response, answer_part
-from workbench.responses.metrics import LABEL_READ, Metric, MetricFunction, metrics_from
+from workbench.responses import LABEL_READ, Metric, MetricFunction, Response, answer_part, metrics_from
 
 from .metrics import JUDGE, spelt_out, text_metrics
 from .recipe import Recipe
@@ -95,7 +94,7 @@ def _holds(pattern: str) -> Callable[[Response], bool | None]:
 
 
 def _judge(recipe: Recipe) -> Any:
-    from workbench.responses.judge import QUESTION, judge
+    from workbench.responses import QUESTION, judge
 
     asked = recipe.judge
     return None if asked is None else judge(asked.address, asked.model, asked.question or QUESTION)

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workbench import PromptSet, WorkbenchError, read_prompts
-from workbench.prompts.encoding import check_unanswered
-from workbench.prompts.prompts import Prompt
+from workbench.prompts import Prompt, check_unanswered
 
 from .answer_metrics import applies, labels_read
 from .metrics import CHOICE, DIVERGENCE, generated, metrics_of, spelt_out, text_metrics
@@ -59,7 +58,7 @@ def _check_answered(recipe: Recipe, name: str, prompts: PromptSet) -> None:
 
 def _read(spec: Prompts) -> PromptSet:
     if Path(spec.source).suffix in (".yaml", ".yml"):
-        from workbench.prompts.lm_eval import read_task
+        from workbench.prompts import read_task
 
         prompts = read_task(spec.source)
     else:

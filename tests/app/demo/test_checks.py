@@ -3,7 +3,7 @@
 from workbench_app.choice import committed_choice
 from workbench_app.experiments.recipe import answer_metrics, read_recipe
 
-from workbench.responses.classify import Response
+from workbench.responses import Response
 
 
 def answer(text: str, **labels: str) -> Response:

@@ -16,16 +16,28 @@ from torch import Tensor, nn
 from tests.support import families
 from workbench import far, ndif, traced
 from workbench.errors import WorkbenchError
-from workbench.generation.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, stop_ids
+from workbench.generation import Choosing, Decoding, decoding_of
+from workbench.generation.decoding import SHAPING, _plain, stop_ids
+from workbench.hooks import steered
 from workbench.hooks.guards import outside_traces
-from workbench.hooks.steering import steered
-from workbench.model.layout import Layout, MoEBlock
-from workbench.model.model import identity
-from workbench.model.placement import forward_is_its_own, missing, named_values, value
-from workbench.model.quantised import quantised_by, unreadable
-from workbench.model.wrapped import _stating, as_it_runs, opened, unwrapped
-from workbench.plan.plan import Plan
-from workbench.thinking.pieces import _grown, said, special_ids, token_texts
+from workbench.model import (
+    Layout,
+    MoEBlock,
+    as_it_runs,
+    forward_is_its_own,
+    identity,
+    missing,
+    opened,
+    quantised_by,
+    unreadable,
+    unwrapped,
+    value,
+)
+from workbench.model.placement import named_values
+from workbench.model.wrapped import _stating
+from workbench.plan import Plan
+from workbench.thinking import said, special_ids, token_texts
+from workbench.thinking.tokens import _grown
 
 
 def refused(call: Any, *args: Any, **how: Any) -> str:

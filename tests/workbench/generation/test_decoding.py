@@ -11,8 +11,8 @@ import torch
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, open_store
-from workbench.answering.answers import answer
-from workbench.generation.decoding import Choosing, Decoding, decoding_of
+from workbench.answering import answer
+from workbench.generation import Choosing, Decoding, decoding_of
 from workbench.loading.tiny import tiny_model
 
 NO_MODEL: Any = None

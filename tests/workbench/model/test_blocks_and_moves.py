@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from workbench import Plan
-from workbench.anatomy.anatomy import LayerAnatomy
-from workbench.comparison.comparison import _perplexity, divergence
+from workbench.anatomy import LayerAnatomy
+from workbench.comparison import divergence
+from workbench.comparison.comparison import _perplexity
 from workbench.errors import WorkbenchError
 from workbench.loading.tiny import tiny_model
-from workbench.model.layout import Layout, MoEBlock, _block, _decoder_layers, _places
-from workbench.model.runtime import RouterFacts
+from workbench.model import Layout, MoEBlock, RouterFacts
+from workbench.model.layout import _block, _decoder_layers, _places
 from workbench.progress import Meter
+from workbench.survey import Seen
 from workbench.survey.forward import _describe
-from workbench.survey.seen import Seen
 
 
 class Experts(nn.Module):

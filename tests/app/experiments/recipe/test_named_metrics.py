@@ -19,7 +19,7 @@ from workbench_app.experiments.recipe.consistency import check_recipe
 
 from tests.support.recipes import recipe_data, write_prompts
 from workbench import WorkbenchError
-from workbench.responses.classify import Response
+from workbench.responses import Response
 
 PLAN = {"ranking": "cats", "n": 1, "edit": "off"}
 CHOSEN = {"claim": "c", "prompts": "again", "metric": "length"}
