@@ -16,7 +16,7 @@ from workbench_app.experiments.recipe import read_recipe
 from workbench_app.experiments.tables import read_table
 
 from probes import usage
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, open_store, parse_experts, read_prompts
 from workbench.loading.tiny import tiny_model, tiny_tokenizer

@@ -7,7 +7,6 @@ written).
 """
 
 from .answer_metrics import answer_metrics, applies, own_metric
-from .consistency import rankers
 from .grid import Cell, CellPart, cells, chosen
 from .metric_words import NOTHING, called, change, interval, level, levels, p_value, said, unit_of
 from .metrics import CHOICE, DIVERGENCE, JUDGE, NLL, SINK, generated, metrics_of, role_of, spelt_out, text_metrics
@@ -19,6 +18,6 @@ from .sections import Claim, ModelSource, Ranking, Role, Statistics
 __all__ = [
     "CHOICE", "DIVERGENCE", "JUDGE", "NLL", "NOTHING", "SINK", "Cell", "CellPart", "Claim", "ModelSource", "Ranking",
     "Recipe", "Role", "Statistics", "answer_metrics", "applies", "called", "cells", "change", "chosen", "find_recipe",
-    "generated", "interval", "level", "levels", "metrics_of", "own_metric", "p_value", "ranked_on", "rankers",
+    "generated", "interval", "level", "levels", "metrics_of", "own_metric", "p_value", "ranked_on",
     "read_recipe", "read_sets", "recipe_from", "role_of", "said", "spelt_out", "text_metrics", "unit_of",
 ]  # fmt: skip

@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probes.ranking import ref_of
+
 from ..recipe import NOTHING, Ranking, Recipe, p_value
 from .effect_tables import Block, Row, number
 from .facts import Tables
-from .labels import arm_label, expert_name, given
+from .labels import arm_label, given
 
 FIRST = 8
 
@@ -23,7 +25,7 @@ def ranking_table(of: Ranking | None, key: Sequence[str], part: Any, tuned: Mapp
 
 
 def _score_row(row: Any, tuned: Mapping[str, Sequence[str]]) -> Row:
-    name = expert_name(row)
+    name = str(ref_of(row))
     known = [f"tuned in training: {kind}" for kind, experts in tuned.items() if name in experts]
     flags = "; ".join([*([row["flags"]] if row["flags"] else []), *known])
     low, high = (number(row[c]) for c in ("low", "high"))
@@ -84,7 +86,7 @@ def _bare(model: str) -> str:
 
 
 def _reference_row(reference: Any, scores: list[dict[str, Any]]) -> Row:
-    found = [s for s in scores if expert_name(s) == reference.expert and reference.ranking in (None, s["ranking"])]
+    found = [s for s in scores if str(ref_of(s)) == reference.expert and reference.ranking in (None, s["ranking"])]
     ours, rank = (_short(found[0]["score"]), str(found[0]["rank"])) if found else (NOTHING, NOTHING)
     return Row((reference.expert, reference.what, _short(reference.value), ours, rank, reference.source or ""))
 

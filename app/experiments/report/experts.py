@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from probes.scores import SUPER_EXPERT
+from probes.catalogue import ranker
+from probes.ranking import SUPER_EXPERT
 
 from ..recipe import Recipe
 from .drawings import expert_map, largest_outputs, ranking_bars
@@ -13,12 +14,9 @@ from .facts import ClaimFacts, Tables
 from .labels import arm_label
 
 BARS = 10
+EXTREME = "largest |output|"
+"""The unit of scores that are drawn beside the residual stream."""
 Tuned = Mapping[str, Sequence[str]]
-UNITS = {
-    "ftri": "share of tokens that select it, target minus baseline",
-    "npmi": "signed nPMI with the markers (range −2 to 2)",
-}
-"""What a score is, where the method's name does not say it."""
 
 
 class Ranked(NamedTuple):
@@ -49,16 +47,17 @@ def rankings(recipe: Recipe, tables: Tables, facts: Sequence[ClaimFacts], tuned:
 def _ranked(recipe: Recipe, tables: Tables, key: Any, part: Any, facts: Sequence[ClaimFacts], tuned: Tuned) -> Ranked:
     model, name = key
     of = next((r for r in recipe.rankings if r.name == name), None)
-    method = of.method if of else ""
+    about = ranker(of.method) if of else None
+    unit = f"{about.score}, {about.unit}" if about else "score"
     table, rows = ranking_table(of, key, part, tuned), part.to_dict("records")
     plans = [a for a in claimed_arms(facts) if a["model"] == model and a["ranking"] == name]
-    if method == "super_experts":
+    if about is not None and about.unit == EXTREME:
         residual = _residual(tables, model, of.prompts if of else "")
         drawn = largest_outputs(rows, residual, f"Largest outputs of experts by layer, {model}")
         n = sum(SUPER_EXPERT in (row["flags"] or "").split("; ") for row in rows)
         words = f"{n} of {len(rows)} experts {'is' if n == 1 else 'are'} flagged as super experts."
         return Ranked((drawn,) if drawn else (), words, True, False, (), table)
-    unit, marked = UNITS.get(method, f"score by {method}"), [e for a in plans for e in a["experts"]]
+    marked = [e for a in plans for e in a["experts"]]
     drawn = (
         expert_map(rows, marked, tuned, unit, f"{name} by layer and expert, {model}"),
         ranking_bars(rows[:BARS], tuned, unit, f"First experts by {name}, {model}"),

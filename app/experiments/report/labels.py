@@ -1,4 +1,4 @@
-"""What arms and experts are called in a report: of an arm the edit first, then whose experts, then what is particular."""
+"""What an arm is called in a report: the edit first, then whose experts, then what is particular."""
 
 from typing import Any
 
@@ -41,13 +41,3 @@ def _which(arm: Any) -> str:
 
 def _where(arm: Any) -> str:
     return f", {arm['phase']} tokens only" if given(arm["phase"]) and arm["phase"] != "all" else ""
-
-
-def expert_name(row: Any) -> str:
-    """Of a row of `scores`: L12E3, or L12S0 for a shared expert."""
-    return f"L{row['layer']}{'S' if is_shared(row) else 'E'}{row['expert']}"
-
-
-def is_shared(row: Any) -> bool:
-    """Whether a row of `scores` is a shared expert's."""
-    return given(row["is_shared"]) and bool(row["is_shared"])

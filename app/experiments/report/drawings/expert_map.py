@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probes.ranking import ref_of
+
 from ....reports import circle, figure, rect, text
-from ..labels import expert_name, is_shared
 
 WIDTH = 720
 _LEFT, _TOP, _RIGHT = 64, 22, 16
@@ -20,7 +21,7 @@ def expert_map(
 
     marked: experts with a dot, as L1E3. tuned: experts with a frame by behaviour; the second behaviour's frame is dashed.
     """
-    rows = [row for row in rows if not is_shared(row)]
+    rows = [row for row in rows if not row["is_shared"]]
     if not rows:
         return None
     n, layers = 1 + max(int(row["expert"]) for row in rows), sorted({int(row["layer"]) for row in rows})
@@ -35,7 +36,7 @@ def expert_map(
     ]
     frames = {name: (kind, i) for i, (kind, names) in enumerate(tuned.items()) for name in names}
     for row in rows:
-        name, at = expert_name(row), (_LEFT + cell * int(row["expert"]), _TOP + cell * layers.index(int(row["layer"])))
+        name, at = str(ref_of(row)), (_LEFT + cell * int(row["expert"]), _TOP + cell * layers.index(int(row["layer"])))
         is_told = len(rows) <= TOLD or name in frames or name in marked
         pieces.append(_cell(row, at, cell, largest, _tip(row, frames.get(name)) if is_told else ""))
         if name in frames:
@@ -63,7 +64,7 @@ def _cell(row: Mapping[str, Any], at: tuple[float, float], cell: float, largest:
 def _tip(row: Mapping[str, Any], tuned: tuple[str, int] | None) -> str:
     score = f"{row['score']:+.4f}, {int(row['n'])} tokens" if _known(row["score"]) else "no score"
     more = [*([f"tuned in training: {tuned[0]}"] if tuned else []), *([row["flags"]] if row["flags"] else [])]
-    return "; ".join([f"{expert_name(row)}: {score}", *more])
+    return "; ".join([f"{ref_of(row)}: {score}", *more])
 
 
 def _frame(number: int) -> str:

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from math import ceil, floor, isfinite, log10
 from typing import Any
 
-from probes.scores import SUPER_EXPERT
+from probes.ranking import SUPER_EXPERT, ref_of
 
 from ....reports import Scale, circle, diamond, figure, line, linear, text
-from ..labels import expert_name
 
 WIDTH, HEIGHT = 720, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 36, 42
@@ -39,7 +38,7 @@ def largest_outputs(rows: Sequence[Mapping[str, Any]], residual: Mapping[int, fl
 
 
 def _expert(row: Mapping[str, Any], x: float, y: Scale) -> str:
-    tip = "; ".join([f"{expert_name(row)}: {row['score']:.2f}", *([row["flags"]] if row["flags"] else [])])
+    tip = "; ".join([f"{ref_of(row)}: {row['score']:.2f}", *([row["flags"]] if row["flags"] else [])])
     at = y(log10(row["score"]))
     return (
         diamond(x, at, 5, "super", tip)

@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probes.ranking import ref_of
+
 from ....reports import Scale, figure, line, linear, rect, round_values, text
 from ...recipe import p_value
-from ..labels import expert_name
 
 WIDTH = 720
 _LEFT, _RIGHT, _TOP, _BOTTOM, _ROW = 74, 64, 14, 42, 22
@@ -26,13 +27,13 @@ def ranking_bars(rows: Sequence[Mapping[str, Any]], tuned: Mapping[str, Sequence
     pieces += [text(x(v), height - 26, f"{v:g}".replace("-", "−"), "tick", "middle") for v in marks]
     pieces.append(text((_LEFT + WIDTH - _RIGHT) / 2, height - 6, unit, "label", "middle"))
     for i, row in enumerate(rows):
-        kinds = [kind for kind, names in tuned.items() if expert_name(row) in names]
+        kinds = [kind for kind, names in tuned.items() if str(ref_of(row)) in names]
         pieces += _bar(row, kinds, x, _TOP + _ROW * i)
     return figure(WIDTH, height, pieces, label)
 
 
 def _bar(row: Mapping[str, Any], tuned: Sequence[str], x: Scale, y: float) -> list[str]:
-    name, score = expert_name(row), float(row["score"])
+    name, score = str(ref_of(row)), float(row["score"])
     tip = "; ".join([f"{name}: {score:.3f}", *(f"tuned in training: {kind}" for kind in tuned)])
     pieces = [
         text(_LEFT - 8, y + 15, name, "tick", "end"),

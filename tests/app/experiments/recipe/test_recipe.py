@@ -9,7 +9,6 @@ from workbench_app.experiments.recipe import (
     chosen,
     find_recipe,
     own_metric,
-    rankers,
     read_recipe,
     read_sets,
     recipe_from,
@@ -210,11 +209,6 @@ def test_everything_in_lists_is_crossed(tmp_path):
     last = found[-1]
     assert (last.end, last.edit, last.n, last.value, last.name) == ("top+bottom", "force+off", 4, None, "both")
     assert {c.value for c in found if c.edit == "scale"} == {"2", "64"}
-
-
-def test_every_probe_that_ranks_can_be_named():
-    assert {"ftri", "npmi", "contrast", "super_experts", "usage"} <= set(rankers())
-    assert not {"co_selection", "MassiveRule", "ExpertScores"} & set(rankers())
 
 
 @pytest.mark.parametrize("how", ["id", "words"])
