@@ -16,7 +16,7 @@ from probes.reading import used_prompts
 from tests.app.dashboard.steer.test_steer_page import errors, finished, page_of
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.model import MoEModel
 from workbench.prompts import ROLES, encode
 

@@ -19,7 +19,7 @@ import torch
 
 from probes import super_experts
 from workbench import capture, load
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.model import MoEModel
 from workbench.store import Store
 

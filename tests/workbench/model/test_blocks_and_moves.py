@@ -14,7 +14,7 @@ from workbench.anatomy import LayerAnatomy
 from workbench.comparison import divergence
 from workbench.comparison.comparison import _perplexity
 from workbench.errors import WorkbenchError
-from workbench.loading.tiny import tiny_model
+from workbench.loading import tiny_model
 from workbench.model import Layout, MoEBlock, RouterFacts
 from workbench.model.layout import _block, _decoder_layers, _places
 from workbench.progress import Meter

@@ -14,7 +14,7 @@ from torch import nn
 from tests.support.stores import anatomy
 from workbench.anatomy import Anatomy, ExpertRef, LayerAnatomy, RoutingRule, parse_experts
 from workbench.errors import WorkbenchError, listed, suggestion
-from workbench.loading.tiny import tiny_tokenizer
+from workbench.loading import tiny_tokenizer
 from workbench.model.model import model as loading
 from workbench.plan import Edit, Scope
 from workbench.plan.edits import parse_positions
