@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
                 return now
 
         monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Clock)
-        monkeypatch.setattr("workbench.prompts.moment.datetime", Clock)
+        monkeypatch.setattr("workbench.prompts.dates.datetime", Clock)
 
     return at
 
