@@ -16,6 +16,7 @@ import pyarrow as pa
 import torch
 
 from workbench import durable
+from workbench.backends.native import Runner
 from workbench.batches import SHARD_TOKENS
 from workbench.claims import claim, is_complete, open_shards
 from workbench.decoding import Response
@@ -35,7 +36,6 @@ from workbench.request import Request, Responses, check_same, expert_numbers, ma
 from workbench.rewritten import check_rewritten
 from workbench.roles import MarkedIds, response_roles
 from workbench.rows import BatchRows, token_rows
-from workbench.sampling import Runner
 from workbench.shards import Build, ShardWriter, conform, receipt_path
 from workbench.sizes import check_disk
 from workbench.steer import steered
@@ -43,9 +43,9 @@ from workbench.store import Store, open_store
 from workbench.writing import describe, finish, write_table
 
 if TYPE_CHECKING:
+    from workbench.backends.nnsight.runner import TracedRunner
     from workbench.model import MoEModel
     from workbench.plan import Plan
-    from workbench.traced import TracedRunner
 
 BATCH_TOKENS = 4096
 
@@ -86,7 +86,7 @@ def capture(
     layers       limit logits and outputs to these layers; experts: limit outputs to these experts
     batch_tokens tokens that go through the model together, padding and generation included (padding is never stored)
     plan         steer while capturing: the store says so everywhere
-    backend      "nnsight": every forward is a trace of the nnsight model that was loaded; see `workbench.traced`. Greedy, no plan
+    backend      "nnsight": every forward is a trace of the nnsight model that was loaded. Greedy, no plan
     remote       with backend "nnsight": True runs the traces on NDIF (see `load(..., remote=True)` for models too large to load)
     resume       go on with a store that was begun with the same request (a complete one is returned as it is), with the date
                  that its chat template was told then; False refuses any store that is there
@@ -150,8 +150,8 @@ def _check_backend(model: "MoEModel", backend: str, remote: bool | str, keep: Co
             f"remote=True."
         )
     if backend == "nnsight":
-        from workbench.ndif import check_ndif
-        from workbench.traced import check_traceable
+        from workbench.backends.nnsight.ndif import check_ndif
+        from workbench.backends.nnsight.runner import check_traceable
 
         check_traceable(model, remote, keep)
         check_ndif(model.nnsight, remote)
@@ -165,7 +165,7 @@ def _wanted(request: Request) -> tuple[frozenset[str], tuple[int, ...] | None, l
 
 
 def _traced(model: "MoEModel", request: Request, remote: bool | str, meter: Meter) -> "TracedRunner":
-    from workbench.traced import TracedRunner
+    from workbench.backends.nnsight.runner import TracedRunner
 
     return TracedRunner(model, *_wanted(request), remote, meter.forwarded)
 

@@ -115,8 +115,8 @@ def load(
 
 def _far(source: Any, tokenizer: Any, remote: bool | str) -> MoEModel:
     """A model on NDIF."""
-    from workbench.far import look
-    from workbench.ndif import check_ndif
+    from workbench.backends.nnsight.ndif import check_ndif
+    from workbench.backends.nnsight.remote_model import look
 
     around = opened(source, far=True)
     if around.nnsight is None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.backends.native import Forwards
 from workbench.batches import padded, schedule
 from workbench.decoding import Choosing, decoding_of
 from workbench.dose import Dose, DoseCounts
@@ -17,7 +18,6 @@ from workbench.pieces import said
 from workbench.plan import Plan
 from workbench.progress import Meter
 from workbench.prompts import read_prompts
-from workbench.sampling import Forwards
 from workbench.steer import steered
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from workbench.backends.native import Forwards
 from workbench.decoding import Choosing, Decoding, decoding_of
 from workbench.dose import Dose
 from workbench.pieces import Growing
@@ -15,7 +16,6 @@ from workbench.plan import Plan
 from workbench.positions import prompt_length
 from workbench.record import ForwardRecord, recording
 from workbench.respond import encode_all
-from workbench.sampling import Forwards
 from workbench.steer import steered
 
 if TYPE_CHECKING:

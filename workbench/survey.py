@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from workbench.adapters import rerun
 from workbench.anatomy import LayerAnatomy
 from workbench.errors import WorkbenchError
-from workbench.intrace import first
 from workbench.layout import Layout, MoEBlock
+from workbench.parts import first
 from workbench.placement import brought
 from workbench.residual import norm_before, residual_reason, routed_multiplier
 from workbench.routerfacts import RouterFacts, router_facts

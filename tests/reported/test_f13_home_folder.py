@@ -20,9 +20,9 @@ from probes import usage
 from probes.scores import ExpertScores
 from tests import families
 from workbench import Plan, WorkbenchError, capture, load, open_store, parse_experts, read_prompts
+from workbench.backends.served import store_served
 from workbench.harness import read_task
 from workbench.paths import given_path
-from workbench.served import store_served
 from workbench.tiny import tiny_model, tiny_tokenizer
 
 PROMPTS = '{"text": "hello", "labels": {"k": "a"}}\n{"text": "bye now", "labels": {"k": "b"}}\n'

@@ -16,8 +16,8 @@ from workbench_app.cli import app
 
 from tests import families
 from workbench import Plan, WorkbenchError, capture, compare, load
+from workbench.backends.served import store_served
 from workbench.prompts import Prompt, PromptSet
-from workbench.served import store_served
 from workbench.tiny import tiny_model, tiny_tokenizer
 from workbench.writing import write_store
 

@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from tests import families
-from workbench import far, identity, ndif, traced
+from workbench import identity
+from workbench.backends.nnsight import ndif
+from workbench.backends.nnsight import remote_model as far
+from workbench.backends.nnsight import runner as traced
 from workbench.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, stop_ids
 from workbench.errors import WorkbenchError
 from workbench.interop import _stating, as_it_runs, opened, outside_traces, unwrapped

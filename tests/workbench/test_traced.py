@@ -224,7 +224,7 @@ def test_no_key_no_network_and_other_versions_are_one_sentence_each(ndif: Any, e
 
 
 def test_a_build_or_a_patch_of_torch_is_no_other_version() -> None:
-    from workbench.ndif import _release
+    from workbench.backends.nnsight.ndif import _release
 
     assert _release("torch", "2.13.0+cpu") == _release("torch", "2.13.1+cu130") != _release("torch", "2.12.0")
     assert _release("transformers", "5.23.0") != _release("transformers", "5.23.1")

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench import intrace
+from workbench.backends.nnsight import in_trace
+from workbench.backends.nnsight.in_trace import forward_numbers, token_logprobs
+from workbench.backends.nnsight.ndif import plainly, shipped
 from workbench.batches import padded
 from workbench.decoding import Decoding, Response
 from workbench.errors import WorkbenchError
 from workbench.harvest import Chunk, Harvest, prompt_step
-from workbench.intrace import forward_numbers, token_logprobs
 from workbench.magnitude import Magnitude
-from workbench.ndif import plainly, shipped
 from workbench.record import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
 from workbench.steer import plan_in_force
 
@@ -164,7 +164,12 @@ class TracedRunner:
         # a trace sends away the names that its body reads: plain values, and modules by their paths
         wrapped, modules, places, calls, stream = self.model.nnsight, self.modules, self.places, self.calls, self.stream
         options: dict[str, Any] = {"attention_mask": mask, "use_cache": False, "remote": self.remote}
-        with plainly(self.remote), shipped(intrace), torch.no_grad(), wrapped.trace(input_ids=ids, **options) as tracer:
+        with (
+            plainly(self.remote),
+            shipped(in_trace),
+            torch.no_grad(),
+            wrapped.trace(input_ids=ids, **options) as tracer,
+        ):
             seen = tracer.cache(modules=modules, device=None, include_inputs=True)
             logits = wrapped.output.logits  # the forward's end: by now the cache is full
             entries = seen._cache.entries

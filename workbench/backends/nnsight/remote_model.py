@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from workbench import intrace
+from workbench.backends.nnsight import in_trace
+from workbench.backends.nnsight.in_trace import held_numbers, survey_numbers
+from workbench.backends.nnsight.ndif import plainly, shipped
 from workbench.errors import WorkbenchError
-from workbench.intrace import held_numbers, survey_numbers
 from workbench.layout import Layout, MoEBlock
-from workbench.ndif import plainly, shipped
 from workbench.survey import Seen, Survey, described, probe_ids
 
 WHY_NOT = "its weights are on NDIF, and edits are made by hooks in this process"
@@ -56,7 +56,7 @@ def _trace(wrapped: Any, layout: Layout, ids: Tensor, remote: bool | str) -> tup
     modules = sorted({path for place in places.values() for path in _paths(place)})
     vectors, most = _vectors(wrapped._module, layout), _SMALL
     options: dict[str, Any] = {"use_cache": False, "remote": remote}
-    with plainly(remote), shipped(intrace), torch.no_grad(), wrapped.trace(input_ids=ids, **options) as tracer:
+    with plainly(remote), shipped(in_trace), torch.no_grad(), wrapped.trace(input_ids=ids, **options) as tracer:
         seen = tracer.cache(modules=modules, device=None, include_inputs=True)
         wrapped.output  # noqa: B018 - the forward's end: by now the cache is full
         entries = seen._cache.entries

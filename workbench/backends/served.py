@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from workbench.anatomy import Anatomy
+from workbench.backends.served_routing import as_array, routed_experts
 from workbench.errors import WorkbenchError, suggestion
 from workbench.pieces import said
 from workbench.prompts import labels_of
 from workbench.reading import opened_in
-from workbench.servedrouting import as_array, routed_experts
 from workbench.store import Store
 from workbench.writing import write_store
 

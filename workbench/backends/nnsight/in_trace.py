@@ -1,8 +1,8 @@
 """What runs inside an nnsight trace, here or on NDIF: from what modules said to the numbers that a store keeps.
 
-These functions travel to the server as source, with `workbench.magnitude`, so they know torch and nothing of a model, a hook
-or a store. Arguments are plain values: `entries` is nnsight's cache, {module path: visits}, each with `.inputs` and
-`.output`; a place is a dict (see `workbench.traced`). Nothing as large as a hidden state leaves the trace unless it was
+These functions travel to the server as source, with `workbench.magnitude` and `workbench.parts`, so they know torch and nothing
+of a model, a hook or a store. Arguments are plain values: `entries` is nnsight's cache, {module path: visits}, each with
+`.inputs` and `.output`; a place is a dict (see the runner). Nothing as large as a hidden state leaves the trace unless it was
 asked for.
 """
 
@@ -13,13 +13,9 @@ import torch
 from torch import Tensor
 
 from workbench.magnitude import magnitude, median_abs, routed_change
+from workbench.parts import first
 
 Place = Mapping[str, Any]
-
-
-def first(value: Any) -> Any:
-    """A module's answer, or the first part of it."""
-    return value[0] if isinstance(value, tuple | list) else value
 
 
 def arguments(entry: Any) -> list[Any]:
