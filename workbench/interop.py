@@ -132,8 +132,7 @@ def check_here(runtime: "Runtime") -> None:
     name = runtime.anatomy.model
     if runtime.far:
         raise WorkbenchError(
-            f"The weights of {name} are on NDIF, not here; capture(..., backend='nnsight', remote=True) works, and "
-            f"steering needs them here."
+            f"The weights of {name} are on NDIF, not here; it can be captured there, and steering needs them here."
         )
     if not runtime.wrapped and is_wrapped(runtime.hf):
         raise WorkbenchError(

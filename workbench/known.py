@@ -35,8 +35,8 @@ def as_it_is(model: "MoEModel", *, weights: bool = True) -> "MoEModel":
     Raises `WorkbenchError` when it was changed inside a block that steers or records it: what is in force there is for the
     model of before.
     """
-    runtime = model.runtime
-    if runtime.far or runtime.wrapped != is_wrapped(runtime.hf):
+    runtime = model.local
+    if runtime is None or runtime.far or runtime.wrapped != is_wrapped(runtime.hf):
         return model
     found = known_runtime(runtime.hf, weights=weights, first=runtime) or _looked_again(runtime)
     if found is runtime:
@@ -46,7 +46,7 @@ def as_it_is(model: "MoEModel", *, weights: bool = True) -> "MoEModel":
             f"{runtime.anatomy.model} was changed (adapters, routing settings or weights) inside a block that steers or records "
             f"it, or since it was loaded and before that block; change it outside, and load(model.hf) again."
         )
-    return replace(model, runtime=found)
+    return replace(model, local=found)
 
 
 def known_runtime(hf: Any, *, weights: bool = True, first: Runtime | None = None) -> Runtime | None:

@@ -1,7 +1,8 @@
 """Loading: a transformers model, its tokenizer and its MoE map, checked before anybody trusts a number from it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from workbench.anatomy import Anatomy
 from workbench.bundled import bundled_path
 from workbench.check import check_by_intervening
 from workbench.errors import WorkbenchError, listed
+from workbench.facts import Facts, Here
 from workbench.hub import hub_unreachable
 from workbench.identity import read_weights
 from workbench.interop import Opened, is_wrapped, opened
@@ -27,38 +29,58 @@ _FOLDERS = ("cache_dir", "offload_folder")  # options of `from_pretrained` that 
 
 @dataclass(frozen=True, eq=False)
 class MoEModel:
-    """A transformers model (`.hf`, unchanged whenever nothing is active), its tokenizer and its `Anatomy`.
+    """A model, its tokenizer, its `Anatomy`, and what runs it; `load` makes one.
 
-    nnsight    the nnsight model that it was loaded from, if any
-    far_dtype  the dtype of the weights where they are on NDIF (`.hf` is then a skeleton without weights); else None
+    local   what hooks know of a transformers model in this process (`.hf`); None where an engine of its own runs the model
+    engine  makes the engine of a model: `workbench.backends.backend_of` asks it
+    told    what that engine says of the model, where it is not in this process
     """
 
-    hf: Any
     tokenizer: Any
-    runtime: Runtime
-    nnsight: Any = None
-    far_dtype: torch.dtype | None = None
+    local: Runtime | None
+    engine: "Callable[[MoEModel], Any]"
+    told: Facts | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """Modules, rules and hooks. Raises `WorkbenchError` for a model that is not in this process."""
+        if self.local is None:
+            raise WorkbenchError(
+                f"{self.anatomy.model} runs on an engine of its own, so no transformers model of it is in this process; capture, "
+                f"compare and stream take it as it is, and .hf needs a load without engine."
+            )
+        return self.local
+
+    @property
+    def hf(self) -> Any:
+        """The transformers model, unchanged whenever nothing is active; of one on NDIF a skeleton without weights."""
+        return self.runtime.hf
+
+    @property
+    def facts(self) -> Facts:
+        """What its engine says of it."""
+        return self.told or Here(self.runtime, self.tokenizer)
 
     @property
     def anatomy(self) -> Anatomy:
         """The MoE map."""
-        return self.runtime.anatomy
+        return self.facts.anatomy
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Any:
         """Where input ids go."""
-        return self.hf.get_input_embeddings().weight.device
+        return self.facts.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The floating type of the weights."""
-        return self.far_dtype or self.hf.dtype
+        return self.facts.dtype
 
     @property
     def image_token(self) -> int | None:
         """The id that stands for an image in a prompt; None for a model of text alone."""
         names = ("image_token_id", "image_token_index")
-        return next((x for x in (getattr(self.hf.config, n, None) for n in names) if x is not None), None)
+        return next((x for x in (getattr(self.facts.config, n, None) for n in names) if x is not None), None)
 
     def __repr__(self) -> str:
         a = self.anatomy
@@ -73,6 +95,7 @@ def load(
     dtype: str | torch.dtype = "auto",
     check: bool = True,
     adapter: MoEAdapter | None = None,
+    engine: Any = None,
     remote: bool | str = False,
     **hub: Any,
 ) -> MoEModel:
@@ -85,14 +108,27 @@ def load(
     check    also mute one expert per layer and see that the logits change (one small forward per MoE layer)
     adapter  how an MoE outside transformers' experts interface routes (`workbench.adapters`); with one, source may be any
              `nn.Module` from token ids to logits
-    remote   True: source is an nnsight model named by its hub id, and its weights stay on NDIF. One trace there tells how it
-             routes; it can be captured (`capture(..., backend="nnsight", remote=True)`), not steered
+    engine   what runs the forwards: "native" (this process, through hooks; what there is if nothing is said), "nnsight" (every
+             forward is a trace of an nnsight model: greedy, no plan), or one of your own: an object that implements
+             `workbench.backends.Backend`, a class that makes one (called with source and the options), or its name module:Class
+    remote   with nnsight, True: the weights stay on NDIF, where the traces run. Source is a hub id, or an nnsight model named by
+             one. One trace there tells how it routes; it can be captured, not steered
     hub      goes to `from_pretrained`: revision, device_map, experts_implementation, trust_remote_code, ...
 
     The model is put into eval mode.
 
     Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
     """
+    from workbench.backends.engines import NAMES, old_word
+
+    if engine is not None and engine not in NAMES:
+        return _elsewhere(engine, source, tokenizer, remote, {"device": device, "dtype": dtype, **hub})
+    if "backend" in hub:
+        raise WorkbenchError(old_word("load(backend=...)"))
+    if remote and engine == "native":
+        raise WorkbenchError(
+            f"load(engine='native', remote={remote!r}) is not possible; remote goes with engine='nnsight'."
+        )
     source, tokenizer = given_source(source), _opened_tokenizer(given_source(tokenizer), hub)
     hub |= {name: given_source(hub[name]) for name in _FOLDERS if name in hub}
     if remote:
@@ -107,22 +143,48 @@ def load(
         runtime = new_runtime(hf, name, hub.get("revision"), adapter)
     if around.bridge is not None:
         runtime.bridges.add(around.bridge)
-    model = MoEModel(hf, tokenizer, runtime, around.nnsight)
+    return _checked(runtime, tokenizer, around.nnsight, engine or "native", check)
+
+
+def _checked(runtime: Runtime, tokenizer: Any, wrapped: Any, engine: str, check: bool) -> MoEModel:
+    """The model on its engine, after the look at what muting an expert changes."""
+    from workbench.backends.native import Native
+
+    model = MoEModel(tokenizer, runtime, Native)
     if check:
         check_by_intervening(model)
-    return model
+    if engine == "native":
+        return model
+    from workbench.backends.nnsight import Nnsight, check_traceable, traced
+
+    check_traceable(model)
+    return replace(model, engine=partial(Nnsight, wrapped=wrapped or traced(runtime.hf, tokenizer)))
+
+
+def _elsewhere(engine: Any, source: Any, tokenizer: Any, remote: bool | str, options: dict[str, Any]) -> MoEModel:
+    """A model on an engine that is not one of ours."""
+    from workbench.backends.engines import check_engine, named
+
+    made = named(engine)
+    if remote:
+        raise WorkbenchError(
+            f"load(engine={engine!r}, remote={remote!r}) is not possible; remote goes with nnsight alone."
+        )
+    if isinstance(made, type):
+        made = made(source, tokenizer=tokenizer, **options)
+    check_engine(made)
+    return MoEModel(tokenizer or made.facts.tokenizer, None, lambda model: made, made.facts)
 
 
 def _far(source: Any, tokenizer: Any, remote: bool | str) -> MoEModel:
     """A model on NDIF."""
-    from workbench.backends.nnsight.ndif import check_ndif
-    from workbench.backends.nnsight.remote_model import look
+    from workbench.backends.nnsight import Nnsight, check_ndif, look, traced
 
-    around = opened(source, far=True)
+    around = opened(traced(source) if isinstance(source, str) else source, far=True)
     if around.nnsight is None:
         raise WorkbenchError(
-            f"load(..., remote=True) takes an nnsight model named by its hub id, TransformersModel('owner/name'), not "
-            f"{source if isinstance(source, str) else f'a {type(source).__name__}'!r}."
+            f"load(..., remote=True) takes a hub id, or an nnsight model named by one, TransformersModel('owner/name'), not a "
+            f"{type(source).__name__}."
         )
     check_ndif(around.nnsight, remote)
     hf = around.hf
@@ -130,8 +192,9 @@ def _far(source: Any, tokenizer: Any, remote: bool | str) -> MoEModel:
     found = look(around.nnsight, layout, remote)
     name, revision = around.nnsight.repo_id, around.nnsight.revision
     anatomy = anatomy_of(hf, layout, name, revision, found.survey, read_weights(hf, found.values))
-    runtime = Runtime(hf, layout, anatomy, found.survey.before, found.survey.multipliers, found.survey.facts, far=True)
-    return MoEModel(hf, tokenizer or around.tokenizer, runtime, around.nnsight, found.dtype)
+    runtime = Runtime(hf, layout, anatomy, found.survey.before, found.survey.multipliers, found.survey.facts)
+    runtime.far, runtime.far_dtype = True, found.dtype
+    return MoEModel(tokenizer or around.tokenizer, runtime, partial(Nnsight, wrapped=around.nnsight, remote=remote))
 
 
 def _known_runtime(hf: Any, around: Opened) -> Runtime | None:

@@ -1,1 +1,32 @@
-"""Where forwards run: in this process through hooks (native), in nnsight's traces here or on NDIF, on an engine that serves."""
+"""Where forwards run: in this process through hooks, in nnsight's traces here or on NDIF, on an engine of somebody's own.
+
+backend.py    what an engine says and does: `Backend`, `Capabilities`, `Batch`, `Keep`, `Ran`
+refusals.py   what an engine cannot do, refused before anything runs
+native.py     a transformers model in this process
+nnsight/      nnsight models here and on NDIF
+engines.py    an engine by its name; the engine and the compiled plan for a model
+contract.py   the tests that every engine passes for what it says it can
+served.py     routing that a serving engine returned with its answers, as a store; served_routing.py reads its forms
+
+Errors, plans and records come from below; loading, capturing and comparison stand above.
+"""
+
+from workbench.backends.backend import Backend, Batch, Capabilities, Keep, Ran
+from workbench.backends.engines import FIRST, backend_of, check_words, compiled_for
+from workbench.backends.refusals import check_decoding, check_keep, check_plan, check_scoring
+
+__all__ = [
+    "FIRST",
+    "Backend",
+    "Batch",
+    "Capabilities",
+    "Keep",
+    "Ran",
+    "backend_of",
+    "check_decoding",
+    "check_keep",
+    "check_plan",
+    "check_scoring",
+    "check_words",
+    "compiled_for",
+]

@@ -1,55 +1,120 @@
-"""Forwards of one batch: over whole sequences, or generating with our own decode loop so that every step is recorded.
+"""Forwards of a transformers model in this process, reached into by hooks: every edit, every record, every way to generate.
 
-Batches that generate are padded on the left and decode with a cache. Each (prompt, sample) draws from a generator of its
-own, by inverting the cumulative distribution, so a response does not depend on what else is in its batch (up to rounding).
-The last generated token is never forwarded: it has no routing.
+Each (prompt, sample) draws from a generator of its own, by inverting the cumulative distribution, so a response does not
+depend on what else is in its batch (up to rounding).
 """
 
 import inspect
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextvars import copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.backends.backend import Batch, Capabilities, Keep, Ran
 from workbench.batches import padded
-from workbench.decoding import Choosing, Decoding, Response
+from workbench.compiled import CompiledPlan
+from workbench.decodeloop import decoded
+from workbench.decoding import Choosing, Decoding
+from workbench.dose import Dose
 from workbench.errors import WorkbenchError
-from workbench.harvest import Chunk, Harvest, Step, decode_step, prompt_step
+from workbench.facts import Facts
+from workbench.harvest import prompt_step
+from workbench.interop import check_here, outside_traces
+from workbench.model import MoEModel
 from workbench.positions import prompt_length
-from workbench.record import Recorder
-
-if TYPE_CHECKING:
-    from workbench.model import MoEModel
+from workbench.record import Recorder, recorded
+from workbench.steer import following
 
 
 @dataclass
-class Forwards:
-    """A model's forwards over padded ids [rows, time] and their mask (None: nothing is padding)."""
+class Native:
+    """The engine of a model that lies in this process, as it is now (`workbench.known.as_it_is`)."""
 
-    model: "MoEModel"
+    model: MoEModel
+    can = Capabilities("native")
 
     def __post_init__(self) -> None:
-        self.accepted = frozenset(inspect.signature(self.model.hf.forward).parameters)
+        check_here(self.model.runtime)
         tokenizer = self.model.tokenizer
-        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self.pad = tokenizer.pad_token_id if tokenizer is not None and tokenizer.pad_token_id is not None else 0
 
-    def __call__(self, ids: Tensor, mask: Tensor | None, *, use_cache: bool, past: Any = None) -> Any:
-        """The model's output; `past` is the cache of what came before, and the mask spans both."""
+    @property
+    def facts(self) -> Facts:
+        """What is known of its model."""
+        return self.model.facts
+
+    def run(
+        self,
+        batch: Batch,
+        plan: CompiledPlan,
+        decoding: Decoding | None = None,
+        keep: Keep | None = None,
+        dose: Dose | None = None,
+    ) -> Generator[Ran, None, None]:
+        """See `Backend.run`: a portion for each forward."""
+        return _apart(self._portions(batch, plan, decoding, keep, dose or Dose(is_counting=False)))
+
+    def score(self, batch: Batch, plan: CompiledPlan) -> Tensor:
+        """See `Backend.score`."""
+        ids, mask = map(torch.from_numpy, padded(batch.rows, self.pad, left=True))
+        ends, longest = [ids.shape[1] - n for n in batch.read], max(batch.read)
+        with following(self.model.runtime, plan, Dose(is_counting=False)), prompt_length(ends):
+            out = self._forward(ids, mask, use_cache=False, logits_to_keep=longest + 1)
+        return out.logits[:, -(longest + 1) :].float().log_softmax(-1)
+
+    def _portions(
+        self, batch: Batch, plan: CompiledPlan, decoding: Decoding | None, keep: Keep | None, dose: Dose
+    ) -> Generator[Ran, None, None]:
+        with ExitStack() as stack:
+            stack.enter_context(outside_traces("run"))
+            stack.enter_context(following(self.model.runtime, plan, dose))
+            recorder = None if keep is None else stack.enter_context(recorded(self.model.runtime, *keep))
+            if decoding is None:
+                yield self._read(batch.rows, recorder)
+                return
+            choosing = Choosing(self.model, batch.rows, decoding, batch.seeds)
+            kernels = self._kernels if recorder is None else nullcontext
+            for step, made in decoded(self._next_tokens, batch.rows, choosing, self.pad, kernels):
+                yield Ran(step, None if recorder is None else recorder.take(), made)
+
+    def _read(self, rows: Sequence[Sequence[int]], recorder: Recorder | None) -> Ran:
+        """One forward over whole sequences, padded on the right."""
+        ids, mask = padded(rows, self.pad, left=False)
+        self._forward(torch.from_numpy(ids), None if mask.all() else torch.from_numpy(mask), use_cache=False)
+        return Ran(prompt_step(mask), None if recorder is None else recorder.take())
+
+    def _next_tokens(self, ids: Tensor, mask: Tensor, past: Any) -> tuple[Tensor, Any]:
+        output = self._forward(ids, mask, use_cache=True, past_key_values=past)
+        return output.logits[:, -1], output.past_key_values
+
+    def _kernels(self) -> AbstractContextManager[Any]:
+        """The kernels of single tokens that transformers' `generate` changes to, on devices where it does."""
+        return getattr(self.model.hf, "_optimize_model_for_decode", nullcontext)()
+
+    @cached_property
+    def _accepted(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self.model.hf.forward).parameters)
+
+    @torch.no_grad()
+    def _forward(self, ids: Tensor, mask: Tensor | None, *, logits_to_keep: int = 1, **options: Any) -> Any:
+        """The model's output over ids [rows, time] and their mask (None: nothing is padding), which spans the cache as well.
+
+        logits_to_keep  the vocabulary's logits are not stored: only the last are ever looked at
+        """
         device = self.model.device
-        arguments: dict[str, Any] = {"input_ids": ids.to(device), "use_cache": use_cache}
+        arguments: dict[str, Any] = {"input_ids": ids.to(device), **{k: v for k, v in options.items() if v is not None}}
         if mask is not None:
             arguments["attention_mask"] = mask.to(device)
-            if "position_ids" in self.accepted:
+            if "position_ids" in self._accepted:
                 position = (mask.cumsum(1) - 1).clamp(min=0)
                 arguments["position_ids"] = position[:, -ids.shape[1] :].to(device)
-        if past is not None:
-            arguments["past_key_values"] = past
-        if "logits_to_keep" in self.accepted:
-            arguments["logits_to_keep"] = 1  # the vocabulary's logits are not stored: only the last are ever looked at
+        if "logits_to_keep" in self._accepted:
+            arguments["logits_to_keep"] = logits_to_keep
         try:
             return self.model.hf(**arguments)
         except torch.OutOfMemoryError as error:
@@ -58,62 +123,12 @@ class Forwards:
                 f"batch_tokens. What a capture has complete stays, but a store with other batches needs another folder."
             ) from error
 
-    def decode(
-        self,
-        rows: Sequence[Sequence[int]],
-        choosing: Choosing,
-        seen: Callable[[Step], None],
-        kernels: Callable[[], AbstractContextManager[Any]] = nullcontext,
-    ) -> None:
-        """Prefill and one forward per chosen token, until no row goes on; `seen` is called after each forward.
 
-        kernels  entered while single tokens are forwarded
-        """
-        ids, mask = padded(rows, self.pad, left=True)
-        with prompt_length(ids.shape[1]):
-            output = self(torch.from_numpy(ids), torch.from_numpy(mask), use_cache=True)
-            seen(prompt_step(mask))
-            lengths, alive = mask.sum(1), choosing.choose(output.logits[:, -1])
-            with kernels():
-                while alive.any():
-                    mask = np.concatenate([mask, alive[:, None].astype(np.int64)], 1)  # what follows an end is padding
-                    step = decode_step(alive, lengths + choosing.n_steps - 1)
-                    past = output.past_key_values
-                    output = self(choosing.last[:, None], torch.from_numpy(mask), use_cache=True, past=past)
-                    seen(step)
-                    alive = choosing.choose(output.logits[:, -1])
-
-
-@dataclass
-class Runner:
-    """Runs batches through a model while `recorder` looks on. `forwarded(n)` is called with the real tokens of each."""
-
-    model: "MoEModel"
-    recorder: Recorder
-    forwarded: Callable[[int], None]
-
-    def __post_init__(self) -> None:
-        self.forwards = Forwards(self.model)
-
-    def over(self, rows: Sequence[Sequence[int]]) -> Chunk:
-        """One forward over whole sequences, padded on the right."""
-        ids, mask = padded(rows, self.forwards.pad, left=False)
-        harvest = Harvest()
-        everything = mask.all()
-        self.forwards(torch.from_numpy(ids), None if everything else torch.from_numpy(mask), use_cache=False)
-        harvest.add(self.recorder.take(), prompt_step(mask))
-        self.forwarded(int(mask.sum()))
-        return harvest.finish()
-
-    def generate(
-        self, rows: Sequence[Sequence[int]], seeds: Sequence[int], decoding: Decoding
-    ) -> tuple[Chunk, list[Response]]:
-        """Prefill and decode; the chunk holds the prompts and every generated token but the last of each response."""
-        harvest, choosing = Harvest(), Choosing(self.model, rows, decoding, seeds)
-
-        def seen(step: Step) -> None:
-            harvest.add(self.recorder.take(), step)
-            self.forwarded(len(step.rows))
-
-        self.forwards.decode(rows, choosing, seen)
-        return harvest.finish(), choosing.responses()
+def _apart(portions: Generator[Ran, None, None]) -> Generator[Ran, None, None]:
+    """The same portions, each made in one copied context: whoever takes them is steered and recorded by none of it."""
+    context = copy_context()
+    try:
+        while (portion := context.run(next, portions, None)) is not None:
+            yield portion
+    finally:
+        context.run(portions.close)

@@ -25,6 +25,30 @@ class Far(NamedTuple):
     values: dict[str, Tensor]
 
 
+def traced(source: Any, tokenizer: Any = None) -> Any:
+    """An nnsight model around a transformers model, or around a hub id, whose weights are then not loaded.
+
+    Raises `WorkbenchError` where nnsight is not installed, or the id names nothing that it can read.
+    """
+    try:
+        from nnsight import TransformersModel
+    except ImportError as error:
+        raise WorkbenchError(
+            "engine='nnsight' needs nnsight, which is not installed; install moe-workbench[interop]."
+        ) from error
+    try:
+        return TransformersModel(
+            source, task="text-generation", **({} if tokenizer is None else {"tokenizer": tokenizer})
+        )
+    except Exception as error:  # of an unknown or unreachable id the hub and transformers raise anything
+        if not isinstance(source, str):
+            raise
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise WorkbenchError(
+            f"nnsight could not read '{source}' ({said}); give a Hugging Face id that NDIF serves."
+        ) from error
+
+
 def look(wrapped: Any, layout: Layout, remote: bool | str) -> Far:
     """One trace of the nnsight model `wrapped` over the survey's tokens; every edit is refused in what comes back.
 
