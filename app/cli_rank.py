@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from workbench import Plan, WorkbenchError
-from workbench.durable import check_writable
 from workbench.errors import suggestion
 from workbench.paths import given_path
+from workbench.storage import check_writable
 
 from .options import Json, StorePath
 from .terminal import note, print_json, print_table, say, warn, working

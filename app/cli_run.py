@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workbench import WorkbenchError
-from workbench.durable import check_writable, disk_errors, write_text
 from workbench.paths import given_path
 from workbench.progress import duration
+from workbench.storage import check_writable, disk_errors, write_text
 
 from .options import Json
 from .terminal import note, print_json, print_table, say, size, warn

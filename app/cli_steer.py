@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workbench import WorkbenchError, read_prompts
-from workbench.durable import check_writable
 from workbench.prompts import Prompt
+from workbench.storage import check_writable
 
 from .options import (
     Bias,

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.durable import replacing, write_text
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef, ExpertRefs
 from workbench.paths import given_path
+from workbench.storage import replacing, write_text
 
 COLUMNS = ("layer", "expert", "score", "n", "low", "high", "p", "p_adjusted", "flags")
 SUPER_EXPERT, DEAD, TIES, NOT_FINITE = "super expert", "dead", "ties", "not finite"

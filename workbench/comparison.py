@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from workbench.dose import DoseCounts
-from workbench.durable import write_text
 from workbench.effects import check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
 from workbench.metrics import MetricsArgument, metrics_from
 from workbench.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
+from workbench.storage import write_text
 
 if TYPE_CHECKING:
     from workbench.broken import Arm

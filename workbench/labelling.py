@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from workbench.durable import disk_errors
 from workbench.errors import WorkbenchError, suggestion
 from workbench.promptrows import name_of, plain, rows_of
 from workbench.prompts import label_text
+from workbench.storage import disk_errors
 
 if TYPE_CHECKING:
     from workbench.store import Store

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.durable import write_text
 from workbench.edits import KINDS, TOKEN, Edit, Kind, Phase, Scope, parse_positions, parse_token
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef, ExpertRefs, as_ref, parse_experts
 from workbench.fingerprints import joined
 from workbench.paths import given_path
+from workbench.storage import write_text
 
 if TYPE_CHECKING:
     from workbench.anatomy import Anatomy

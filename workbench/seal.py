@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench import durable
+from workbench import storage
 from workbench.errors import WorkbenchError
 
 
 def sealed(store: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest with the checksum of plan.json and its own."""
-    whole = {**manifest, "plan_sha256": durable.sha256(store / "plan.json")}
+    whole = {**manifest, "plan_sha256": storage.sha256(store / "plan.json")}
     return {**whole, "sha256": _digest(whole)}
 
 
@@ -20,7 +20,7 @@ def check_seal(store: Path, manifest: Mapping[str, Any]) -> None:
     """Raises `WorkbenchError` when the manifest or plan.json is not what was written."""
     if manifest.get("sha256") != _digest(manifest):
         raise WorkbenchError(_damaged(store, "manifest.json"))
-    if manifest.get("plan_sha256") != durable.sha256(store / "plan.json"):
+    if manifest.get("plan_sha256") != storage.sha256(store / "plan.json"):
         raise WorkbenchError(_damaged(store, "plan.json"))
 
 

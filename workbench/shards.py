@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench import durable
+from workbench import storage
 from workbench.parquet import rows_per_group, stored_schema, writer
 
 ROWS_GATHERED = 2**15
@@ -48,7 +48,7 @@ class TableFile:
     rows: int = 0
 
     def __post_init__(self) -> None:
-        self.part = durable.temporary(self.store, self.path)
+        self.part = storage.temporary(self.store, self.path)
         self.file: pq.ParquetWriter = writer(self.part, self.name)
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -79,7 +79,7 @@ class TableFile:
         self.file.close()
         found = pq.read_metadata(self.part).num_rows
         assert found == self.rows, f"{self.part}: wrote {self.rows} rows, read {found}"
-        written = durable.publish(self.store, self.part, self.path)
+        written = storage.publish(self.store, self.part, self.path)
         return {"table": self.name, **written._asdict(), "rows": self.rows}
 
     def discard(self) -> None:
@@ -133,7 +133,7 @@ class ShardWriter:
         jobs = {name: self.lanes[name].submit(file.publish) for name, file in written.items()}
         receipt = {"shard": self.shard, **about, "files": [job.result() for job in jobs.values()]}
         # a receipt lost in a power cut costs one shard, not the store, so nobody waits for its folder
-        durable.write_json(self.store, receipt_path(self.shard), receipt, flush=False)
+        storage.write_json(self.store, receipt_path(self.shard), receipt, flush=False)
         return receipt
 
     def _raise_errors(self, *, wait: bool) -> None:

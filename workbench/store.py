@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench import durable
+from workbench import storage
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
 from workbench.experts import ExpertRef
@@ -296,18 +296,18 @@ def open_store(path: str | Path, *, damaged: bool = False) -> Store:
     damaged: open a store with wrong files all the same, to check it.
     """
     path = given_path(path)
-    durable.check_spelling(path)
+    storage.check_spelling(path)
     if not (path / "plan.json").is_file():
         what = "There is no folder" if not path.is_dir() else "No plan.json lies in"
         raise WorkbenchError(f"{what} '{path}', so it is not a store; make one with capture().")
-    plan = durable.read_json(path / "plan.json")
+    plan = storage.read_json(path / "plan.json")
     _check_version(path, plan)
     if not (path / "manifest.json").is_file():
         raise WorkbenchError(
             f"The store '{path}' is half written ({_progress(path, plan)}); run the same capture into it again and it "
             f"goes on from there."
         )
-    manifest = durable.read_json(path / "manifest.json")
+    manifest = storage.read_json(path / "manifest.json")
     check_seal(path, manifest)
     store = Store(path, plan, manifest)
     if not damaged:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench import durable
+from workbench import storage
 from workbench.errors import WorkbenchError
 from workbench.finite import said
 from workbench.schema import STREAMED
@@ -55,7 +55,7 @@ def _problem(store: "Store", file: dict[str, Any]) -> str | None:
     path = store.path / file["path"]
     if wrong := _size_problem(store, file):
         return wrong
-    if durable.sha256(path) != file["sha256"]:
+    if storage.sha256(path) != file["sha256"]:
         return f"{file['path']} does not match its checksum; it changed after the capture, so capture again."
     try:
         rows = pq.read_metadata(path).num_rows

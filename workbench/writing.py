@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench import __version__, durable
+from workbench import __version__, storage
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.parquet import stored_schema, writer
@@ -40,7 +40,7 @@ def write_store(
         _check_columns(name, tables[name])
     plan = _plan(anatomy, tables, n_shards) | ({"lacks": list(lacks)} if lacks else {})
     path.mkdir(parents=True, exist_ok=True)
-    if not durable.create_json(path, "plan.json", plan):
+    if not storage.create_json(path, "plan.json", plan):
         raise WorkbenchError(f"'{path}' already holds a store; choose a folder that does not exist.")
     files = [write_table(path, "prompts.parquet", "prompts", prompts)]
     if "labels" in tables:
@@ -57,12 +57,12 @@ def write_store(
 def write_table(store: Path, path: str, name: str, frame: pd.DataFrame) -> dict[str, Any]:
     """Writes one small table of the store as one file; returns its line of the manifest."""
     batch = _conform_frame(name, frame)
-    part = durable.temporary(store, path)
+    part = storage.temporary(store, path)
     with writer(part, name) as file:
         file.write_batch(batch)
     found = pq.read_metadata(part).num_rows
     assert found == batch.num_rows, f"{part}: wrote {batch.num_rows} rows, read {found}"
-    durable.publish(store, part, path)
+    storage.publish(store, part, path)
     return describe(store, path, name)
 
 
@@ -70,7 +70,7 @@ def describe(store: Path, path: str, name: str) -> dict[str, Any]:
     """A file's line of the manifest, from the file itself."""
     file = store / path
     size, rows = file.stat().st_size, pq.read_metadata(file).num_rows
-    return {"table": name, "path": path, "size_bytes": size, "sha256": durable.sha256(file), "rows": rows}
+    return {"table": name, "path": path, "size_bytes": size, "sha256": storage.sha256(file), "rows": rows}
 
 
 def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, Any]], **about: Any) -> dict[str, Any]:
@@ -84,8 +84,8 @@ def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, An
         "shards": sorted(receipts, key=lambda receipt: receipt["shard"]),
     }
     manifest = sealed(store, manifest)
-    durable.write_json(store, "manifest.json", manifest)
-    durable.tidy(store)
+    storage.write_json(store, "manifest.json", manifest)
+    storage.tidy(store)
     return manifest
 
 

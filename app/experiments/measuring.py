@@ -15,11 +15,11 @@ import pyarrow as pa
 from workbench import Plan, PromptSet, Store, WorkbenchError
 from workbench.choices import choose
 from workbench.divergence import divergence, given_text
-from workbench.durable import publish, temporary
 from workbench.effects import check_applies, metric_values
 from workbench.metrics import Metric, metrics_from
 from workbench.progress import Meter
 from workbench.respond import answer, encode_all
+from workbench.storage import publish, temporary
 
 from .arms import Arm
 from .consistency import CHOICE, JUDGE

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import Plan, PromptSet, WorkbenchError
 from workbench.batches import schedule
+from workbench.capturing import estimate
 from workbench.decoding import decoding_of
 from workbench.divergence import divergence
 from workbench.respond import answer, encode_all
-from workbench.sizes import estimate
 
 from .arms import empty_arms
 from .recipe import Recipe

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from workbench import PromptSet, WorkbenchError
-from workbench.claims import claim
 from workbench.decoding import decoding_of
-from workbench.durable import disk_errors, tidy
 from workbench.moment import moment, planned_at
 from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
+from workbench.storage import disk_errors, locked, tidy
 
 from .arms import Arm, arms_of, from_rows, to_rows
 from .folder import PLAN, begin, begun, check_decoding, check_model, is_finished
@@ -97,7 +96,7 @@ def run_recipe(
             with moment() as date:
                 plan = begin(out, recipe, sets, _plan(recipe, sets, models), date)
         report = ProgressLines() if progress is True else progress or None
-        with claim(out, "run") as ours:
+        with locked(out, "run") as ours:
             if not ours:
                 raise WorkbenchError(
                     f"Another process is at work on the run '{out}'; wait for it, or choose another folder with --out."

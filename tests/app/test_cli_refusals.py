@@ -125,7 +125,7 @@ def test_a_plan_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("workbench.durable.os.fsync", fail)
+    monkeypatch.setattr("workbench.storage.files.os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
         Plan.off("L0E2").to_json(tmp_path / "p.json")
     assert Plan.from_json(tmp_path / "p.json") == Plan.off("L0E1")

@@ -34,9 +34,9 @@ from workbench_app.dashboard.turns import Left, Turns
 from tests.app.paper import assert_drawn, write_on
 from tests.app.world import SHAPE, store_at, token, view_of
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
+from workbench.capturing import Estimate, Options
 from workbench.progress import Progress
 from workbench.prompts import Prompt
-from workbench.sizes import Estimate
 
 PLAN = Plan.parse("off L0E1", SHAPE)
 PROMPTS = PromptSet((Prompt("a", text="one"), Prompt("b", text="two")), "dir/my prompts.jsonl")
@@ -61,7 +61,7 @@ def listed(monkeypatch):
 
 
 def job(view, name="stores/a", state="waiting", owner="", **more):
-    made = Job(name, view.catalog.project / name, owner, view.machine, Wanted(PROMPTS, Plan(), {}))
+    made = Job(name, view.catalog.project / name, owner, view.machine, Wanted(PROMPTS, Plan(), Options()))
     made.state = state
     for key, value in more.items():
         setattr(made, key, value)
@@ -100,7 +100,7 @@ def test_a_capture_gives_the_library_what_was_wanted_and_ends_in_a_state(tmp_pat
     look, given = view_of(tmp_path), []
     made = SimpleNamespace(n_prompts=1234, manifest={"rows": {"tokens": 5678}})
 
-    def capture(model, prompts, path, *, plan, progress, **options):
+    def capture(model, prompts, path, options, *, plan, progress):
         given.append(
             (model is look.machine.model, prompts, path, plan, options, one.state, look.machine.turns.place(one))
         )
@@ -111,16 +111,16 @@ def test_a_capture_gives_the_library_what_was_wanted_and_ends_in_a_state(tmp_pat
             raise made
         return made
 
-    monkeypatch.setattr(jobs, "capture", capture)
+    monkeypatch.setattr(jobs, "capture_with", capture)
     one = job(look)
     one.run()
-    assert given == [(True, PROMPTS, tmp_path / "stores/a", None, {}, "running", 0)]
+    assert given == [(True, PROMPTS, tmp_path / "stores/a", None, Options(), "running", 0)]
     assert (one.state, one.said, one.progress) == ("done", "1,234 prompts, 5,678 tokens.", Progress(1, 2, 3.0))
     assert look.machine.turns.waiting == 0
     made.manifest = {"rows": {}}
-    one = Job("n", tmp_path, "", look.machine, Wanted(PROMPTS, PLAN, {"generate": 3}))
+    one = Job("n", tmp_path, "", look.machine, Wanted(PROMPTS, PLAN, Options(generate=3)))
     one.run()
-    assert (given[1][3:5], one.said) == ((PLAN, {"generate": 3}), "1,234 prompts, 0 tokens.")
+    assert (given[1][3:5], one.said) == ((PLAN, Options(generate=3)), "1,234 prompts, 0 tokens.")
     for made, said in (
         (WorkbenchError("no room"), "no room"),
         (Left(), "Stopped; what is complete is kept, and Resume goes on from there."),
@@ -189,14 +189,13 @@ def test_the_form_of_a_capture_and_its_start(tmp_path, listed, monkeypatch):
     })  # fmt: skip
     capture_form.capture_form(look)
     started = asked[-1]
-    options = {"keep": ("logits", "residual"), "generate": 7, "batch_tokens": 2048, "seed": 11, "samples": 3, "temperature": 0.5,
-               "responses": None}  # fmt: skip
+    options = Options(["logits", "residual"], generate=7, batch_tokens=2048, seed=11, samples=3, temperature=0.5)
     assert asked[-2] == (
         look.machine.model,
         given,
         SHAPE.fingerprint,
         given.fingerprint,
-        tuple(sorted(options.items())),
+        options,
     )
     shard = min(capture_form.SHARD_TOKENS, 50_000)  # a twentieth of the tokens
     assert (started.name, started.path, started.machine) == (
@@ -205,16 +204,15 @@ def test_the_form_of_a_capture_and_its_start(tmp_path, listed, monkeypatch):
         look.machine,
     )
     wanted = started.wanted
-    assert (wanted.prompts, wanted.plan, wanted.options) == (given, PLAN, options | {"shard_tokens": shard})
+    assert (wanted.prompts, wanted.plan, wanted.options) == (given, PLAN, replace(options, shard_tokens=shard))
     kept = tmp_path / "stores" / ".prompts" / "odd-name-.jsonl"
     assert read_prompts(kept).fingerprint == given.fingerprint
     paper.answers |= {"capture-given": True}
     expected = Estimate(20_000, {"tokens": 4000})
     paper.session_state.plan = Plan()
     capture_form.capture_form(look)
-    assert {k: asked[-1].wanted.options[k] for k in ("generate", "responses", "shard_tokens")} == {
-        "generate": 0, "responses": True, "shard_tokens": 2048,
-    }  # fmt: skip
+    options = asked[-1].wanted.options
+    assert (options.generate, options.responses, options.shard_tokens) == (0, True, 2048)
     (tmp_path / "stores" / "odd-name-").mkdir()
     capture_form.capture_form(look)
     paper.answers[f"capture-name-{capture_form._free(look, 'odd name!')}"] = "odd-name-"
@@ -250,17 +248,14 @@ def test_prompts_come_from_a_bundled_file_or_an_upload(monkeypatch):
 
 
 def test_the_size_is_what_the_library_would_make_of_the_request(monkeypatch):
-    import workbench.request
-
     asked = []
     monkeypatch.setattr(
-        workbench.request,
+        capture_form,
         "make_request",
         lambda *given, **how: (asked.append((given, how)), SimpleNamespace(estimate="size"))[1],
     )
-    assert capture_form._estimated("m", PROMPTS, "f1", "p1", (("generate", 2), ("seed", 0))) == "size"
-    assert asked == [(("m", PROMPTS), {"generate": 2, "seed": 0, "layers": None, "experts": None,
-                                       "shard_tokens": capture_form.SHARD_TOKENS, "text": True})]  # fmt: skip
+    assert capture_form._estimated("m", PROMPTS, "f1", "p1", Options(generate=2)) == "size"
+    assert asked == [(("m", PROMPTS, Options(generate=2)), {})]
 
 
 def test_a_free_name_is_made_of_what_a_name_may_have(tmp_path):
@@ -408,11 +403,9 @@ def test_a_half_written_store_is_resumed_as_it_was_begun(tmp_path, listed, monke
     assert (one.name, one.path, one.machine, paper.lines) == ("stores/half", found.path, look.machine, ["rerun"])
     wanted = one.wanted
     assert (wanted.prompts.fingerprint, str(wanted.plan)) == (PROMPTS.fingerprint, "off L0E1")
-    assert wanted.options == {"keep": ["norms"], "generate": 2, "samples": 1, "temperature": 0.0, "layers": None, "experts": None,
-                              "batch_tokens": 5, "shard_tokens": 6, "seed": 7, "text": True}  # fmt: skip
-    found.plan["options"] |= {"responses": {"a": 1}, "samples": 4}
-    assert unfinished.to_resume(look.catalog, found).options["responses"] is True
-    assert unfinished.to_resume(look.catalog, found).options["samples"] == 1
+    assert wanted.options == Options(["norms"], generate=2, batch_tokens=5, shard_tokens=6, seed=7)
+    found.plan["options"] |= {"responses": "a digest", "generate": 0, "samples": 4}
+    assert unfinished.to_resume(look.catalog, found).options.responses is True
     del found.plan["steering"]
     assert not unfinished.to_resume(look.catalog, found).plan
     bundled = read_prompts("faithfulness").filter(split="heldout")

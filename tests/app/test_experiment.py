@@ -20,9 +20,9 @@ from tests.recipes import MODEL, make_few, make_recipe, vowels
 from workbench import Plan, WorkbenchError, compare, load, open_store, read_prompts
 from workbench.attention import decay, sink_share
 from workbench.choices import choose
-from workbench.claims import claim
 from workbench.comparison import expert_loads
 from workbench.model import MoEModel
+from workbench.storage import locked
 
 pytestmark = pytest.mark.slow
 
@@ -317,7 +317,7 @@ def test_a_run_that_another_process_is_at_is_refused(recipe, tmp_path, model):
     def run() -> int:
         return run_recipe(recipe, tmp_path, progress=False, open_model=lambda _: model, own_functions=True).units_run
 
-    with claim(tmp_path, "run"), pytest.raises(WorkbenchError, match="Another process is at work on the run"):
+    with locked(tmp_path, "run"), pytest.raises(WorkbenchError, match="Another process is at work on the run"):
         run()
     assert run() > 0
 

@@ -120,7 +120,7 @@ def test_a_store_that_recorded_no_date_goes_on_by_its_plans_own_time(clock: Any,
 
 
 def test_two_that_begin_across_midnight_are_one_capture(clock: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    from workbench import capturing
+    from workbench.capturing import start as capturing
 
     model, make = model_with(TEMPLATES["mistral"]), capturing.make_request
     clock(TODAY)

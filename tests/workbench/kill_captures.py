@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
-from workbench import capture, durable
+from workbench import capture, storage
 from workbench.model import MoEModel, load
 
 PAUSES = ("write", "close", "flush", "before rename", "after rename")
@@ -126,14 +126,14 @@ def main(folder: Path, kills: int, seed: int) -> None:
     rest.touch()
 
     def first_shard() -> None:
-        original = durable.write_json
+        original = storage.write_json
 
         def stop(store: Path, path: str, value: Any, **how: Any) -> Any:
             written = original(store, path, value, **how)
             os.kill(os.getpid(), signal.SIGKILL)  # the first receipt exists
             return written
 
-        durable.write_json = stop
+        storage.write_json = stop
         run(model, killed)
 
     os.waitpid(forked(first_shard), 0)

@@ -18,9 +18,9 @@ import torch
 from tests.families import get
 from tests.stores import assert_same_content
 from workbench import ExpertRef, Plan, Store, WorkbenchError, capture, open_store, read_prompts, steered
+from workbench.capturing.sizes import Estimate
 from workbench.model import MoEModel
 from workbench.record import recording
-from workbench.sizes import Estimate
 
 PROMPTS = [
     {"id": "long", "text": "a considerably longer text"},

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 import torch
 
+from workbench.capturing.rows import BatchRows, token_rows
 from workbench.errors import WorkbenchError
 from workbench.harvest import Harvest, decode_step, prompt_step
 from workbench.magnitude import Magnitude, magnitude, median_abs, routed_change
 from workbench.record import ForwardRecord, LayerRecord, OutputRows, Recorder, ResidualRecord, SharedRecord
-from workbench.rows import BatchRows, token_rows
 from workbench.schema import ROLES
 
 MASK = np.array([[1, 1, 0], [1, 1, 1]])  # sequence 0 has two tokens, padded on the right

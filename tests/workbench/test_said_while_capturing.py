@@ -9,10 +9,10 @@ import pytest
 
 from tests.stores import anatomy
 from workbench.batches import Schedule, padded, prompt_seeds, schedule
+from workbench.capturing.sizes import Estimate, check_disk, estimate, readable
 from workbench.errors import WorkbenchError
 from workbench.parquet import rows_per_group
 from workbench.progress import Meter, Progress, ProgressLines, duration
-from workbench.sizes import Estimate, check_disk, estimate, readable
 
 ALL = {"norms", "residual", "logits", "outputs"}
 

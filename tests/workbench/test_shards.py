@@ -19,15 +19,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.stores import anatomy
-from workbench import durable, parquet
+from workbench import parquet, storage
 from workbench.batches import padded, prompt_seeds, schedule
-from workbench.claims import claim, open_shards
+from workbench.capturing import check_disk, estimate
+from workbench.capturing.sharing import open_shards
+from workbench.capturing.sizes import readable
 from workbench.errors import WorkbenchError
 from workbench.parquet import parts
 from workbench.progress import Meter, Progress, ProgressLines
 from workbench.schema import TABLES
 from workbench.shards import ShardWriter, conform, receipt_path
-from workbench.sizes import check_disk, estimate, readable
+from workbench.storage import locked
 
 
 def _slots(seed: int, layer: int, n: int) -> pa.RecordBatch:
@@ -63,7 +65,7 @@ def test_what_is_put_is_read(tmp_path_factory: Any, chunks: list[tuple[int, int]
         assert part.read().cast(TABLES["slots"]).equals(expected.cast(TABLES["slots"]))
     assert receipt["files"][0]["rows"] == sum(n for _, n in chunks)
     assert json.loads((store / receipt_path(0)).read_text()) == receipt
-    assert not list((store / durable.WRITING).glob("*.part"))
+    assert not list((store / storage.WRITING).glob("*.part"))
 
 
 def test_how_it_lies_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,14 +109,14 @@ def test_an_error_in_the_writer_surfaces_and_nothing_is_published(tmp_path: Path
         write()
     assert not (tmp_path / "slots").exists()
     assert not (tmp_path / receipt_path(0)).exists()
-    assert not list((tmp_path / durable.WRITING).iterdir())
+    assert not list((tmp_path / storage.WRITING).iterdir())
 
 
 def test_a_full_disk_is_one_sentence() -> None:
     sentence = "The disk is full while writing 's'; what is complete stays: free some space"
-    with pytest.raises(WorkbenchError, match=sentence), durable.disk_errors(Path("s")):
+    with pytest.raises(WorkbenchError, match=sentence), storage.disk_errors(Path("s")):
         raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(OSError, match="strange"), durable.disk_errors(Path("s")):
+    with pytest.raises(OSError, match="strange"), storage.disk_errors(Path("s")):
         raise OSError(errno.EIO, "strange")
 
 
@@ -142,30 +144,30 @@ def test_a_file_is_on_disk_before_it_has_its_name_and_its_folder_after(
         happened.append(("rename", os.stat(source).st_ino))
         replace(source, target)
 
-    part = durable.temporary(tmp_path, "labels/a.json")
+    part = storage.temporary(tmp_path, "labels/a.json")
     part.write_bytes(b"the content")
     file, checksum = part.stat().st_ino, hashlib.sha256(b"the content").hexdigest()
     monkeypatch.setattr(os, "fsync", flushed)
     monkeypatch.setattr(os, "replace", renamed)
-    written = durable.publish(tmp_path, part, "labels/a.json")
+    written = storage.publish(tmp_path, part, "labels/a.json")
     assert written == ("labels/a.json", 11, checksum)
     folder = (tmp_path / "labels").stat().st_ino
     assert happened == [("fsync", file), ("rename", file), ("fsync", folder)]
     happened.clear()
-    assert durable.create_json(tmp_path, "plan.json", {"a": 1})
+    assert storage.create_json(tmp_path, "plan.json", {"a": 1})
     assert happened[0] == ("fsync", (tmp_path / "plan.json").stat().st_ino), "linked before its bytes were flushed"
 
 
 def test_create_json_happens_once(tmp_path: Path) -> None:
-    assert durable.create_json(tmp_path, "plan.json", {"a": 1})
-    assert not durable.create_json(tmp_path, "plan.json", {"a": 2})
-    assert durable.read_json(tmp_path / "plan.json") == {"a": 1}
+    assert storage.create_json(tmp_path, "plan.json", {"a": 1})
+    assert not storage.create_json(tmp_path, "plan.json", {"a": 2})
+    assert storage.read_json(tmp_path / "plan.json") == {"a": 1}
 
 
 def test_claims_exclude_and_are_dropped(tmp_path: Path) -> None:
-    with claim(tmp_path, "x") as first, claim(tmp_path, "x") as second, claim(tmp_path, "y") as other:
+    with locked(tmp_path, "x") as first, locked(tmp_path, "x") as second, locked(tmp_path, "y") as other:
         assert (first, second, other) == (True, False, True)
-    with claim(tmp_path, "x") as again:
+    with locked(tmp_path, "x") as again:
         assert again
 
 
@@ -174,7 +176,7 @@ def test_ranks_begin_apart_and_finish_together(tmp_path: Path) -> None:
     order: list[int] = []
     for shard in shards:
         order.append(shard)
-        durable.write_json(tmp_path, receipt_path(shard), {})
+        storage.write_json(tmp_path, receipt_path(shard), {})
     assert order == [2, 3, 4, 5, 0, 1]
     assert list(open_shards(tmp_path, 6, rank=0, world=3)) == []
 
