@@ -12,7 +12,7 @@ Errors, plans and records come from below; loading, capturing and comparison sta
 """
 
 from workbench.backends.backend import Backend, Batch, Capabilities, Keep, Ran
-from workbench.backends.engines import FIRST, backend_of, check_words, compiled_for
+from workbench.backends.engines import FIRST, backend_of, check_words, compiled_for, was_bare
 from workbench.backends.refusals import check_decoding, check_keep, check_plan, check_scoring
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "check_scoring",
     "check_words",
     "compiled_for",
+    "was_bare",
 ]

@@ -50,6 +50,11 @@ def old_word(word: str) -> str:
     return f"{word} is not a word any more: a model is loaded on its engine, load(..., engine='nnsight', remote=True)."
 
 
+def was_bare(begun: Mapping[str, Any]) -> bool:
+    """Whether the capture of this `plan.json` was begun by a version whose engine had no use for the generation config."""
+    return "decoding" not in begun and begun.get("backend", FIRST) == FIRST
+
+
 def named(engine: Any) -> Any:
     """An engine that is not one of ours: imported where it is named as module:Class, else as it is.
 
