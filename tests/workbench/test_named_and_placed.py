@@ -284,9 +284,12 @@ class TestLoading:
 
     def test_what_it_is(self) -> None:
         hf = SimpleNamespace(config=SimpleNamespace(image_token_index=0), dtype=torch.float16)
-        made = loading.MoEModel(hf, None, SimpleNamespace(anatomy=anatomy()))  # type: ignore[arg-type]
+        runtime: Any = SimpleNamespace(anatomy=anatomy(), hf=hf, far=False, far_dtype=None)
+        made = loading.MoEModel(None, runtime, lambda _: None)
         assert repr(made) == "<MoEModel synthetic: none, 2 MoE layers, 10 experts, torch.float16>"
-        assert (made.image_token, replace(made, far_dtype=torch.bfloat16).dtype) == (0, torch.bfloat16)
+        far: Any = SimpleNamespace(**{**vars(runtime), "far": True, "far_dtype": torch.bfloat16})
+        assert (made.image_token, replace(made, local=far).dtype) == (0, torch.bfloat16)
+        assert (made.hf, replace(made, local=far).device) == (hf, "NDIF")
         hf.config = SimpleNamespace(image_token_id=5, image_token_index=0)
         assert made.image_token == 5
         hf.config = SimpleNamespace()

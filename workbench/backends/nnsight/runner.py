@@ -128,7 +128,7 @@ class Nnsight:
         options["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
         with plainly(self.remote), shipped(in_trace), torch.no_grad(), wrapped.trace(input_ids=ids, **options):
             found = save(read_logprobs(wrapped.output.logits, longest))
-        return found
+        return found.detach()
 
     @cached_property
     def _calls(self) -> dict[int, Any]:
@@ -199,7 +199,7 @@ class Nnsight:
             if alternatives is not None:
                 numbers.update(token_logprobs(logits, given, alternatives))
             entries.clear()  # what is saved comes back: the hidden states stay where they are
-        return numbers
+        return _detached(numbers)
 
     def _record(self, found: dict[str, Any]) -> ForwardRecord:
         silent = {path: n for path, n in found["visits"].items() if n != 1}
@@ -227,6 +227,15 @@ class Nnsight:
             for s in found["shared"]
         )
         return LayerRecord(found["index"], found["weight"], found.get("logits"), l2, largest, channel, vectors, shared)
+
+
+def _detached(numbers: Any) -> Any:
+    """The same numbers without their graph: a server may keep one."""
+    if isinstance(numbers, dict):
+        return {name: _detached(part) for name, part in numbers.items()}
+    if isinstance(numbers, list | tuple):
+        return [_detached(part) for part in numbers]
+    return numbers.detach() if isinstance(numbers, Tensor) else numbers
 
 
 def _paths(place: dict[str, Any]) -> list[str]:
