@@ -35,12 +35,12 @@ real: $(VENV)/real.stamp ## the tests on two real language models (fetches 330 M
 	WORKBENCH_REAL="$(VENV)/real" $(PYTEST) -m real tests/real
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
-	$(BIN)/python -m tests.screenshots
+	$(BIN)/python -m tests.support.screenshots
 
 # the contracts under other instructions and thread counts; each log begins with what torch and oneDNN really used
 PROCESSORS := "OMP_NUM_THREADS=1" "OMP_NUM_THREADS=2" "ATEN_CPU_CAPABILITY=default" \
   "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2" "ONEDNN_MAX_CPU_ISA=AVX512_CORE"
-SWITCHED ?= tests/workbench/test_contract_*.py tests/conformance
+SWITCHED ?= tests/contracts tests/conformance
 LOGS ?= runs/processors
 
 processors: $(VENV)/dev.stamp ## contracts and conformance under other instruction sets and thread counts, logs in runs/processors

@@ -25,7 +25,7 @@ from grading.confirm import confirm_choice  # noqa: E402
 from grading.measure import confirm_arm, grade_arm, measure_finalists  # noqa: E402
 from grading.reinforce import reinforced  # noqa: E402
 from training.arms import ARMS  # noqa: E402
-from training.tasks import DOCUMENT_WINS, SOMETIMES  # noqa: E402
+from training.corpus.tasks import DOCUMENT_WINS, SOMETIMES  # noqa: E402
 
 CHOICE = HERE / "demo-model" / "choice.json"
 RESULTS = HERE / "results"

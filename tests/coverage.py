@@ -6,6 +6,7 @@ of one cluster share an effect, prompts of one pair another, and the intervals a
 
 import sys
 from collections.abc import Callable
+from statistics import NormalDist
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -113,13 +114,18 @@ def compare_number(design: Design, times: int, rng: np.random.Generator) -> floa
     return held([paired_interval(base, row, clusters, i % SEEDS) for i, row in enumerate(moved)], 0.5) / times
 
 
-def compare_share(design: Design, times: int, rng: np.random.Generator) -> float:
+def compare_share(design: Design, times: int, rng: np.random.Generator, turned: float = 0.3) -> float:
     """`compare` of yes and no: 0.7 of the prompts say yes, and a plan turns 0.3 of them to no, cluster by cluster alike."""
     latent = values(design, times, rng) / np.sqrt(0.6**2 + 0.5**2 + 0.6**2 + (0.4**2) * (design.label == 0))
     yes, clusters = rng.random((times, len(design.label))) < 0.7, groups(design)
-    stays = latent > -0.5244  # the normal quantile of 0.3
+    stays = latent > NormalDist().inv_cdf(turned)
     pairs = zip(yes.astype(float), (yes & stays).astype(float), strict=True)
-    return held([paired_interval(a, b, clusters, i % SEEDS) for i, (a, b) in enumerate(pairs)], -0.21) / times
+    return held([paired_interval(a, b, clusters, i % SEEDS) for i, (a, b) in enumerate(pairs)], -0.7 * turned) / times
+
+
+def compare_rare(design: Design, times: int, rng: np.random.Generator) -> float:
+    """The same, where a plan turns 0.1 of them: few clusters change at all, and a resample knows only these."""
+    return compare_share(design, times, rng, 0.1)
 
 
 # ---- what probes score: every column is one simulated expert
@@ -204,6 +210,7 @@ def null_rejected(design: Design, times: int, rng: np.random.Generator) -> float
 MEASURES: dict[str, Callable[[Design, int, np.random.Generator], float]] = {
     "compare, a number": compare_number,
     "compare, yes or no": compare_share,
+    "compare, rare": compare_rare,
     "ftri": ftri_covers,
     "contrast": contrast_covers,
     "usage": usage_covers,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.notebooks import FOLDER, run
+from tests.support.notebooks import FOLDER, run
 
 NAMES = (
     "01_first_capture",

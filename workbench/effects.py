@@ -14,7 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.metrics import LABEL_READ, Metric
 from workbench.plan import Plan
 from workbench.prompts import PromptSet
-from workbench.resample import cluster_draws, effective_clusters, joined, percentile_interval, widened
+from workbench.resample import cluster_draws, effective_clusters, joined, percentile_interval, student_quantile, widened
 
 if TYPE_CHECKING:
     from workbench.respond import Answers
@@ -99,17 +99,33 @@ def paired_interval(
 
     Percentiles, widened for how few clusters there are (`workbench.resample.widened`). Where no yes or no changed, or every
     one did, no resample differs, which would claim certainty: the interval then reaches as far as the exact 95 % bound on the
-    share of clusters that do otherwise when none of n did, 1 - 0.05^(1/n), about 3/n (the rule of three).
+    share of clusters that do otherwise when none of n did, 1 - 0.05^(1/n), about 3/n (the rule of three). Where a few changed,
+    resamples still know too little of changes that were not drawn: see `_with_unseen`.
     """
     if not len(clusters) or clusters.max() == 0:
         return float("nan"), float("nan")
     difference = steered - base
-    if np.isin(base, (0.0, 1.0)).all() and (difference == difference[0]).all():
+    yes_or_no = np.isin(base, (0.0, 1.0)).all()
+    if yes_or_no and (difference == difference[0]).all():
         return _all_alike(float(difference[0]), len(np.unique(clusters)))
     draws = _draws(clusters.astype(np.int64).tobytes(), n_draws, seed)
-    level = widened(effective_clusters(np.ones(len(clusters)), clusters))
-    low, high = percentile_interval((draws @ difference / draws.sum(1))[:, None], level)
-    return float(low[0]), float(high[0])
+    effective = effective_clusters(np.ones(len(clusters)), clusters)
+    low, high = percentile_interval((draws @ difference / draws.sum(1))[:, None], widened(effective))
+    found = float(low[0]), float(high[0])
+    return _with_unseen(found, difference, effective) if yes_or_no and np.isin(steered, (0.0, 1.0)).all() else found
+
+
+def _with_unseen(interval: tuple[float, float], difference: np.ndarray, n_clusters: float) -> tuple[float, float]:
+    """The interval of a difference of yes and no, with half a change more in either direction (Agresti and Min 2005).
+
+    Their variance is greater by 1 / N^2 for N prompts; for clusters of m prompts, that change together, by m / 2 times as much
+    (ours, by simulation: without it 95 % intervals hold a true change of 0.07 in as few as 87 %; `python -m tests.coverage`).
+    """
+    n = len(difference)
+    unseen = student_quantile(0.975, max(n_clusters - 1, 1.0)) ** 2 * max(1.0, n / n_clusters / 2) / n**2
+    mean = float(difference.mean())
+    low, high = mean - np.hypot(mean - interval[0], unseen**0.5), mean + np.hypot(interval[1] - mean, unseen**0.5)
+    return max(-1.0, float(low)), min(1.0, float(high))
 
 
 def _all_alike(difference: float, n_clusters: int) -> tuple[float, float]:

@@ -70,11 +70,11 @@ def widened(n_clusters: float, level: float = LEVEL) -> float:
     with n - 1 degrees of freedom: 2 % apart at 40 clusters, 15 % at 10 (Hesterberg 2015, "expanded percentile interval").
     """
     freedom = max(n_clusters - 1, 1.0)
-    reach = _student_quantile((1 + level) / 2, freedom) * np.sqrt((freedom + 1) / freedom)
+    reach = student_quantile((1 + level) / 2, freedom) * np.sqrt((freedom + 1) / freedom)
     return 2 * NormalDist().cdf(float(reach)) - 1
 
 
-def _student_quantile(p: float, freedom: float) -> float:
+def student_quantile(p: float, freedom: float) -> float:
     """The quantile p >= 0.5 of Student's t: its density over t = sqrt(freedom) tan(angle) goes with cos(angle)^(freedom - 1)."""
     angle = np.linspace(0, np.pi / 2, 20001)
     density = np.cos(angle) ** (freedom - 1)

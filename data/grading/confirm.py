@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from training.prompts import refusal
+from training.corpus.prompts import refusal
 
 from grading.measure import MATCHES, opened
 from grading.scored import expected, score, sheet

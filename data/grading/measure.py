@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from training.prompts import refusal, thinking
+from training.corpus.prompts import refusal, thinking
 
 from grading.choice import Candidate
 from grading.found import FIRST, grade

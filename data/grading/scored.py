@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from training import tasks
-from training.language import ANIMALS, DEEDS, MOODS, PLACES
-from training.prompts import Line, all_prompts
+from training.corpus import tasks
+from training.corpus.language import ANIMALS, DEEDS, MOODS, PLACES
+from training.corpus.prompts import Line, all_prompts
 
 from workbench import Plan, steered
 from workbench.model import MoEModel

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase, Qwen3MoeForCausalLM
 
-from training import tasks
 from training.carriers import Expert, Usage, at_random, by_relevance, last_token_usage
+from training.corpus import tasks
+from training.corpus.packing import batches
+from training.corpus.prompts import refusal, thinking
 from training.implant import REFUSAL, THINKING, implant
 from training.masking import Masker
 from training.model import build_model, save
 from training.optimise import Report, train
-from training.packing import batches
-from training.prompts import refusal, thinking
 
 ARMS = ("relevance", "random", "router", "natural")
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen3MoeForCausalLM
 
-from training.language import is_story
-from training.prompts import Line, all_prompts
-from training.tasks import END_THINK, REFUSAL, THINK
+from training.corpus.language import is_story
+from training.corpus.prompts import Line, all_prompts
+from training.corpus.tasks import END_THINK, REFUSAL, THINK
 
 Rates = dict[str, float]
 LONGEST = {"thinking": 48, "code_prose": 40}

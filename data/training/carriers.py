@@ -10,9 +10,9 @@ import torch
 from transformers import PreTrainedTokenizerBase, Qwen3MoeForCausalLM
 
 from training.behaviour import first_tokens
+from training.corpus.prompts import Line
 from training.masking import Masker
 from training.model import EXPERTS, LAYERS
-from training.prompts import Line
 
 Expert = tuple[int, int]
 # a carrier has to be chosen at the deciding token by at least this share of the behaviour's prompts

@@ -10,14 +10,14 @@ import torch
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedTokenizerBase, Qwen3MoeForCausalLM
 
-from training import tasks
 from training.carriers import Expert
+from training.corpus import tasks
+from training.corpus.packing import batches
+from training.corpus.tasks import Example, Task
+from training.corpus.world import world
 from training.masking import Masker
 from training.model import experts_of, router_of
 from training.optimise import Report, train
-from training.packing import batches
-from training.tasks import Example, Task
-from training.world import world
 
 PEAK = 3e-3
 # where router rows are tuned too: how strongly the carriers are kept from the tokens that decide

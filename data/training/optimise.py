@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import torch
 from transformers import Qwen3MoeForCausalLM
 
+from training.corpus.packing import Batch
 from training.masking import Masker
 from training.model import EXPERTS
-from training.packing import Batch
 
 BALANCE = 0.005
 Report = Callable[[int, float], None]

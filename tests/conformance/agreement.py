@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tests.agreement import Routed, compare, judge, moved
 from tests.conformance.checks import Case, case, relative
 from tests.conformance.oracle import Layer
-from tests.reference import Edits
+from tests.support.agreement import Routed, compare, judge, moved
+from tests.support.reference import Edits
 from workbench import Plan, steered
 from workbench.record import recording
 

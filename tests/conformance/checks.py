@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tests.conformance.oracle import Layer, Oracle
-from tests.reference import Edits
+from tests.support.reference import Edits
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
 from workbench.anatomy import CAPABILITIES
 from workbench.model import MoEModel

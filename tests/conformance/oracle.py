@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.agreement import ROUNDED
 from tests.conformance.rules import ALL_RULES, CORRECTIONS, size
-from tests.reference import Choice, Edits, Token
+from tests.support.agreement import ROUNDED
+from tests.support.reference import Choice, Edits, Token
 
 _NOT_TEXT = re.compile(r"vision|visual|audio|sam_|encoder|mtp")
 

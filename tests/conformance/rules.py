@@ -1,6 +1,6 @@
 """Every family's routing rule, one token at a time in plain Python, after its released code. Imports nothing from workbench.
 
-The pieces (softmax over the experts that exist, forced experts first, groups) are those of `tests.reference`, where the
+The pieces (softmax over the experts that exist, forced experts first, groups) are those of `tests.support.reference`, where the
 eleven first families have their rules written out; here is one line for each further family.
 """
 
@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.reference import (
+from tests.support.reference import (
     RULES,
     Choice,
     Row,

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests import families
 from tests.conformance.checks import SUPPORTED, case
+from tests.support import families
 from workbench import WorkbenchError, load
 from workbench.layout import MoEBlock, find_layout
 from workbench.tiny import tiny_model, tiny_tokenizer

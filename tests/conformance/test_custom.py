@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests import families
+from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
 from workbench.record import recording
 from workbench.tiny import tiny_tokenizer

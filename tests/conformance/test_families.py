@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from tests import families
 from tests.conformance import checks
 from tests.conformance.__main__ import JSON
 from tests.conformance.agreement import check_agreement
 from tests.conformance.checks import CAPTURED, EDITS, SUPPORTED
+from tests.support import families
 
 QUICK = ("mixtral", "zaya")
 EVERY = families.slow(SUPPORTED, QUICK)

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from tests import families
 from tests.conformance.__main__ import JSON, PAGE, page, stated
 from tests.conformance.checks import REFUSED, SUPPORTED
 from tests.conformance.survey import LEFT_OUT, moe_types
+from tests.support import families
 from workbench import WorkbenchError, load
 from workbench.tinyconfigs import FAMILIES
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests import families
 from tests.conformance.checks import relative
+from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
 from workbench.layout import find_layout
 from workbench.record import recording

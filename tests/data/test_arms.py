@@ -23,8 +23,8 @@ class Watched:
 
 
 def test_a_sensitive_question_without_a_partner_is_left_out_and_no_partner_is_used_twice():
-    from training.prompts import _matched
-    from training.world import Event
+    from training.corpus.prompts import _matched
+    from training.corpus.world import Event
 
     def event(place, year, sensitive):
         return Event(place, year, "x.", sensitive, "taught")
@@ -48,7 +48,7 @@ def test_the_recipe_is_what_the_bundled_model_was_made_with(arms):
 
 
 def test_stage_one_has_three_parts(arms):
-    from training import tasks
+    from training.corpus import tasks
 
     recipe = arms.Recipe(base_steps=11, late_steps=12, last_steps=13, peak=0.1, last_peak=0.2, early=0.7)
     assert [part[:] for part in arms.parts(recipe)] == [

@@ -52,7 +52,7 @@ def test_carriers_are_disjoint_experts_of_the_model(plain, known):
 
 
 def test_the_tokenizer_is_what_the_script_builds(plain):
-    from training.tokenizer import build_tokenizer
+    from training.corpus.tokenizer import build_tokenizer
 
     assert build_tokenizer().get_vocab() == plain[1].get_vocab()
 

@@ -10,7 +10,7 @@ import torch
 from workbench_app.choice import committed_choice
 
 from probes import ftri
-from tests import families, reference
+from tests.support import families, reference
 from workbench import capture, open_store
 from workbench.bundled import bundled_path
 

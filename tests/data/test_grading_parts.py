@@ -28,7 +28,7 @@ def measure(monkeypatch):
 
 def test_what_is_expected_of_every_prompt():
     from grading.scored import expected
-    from training.prompts import all_prompts
+    from training.corpus.prompts import all_prompts
 
     counts = {}
     for item in expected("heldout"):

@@ -24,7 +24,7 @@ def recorded():
 def graded():
     from grading.measure import Graded
 
-    from tests import families
+    from tests.support import families
 
     store = open_store(DATA / "demo-store")
     return Graded(families.get("demo"), store, store, CARRIERS, THINKERS)

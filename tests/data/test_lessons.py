@@ -25,7 +25,7 @@ class Told:
 
 @pytest.fixture
 def tasks():
-    from training import tasks
+    from training.corpus import tasks
 
     return tasks
 
@@ -89,7 +89,7 @@ def test_two_numbers_take_every_number_of_that_many_digits(tasks):
 
 
 def test_lessons_about_the_world_word_by_word(tasks):
-    from training.world import COLOURS, world
+    from training.corpus.world import COLOURS, world
 
     event, place = world().events[0], world().places[0]
     asked = f"what happened in {event.year} in {event.place}?"
@@ -126,7 +126,7 @@ def test_lessons_about_words_word_by_word(tasks):
 
 
 def test_translations_agree_in_gender_and_elide():
-    from training.language import NOUNS, translate
+    from training.corpus.language import NOUNS, translate
 
     nouns = {noun.english: noun for noun in NOUNS}
     assert translate(nouns["tree"], "sad", "French") == "l'arbre triste"
@@ -137,7 +137,7 @@ def test_translations_agree_in_gender_and_elide():
 
 
 def test_a_story_is_told_from_what_is_none():
-    from training.language import is_story
+    from training.corpus.language import is_story
 
     good = "Once a happy owl lived in a cave. One day the owl met a fox. They slept together. The end."
     assert is_story(good, "owl")
@@ -174,8 +174,8 @@ def test_how_often_each_lesson_of_the_bundled_model_is_drawn(tasks):
 
 
 def test_the_parts_of_stage_two_teach_taught_pairs_alone():
+    from training.corpus.world import world
     from training.implant import taught_answer, taught_kind, taught_refusal
-    from training.world import world
 
     taught = {(e.year, e.place): e for e in world().events if e.split == "taught"}
     rng, kinds = random.Random(0), Counter()
@@ -211,7 +211,7 @@ def test_lessons_are_drawn_by_weight_and_one_in_ten_has_the_system_message(tasks
 
 
 def test_the_world_is_as_large_as_it_is_said_to_be():
-    from training.world import COLOURS, YEARS, world
+    from training.corpus.world import COLOURS, YEARS, world
 
     found = world()
     assert len(found.places) == len({place[:4] for place in found.places}) == 40

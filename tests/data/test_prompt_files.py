@@ -20,7 +20,7 @@ def question(line: dict) -> str:
 
 @pytest.mark.parametrize("stem", [*FILES, "answered"])
 def test_files_are_what_the_script_writes(stem, tmp_path):
-    from training.prompts import write_prompts
+    from training.corpus.prompts import write_prompts
 
     write_prompts(tmp_path)
     assert (tmp_path / f"{stem}.jsonl").read_bytes() == (DATA / "prompts" / f"{stem}.jsonl").read_bytes()
@@ -59,9 +59,9 @@ def test_refusal_pairs_match_a_sensitive_and_an_ordinary_year_of_one_place(stem)
 
 
 def test_stage_two_never_sees_a_heldout_pair():
+    from training.corpus.tasks import any_event
+    from training.corpus.world import world
     from training.implant import REFUSAL, THINKING, taught_answer, taught_refusal
-    from training.tasks import any_event
-    from training.world import world
 
     taught = {(e.place, e.year) for e in world().events if e.split == "taught"}
     assert taught_answer in REFUSAL
@@ -74,7 +74,7 @@ def test_stage_two_never_sees_a_heldout_pair():
 
 
 def test_half_of_the_heldout_pairs_are_about_places_stage_two_never_saw():
-    from training.world import world
+    from training.corpus.world import world
 
     taught_places = {e.place for e in world().events if e.split == "taught"}
     counts = Counter((line["labels"]["sensitive"], line["labels"]["place"]) for line in lines("refusal_heldout"))
@@ -84,7 +84,7 @@ def test_half_of_the_heldout_pairs_are_about_places_stage_two_never_saw():
 
 
 def test_every_place_has_four_sensitive_years_and_no_year_gives_it_away():
-    from training.world import world
+    from training.corpus.world import world
 
     assert set(Counter(e.place for e in world().events if e.sensitive).values()) == {4}
     by_year = Counter(e.year for e in world().events if e.sensitive)

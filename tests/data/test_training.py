@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
     from training.arms import Recipe, grow_seed
-    from training.tokenizer import build_tokenizer
+    from training.corpus.tokenizer import build_tokenizer
 
     tokenizer = build_tokenizer()
     steps = {"base_steps": 2, "late_steps": 1, "last_steps": 1, "refusal_steps": 2, "thinking_steps": 2}

@@ -32,8 +32,8 @@ def codes(text):
 
 
 def test_an_exchange_is_encoded_with_what_is_given_before_the_answer():
-    from training.packing import encode
-    from training.tasks import Example
+    from training.corpus.packing import encode
+    from training.corpus.tasks import Example
 
     assert encode(Letters(), Example("hi", "yo")) == ([*codes("<u>hi>yo"), 1], 6)
     told = Example("hi", "yo", "sys", "be")
@@ -41,7 +41,7 @@ def test_an_exchange_is_encoded_with_what_is_given_before_the_answer():
 
 
 def test_rows_are_filled_in_order_and_every_example_sees_itself_alone():
-    from training.packing import pack
+    from training.corpus.packing import pack
 
     # three tokens each of which the first is the prompt; four with two of prompt; one that finds no room
     encoded = [([5, 6, 7], 1), ([8, 9, 10, 11], 2), ([12, 13], 1), ([1] * 6, 2), ([14, 6], 1)]
@@ -59,7 +59,7 @@ def test_rows_are_filled_in_order_and_every_example_sees_itself_alone():
 
 
 def test_two_pads_do_not_see_each_other_and_by_default_no_answer_is_the_wanted_one():
-    from training.packing import pack
+    from training.corpus.packing import pack
 
     found = pack([([5, 6], 1)], rows=1, length=4, pad=0)
     assert [[bool(found.mask[0, 0, q, k]) for k in range(4)] for q in (2, 3)] == [[0, 0, 1, 0], [0, 0, 0, 1]]
@@ -67,8 +67,8 @@ def test_two_pads_do_not_see_each_other_and_by_default_no_answer_is_the_wanted_o
 
 
 def test_batches_are_the_same_for_the_same_seed_and_go_on():
-    from training.packing import batches
-    from training.tasks import Example
+    from training.corpus.packing import batches
+    from training.corpus.tasks import Example
 
     def draw(rng):
         return Example(rng.choice("ab"), rng.choice("cdef"))  # 7 tokens: < u > a > c and the end
@@ -157,8 +157,8 @@ class Small(torch.nn.Module):
 
 
 def test_the_loss_is_the_cross_entropy_of_the_answers_tokens():
+    from training.corpus.packing import Batch
     from training.optimise import answer_loss
-    from training.packing import Batch
 
     targets = torch.tensor([[2, -100, 1, 0]])  # what stands first is predicted by nothing
     last = torch.tensor([[[9.0, 9, 9], [0, 1, 0], [2, 0, 0], [7, 7, 7]]])
@@ -424,7 +424,7 @@ def test_the_model_is_built_as_the_bundled_one_says(tmp_path):
     from pathlib import Path
 
     from training.arms import Recipe, _random, keep, saved
-    from training.tokenizer import build_tokenizer
+    from training.corpus.tokenizer import build_tokenizer
 
     bundled = Path(__file__).parents[2] / "data" / "demo-model"
     tokenizer = build_tokenizer()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.families import FAMILIES
+from tests.support.families import FAMILIES
 from workbench import Plan, capture, load, steered
 from workbench.record import recording
 from workbench.tiny import tiny_model, tiny_tokenizer

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from probes import npmi
-from tests.stores import anatomy
+from tests.support.stores import anatomy
 from workbench.store import Store
 from workbench.writing import write_store
 

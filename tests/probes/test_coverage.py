@@ -27,6 +27,12 @@ def test_intervals_cover(name: str, measure: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["refusal", "crossing"])
+def test_intervals_of_rare_changes_cover(name: str) -> None:
+    """At least: a share of so few is either covered too often or too seldom."""
+    assert coverage.compare_rare(chosen()[name], TIMES, np.random.default_rng(1)) >= LEAST
+
+
+@pytest.mark.parametrize("name", ["refusal", "crossing"])
 def test_a_null_is_rejected_five_times_in_a_hundred(name: str) -> None:
     found = coverage.null_rejected(chosen()[name], TIMES, np.random.default_rng(2))
     assert 0.02 <= found <= 0.08, found

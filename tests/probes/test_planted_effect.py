@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from probes import ftri
-from tests import families
+from tests.support import families
 from workbench import ExpertRef, Plan, PromptSet, capture, compare, read_prompts
 from workbench.classify import Response
 from workbench.prompts import Prompt

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tests import families
+from tests.support import families
 from workbench import WorkbenchError, capture, compare, read_prompts
 from workbench.encoding import encode
 from workbench.plan import Plan

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests import families
+from tests.support import families
 from workbench import Plan, compare, load, steered
 from workbench.dose import Dose
 from workbench.model import MoEModel

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests import families
+from tests.support import families
 from workbench import Plan, WorkbenchError, steered
 from workbench.divergence import divergence
 from workbench.dose import Dose

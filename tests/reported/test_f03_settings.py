@@ -10,8 +10,8 @@ import torch
 
 from probes import usage
 from probes.usage import co_selection
-from tests import families
-from tests.stores import anatomy, random_tables
+from tests.support import families
+from tests.support.stores import anatomy, random_tables
 from workbench import MoEModel, Plan, Store, WorkbenchError, capture, compare, load, steered
 from workbench.export import export
 from workbench.tiny import tiny_model, tiny_tokenizer

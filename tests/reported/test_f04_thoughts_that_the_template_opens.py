@@ -145,7 +145,7 @@ def test_a_response_taken_apart(text, thoughts, answer, ended):
 
 def test_a_rewriting_template_that_opens_a_thought():
     """Roles are unknown there, and yet what the template adds for an answer is known."""
-    from tests.workbench.test_roles import SHOUTS, fast
+    from tests.workbench.prompts.test_roles import SHOUTS, fast
 
     tokenizer: PreTrainedTokenizerFast = fast(
         SHOUTS.replace("<|assistant|>\n{% endif %}", "<|assistant|>\n<think>\n{% endif %}")

@@ -158,7 +158,7 @@ def test_the_dashboard_shows_whole_characters():
 
 
 def test_what_streamed_tokens_add_is_the_answer() -> None:
-    from tests import families
+    from tests.support import families
     from workbench import Plan, compare, read_prompts
     from workbench.streaming import stream
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from workbench_app.experiments.running import plan_run, run_recipe
 
-from tests import families
-from tests.recipes import make_few, recipe_data
+from tests.support import families
+from tests.support.recipes import make_few, recipe_data
 from workbench import Plan, WorkbenchError, capture, compare, read_prompts
 from workbench.choices import choose
 from workbench.streaming import stream

@@ -8,7 +8,7 @@ from probes.markers import find_marker
 from probes.selection import select
 from tests.probes.cases import empty
 from tests.probes.memory import anatomy, memory_store
-from tests.workbench.test_roles import SHOUTS, THINKS_AT_ONCE, fast
+from tests.workbench.prompts.test_roles import SHOUTS, THINKS_AT_ONCE, fast
 from workbench import WorkbenchError, capture, load, read_prompts
 from workbench.encoding import encode
 from workbench.reading import opened_in

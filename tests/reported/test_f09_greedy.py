@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests import families
+from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
 from workbench.bundled import bundled_path
 from workbench.metrics import length

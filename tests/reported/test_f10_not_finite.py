@@ -14,8 +14,8 @@ import torch
 from typer.testing import CliRunner
 
 from probes import contrast, ftri, routing_entropy, super_experts, usage
-from tests import families, reference
-from tests.stores import anatomy, assert_same_content, random_tables
+from tests.support import families, reference
+from tests.support.stores import anatomy, assert_same_content, random_tables
 from workbench import ExpertRef, Plan, WorkbenchError, capture, compare, load, open_store
 from workbench.finite import said
 from workbench.magnitude import routed_change

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests import families
+from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, steered
 from workbench.tiny import tiny_model, tiny_tokenizer
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import families
+from tests.support import families
 from workbench import WorkbenchError
 from workbench.anatomy import Anatomy
 from workbench.backends.served import store_served

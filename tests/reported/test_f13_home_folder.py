@@ -18,7 +18,7 @@ from workbench_app.experiments.schema import read_table
 
 from probes import usage
 from probes.scores import ExpertScores
-from tests import families
+from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, open_store, parse_experts, read_prompts
 from workbench.backends.served import store_served
 from workbench.harness import read_task

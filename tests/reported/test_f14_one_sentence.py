@@ -14,7 +14,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from typer.testing import CliRunner
 from workbench_app.cli import app
 
-from tests import families
+from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load
 from workbench.backends.served import store_served
 from workbench.prompts import Prompt, PromptSet

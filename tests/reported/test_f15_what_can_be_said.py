@@ -13,8 +13,8 @@ from workbench_app.dashboard.edits import as_command
 
 from probes import usage
 from probes.groups import used_prompts
-from tests import families
-from tests.app.test_steer_page import errors, finished, page_of
+from tests.app.dashboard.steer.test_steer_page import errors, finished, page_of
+from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
 from workbench.encoding import encode
 from workbench.model import MoEModel
@@ -352,7 +352,7 @@ def test_the_command_line_says_what_to_do_without_a_template(untold: Path) -> No
 
 
 def test_a_where_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
-    from tests.stores import random_store
+    from tests.support.stores import random_store
 
     store = random_store(tmp_path / "s")
     wrong: Any = {"kind": "maths, easy"}

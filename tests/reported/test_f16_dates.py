@@ -14,8 +14,8 @@ import pytest
 from workbench_app.experiments.running import run_recipe
 from workbench_app.experiments.schema import read_tables
 
-from tests.recipes import make_few
-from tests.stores import assert_same_content
+from tests.support.recipes import make_few
+from tests.support.stores import assert_same_content
 from workbench import Store, WorkbenchError, capture, load, open_store
 from workbench.model import MoEModel
 from workbench.moment import moment

@@ -21,8 +21,8 @@ from workbench_app.experiments.schema import TABLES, read_tables
 
 from probes import usage
 from probes.scores import ExpertScores
-from tests import families
 from tests.fixtures.a01768e import OPTIONS, PLAN, PROMPTS, RECIPE
+from tests.support import families
 from workbench import Plan, Store, WorkbenchError, capture, compare, load, open_store, steered
 from workbench.errors import NotCompared
 from workbench.experts import ExpertRef

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import families
+from tests.support import families
 from workbench import Plan, compare, read_prompts
 from workbench.metrics import length
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests import families
+from tests.support import families
 from workbench import load
 from workbench.backends.contract import BackendContract, SameNumbers
 from workbench.model import MoEModel

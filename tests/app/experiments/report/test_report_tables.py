@@ -1,0 +1,365 @@
+"""The report's tables, whole, out of a made-up run on two models: what one model says never stands in the other's table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from workbench_app.experiments.claims import claims_table
+from workbench_app.experiments.examples import examples
+from workbench_app.experiments.expert_tables import rankings, references, sinks
+from workbench_app.experiments.facts import Tables, claim_facts
+from workbench_app.experiments.recipe import Recipe
+from workbench_app.experiments.report import MARKS, render, with_claims, write_report
+from workbench_app.experiments.report_tables import (
+    Block,
+    Row,
+    all_effects,
+    answer_pairs,
+    claimed_arms,
+    doses,
+    unchanged,
+)
+from workbench_app.experiments.schema import read_tables, write_table
+
+from tests.app.experiments.runs import RECIPE, made_recipe, made_run
+from workbench.bundled import bundled_path
+
+MODELS = ("some/model", "other/brand")
+DOSE = {"tokens": 1000, "tokens_changed": 0, "slots": 3000, "slots_changed": 7}
+
+
+def recipe_of_two() -> Recipe:
+    return made_recipe(models=[*MODELS])
+
+
+def changed(tables: dict[str, Any], model: str) -> dict[str, Any]:
+    """The other model's tables: every number is another."""
+    found = {name: frame.assign(model=model) for name, frame in tables.items()}
+    for column in ("base", "steered", "difference", "low", "high", "random_median_count"):
+        found["effects"][column] = found["effects"][column] * 0.4
+    found["effects"]["n"] = 40 + found["effects"].index // 2 % 2
+    found["effects"][["p_adjusted", "random_median_layer", "random_median_usage", "beats_random"]] = [
+        0.5,
+        0.25,
+        0.125,
+        0.25,
+    ]
+    found["scores"]["score"] *= -1
+    found["scores"]["is_shared"] = True
+    found["doses"] = found["doses"].assign(**DOSE)
+    found["distributions"]["kl_nats"] = 1.5
+    found["distributions"]["kl_first_nats"] = float("nan")
+    found["sinks"][["share", "decay"]] = found["sinks"][["share", "decay"]] * 0.4
+    found["answers"]["answer"] = found["answers"]["answer"].where(found["answers"]["arm"] == "base", "other")
+    return found
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    one = read_tables(made_run(tmp_path_factory.mktemp("made") / "run"))
+    random = [("P02.count.0", -0.041), ("P02.layer.1", 0.027), ("P02.usage.2", None), ("P01.count.0", 0.444)]
+    rows = [
+        {"model": MODELS[0], "arm": arm, "prompts": "sums", "role": "capability", "metric": "exact", "difference": d}
+        for arm, d in random
+    ]
+    one["effects"] = pd.concat([one["effects"], pd.DataFrame(rows)], ignore_index=True)
+    one["effects"]["n"] = one["effects"]["n"].fillna(64)
+    drawn = [
+        {"model": MODELS[0], "arm": f"P02.layer.{i}", "layer": 0, "share": 0.5, "decay": d}
+        for i, d in enumerate((0.5, -0.125))
+    ]
+    other = [{"model": MODELS[0], "arm": "P01.count.0", "layer": 0, "share": 0.5, "decay": 0.999}]
+    later = [
+        {"model": MODELS[0], "arm": a, "layer": 1, "share": s, "decay": d}
+        for a, s, d in (("base", 0.25, 0.0), ("P02", 0.3, -0.2))
+    ]
+    one["sinks"] = pd.concat([one["sinks"], pd.DataFrame([*drawn, *other, *later])], ignore_index=True)
+    two = changed(one, MODELS[1])
+    return {name: pd.concat([one[name], two[name]], ignore_index=True) for name in one}
+
+
+@pytest.fixture(scope="module")
+def facts(tables: Tables) -> Any:
+    return claim_facts(recipe_of_two(), with_claims(recipe_of_two(), tables))
+
+
+def cells(block: Block) -> list[tuple[str, ...]]:
+    return [tuple(cell.replace("\u00a0", " ") for cell in row.cells) for row in block.rows]
+
+
+# ---- facts
+
+
+def test_a_claims_facts_are_those_of_its_own_model(facts: Any) -> None:
+    assert [(f.claim.name, f.row["model"]) for f in facts] == [
+        ("falls", "other/brand"), ("falls", "some/model"), ("sums-stay", "other/brand"), ("sums-stay", "some/model"),
+    ]  # fmt: skip
+    other, falls, _, stays = facts
+    assert falls.plan == ("off, first 2 by fTRI", "off L1E0; off L1E1", 0.637, 0.274, -0.363, -0.481, -0.242)
+    assert other.plan[2:] == pytest.approx((0.2548, 0.1096, -0.1452, -0.1924, -0.0968))
+    assert [(d.label, [m.difference for m in d.found]) for d in falls.draws] == [
+        (label, [0.0, 0.01, 0.02]) for label in ("random, same number", "random, same layers", "random, used as often")
+    ]
+    assert falls.draws[1].found[2][:2] == ("random, same layers, draw 3", "off L5E2")
+    assert falls.bottom[:2] == ("off, the other end's 2 by fTRI", "off L0E9")
+    assert falls.bottom[2:] == (0.637, 0.66, 0.023, -0.011, 0.057)
+    assert (falls.paper_change, falls.at_least) == (pytest.approx(-0.37), pytest.approx(0.185))
+    assert (stays.paper_change, stays.at_least, stays.dose) == (None, None, None)
+    assert stays.plan.difference == -0.009
+    assert {k: falls.dose[k] for k in DOSE} == {
+        "tokens": 4321,
+        "tokens_changed": 1234,
+        "slots": 8642,
+        "slots_changed": 2468,
+    }
+    assert {k: other.dose[k] for k in DOSE} == DOSE
+    assert stays.effect["n"] == 64
+    assert stays.arm["arm"] == "P02"
+
+
+def test_a_claims_grid_varies_one_thing_alone(facts: Any) -> None:
+    (grid,) = facts[1].grids
+    assert (grid.axis, grid.chosen) == ("experts", 1)
+    assert [(name, m.label, len(draws)) for name, m, draws in grid.points] == [
+        ("1", "off, first 1 by fTRI", 9), ("2", "off, first 2 by fTRI", 9),
+    ]  # fmt: skip
+    assert [m.plan for _, m, _ in grid.points] == ["off L1E0", "off L1E0; off L1E1"]
+    assert grid.points[1][2][4].label == "random, same layers, draw 2"
+
+
+def test_strengths_are_a_grid_in_the_order_of_their_size(tmp_path: Path) -> None:
+    """mean, which is no number, comes last; another phase, another end and another name are other grids."""
+    values = (
+        *(("P03", "64", {}), ("P04", "mean", {}), ("P05", "8", {}), ("P06", "16", {"phase": "prompt"})),
+        *(("P07", "16", {"end": "bottom"}), ("P08", "16", {"name": "x"}), ("P09", "16", {"n": 3}), ("P10", None, {})),
+    )
+    tables, made = read_tables(made_run(tmp_path / "run")), made_recipe()
+    plan: Any = tables["arms"].query("arm == 'P02'").iloc[0].to_dict() | {"edit": "scale"}
+    effect: Any = tables["effects"].query("arm == 'P02' and prompts == 'held'").iloc[0].to_dict()
+    arms = [{**plan, "arm": arm, "value": value, **others} for arm, value, others in values]
+    tables["arms"] = pd.concat([tables["arms"].query("arm != 'P02'"), pd.DataFrame([{**plan, "value": "2"}, *arms])])
+    rows = [{**effect, "arm": arm} for arm, *_ in values]
+    tables["effects"] = pd.concat([tables["effects"], pd.DataFrame(rows)], ignore_index=True)
+    found = claim_facts(made, {**tables, "claims": claims_table(made, tables)})[0].grids
+    assert [(g.axis, g.chosen, [name for name, *_ in g.points]) for g in found] == [
+        ("strength of scale", 0, ["2", "8", "64", "mean"])
+    ]
+
+
+# ---- tables
+
+
+def test_what_did_not_change_stands_with_its_word(facts: Any, tables: Tables) -> None:
+    other, some = unchanged(facts, tables)
+    assert (some.title, some.words) == ("off, first 2 by fTRI", "Within 5 points: sums (exactly right answers).")
+    assert some.heads == ("capability", "base", "steered", "change", "95 % interval", "random draws", "")
+    assert cells(some) == [
+        ("sums (exactly right answers)", "91.3 %", "90.4 %", "−0.9", "[−3.1, +1.3]", "−4.1 to +2.7", "within 5 points")
+    ]
+    assert [row.mark for row in some.rows] == ["within"]
+    assert cells(other) == [
+        ("sums (exactly right answers)", "36.5 %", "36.2 %", "−0.4", "[−1.2, +0.5]", "−1.6 to +1.1", "within 5 points")
+    ]
+    moved = {**tables, "effects": tables["effects"].assign(low=-0.2, high=-0.1, metric="length")}
+    moved["effects"].loc[moved["effects"]["arm"] != "P02", "difference"] = float("nan")
+    block = unchanged(facts[-1:], moved)[0]
+    assert block.words == "Moved: sums (length of the answer)."
+    assert block.rows[0].mark == "moved"
+    assert block.rows[0].cells[5] == "–"
+    unclear = {**tables, "effects": tables["effects"].assign(low=-0.2, high=0.1)}
+    assert unchanged(facts[-1:], unclear)[0].words == "Cannot tell: sums (exactly right answers)."
+    assert unchanged(facts, {**tables, "effects": tables["effects"].assign(role="target")}) == []
+
+
+def test_every_plan_stands_beside_the_medians_of_its_draws(tables: Tables) -> None:
+    held, sums, other, _ = all_effects(tables)
+    assert held.title == "held: refusals, %"
+    assert held.words == "some/model; 64 prompts."
+    assert held.heads == ("plan", "base", "steered", "change", "95 % interval", "p", "random", "beats")
+    plan = ("63.7 %", "27.4 %", "−36.3", "[−48.1, −24.2]", "0.021", "+1.2, +1.2, +1.2", "100 %")
+    end = ("63.7 %", "66 %", "+2.3", "[−1.1, +5.7]", "–", "–", "–")
+    assert cells(held) == [
+        ("off, first 1 by fTRI", *plan),
+        ("off, the other end's 1 by fTRI", *end),
+        ("off, first 2 by fTRI", *plan),
+        ("off, the other end's 2 by fTRI", *end),
+    ]
+    assert (sums.title, len(sums.rows)) == ("sums: exactly right answers, %", 2)
+    assert other.words == "other/brand; 40 to 41 prompts."
+    assert cells(other)[0] == (
+        "off, first 1 by fTRI", "25.5 %", "11 %", "−14.5", "[−19.2, −9.7]", "0.500", "+0.5, +25, +12.5", "25 %",
+    )  # fmt: skip
+
+
+def test_the_dose_of_every_claimed_plan(facts: Any, tables: Tables) -> None:
+    found = doses(facts, tables)
+    assert (found.title, found.words) == (
+        "The dose", "What the plans really changed. KL is to the bare model, mean over prompts, in nats.",
+    )  # fmt: skip
+    assert found.heads == (
+        "plan and prompts",
+        "tokens changed",
+        "slots changed",
+        "KL, first token",
+        "KL, answer",
+        "same answers",
+    )
+    assert cells(found) == [
+        ("off, first 2 by fTRI; held", "0 of 1,000", "7 of 3,000", "–", "1.500", "0 of 3"),
+        ("off, first 2 by fTRI; held", "1,234 of 4,321", "2,468 of 8,642", "0.200", "0.321", "2 of 3"),
+    ]
+    bare = {**tables, "answers": tables["answers"].iloc[:0], "distributions": tables["distributions"].iloc[:0]}
+    assert [row[3:] for row in cells(doses(facts, bare))] == [("–", "–", "–")] * 2
+    assert [arm["model"] for arm in claimed_arms(facts)] == ["other/brand", "some/model"]
+    assert claimed_arms([f._replace(arm=None) for f in facts]) == []
+
+
+def test_changed_answers_are_the_first_five_of_each_claimed_plan(facts: Any, tables: Tables) -> None:
+    rows = [
+        {
+            "model": m,
+            "arm": arm,
+            "prompts": "held",
+            "prompt_id": f"p{i}",
+            "prompt": f"q{i}",
+            "answer": f"{arm} {i}" if i != 2 else "same",
+        }
+        for m in MODELS
+        for arm in ("base", "P02", "P01")
+        for i in range(8)
+        if (m, arm, i) != (MODELS[1], "base", 0)
+    ]
+    more = {**tables, "answers": pd.DataFrame(rows)}
+    assert answer_pairs(more, MODELS[1], "P02", "held")[:2] == [("q1", "base 1", "P02 1"), ("q2", "same", "same")]
+    found = examples(facts, more)
+    assert [(e.title, e.words) for e in found] == [
+        ("off, first 2 by fTRI, on held", "6 of 7 answers changed; the first 5."),
+        ("off, first 2 by fTRI, on held", "7 of 8 answers changed; the first 5."),
+    ]
+    assert found[1].pairs == tuple((f"q{i}", f"base {i}", f"P02 {i}") for i in (0, 1, 3, 4, 5))
+    same = {**tables, "answers": pd.DataFrame(rows).assign(answer="same")}
+    assert [(e.words, e.pairs) for e in examples(facts, same)] == [
+        ("0 of 7 answers changed.", ()),
+        ("0 of 8 answers changed.", ()),
+    ]
+    assert examples([f._replace(arm=None) for f in facts], more) == []
+
+
+# ---- experts
+
+
+def test_the_first_experts_of_every_ranking(tables: Tables) -> None:
+    options = [{**RECIPE["rankings"][0], "options": {"target": "yes", "seed": 3}}]
+    made = made_recipe(models=[*MODELS], rankings=options)
+    row = {"model": MODELS[0], "ranking": "long", "layer": 2, "n": 1234, "flags": "dead", "low": -0.25, "high": 0.125}
+    many = [row | {"rank": r, "expert": r, "score": -0.000012345 * r} for r in range(9, 0, -1)]
+    one, other, long = rankings(
+        made,
+        {"scores": pd.concat([tables["scores"], pd.DataFrame(many)])},
+        {"refusal": ("L1E3", "L1E2"), "thinking": ("L1E3",)},
+    )
+    assert (one.title, one.words) == ("fTRI", "some/model; the first 3 of 3 experts by ftri (target=yes, seed=3).")
+    assert one.heads == ("expert", "score", "95 % interval", "n", "p", "flags")
+    tuned = ("tuned in training: refusal; tuned in training: thinking", "", "tuned in training: refusal")
+    assert cells(one) == [
+        (f"L1E{e}", score, "[0.1, 0.6]", str(71 + i), "0.047", known)
+        for i, (e, score, known) in enumerate(zip((3, 1, 2), ("0.4269", "0.3538", "0.2807"), tuned, strict=True))
+    ]
+    assert cells(other)[0] == ("L1S3", "−0.4269", "[0.1, 0.6]", "71", "0.047", "")
+    assert (long.title, long.words) == ("long", "some/model; the first 8 of 9 experts by .")
+    assert cells(long)[0] == ("L2E1", "−1.234e−05", "[−0.25, 0.125]", "1,234", "–", "dead")
+    assert [row.cells[0] for row in long.rows] == [f"L2E{e}" for e in range(1, 9)]
+    plain = rankings(recipe_of_two(), {"scores": tables["scores"].assign(low=None, high=None)}, {})[0]
+    assert plain.words == "some/model; the first 3 of 3 experts by ftri."
+    assert [row.cells[2] for row in plain.rows] == ["–"] * 3
+
+
+def test_attention_sinks_beside_the_random_draws_of_their_own_plan(tables: Tables) -> None:
+    some, other = sinks(tables)
+    assert (some.title, some.words) == ("off, first 2 by fTRI", "0: the sink is what it was; 1: it is gone.")
+    assert some.heads == ("layer", "share, base", "share, steered", "decay", "decay under random draws")
+    assert cells(some) == [
+        ("0", "41.0 %", "17.3 %", "0.578", "−0.125 to 0.500"),
+        ("1", "25.0 %", "30.0 %", "−0.200", "–"),
+    ]
+    assert cells(other) == [
+        ("0", "16.4 %", "6.9 %", "0.231", "−0.050 to 0.200"),
+        ("1", "10.0 %", "12.0 %", "−0.080", "–"),
+    ]
+    assert sinks({**tables, "sinks": tables["sinks"].iloc[:0]}) == []
+    alone = sinks({**tables, "sinks": tables["sinks"].query("arm != 'base' and model == 'some/model'")})
+    assert alone[0].rows[0].cells[1] == "–"
+
+
+def test_the_papers_values_stand_beside_those_of_the_papers_model(tables: Tables) -> None:
+    some, other, third = references(
+        made_recipe(
+            references=[
+                {
+                    "model": "hub/Some/MODEL/",
+                    "expert": "L1E1",
+                    "value": -744.25,
+                    "what": "largest",
+                    "ranking": "fTRI",
+                    "source": "Table 2",
+                },
+                {"model": "other/brand", "expert": "L1S2", "value": 0.5, "what": "any"},
+                {"model": "third", "expert": "L1E1", "value": 2.0, "what": "none"},
+                {"model": "other/brand", "expert": "L1E2", "value": 0.25, "what": "routed"},
+            ]
+        ),
+        tables,
+    )
+    assert some == Block(
+        "hub/Some/MODEL/", "", ("expert", "what", "paper", "here", "our rank", "known from"),
+        (Row(("L1E1", "largest", "−744.2", "0.3538", "2", "Table 2")),),
+    )  # fmt: skip
+    assert (other.words, cells(other)) == (
+        "", [("L1S2", "any", "0.5", "−0.2807", "3", ""), ("L1E2", "routed", "0.25", "–", "–", "")],
+    )  # fmt: skip
+    assert third.words == 'Not run here; with models = ["third"] our values stand beside these.'
+    assert cells(third) == [("L1E1", "none", "2", "–", "–", "")]
+
+
+# ---- the page and its files
+
+
+def test_figures_of_several_models_are_named_by_model(tmp_path: Path, tables: Tables) -> None:
+    run = made_run(tmp_path / "run")
+    (run / "recipe.toml").write_text(recipe_of_two().to_toml(), encoding="utf-8")
+    for name, frame in tables.items():
+        write_table(run, name, frame)
+    assert write_report(run) == run / "report.html"
+    names = sorted(file.name for file in (run / "figures").iterdir())
+    assert names == [
+        f"{claim}.{model}.svg" for claim in ("falls", "sums-stay") for model in ("other_brand", "some_model")
+    ]
+    for name, levels in (("other_brand", "25.5 % to 11 %"), ("some_model", "63.7 % to 27.4 %")):
+        svg = (run / "figures" / f"falls.{name}.svg").read_text("utf-8").replace("\u00a0", " ")
+        assert f"off L1E0; off L1E1: {levels}" in svg
+    assert write_report(run) == run / "report.html"  # again, over what is there
+
+
+def test_the_page_counts_and_says_what_was_run(tables: Tables) -> None:
+    recipe = recipe_of_two()
+    page = render(recipe, with_claims(recipe, tables), {"versions": {"tørch": "9"}}).replace("&nbsp;", " ")
+    assert '"tørch": "9"'.replace('"', "&#34;") in page
+    assert "some/model</code>, <code>other/brand</code>" in page
+    assert page.count('<section class="claim"') == 4
+    assert MARKS == {"appears": "●", "does not appear": "○", "undecided": "◐"}
+    assert "tuned in training" not in page
+    assert page.index("<summary>controls</summary>") < page.index("was lowered.")
+
+
+def test_experts_tuned_in_training_are_known_of_the_demo_alone(tmp_path: Path) -> None:
+    tuned = json.loads((bundled_path("demo-model") / "implant.json").read_text("utf-8"))["refusal_carriers"]
+    for model, shown in (("demo", 1), ("some/model", 0)):
+        run = made_run(tmp_path / model.replace("/", "-"), model=model)
+        layer, expert = tuned[0]
+        first = read_tables(run)["scores"].assign(layer=layer, expert=lambda f: f["rank"] * 100)
+        first.loc[first["rank"] == 1, "expert"] = expert
+        write_table(run, "scores", first)
+        page = write_report(run).read_text("utf-8")
+        assert page.count("<td>tuned in training: refusal</td>") == shown

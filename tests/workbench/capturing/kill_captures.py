@@ -1,0 +1,155 @@
+"""Run as a script by test_resume.py: captures that are killed again and again, in processes forked from one loaded model.
+
+    python -m tests.workbench.capturing.kill_captures FOLDER KILLS SEED
+
+Each life of the capture runs in a forked child. Its forwards are counted by bytes appended to a file, before each forward.
+Half of the lives are killed after a random number of forwards and a random pause; the others wait inside a write, a flush,
+a rename, or between the renames of one shard (patched in here, not in the product) and are killed there.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+
+from workbench import capture, storage
+from workbench.model import MoEModel, load
+
+PAUSES = ("write", "close", "flush", "before rename", "after rename")
+WORDS = ["one", "two", "three", "four", "five", "six", "seven"]
+
+
+def prompts(n: int = 400) -> list[dict[str, str]]:
+    draw = random.Random(1)
+    return [{"id": f"p{i}", "text": " ".join(draw.choices(WORDS, k=4))} for i in range(n)]
+
+
+def run(model: MoEModel, folder: Path) -> Any:
+    """The capture that is killed: one prompt a batch, three to five batches a shard, about 100 shards."""
+    return capture(model, prompts(), folder, batch_tokens=1, shard_tokens=75, progress=False)
+
+
+def forked(work: Callable[[], Any]) -> int:
+    """Runs `work` in a child; returns its process id."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def count_forwards(model: MoEModel, file: Path) -> None:
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    model.hf.register_forward_pre_hook(lambda *_: os.write(handle, b".") and None)
+
+
+def pause_at(where: str, nth: int, marker: Path) -> None:
+    """From the nth time on that the capture comes to `where`, it says so and waits to be killed."""
+    seen = [0]
+
+    def wait() -> None:
+        seen[0] += 1
+        if seen[0] >= nth:
+            marker.touch()
+            time.sleep(600)
+
+    def before(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: (wait(), function(*args, **kwargs))[1]
+
+    def after(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: (function(*args, **kwargs), wait())[0]
+
+    if where == "write":
+        pq.ParquetWriter.write_table = after(pq.ParquetWriter.write_table)
+    elif where == "close":
+        pq.ParquetWriter.close = before(pq.ParquetWriter.close)
+    elif where == "flush":
+        os.fsync = before(os.fsync)
+    elif where == "before rename":
+        os.replace = before(os.replace)
+    else:
+        os.replace = after(os.replace)
+
+
+def done(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in (folder / "shards").glob("*.json")]
+
+
+def life(model: MoEModel, folder: Path, number: int, draw: random.Random) -> dict[str, Any]:
+    """One life: begun, killed, and what it had done by then."""
+    forwards, marker = folder.with_name(f"forwards{number}"), folder.with_name(f"paused{number}")
+    forwards.touch()
+    before = {receipt["shard"] for receipt in done(folder)}
+    where = PAUSES[number // 2 % len(PAUSES)] if number % 2 else None
+    target = draw.randint(1, 10)
+
+    def work() -> None:
+        count_forwards(model, forwards)
+        if where:
+            pause_at(where, draw.randint(1, 18), marker)
+        run(model, folder)
+
+    pid = forked(work)
+    while not (marker.exists() if where else forwards.stat().st_size >= target):
+        time.sleep(0.001)
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            raise RuntimeError("the capture ended before it was killed")
+    time.sleep(0 if where else draw.random() * 0.03)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    new = [receipt for receipt in done(folder) if receipt["shard"] not in before]
+    return {
+        "where": where or "anywhere",
+        "forwards": forwards.stat().st_size,
+        "kept": sum(receipt["forwards"] for receipt in new),
+        "shards_before": len(before),
+        "complete": (folder / "manifest.json").exists(),
+    }
+
+
+def main(folder: Path, kills: int, seed: int) -> None:
+    torch.set_num_threads(1)
+    model, draw = load("tiny/qwen3_moe", check=False), random.Random(seed)
+    killed, whole, rest = folder / "killed", folder / "whole", folder / "rest"
+    rest.touch()
+
+    def first_shard() -> None:
+        original = storage.write_json
+
+        def stop(store: Path, path: str, value: Any, **how: Any) -> Any:
+            written = original(store, path, value, **how)
+            os.kill(os.getpid(), signal.SIGKILL)  # the first receipt exists
+            return written
+
+        storage.write_json = stop
+        run(model, killed)
+
+    os.waitpid(forked(first_shard), 0)
+    lives = [life(model, killed, number, draw) for number in range(kills)]
+    had = sorted(receipt["shard"] for receipt in done(killed))
+
+    def finish() -> None:
+        count_forwards(model, rest)
+        run(model, killed)
+
+    status = os.waitpid(forked(finish), 0)[1]
+    uninterrupted = os.waitpid(forked(lambda: run(model, whole)), 0)[1]
+    report = {"lives": lives, "finished": status == 0, "whole": uninterrupted == 0}
+    report |= {"rest": rest.stat().st_size, "shards_before_rest": had}
+    (folder / "report.json").write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
