@@ -15,7 +15,7 @@ import pyarrow as pa
 from workbench import Plan, PromptSet, Store, WorkbenchError
 from workbench.choices import choose
 from workbench.divergence import divergence, given_text
-from workbench.effects import check_applies, metric_values
+from workbench.effects import Measured, check_applies
 from workbench.metrics import Metric, metrics_from
 from workbench.progress import Meter
 from workbench.respond import answer, encode_all
@@ -82,11 +82,12 @@ class Measuring:
         most, batch = self.recipe.prompts[unit.prompts].max_new_tokens, self.recipe.batch_tokens
         found = answer(self.model, self.encoded(unit.prompts), self.plan(arm), most, batch, self.meter)
         metrics = self._metrics[unit.prompts]
+        measured = Measured.of(metrics, prompts, found)
         if arm.kind == "base":
-            check_applies(metrics, prompts, found)
-        measured = {METRIC + m.name: metric_values(m, prompts, found) for m in metrics}
+            check_applies(prompts, measured)
+        values = {METRIC + name: values for name, values in measured.values.items()}
         rows = {"prompt_id": _ids(prompts), "answer": found.texts, "ids": list(map(list, found.ids))}
-        return pd.DataFrame(rows | measured), {"dose": found.dose._asdict()}
+        return pd.DataFrame(rows | values), {"dose": found.dose._asdict()}
 
     def _distributions(self, unit: Unit) -> tuple[Frame, dict[str, Any]]:
         base = read_unit(self.run / self._base_of(unit)).to_pandas()["ids"]

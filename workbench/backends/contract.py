@@ -78,7 +78,9 @@ class BackendContract:
         found = self.run(how=self.greedy())
         expected = list[tuple[int, int]]()
         for n, (row, answer) in enumerate(zip(self.rows(), found.responses, strict=True)):
-            assert 1 <= len(answer.ids) <= self.n_tokens, f"row {n}: {len(answer.ids)} tokens"
+            assert len(answer.ids) == self.n_tokens, (
+                f"row {n}: {len(answer.ids)} tokens, and no token ends an answer here"
+            )
             assert all(p <= CLOSE for p in answer.logprobs), f"row {n}: log-probabilities above 0"
             expected += [(n, at) for at in range(len(row) + len(answer.ids) - 1)]
         assert sorted(found.tokens) == expected
