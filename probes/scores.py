@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef, ExpertRefs
+from workbench.experts import ExpertRef
 from workbench.paths import given_path
 from workbench.storage import replacing, write_text
 
@@ -46,7 +46,7 @@ class ExpertScores:
     fingerprint: str
     model: str = ""
 
-    def top(self, n: int) -> ExpertRefs:
+    def top(self, n: int) -> tuple[ExpertRef, ...]:
         """The `n` experts at the positive end: the largest scores above zero, in order.
 
         Equal scores follow layer and expert number (see the flag "ties"). Raises `WorkbenchError` when fewer than `n`
@@ -54,7 +54,7 @@ class ExpertScores:
         """
         return self._end(n, self.frame["score"] > 0, "above")
 
-    def bottom(self, n: int) -> ExpertRefs:
+    def bottom(self, n: int) -> tuple[ExpertRef, ...]:
         """The `n` experts at the negative end: the smallest scores below zero, the most negative first.
 
         Raises `WorkbenchError` when fewer than `n` experts have a score below zero; scores that cannot be negative
@@ -62,11 +62,11 @@ class ExpertScores:
         """
         return self._end(n, self.frame["score"] < 0, "below", -1)
 
-    def flagged(self, flag: str) -> ExpertRefs:
+    def flagged(self, flag: str) -> tuple[ExpertRef, ...]:
         """The experts that carry this flag, in order of rank."""
         return self._refs(self.frame[[flag in flags.split("; ") for flags in self.frame["flags"]]])
 
-    def _end(self, n: int, eligible: Any, side: str, step: int = 1) -> ExpertRefs:
+    def _end(self, n: int, eligible: Any, side: str, step: int = 1) -> tuple[ExpertRef, ...]:
         if n < 1:
             raise WorkbenchError(f"{n} experts cannot be chosen; ask for 1 or more.")
         found: Any = self.frame[eligible]
@@ -79,10 +79,10 @@ class ExpertScores:
             found = found.sort_values(["score", "layer", "expert"], kind="stable")
         return self._refs(found.head(n))
 
-    def _refs(self, rows: Any) -> ExpertRefs:
+    def _refs(self, rows: Any) -> tuple[ExpertRef, ...]:
         shared = rows["is_shared"] if "is_shared" in rows else [False] * len(rows)
         found = zip(rows["layer"], rows["expert"], shared, strict=True)
-        return ExpertRefs((ExpertRef(int(a), int(b), bool(s)) for a, b, s in found), self.fingerprint)
+        return tuple(ExpertRef(int(a), int(b), bool(s), self.fingerprint) for a, b, s in found)
 
     # ---- text
 

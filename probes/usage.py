@@ -13,7 +13,7 @@ from probes.scores import DEAD, ExpertScores
 from probes.selection import Tokens, describe, prompt_of_row, select, sequence_of_row
 from workbench.counts import finite_weights, routed_tokens
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRefs
+from workbench.experts import ExpertRef
 from workbench.resample import cluster_draws, effective_clusters
 
 if TYPE_CHECKING:
@@ -132,10 +132,9 @@ def dead_experts(
     tokens: "Tokens | np.ndarray" = "all",
     roles: str | list[str] | None = None,
     where: str | None = None,
-) -> ExpertRefs:
+) -> tuple[ExpertRef, ...]:
     """The experts that no token read selected, in order of layer and number."""
-    found = usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).flagged(DEAD)
-    return ExpertRefs(sorted(found), found.fingerprint)
+    return tuple(sorted(usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).flagged(DEAD)))
 
 
 def _share_of_selections(counted: "Counts", layer: np.ndarray) -> np.ndarray:

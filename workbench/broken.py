@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from workbench.backends import Batch, Keep, backend_of, check_keep, compiled_for
 from workbench.errors import WorkbenchError
-from workbench.finite import not_finite, said
-from workbench.harvest import Harvest
+from workbench.finite import said
 from workbench.model import MoEModel
 from workbench.plan import Plan
+from workbench.records import Harvest, not_finite
 from workbench.respond import Answers
 
 
@@ -49,9 +49,5 @@ def first_place(model: MoEModel, ids: Sequence[int], plan: Plan) -> str:
         return f"Where it begins could not be seen: {error}"
     chunk = harvest.finish()
     chunk.ready()
-    layers, residual = (
-        {layer: {name: tensor.numpy() for name, tensor in tensors.items()} for layer, tensors in part.items()}
-        for part in (chunk.layers, chunk.residual)
-    )
-    found = said(not_finite(layers, residual, chunk.sequence, chunk.position))
+    found = said(not_finite(chunk))
     return found or "In the layers every value is finite, so it is the head above the last layer."

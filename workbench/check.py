@@ -7,7 +7,8 @@ from torch import Tensor
 
 from workbench.errors import WorkbenchError
 from workbench.plan import Plan
-from workbench.record import LayerRecord, recording
+from workbench.record import recording
+from workbench.records import LayerRecord
 from workbench.steer import steered
 from workbench.survey import probe_ids
 

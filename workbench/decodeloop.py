@@ -13,8 +13,8 @@ from torch import Tensor
 
 from workbench.batches import padded
 from workbench.decoding import Choosing, Made
-from workbench.harvest import Step, decode_step, prompt_step
 from workbench.positions import prompt_length
+from workbench.records import Step, decode_step, prompt_step
 
 
 class NextTokens(Protocol):

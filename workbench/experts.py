@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +23,15 @@ class ExpertRef:
     """One expert of one decoder layer.
 
     `layer` is the decoder-layer index in the transformers model (dense layers keep their numbers); `expert` is the
-    index on the router-logits axis, or the index among the layer's shared experts when `is_shared`.
+    index on the router-logits axis, or the index among the layer's shared experts when `is_shared`. An expert out of a
+    ranking carries the `fingerprint` of the model that was ranked, in whatever collection it is put, so that a plan of it
+    is refused on another model; it is no part of which expert it is: equality, order, hash and text do not know it.
     """
 
     layer: int
     expert: int
     is_shared: bool = False
+    fingerprint: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.layer < 0 or self.expert < 0:
@@ -121,14 +124,3 @@ def _experts_of_plan_file(path: Path) -> list[ExpertRef]:
         raise WorkbenchError(
             f"'{path}' is not a plan file ({error}); it should be JSON with a list 'edits'."
         ) from error
-
-
-class ExpertRefs(tuple[ExpertRef, ...]):
-    """A tuple of experts that remembers the fingerprint of the model they were ranked on."""
-
-    fingerprint: str | None
-
-    def __new__(cls, refs: Iterable[ExpertRef], fingerprint: str | None = None) -> "ExpertRefs":
-        made = super().__new__(cls, refs)
-        made.fingerprint = fingerprint
-        return made

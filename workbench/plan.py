@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.edits import KINDS, TOKEN, Edit, Kind, Phase, Scope, parse_positions, parse_token
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef, ExpertRefs, as_ref, parse_experts
+from workbench.experts import ExpertRef, as_ref, parse_experts
 from workbench.fingerprints import joined
 from workbench.paths import given_path
 from workbench.storage import write_text
@@ -86,9 +86,9 @@ class Plan:
 
     @classmethod
     def _of(cls, kind: Kind, refs: Experts, value: Any, scope: dict[str, Any]) -> "Plan":
-        fingerprint = refs.fingerprint if isinstance(refs, ExpertRefs) else None
-        chosen = parse_experts(refs) if isinstance(refs, str) else [refs] if isinstance(refs, ExpertRef) else refs
-        return cls(tuple(Edit(kind, as_ref(r), value, _scope(**scope)) for r in chosen), fingerprint)
+        given = parse_experts(refs) if isinstance(refs, str) else [refs] if isinstance(refs, ExpertRef) else refs
+        chosen = [as_ref(r) for r in given]
+        return cls(tuple(Edit(kind, r, value, _scope(**scope)) for r in chosen), _ranked_on(chosen))
 
     def __or__(self, other: "Plan") -> "Plan":
         fingerprint = joined(self.fingerprint, other.fingerprint)
@@ -203,6 +203,19 @@ def _read_json(source: str | Path) -> tuple[str, Any]:
         ) from error
     except (ValueError, RecursionError) as error:
         raise WorkbenchError(f"{where} is not a plan: it is nested too deep or holds too long a number.") from error
+
+
+def _ranked_on(refs: Iterable[ExpertRef]) -> str | None:
+    """The fingerprint of the model that experts were ranked on, where they carry one; they must carry the same."""
+    known: str = ""
+    for fingerprint in dict.fromkeys(ref.fingerprint for ref in refs):
+        both = joined(known, fingerprint)
+        if both is None:
+            raise WorkbenchError(
+                f"These experts were ranked on two models ({known} and {fingerprint}); make a plan of one's."
+            )
+        known = both
+    return known or None
 
 
 def _scope(

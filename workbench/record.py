@@ -1,9 +1,9 @@
-"""What one forward did, layer by layer: routing as the experts received it, their outputs' sizes, the residual stream."""
+"""Recording forwards: what each did, layer by layer, collected by the hooks while `recording` is open."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,64 +12,14 @@ from workbench.active import HookPoint, activate
 from workbench.errors import WorkbenchError
 from workbench.interop import check_here, outside_traces
 from workbench.known import as_it_is
-from workbench.magnitude import Magnitude, magnitude, median_abs, routed_change
+from workbench.magnitude import magnitude, median_abs, routed_change
+from workbench.records.forward import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
 from workbench.runtime import Runtime
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
 
 KEEPS = frozenset({"norms", "residual", "logits", "outputs"})
-
-
-class OutputRows(NamedTuple):
-    """Unweighted output vectors of chosen experts: slot numbers (row * k + slot) int64 [n], experts [n], vectors [n, hidden]."""
-
-    slots: Tensor
-    experts: Tensor
-    vectors: Tensor
-
-
-class SharedRecord(NamedTuple):
-    """A shared expert: weight [rows] (1, or its gate's sigmoid), the magnitude of its output before the gate."""
-
-    weight: Tensor
-    size: Magnitude | None
-    vectors: Tensor | None
-
-
-@dataclass
-class LayerRecord:
-    """One MoE layer. Rows are batch * time in order, padding included; slots are as the experts received them.
-
-    index [rows, k] int64, weight [rows, k]; logits [rows, experts] as the router made them (before any edit); output_l2,
-    output_max_abs, output_argmax [rows, k] of the unweighted expert outputs. None where not kept.
-    """
-
-    index: Tensor
-    weight: Tensor
-    logits: Tensor | None = None
-    output_l2: Tensor | None = None
-    output_max_abs: Tensor | None = None
-    output_argmax: Tensor | None = None
-    outputs: OutputRows | None = None
-    shared: tuple[SharedRecord, ...] = ()
-
-
-class ResidualRecord(NamedTuple):
-    """The residual stream at a decoder layer's output, each [rows] (layer -1: the embeddings); see `magnitude`."""
-
-    l2: Tensor
-    max_abs: Tensor
-    median_abs: Tensor
-    argmax: Tensor
-    routed_change: Tensor | None
-
-
-class ForwardRecord(NamedTuple):
-    """One forward: MoE layers and the residual stream, by layer."""
-
-    layers: dict[int, LayerRecord]
-    residual: dict[int, ResidualRecord]
 
 
 @dataclass

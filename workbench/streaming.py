@@ -13,7 +13,7 @@ from workbench.model import MoEModel
 from workbench.pieces import Growing
 from workbench.plan import Plan
 from workbench.prompts import PromptSet
-from workbench.record import LayerRecord
+from workbench.records import LayerRecord
 from workbench.respond import encode_all
 
 

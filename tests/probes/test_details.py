@@ -332,8 +332,8 @@ def test_entropy_co_selection_and_the_dead_of_the_golden_store() -> None:
             wanted[i, j] += 1 / 3
     np.testing.assert_allclose(together.to_numpy(), wanted)
     assert (together.index.name, together.columns.name) == ("expert", "expert")
-    assert [str(x) for x in dead_experts(golden().store, tokens="prompt", where="pair=y")] == ["L2E4"]
-    assert dead_experts(golden().store).fingerprint == golden().anatomy.fingerprint
+    (dead,) = dead_experts(golden().store, tokens="prompt", where="pair=y")
+    assert (str(dead), dead.fingerprint) == ("L2E4", golden().anatomy.fingerprint)
     only = usage(golden().store, measure="weight", tokens="last_prompt", where="pair=y", n_bootstrap=0).frame
     # the last prompt token of c {1,0} {3,0} and of d {1,0} {3,1}, slot 0 weighs 1/4 and slot 1 3/4
     found = {(r.layer, r.expert): r.score for r in only.itertuples() if r.n}

@@ -1,7 +1,10 @@
 """`ExpertScores`: ends, flags, text, files, and what is refused."""
 
+import copy
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -34,6 +37,47 @@ def test_ends_are_ordered_and_carry_the_fingerprint() -> None:
     assert [str(x) for x in scores.top(2)] == ["L3E0", "L0E0"]
     assert [str(x) for x in scores.bottom(2)] == ["L5E0", "L1E0"]
     assert Plan.off(scores.top(2)).fingerprint == "f" * 16
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        lambda top: top,
+        lambda top: top[:1],
+        lambda top: list(top)[1:],
+        sorted,
+        set,
+        lambda top: [ref for ref in top if ref.layer],
+        lambda top: top[0],
+        lambda top: (*top, "L1E0"),
+        lambda top: reversed(top),
+        lambda top: Plan.mute(top).experts,
+        lambda top: copy.deepcopy(top),
+    ],
+)
+def test_experts_of_a_ranking_keep_its_model_however_they_are_gathered(chosen: Any) -> None:
+    """A plan of them is refused on another model; an expert that somebody names is anybody's."""
+    plan = Plan.off(chosen(made([0.5, -1, None, 2, 0, -3]).top(2)))
+    assert plan.fingerprint == "f" * 16
+    with pytest.raises(WorkbenchError, match="This plan was made on another model"):
+        plan.for_model(anatomy([1], 1))
+    assert Plan.off(["L3E0", "L0E0"]).for_model(anatomy([1], 1)).fingerprint == anatomy([1], 1).fingerprint
+
+
+def test_an_expert_is_the_same_whoever_ranked_it() -> None:
+    ranked_, named = made([0.5]).top(1)[0], ExpertRef(0, 0)
+    assert (ranked_, hash(ranked_), str(ranked_), repr(ranked_)) == (named, hash(named), str(named), repr(named))
+    assert not ranked_ < named
+    assert not named < ranked_
+    assert ExpertRef.parse(str(ranked_)).fingerprint is None
+
+
+def test_experts_of_two_models_make_no_plan() -> None:
+    other = replace(made([0, 3]), fingerprint="e" * 16).top(1)
+    with pytest.raises(
+        WorkbenchError, match=f"ranked on two models \\({'f' * 16} and {'e' * 16}\\); make a plan of one's"
+    ):
+        Plan.off(made([1]).top(1) + other)
 
 
 def test_equal_scores_follow_layer_and_number_at_both_ends() -> None:

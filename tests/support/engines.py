@@ -20,9 +20,8 @@ from workbench.decoding import Decoding, Made
 from workbench.dose import Dose
 from workbench.edits import KINDS
 from workbench.facts import Told
-from workbench.harvest import Step
 from workbench.magnitude import Magnitude
-from workbench.record import ForwardRecord, LayerRecord, ResidualRecord
+from workbench.records import ForwardRecord, LayerRecord, ResidualRecord, Step
 from workbench.tiny import tiny_tokenizer
 
 LAYER, N_EXPERTS, CARRIER = 1, 4, 3

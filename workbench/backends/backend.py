@@ -14,8 +14,8 @@ from workbench.decoding import SHAPING, Decoding, Made
 from workbench.dose import Dose
 from workbench.edits import KINDS
 from workbench.facts import Facts
-from workbench.harvest import Step
-from workbench.record import KEEPS, ForwardRecord
+from workbench.record import KEEPS
+from workbench.records import ForwardRecord, Step
 
 SCOPES = frozenset({"phase", "positions", "span"})
 """What may limit an edit; see `workbench.edits.Scope`."""

@@ -28,7 +28,8 @@ from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
 from workbench.model import MoEModel
 from workbench.plan import Plan
-from workbench.record import KEEPS, LayerRecord
+from workbench.record import KEEPS
+from workbench.records import LayerRecord
 
 CLOSE = 1e-3
 """How far log-probabilities and weights may differ that are the same number, computed in another order."""

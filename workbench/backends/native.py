@@ -23,11 +23,11 @@ from workbench.decoding import Choosing, Decoding
 from workbench.dose import Dose
 from workbench.errors import WorkbenchError
 from workbench.facts import Facts
-from workbench.harvest import prompt_step
 from workbench.interop import check_here, outside_traces
 from workbench.model import MoEModel
 from workbench.positions import prompt_length
 from workbench.record import Recorder, recorded
+from workbench.records import prompt_step
 from workbench.steer import following
 
 

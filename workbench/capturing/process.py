@@ -22,9 +22,8 @@ from workbench.compiled import CompiledPlan
 from workbench.decoding import Made, Response, responses
 from workbench.dose import Dose
 from workbench.fingerprints import UNCOMPARED, is_unversioned
-from workbench.finite import logits_not_finite
-from workbench.harvest import Chunk, Harvest
 from workbench.progress import Meter
+from workbench.records import Chunk, Harvest, logits_not_finite
 from workbench.shards import Build, ShardWriter, receipt_path
 from workbench.writing import describe, finish, write_table
 

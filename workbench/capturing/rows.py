@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from workbench.finite import not_finite
-from workbench.harvest import Chunk
 from workbench.parquet import stored_schema
+from workbench.records import Chunk, not_finite
 from workbench.schema import ROLES
 from workbench.shards import conform
 
@@ -33,61 +32,55 @@ class BatchRows:
     def slots(self) -> Iterator[pa.RecordBatch]:
         """Who went where, with weights and sizes: routed slots first, then shared experts."""
         self.chunk.ready()
-        for layer, tensors in self.chunk.layers.items():
-            fields = {name: tensor.numpy() for name, tensor in tensors.items()}
-            n_rows, top_k = fields["expert"].shape
-            n_shared = sum(name.endswith("_weight") for name in fields)
+        for layer, record in self.chunk.layers.items():
+            n_rows, top_k = record.index.shape
+            n_shared = len(record.shared)
             columns = self._slot_keys(top_k, n_shared) | {
                 "layer": np.full(n_rows * (top_k + n_shared), layer, np.int32)
             }
             shared = [np.full(n_rows, -1 - s, np.int32) for s in range(n_shared)]
-            columns["expert"] = _flat(fields["expert"], shared)
-            for name in ("weight", *_NORMS):
-                if name in fields:
-                    columns[name] = _flat(fields[name], [fields[f"shared{s}_{name}"] for s in range(n_shared)])
+            columns["expert"] = _flat(record.index.numpy(), shared)
+            columns["weight"] = _flat(record.weight.numpy(), [one.weight.numpy() for one in record.shared])
+            if record.size is not None:
+                sizes = [one.size for one in record.shared if one.size is not None]
+                for name, routed, *others in zip(_NORMS, record.size, *sizes, strict=True):
+                    columns[name] = _flat(routed.numpy(), [other.numpy() for other in others])
             yield conform("slots", columns, len(columns["expert"]))
 
     def residual(self) -> Iterator[pa.RecordBatch]:
         """The residual stream at every layer's output."""
         self.chunk.ready()
         n = len(self.chunk.position)
-        for layer, tensors in self.chunk.residual.items():
-            columns = {name: tensor.numpy() for name, tensor in tensors.items()}
+        for layer, record in self.chunk.residual.items():
+            columns = {name: tensor.numpy() for name, tensor in record._asdict().items() if tensor is not None}
             yield conform("residual", {**self._keys, "layer": np.full(n, layer, np.int32), **columns}, n)
 
     def logits(self) -> Iterator[pa.RecordBatch]:
         """Router logits."""
         self.chunk.ready()
         n = len(self.chunk.position)
-        for layer, tensors in self.chunk.layers.items():
-            if "logits" in tensors:
-                columns = {"layer": np.full(n, layer, np.int32), "router_logits": _lists(tensors["logits"].numpy())}
+        for layer, record in self.chunk.layers.items():
+            if record.logits is not None:
+                columns = {"layer": np.full(n, layer, np.int32), "router_logits": _lists(record.logits.numpy())}
                 yield conform("logits", {**self._keys, **columns}, n)
 
     def outputs(self) -> Iterator[pa.RecordBatch]:
         """Output vectors of the chosen experts."""
         self.chunk.ready()
-        for layer, tensors in self.chunk.layers.items():
-            fields = {name: tensor.numpy() for name, tensor in tensors.items()}
-            if "outputs" in fields:
-                yield self._vectors(
-                    layer, fields["outputs_row"], fields["outputs_slot"], fields["outputs_expert"], fields["outputs"]
-                )
-            rows = np.arange(len(self.chunk.position))
-            for s in range(sum(name.endswith("_weight") for name in fields)):
-                if f"shared{s}_outputs" in fields:
+        rows = np.arange(len(self.chunk.position))
+        for layer, record in self.chunk.layers.items():
+            if record.outputs is not None:
+                slots, experts, vectors = (tensor.numpy() for tensor in record.outputs)
+                yield self._vectors(layer, *np.divmod(slots, record.index.shape[1]), experts, vectors)
+            for s, shared in enumerate(record.shared):
+                if shared.vectors is not None:
                     number = np.full(len(rows), -1 - s, np.int32)
-                    yield self._vectors(layer, rows, number, number, fields[f"shared{s}_outputs"])
+                    yield self._vectors(layer, rows, number, number, shared.vectors.numpy())
 
     def nonfinite(self, *more: pd.DataFrame) -> Iterator[pa.RecordBatch]:
-        """Where values were not finite, with what else was found (`workbench.finite.COLUMNS`): mostly nothing."""
+        """Where values were not finite, with what else was found (`workbench.records.finite.COLUMNS`): mostly nothing."""
         self.chunk.ready()
-        layers, residual = (
-            {layer: {name: tensor.numpy() for name, tensor in tensors.items()} for layer, tensors in part.items()}
-            for part in (self.chunk.layers, self.chunk.residual)
-        )
-        found = [not_finite(layers, residual, self.chunk.sequence, self.chunk.position), *more]
-        for layer, rows in pd.concat(found).groupby("layer", sort=True):
+        for layer, rows in pd.concat([not_finite(self.chunk), *more]).groupby("layer", sort=True):
             keys = self._key_columns(rows["sequence"].to_numpy(), rows["first_position"].to_numpy(np.int32))
             columns = {name: keys[name] for name in ("prompt_id", "sample")} | {"first_position": keys["position"]}
             columns["layer"] = np.full(len(rows), layer, np.int32)

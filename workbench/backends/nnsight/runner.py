@@ -24,9 +24,9 @@ from workbench.decoding import SHAPING, Decoding, Made
 from workbench.dose import Dose
 from workbench.errors import WorkbenchError
 from workbench.facts import Facts
-from workbench.harvest import prompt_step
 from workbench.magnitude import Magnitude
-from workbench.record import KEEPS, ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
+from workbench.record import KEEPS
+from workbench.records import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord, prompt_step
 
 if TYPE_CHECKING:
     from workbench.layout import MoEBlock
@@ -199,7 +199,7 @@ class Nnsight:
             if alternatives is not None:
                 numbers.update(token_logprobs(logits, given, alternatives))
             entries.clear()  # what is saved comes back: the hidden states stay where they are
-        return _detached(numbers)
+        return numbers
 
     def _record(self, found: dict[str, Any]) -> ForwardRecord:
         silent = {path: n for path, n in found["visits"].items() if n != 1}
@@ -209,8 +209,8 @@ class Nnsight:
                 f"'{path}' ran {n} times in one trace of {self.model.anatomy.model}, not once, so a kernel or a wrapper bypasses "
                 f"it there; capture natively, or a model without that kernel."
             )
-        layers = {n: self._layer(n, numbers) for n, numbers in found["layers"].items()}
-        residual = {n: ResidualRecord(**numbers) for n, numbers in sorted(found["residual"].items())}
+        layers = {n: self._layer(n, numbers).each(Tensor.detach) for n, numbers in found["layers"].items()}
+        residual = {n: ResidualRecord(**r).each(Tensor.detach) for n, r in sorted(found["residual"].items())}
         return ForwardRecord(layers, residual)
 
     def _layer(self, layer: int, found: dict[str, Any]) -> LayerRecord:
@@ -227,15 +227,6 @@ class Nnsight:
             for s in found["shared"]
         )
         return LayerRecord(found["index"], found["weight"], found.get("logits"), l2, largest, channel, vectors, shared)
-
-
-def _detached(numbers: Any) -> Any:
-    """The same numbers without their graph: a server may keep one."""
-    if isinstance(numbers, dict):
-        return {name: _detached(part) for name, part in numbers.items()}
-    if isinstance(numbers, list | tuple):
-        return [_detached(part) for part in numbers]
-    return numbers.detach() if isinstance(numbers, Tensor) else numbers
 
 
 def _paths(place: dict[str, Any]) -> list[str]:
@@ -256,10 +247,12 @@ def _made(rows: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], found
     before = np.concatenate([np.arange(len(a)) + len(r) - 1 for r, a in zip(rows, answers, strict=True)])
     likeliest = None
     if "likeliest" in found:
-        ids, logprobs = (part.cpu().numpy()[row, before] for part in found["likeliest"])
+        ids, logprobs = (part.detach().cpu().numpy()[row, before] for part in found["likeliest"])
         likeliest = (ids, logprobs)
     ids = np.array([i for answer in answers for i in answer], np.int64)
-    return Made(row, ids, found["logprobs"].cpu().numpy()[row, before], np.diff(row, append=len(rows)) > 0, likeliest)
+    return Made(
+        row, ids, found["logprobs"].detach().cpu().numpy()[row, before], np.diff(row, append=len(rows)) > 0, likeliest
+    )
 
 
 def _until(ids: list[int], decoding: Decoding) -> list[int]:
