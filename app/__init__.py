@@ -1,1 +1,6 @@
-"""The faces: the `workbench` command line, the demo report and the page. The only package that imports streamlit."""
+"""The faces: the `workbench` command line, experiments, the demo and the dashboard. The only package that imports streamlit.
+
+In reading order: __main__ (the script `workbench`) and cli/ (its commands), experiments/ (a recipe as a run with its report),
+dashboard/ (`workbench app`; page is the script that Streamlit runs), reports/ and terminal/ (how it is drawn and printed).
+Nothing is imported here, so that `workbench --help` is immediate: names are taken from the folders.
+"""

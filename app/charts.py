@@ -5,7 +5,7 @@ from math import ceil, floor, log10
 from typing import Any
 
 from .findings import Arm, Effect, Findings, Ranking
-from .svg import Scale, circle, diamond, figure, line, linear, path, rect, text
+from .reports import Scale, circle, diamond, figure, line, linear, path, rect, text
 
 WIDTH = 720
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 26, 42

@@ -16,11 +16,10 @@ from .checks import TOKENS
 from .choice import committed_choice, implanted
 from .findings import Findings, ranking_of
 from .measure import force, measure, plans_of, refusals_left, units
-from .options import open_model
 from .report import write_report
 from .stages import Stages, stages
 from .summary import print_summary
-from .terminal import print_json, say
+from .terminal import open_model, print_json, say
 
 if TYPE_CHECKING:
     from workbench import MoEModel, Store

@@ -31,7 +31,7 @@ def render(found: Findings) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader(__package__ or "workbench_app"),
+        loader=PackageLoader("workbench_app.reports"),
         autoescape=True,
         undefined=StrictUndefined,
     )

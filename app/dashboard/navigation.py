@@ -5,18 +5,16 @@ from functools import partial
 
 import streamlit as st
 
-from . import atlas_page, captures_page, probes_page, steer_page, super_page, tokens_page
-from .catalog import Catalog, catalog_from
-from .sentences import sentences
-from .view import View, choose, current_view, fitting_stores, write_url
+from . import atlas, captures, rankings, steer, super_experts, texts
+from .session import Catalog, View, catalog_from, choose, current_view, fitting_stores, sentences, write_url
 
 PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
-    "steer": ("Steer", steer_page.show),
-    "atlas": ("Atlas", atlas_page.show),
-    "tokens": ("Tokens", tokens_page.show),
-    "probes": ("Probes", probes_page.show),
-    "super-experts": ("Super experts", super_page.show),
-    "captures": ("Captures and runs", captures_page.show),
+    "steer": ("Steer", steer.show),
+    "atlas": ("Atlas", atlas.show),
+    "tokens": ("Tokens", texts.show),
+    "probes": ("Probes", rankings.show),
+    "super-experts": ("Super experts", super_experts.show),
+    "captures": ("Captures and runs", captures.show),
 }
 
 

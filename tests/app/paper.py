@@ -132,7 +132,7 @@ def write_on(monkeypatch: Any, answers: dict[str, Any] | None = None, **state: A
         if name.startswith("workbench_app.dashboard") and getattr(module, "st", None) is streamlit:
             monkeypatch.setattr(module, "st", found)
         if name.startswith("workbench_app.dashboard") and hasattr(module, "_render"):
-            monkeypatch.setattr(module, "_render", partial(found.draw, name.rpartition(".")[2]))
+            monkeypatch.setattr(module, "_render", partial(found.draw, name.rpartition("_")[2]))
         if name.startswith("workbench_app.dashboard") and not name.endswith(".theme") and hasattr(module, "chart"):
             monkeypatch.setattr(module, "chart", partial(_chart, found))
     return found

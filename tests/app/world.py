@@ -3,9 +3,7 @@
 from types import SimpleNamespace
 
 import pandas as pd
-from workbench_app.dashboard.catalog import Catalog
-from workbench_app.dashboard.machines import Machine
-from workbench_app.dashboard.view import View
+from workbench_app.dashboard.session import Catalog, Machine, View
 
 from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.streaming import Candidate, StreamedToken

@@ -16,8 +16,8 @@ from tests.conformance.oracle import Layer, Oracle
 from tests.support.reference import Edits
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
 from workbench.anatomy import CAPABILITIES
+from workbench.hooks.recording import recording
 from workbench.model import MoEModel
-from workbench.record import recording
 from workbench.tinyconfigs import FAMILIES
 
 CLOSE = {"float32": 2e-4, "bfloat16": 4e-2}  # relative to the largest: of a forward through all layers

@@ -141,8 +141,9 @@ def test_roles_do_not_move_where_a_character_takes_several_tokens():
 
 
 def test_the_dashboard_shows_whole_characters():
-    from workbench_app.dashboard.answering import Answering
-    from workbench_app.dashboard.chips import Chip, _text
+    from workbench_app.dashboard.steer.answering import Answering
+    from workbench_app.dashboard.widgets import Chip
+    from workbench_app.dashboard.widgets.token_chips import _text
 
     tokenizer = byte_level()
     ids = tokenizer("我🙂", add_special_tokens=False)["input_ids"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_app.experiments.running import plan_run, run_recipe
+from workbench_app.experiments.run import plan_run, run_recipe
 
 from tests.support import families
 from tests.support.recipes import make_few, recipe_data

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 from workbench_app import demo
 from workbench_app.cli import app
-from workbench_app.dashboard.catalog import catalog_from
-from workbench_app.experiments.folder import run_recipe_of
+from workbench_app.dashboard.session import catalog_from
+from workbench_app.experiments.engine import run_recipe_of
 from workbench_app.experiments.recipe import read_recipe
-from workbench_app.experiments.schema import read_table
+from workbench_app.experiments.tables import read_table
 
 from probes import usage
 from probes.scores import ExpertScores

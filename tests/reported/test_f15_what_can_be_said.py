@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 from workbench_app.cli import app
-from workbench_app.dashboard.edits import as_command
+from workbench_app.dashboard.steer.edits import as_command
 
 from probes import usage
 from probes.groups import used_prompts

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_app.experiments.running import run_recipe
-from workbench_app.experiments.schema import read_tables
+from workbench_app.experiments.run import run_recipe
+from workbench_app.experiments.tables import read_tables
 
 from tests.support.recipes import make_few
 from tests.support.stores import assert_same_content

@@ -16,8 +16,8 @@ import torch
 from typer.testing import CliRunner
 from workbench_app.cli import app
 from workbench_app.experiments.recipe import recipe_from
-from workbench_app.experiments.running import run_recipe
-from workbench_app.experiments.schema import TABLES, read_tables
+from workbench_app.experiments.run import run_recipe
+from workbench_app.experiments.tables import TABLES, read_tables
 
 from probes import usage
 from probes.scores import ExpertScores

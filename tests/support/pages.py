@@ -7,7 +7,7 @@ from tests.support import families
 from workbench.writing import write_store
 
 _PAGE = """
-from workbench_app.dashboard.catalog import catalog_from
+from workbench_app.dashboard.session.catalog import catalog_from
 from workbench_app.dashboard.navigation import PAGES, _page
 
 _page(catalog_from({arguments!r}), PAGES[{page!r}][1])

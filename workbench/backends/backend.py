@@ -3,7 +3,7 @@
 `workbench.backends.contract` tests an engine of one's own against what it says; CONTRIBUTING says how one is added.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -65,8 +65,8 @@ class Keep(NamedTuple):
     """
 
     what: frozenset[str] = frozenset()
-    layers: Sequence[int] | None = None
-    experts: Sequence[tuple[int, int]] | None = None
+    layers: Collection[int] | None = None
+    experts: Collection[tuple[int, int]] | None = None
 
 
 class Ran(NamedTuple):

@@ -8,10 +8,10 @@ from workbench.backends.backend import Backend
 from workbench.backends.refusals import check_plan
 from workbench.compiled import CompiledPlan, compile_plan
 from workbench.errors import WorkbenchError, suggestion
-from workbench.known import as_it_is
+from workbench.hooks.guards import as_it_is
+from workbench.hooks.steering import joined_plan
 from workbench.model import MoEModel
 from workbench.plan import Plan
-from workbench.steer import joined_plan
 
 NAMES = ("native", "nnsight")
 FIRST = "native"

@@ -23,12 +23,13 @@ from workbench.decoding import Choosing, Decoding
 from workbench.dose import Dose
 from workbench.errors import WorkbenchError
 from workbench.facts import Facts
-from workbench.interop import check_here, outside_traces
+from workbench.hooks.guards import check_here, outside_traces
+from workbench.hooks.recording import recorded
+from workbench.hooks.steering import following
 from workbench.model import MoEModel
 from workbench.positions import prompt_length
-from workbench.record import Recorder, recorded
+from workbench.record import Recorder
 from workbench.records import prompt_step
-from workbench.steer import following
 
 
 @dataclass

@@ -12,7 +12,6 @@ import tokenizers
 import torch
 import transformers
 
-from workbench import __version__
 from workbench.anatomy import Anatomy
 from workbench.backends import FIRST
 from workbench.capturing.options import digest
@@ -20,6 +19,7 @@ from workbench.capturing.request import Request
 from workbench.errors import NotCompared, WorkbenchError
 from workbench.fingerprints import UNCOMPARED, is_unversioned
 from workbench.schema import SCHEMA_VERSION
+from workbench.version import __version__
 
 
 def plan_json(request: Request) -> dict[str, Any]:

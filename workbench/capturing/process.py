@@ -22,10 +22,11 @@ from workbench.compiled import CompiledPlan
 from workbench.decoding import Made, Response, responses
 from workbench.dose import Dose
 from workbench.fingerprints import UNCOMPARED, is_unversioned
+from workbench.manifest import finish
 from workbench.progress import Meter
 from workbench.records import Chunk, Harvest, logits_not_finite
 from workbench.shards import Build, ShardWriter, receipt_path
-from workbench.writing import describe, finish, write_table
+from workbench.small_tables import describe, write_table
 
 
 @dataclass

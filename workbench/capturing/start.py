@@ -18,7 +18,8 @@ from workbench.capturing.sizes import check_disk
 from workbench.dose import Dose
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef, as_ref
-from workbench.known import as_it_is
+from workbench.hooks.guards import as_it_is
+from workbench.hooks.steering import unlike_said
 from workbench.model import MoEModel
 from workbench.moment import planned_at
 from workbench.paths import given_path
@@ -26,7 +27,6 @@ from workbench.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.rewritten import check_rewritten
-from workbench.steer import unlike_said
 from workbench.store import Store, open_store
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from typer.testing import CliRunner
-from workbench_app import cli_demo, terminal
 from workbench_app.cli import app
+from workbench_app.cli import demo as cli_demo
+from workbench_app.terminal import printing as terminal
 
 from workbench import Plan, load, open_store, steered
 
@@ -135,7 +136,7 @@ def test_methods_without_classes_are_ranked_and_shown(store, method):
 
 
 def test_every_method_of_probes_can_be_ranked():
-    from workbench_app.cli_rank import METHODS
+    from workbench_app.cli.rank import METHODS
 
     import probes
 
@@ -270,7 +271,7 @@ def test_ctrl_c_ends_without_a_traceback(monkeypatch):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("workbench_app.cli_model.open_model", stop)
+    monkeypatch.setattr("workbench_app.cli.models.open_model", stop)
     said = run("inspect", MODEL)
     assert said.exit_code == 130
     assert not said.stderr.strip()  # the word is said by `__main__`: test_interrupt.py
@@ -306,7 +307,7 @@ def test_the_page_is_served_without_streamlits_own_offers(monkeypatch, tmp_path)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 def test_ending_the_command_ends_the_server(tmp_path):
     child = "import time; print('up', flush=True); time.sleep(60); print('still here', flush=True)"
-    parent = f"import sys; from workbench_app import cli_demo; cli_demo._serve([sys.executable, '-c', {child!r}])"
+    parent = f"import sys; from workbench_app.cli.demo import _serve; _serve([sys.executable, '-c', {child!r}])"
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "up\n"
     process.terminate()

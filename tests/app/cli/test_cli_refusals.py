@@ -75,7 +75,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the work began before the options were checked")
 
     monkeypatch.setattr("workbench.open_store", work)
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", work)
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", work)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
-from workbench_app import cli_capture, cli_demo, cli_rank, options, terminal
-from workbench_app.cli import app
+from workbench_app.cli import app, options
+from workbench_app.cli import capture as cli_capture
+from workbench_app.cli import demo as cli_demo
+from workbench_app.cli import rank as cli_rank
+from workbench_app.terminal import opening, values
+from workbench_app.terminal import printing as terminal
 
 import probes
 import workbench
@@ -87,7 +91,7 @@ def steering(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     )
     found = Recorder(lambda *_, **__: SimpleNamespace(responses=said, dose=DOSE))
     monkeypatch.setattr(workbench, "compare", found)
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model()))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model()))
     return found
 
 
@@ -154,13 +158,13 @@ def test_steer_as_json(steering: Recorder) -> None:
 def test_steer_refuses_in_one_sentence(
     words: list[str], template: Any, said: str, steering: Recorder, monkeypatch
 ) -> None:
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model(template=template)))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model(template=template)))
     found = run("steer", "m", *words)
     assert (found.exit_code, found.stdout, found.stderr) == (2, "", said + "\n")
 
 
 def test_a_raw_prompt_needs_no_template(steering: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model(template=None)))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model(template=None)))
     assert run("steer", "m", "--prompt", "x", "--raw", "--off", "L1E2").exit_code == 0
 
 
@@ -197,7 +201,7 @@ def comparison(**changes: Any) -> Comparison:
 def comparing(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     found = Recorder(comparison())
     monkeypatch.setattr(workbench, "compare", found)
-    monkeypatch.setattr("workbench_app.cli_steer.open_model", Recorder(model()))
+    monkeypatch.setattr("workbench_app.cli.steer.open_model", Recorder(model()))
     return found
 
 
@@ -657,7 +661,7 @@ MAP = Anatomy(
 
 def test_inspect_prints_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Recorder(model(MAP))
-    monkeypatch.setattr("workbench_app.cli_model.open_model", opened)
+    monkeypatch.setattr("workbench_app.cli.models.open_model", opened)
     said = run("inspect", "m", "--device", "cpu", "--dtype", "bfloat16")
     assert opened.given == ("m", "cpu", "bfloat16")
     assert columns(said.stdout) == [
@@ -675,7 +679,7 @@ def test_inspect_prints_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     head, _, _, first = lines(said.stdout)[2:6]
     assert head.index("experts") + len("experts") == first.index("8") + 1, "numbers end together"
-    monkeypatch.setattr("workbench_app.cli_model.open_model", Recorder(model()))
+    monkeypatch.setattr("workbench_app.cli.models.open_model", Recorder(model()))
     said = columns(run("inspect", "m").stdout)
     assert said[1] == [f"hidden 4, vocabulary 50, fingerprint {SHAPE.fingerprint}"]
     assert said[3] == ["0", "dense"]
@@ -697,7 +701,7 @@ def test_the_page_is_served_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     said = run("app", "--model", "a", "--model", "b", "--store", store, "--no-browser")
     assert (said.exit_code, said.stderr) == (0, "Serving on this machine only: http://127.0.0.1:8501\n")
     (command,) = started.given
-    assert command[1:5] == ["-m", "streamlit", "run", str(Path(cli_demo.__file__).with_name("page.py"))]
+    assert command[1:5] == ["-m", "streamlit", "run", str(Path(cli_demo.__file__).parents[1] / "page.py")]
     assert command[5:-5] == [
         "--server.address=127.0.0.1", "--server.port=8501", "--browser.gatherUsageStats=false", "--server.showEmailPrompt=false",
         "--logger.hideWelcomeMessage=true", "--server.headless=true", "--server.fileWatcherType=none",
@@ -768,7 +772,7 @@ def test_what_ends_a_command(error: BaseException, code: int, said: str, monkeyp
     def fails(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("workbench_app.cli_model.open_model", fails)
+    monkeypatch.setattr("workbench_app.cli.models.open_model", fails)
     found = run("inspect", "m")
     assert (found.exit_code, found.stdout, found.stderr) == (code, "", said)
 
@@ -790,10 +794,10 @@ def test_a_note_of_ours_is_a_line_and_anothers_warning_stays_as_it_is(monkeypatc
         return model()
 
     before = warnings.showwarning
-    monkeypatch.setattr("workbench_app.cli_model.open_model", warns)
+    monkeypatch.setattr("workbench_app.cli.models.open_model", warns)
     theirs: list[Any] = []
     monkeypatch.setattr(
-        "workbench_app.cli._PYTHONS_OWN", lambda message, category, *rest: theirs.append((str(message), category))
+        "workbench_app.cli.group._PYTHONS_OWN", lambda message, category, *rest: theirs.append((str(message), category))
     )
     try:
         with warnings.catch_warnings():
@@ -816,7 +820,7 @@ def test_a_model_is_opened_as_asked_and_without_bars(monkeypatch: pytest.MonkeyP
 
     logging.enable_progress_bar()
     logging.set_verbosity_info()
-    assert options.open_model("m", "cpu", "float32", revision="r") == "a model"
+    assert opening.open_model("m", "cpu", "float32", revision="r") == "a model"
     assert (loaded.given, loaded.named) == (("m",), {"device": "cpu", "dtype": "float32", "revision": "r"})
     assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
     assert not logging.is_progress_bar_enabled()
@@ -846,12 +850,12 @@ def test_edits_and_a_plans_file_are_one_plan(tmp_path: Path) -> None:
      (2_500_000_000, "2.5 GB"), (999e9, "999.0 GB"), (1e12, "1.0 TB"), (12_300e12, "12300.0 TB")],
 )  # fmt: skip
 def test_bytes_for_people(n: float, text: str) -> None:
-    assert terminal.size(n) == text
+    assert values.size(n) == text
 
 
 def test_control_characters_become_their_pictures() -> None:
     every = "".join(map(chr, range(160))) + "\ud800\udfff\ue000"
-    shown = terminal.plain(every)
+    shown = values.plain(every)
     assert shown[:32] == "".join(chr(0x2400 + i) if chr(i) not in "\n\t" else chr(i) for i in range(32))
     assert shown[32:127] == every[32:127]
     assert shown[127:] == "\u2421" + "\ufffd" * 32 + "\ufffd\ufffd\ue000"
@@ -864,7 +868,7 @@ def test_what_is_no_json_becomes_json(capsys: pytest.CaptureFixture[str]) -> Non
         "c": np.str_("x"),
         "d": {"e": (1,)},
     }
-    assert terminal.jsonable(given) == {"1": [0.5, 3], "b": [None, None, None, True, "text"], "c": "x", "d": {"e": [1]}}
+    assert values.jsonable(given) == {"1": [0.5, 3], "b": [None, None, None, True, "text"], "c": "x", "d": {"e": [1]}}
     terminal.print_json({"a": ["é", "\udc80"]})
     assert capsys.readouterr().out == '{\n "a": [\n  "é",\n  "\\udc80"\n ]\n}\n'
 

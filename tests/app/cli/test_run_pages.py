@@ -9,18 +9,24 @@ from typing import Any
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
-from workbench_app import terminal
 from workbench_app.cli import app
-from workbench_app.experiments import running
-from workbench_app.experiments.claims import Effect, claims_table, verdict
-from workbench_app.experiments.comparison import Opened, _apart, _differing, _shown, claim_lines, effect_lines
-from workbench_app.experiments.folder import begin, begun, check_decoding, check_model, is_finished, run_recipe_of
-from workbench_app.experiments.planning import ModelPlan
-from workbench_app.experiments.prompt_sets import read_sets
-from workbench_app.experiments.report import opened
-from workbench_app.experiments.running import Finished, checked_sets
-from workbench_app.experiments.schema import read_table, read_tables, write_table
-from workbench_app.experiments.sections import Claim
+from workbench_app.experiments import run as running
+from workbench_app.experiments.engine import (
+    ModelPlan,
+    begin,
+    begun,
+    check_decoding,
+    check_model,
+    is_finished,
+    run_recipe_of,
+)
+from workbench_app.experiments.recipe import Claim, read_sets
+from workbench_app.experiments.report.comparison import Opened, _apart, _differing, _shown, claim_lines, effect_lines
+from workbench_app.experiments.report.report import opened
+from workbench_app.experiments.run import Finished, checked_sets
+from workbench_app.experiments.tables import claims_table, read_table, read_tables, write_table
+from workbench_app.experiments.tables.claims import Effect, verdict
+from workbench_app.terminal import printing as terminal
 
 from tests.app.experiments.runs import MATCHES, made_recipe, made_run
 from tests.support.recipes import make_recipe, recipe_data, write_prompts
@@ -174,7 +180,7 @@ def _fingerprints(toml: Path) -> Any:
 @pytest.fixture(autouse=True)
 def prompts_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A made run's plan.json knows nothing of prompts; the folder of a run that is there is not compared here."""
-    from workbench_app.experiments import folder
+    from workbench_app.experiments.engine import folder
 
     checked = folder._check_same
     monkeypatch.setattr(folder, "_check_same", lambda run, recipe, sets, plan: checked(run, recipe, {}, plan))

@@ -5,19 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard import (
-    atlas_card,
-    capture_form,
-    entropy_chart,
-    expert_facts,
-    magnitudes,
-    sinks_panel,
-    steer_page,
-    trace,
-    two_probes,
-)  # fmt: skip
-from workbench_app.dashboard.expert_facts import Selected
-from workbench_app.dashboard.measures import Offer
+from workbench_app.dashboard.atlas import card as atlas_card
+from workbench_app.dashboard.atlas import entropy_chart, expert_facts
+from workbench_app.dashboard.atlas.expert_facts import Selected
+from workbench_app.dashboard.captures import capture_form
+from workbench_app.dashboard.questions import Measures
+from workbench_app.dashboard.rankings import two_probes
+from workbench_app.dashboard.steer import page as steer_page
+from workbench_app.dashboard.super_experts import magnitudes, sinks_panel
+from workbench_app.dashboard.texts import trace
 
 from probes.massive import MassiveRule
 from probes.scores import ExpertScores
@@ -33,7 +29,7 @@ def test_every_probe_ranks_at_once_up_to_two_million_tokens_times_experts(monkey
     paper = write_on(monkeypatch)
     for n, at_once in ((250_000, True), (250_001, False)):
         store = SimpleNamespace(tokens=range(n), anatomy=SHAPE)
-        atlas_card._scores(SimpleNamespace(store=store, view=None, ref=ExpertRef(0, 1)), Offer((), ()))
+        atlas_card._scores(SimpleNamespace(store=store, view=None, ref=ExpertRef(0, 1)), Measures((), ()))
         drawn = next(line for line in reversed(paper.lines) if line.startswith("toggle"))
         assert drawn.startswith(f"toggle 'Rank every expert in every probe' {at_once} ")
 
@@ -131,7 +127,7 @@ def test_a_context_has_twelve_tokens_on_each_side():
 
 @pytest.mark.parametrize(("tokens", "shard"), [(20_000, 2048), (60_000, 3000), (10**9, capture_form.SHARD_TOKENS)])
 def test_a_capture_is_cut_into_about_twenty_shards(tmp_path, monkeypatch, tokens, shard):
-    from workbench_app.dashboard.jobs import Wanted
+    from workbench_app.dashboard.captures.jobs import Wanted
 
     from workbench import PromptSet
     from workbench.prompts import Prompt

@@ -7,25 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from workbench_app.dashboard import (
-    answering,
-    edits,
-    literal,
-    measures,
-    offers,
-    probes_page,
-    ranked_table,
-    sinks,
-    sinks_panel,
-    super_page,
-    token_card,
-    trace,
-    view,
-    who,
-)
-from workbench_app.dashboard.answering import Answering
-from workbench_app.dashboard.catalog import BUNDLED, Catalog
-from workbench_app.dashboard.edits import Tool
+from workbench_app.dashboard.questions import measures, offers
+from workbench_app.dashboard.rankings import page as probes_page
+from workbench_app.dashboard.session import BUNDLED, Catalog, view, who
+from workbench_app.dashboard.steer import answering, edits, token_card
+from workbench_app.dashboard.steer.answering import Answering
+from workbench_app.dashboard.steer.edits import Tool
+from workbench_app.dashboard.super_experts import page as super_page
+from workbench_app.dashboard.super_experts import sinks, sinks_panel
+from workbench_app.dashboard.texts import trace
+from workbench_app.dashboard.widgets import literal
+from workbench_app.dashboard.widgets import ranking_table as ranked_table
 
 from tests.app.paper import said, write_on
 from tests.app.world import SHAPE, store_at, token, view_of

@@ -11,9 +11,12 @@ import pandas as pd
 import pytest
 import typer
 from rich.console import Console
-from workbench_app import demo, measure, options, stages, terminal
+from workbench_app import demo, measure, stages
+from workbench_app.cli import options
 from workbench_app.findings import Findings
 from workbench_app.stages import Stages
+from workbench_app.terminal import opening, values
+from workbench_app.terminal import printing as terminal
 
 import probes
 from probes.scores import ExpertScores
@@ -191,8 +194,7 @@ def test_results_go_to_stdout_and_notes_to_stderr_as_they_are(shown):
     assert streams[False].getvalue() == "a long line of a [b]result[/b] :smile:\n\n"
     assert streams[True].getvalue() == "a note that is long\u2407\na warning that is long\n"
     assert (
-        terminal.plain("\x00\x1f\x7f\x80\x9f\xa0\ud800\udfff\n\t")
-        == "\u2400\u241f\u2421\ufffd\ufffd\xa0\ufffd\ufffd\n\t"
+        values.plain("\x00\x1f\x7f\x80\x9f\xa0\ud800\udfff\n\t") == "\u2400\u241f\u2421\ufffd\ufffd\xa0\ufffd\ufffd\n\t"
     )
     streams = shown(40, force_terminal=True, color_system="standard", legacy_windows=False)
     terminal.note("dim")
@@ -246,7 +248,7 @@ def test_json_has_no_infinities_and_sizes_are_for_people(capsys):
         '{\n "1": [\n  0.5,\n  null,\n  null\n ],\n "\u00e4": [\n  "\\udc80",\n  null,\n  3\n ]\n}\n'
     )
     sizes = (0, 999, 1000, 1_440_000, 999_949, 2e9, 3.21e12)
-    assert [terminal.size(n) for n in sizes] == ["0 B", "999 B", "1.0 kB", "1.4 MB", "999.9 kB", "2.0 GB", "3.2 TB"]
+    assert [values.size(n) for n in sizes] == ["0 B", "999 B", "1.0 kB", "1.4 MB", "999.9 kB", "2.0 GB", "3.2 TB"]
 
 
 def test_a_spinner_and_a_bar_are_on_stderr(shown, monkeypatch):
@@ -272,11 +274,11 @@ def test_a_model_is_opened_with_what_was_asked(monkeypatch):
 
     told = []
     monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "0")
-    monkeypatch.setattr(options, "working", lambda what: told.append(what) or contextmanager(lambda: iter([None]))())
+    monkeypatch.setattr(opening, "working", lambda what: told.append(what) or contextmanager(lambda: iter([None]))())
     monkeypatch.setattr(workbench, "load", lambda source, **how: (source, how))
     monkeypatch.setattr(logging, "disable_progress_bar", lambda: told.append("no bar"))
     monkeypatch.setattr(logging, "set_verbosity_error", lambda: told.append("errors alone"))
-    assert options.open_model("m", "cpu", "auto", revision="r") == (
+    assert opening.open_model("m", "cpu", "auto", revision="r") == (
         "m",
         {"device": "cpu", "dtype": "auto", "revision": "r"},
     )

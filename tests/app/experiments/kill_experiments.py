@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 
 import torch
 from workbench_app.experiments.recipe import Recipe
-from workbench_app.experiments.running import run_recipe
+from workbench_app.experiments.run import run_recipe
 
 from tests.support.recipes import MODEL, make_recipe
 from tests.workbench.capturing.kill_captures import count_forwards
-from workbench.model import MoEModel, load
+from workbench.loader import load
+from workbench.model import MoEModel
 
 
 class Moment(NamedTuple):

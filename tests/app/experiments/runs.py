@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench_app.experiments.recipe import Recipe, recipe_from
-from workbench_app.experiments.schema import TABLES, read_tables, write_table
+from workbench_app.experiments.tables import TABLES, read_tables, write_table
 
 ATTACK = '<script>alert(1)</script><img src="https://evil.example/x" onerror="x">'
 RECIPE: dict[str, Any] = {

@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 from workbench_app.cli import app
-from workbench_app.experiments.measuring import Measuring
-from workbench_app.experiments.planning import lowered, plan_model, token_counts, unit_cost
+from workbench_app.experiments.engine import Measuring, lowered, plan_model, token_counts, unit_cost
 from workbench_app.experiments.recipe import Recipe
-from workbench_app.experiments.running import checked_sets, run_recipe
-from workbench_app.experiments.schema import TABLES, read_tables
+from workbench_app.experiments.run import checked_sets, run_recipe
+from workbench_app.experiments.tables import TABLES, read_tables
 
 from tests.support.recipes import MODEL, make_few, make_recipe, vowels
 from workbench import Plan, WorkbenchError, compare, load, open_store, read_prompts

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from workbench_app.experiments.schema import KEYS, TABLES
+from workbench_app.experiments.tables import TABLES
+from workbench_app.experiments.tables.schema import KEYS
 
 ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]

@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 from workbench_app.cli import app
-from workbench_app.experiments.schema import read_tables
+from workbench_app.experiments.tables import read_tables
 
 from tests.support.recipes import OPTIONS, recipe_data, write_prompts
 from tests.workbench.prompts.test_lm_eval import ROWS, TASK
@@ -124,8 +124,7 @@ def test_replace_takes_each_experts_own_mean(folder, tables):
     assert arms.loc["P03", "plan"].startswith("replace ")
     assert arms.loc["P03", "plan"].endswith("=mean")
     model, store = load("tiny/olmoe", check=False), open_store(folder / "run" / "stores" / "00-00")
-    from workbench_app.experiments.prompt_sets import read_sets
-    from workbench_app.experiments.recipe import read_recipe
+    from workbench_app.experiments.recipe import read_recipe, read_sets
 
     from workbench.respond import answer, encode_all
 

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_app.experiments.claims import ABSENT, APPEARS, UNDECIDED
 from workbench_app.experiments.recipe import Recipe, read_recipe, recipe_from
-from workbench_app.experiments.report import opened, write_report
-from workbench_app.experiments.running import checked_sets, run_recipe
+from workbench_app.experiments.report import write_report
+from workbench_app.experiments.report.report import opened
+from workbench_app.experiments.run import checked_sets, run_recipe
+from workbench_app.experiments.tables import ABSENT, APPEARS, UNDECIDED
 
 from workbench import MoEModel, load
 

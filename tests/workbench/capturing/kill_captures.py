@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 import torch
 
 from workbench import capture, storage
-from workbench.model import MoEModel, load
+from workbench.loader import load
+from workbench.model import MoEModel
 
 PAUSES = ("write", "close", "flush", "before rename", "after rename")
 WORDS = ["one", "two", "three", "four", "five", "six", "seven"]

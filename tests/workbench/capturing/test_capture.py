@@ -19,8 +19,8 @@ from tests.support.families import get
 from tests.support.stores import assert_same_content
 from workbench import ExpertRef, Plan, Store, WorkbenchError, capture, open_store, read_prompts, steered
 from workbench.capturing.sizes import Estimate
+from workbench.hooks.recording import recording
 from workbench.model import MoEModel
-from workbench.record import recording
 
 PROMPTS = [
     {"id": "long", "text": "a considerably longer text"},

@@ -19,8 +19,9 @@ from workbench.errors import WorkbenchError
 from workbench.facts import Told
 from workbench.layout import Layout, MoEBlock, _block, _decoder_layers, _places
 from workbench.progress import Meter
-from workbench.routerfacts import RouterFacts
-from workbench.survey import Seen, _describe
+from workbench.runtime import RouterFacts
+from workbench.seen import Seen
+from workbench.survey import _describe
 from workbench.tiny import tiny_model
 
 

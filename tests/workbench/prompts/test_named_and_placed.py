@@ -20,7 +20,8 @@ from workbench.chats import said as words_of
 from workbench.edits import Edit, Scope, parse_positions
 from workbench.encoding import _offsets_by_decoding, encode, encode_responses, warnings
 from workbench.errors import WorkbenchError, listed, suggestion
-from workbench.experts import ExpertRef, parse_experts
+from workbench.experts import ExpertRef
+from workbench.naming import parse_experts
 from workbench.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
 from workbench.promptrows import plain, responses_of, rows_of, unflattened
 from workbench.prompts import Prompt, PromptSet, label_text, read_prompts

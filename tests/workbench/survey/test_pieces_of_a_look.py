@@ -19,7 +19,8 @@ from workbench.layout import Layout, MoEBlock, _is_expert, _rows, _wrapping, fin
 from workbench.residual import norm_before, residual_reason, routed_multiplier
 from workbench.rewritten import _difference
 from workbench.routing import Routing
-from workbench.survey import Seen, _check_ran, _ran, probe_ids
+from workbench.seen import Seen
+from workbench.survey import _check_ran, _ran, probe_ids
 
 EMPTY = MoEBlock(3, nn.Identity(), nn.Identity(), nn.Identity(), (), None, "m.3.router", "m.3.experts", ())
 

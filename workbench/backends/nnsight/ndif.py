@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from workbench import magnitude, parts
+from workbench import answered, magnitude
 from workbench.errors import WorkbenchError
 
 _CONNECTIONS = {"httpx", "httpcore", "websockets", "websocket", "huggingface_hub"}
@@ -96,10 +96,10 @@ def shipped(*modules: ModuleType) -> Iterator[None]:
     """While open, functions of `modules` and of what they need are sent as source, for the server has no workbench."""
     import cloudpickle
 
-    for module in (magnitude, parts, *modules):
+    for module in (magnitude, answered, *modules):
         cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        for module in (magnitude, parts, *modules):
+        for module in (magnitude, answered, *modules):
             cloudpickle.unregister_pickle_by_value(module)

@@ -16,7 +16,7 @@ from workbench.writing import write_store
 pytestmark = pytest.mark.slow  # every test draws pages
 
 PAGE = """
-from workbench_app.dashboard.catalog import catalog_from
+from workbench_app.dashboard.session.catalog import catalog_from
 from workbench_app.dashboard.navigation import PAGES, _page
 
 _page(catalog_from({arguments!r}), PAGES[{page!r}][1])
@@ -90,7 +90,7 @@ def test_an_expert_chosen_by_keyboard_is_switched_off_and_cannot_be_forced_besid
 
 def test_every_measure_that_is_offered_is_drawn_with_its_own_values(tmp_path, monkeypatch):
     """What the board gets is, expert by expert, what the probe says; and for the plain measures, what the rows say."""
-    from workbench_app.dashboard import atlas_page
+    from workbench_app.dashboard.atlas import page as atlas_page
 
     drawn, asked, values_of = [], [], atlas_page.values_of
     monkeypatch.setattr(atlas_page, "board", lambda shown, *_: drawn.append(shown))

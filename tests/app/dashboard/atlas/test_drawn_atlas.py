@@ -6,20 +6,22 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard import (
-    atlas_card,
-    atlas_page,
+from workbench_app.dashboard.atlas import (
+    card as atlas_card,
+)
+from workbench_app.dashboard.atlas import (
     card_text,
     expert_charts,
     expert_facts,
-    layers,
-    magnitudes,
-    measures,
-    sinks,
-    sinks_panel,
-    super_page,
 )
-from workbench_app.dashboard.expert_facts import Context, Selected
+from workbench_app.dashboard.atlas import (
+    page as atlas_page,
+)
+from workbench_app.dashboard.atlas.expert_facts import Context, Selected
+from workbench_app.dashboard.questions import measures
+from workbench_app.dashboard.session import layers
+from workbench_app.dashboard.super_experts import magnitudes, sinks, sinks_panel
+from workbench_app.dashboard.super_experts import page as super_page
 
 from probes.massive import MassiveRule
 from probes.scores import ExpertScores
@@ -77,26 +79,26 @@ def test_the_scores_of_an_expert_in_every_probe(tmp_path, store, monkeypatch):
     made = tuple(measures.Measure(name, "m", (), f"unit of {name}") for name in ("full", "refused", "bare"))
     for ref in (ExpertRef(0, 2), ExpertRef(0, 3), ExpertRef(1, 3)):
         card = atlas_card.Card(view_of(tmp_path, store), store, ref, None)
-        atlas_card._scores(card, measures.Offer(made, ()))
+        atlas_card._scores(card, measures.Measures(made, ()))
     assert_drawn("atlas_scores", drawn(paper))
     assert asked == ["full", "refused", "bare"] * 3
     monkeypatch.setattr(atlas_card, "_AT_ONCE", len(store.tokens) * 4 - 1)
     paper.answers.clear()
     paper.lines.clear()
-    atlas_card._scores(card, measures.Offer(made, ()))
+    atlas_card._scores(card, measures.Measures(made, ()))
     assert [line.split(" key=")[0] for line in paper.lines] == [
         "markdown '**Its scores in every probe that this store can answer**'",
         "toggle 'Rank every expert in every probe' False",
     ]
     monkeypatch.setattr(atlas_card, "_AT_ONCE", len(store.tokens) * 8)
     paper.lines.clear()
-    atlas_card._scores(card, measures.Offer((), ()))
+    atlas_card._scores(card, measures.Measures((), ()))
     assert paper.lines[1].startswith("toggle 'Rank every expert in every probe' True")
 
 
 def test_an_expert_that_nothing_selected_and_one_without_sizes_or_partners_say_so(tmp_path, store, monkeypatch):
     paper = write_on(monkeypatch, {"atlas-scores": False}, plan=Plan(), **{"atlas-refused": "no *way*"})
-    view, none = view_of(tmp_path, store), measures.Offer((), ())
+    view, none = view_of(tmp_path, store), measures.Measures((), ())
     atlas_card.draw_card(view, store, ExpertRef(0, 3), none)
     card = atlas_card.Card(view, store, ExpertRef(0, 0), expert_facts.selected_by(store.routing(0), 0))
     monkeypatch.setattr(atlas_card, "partners", lambda *_: pd.DataFrame())
@@ -190,16 +192,16 @@ def test_the_atlas_begins_with_the_expert_chosen_or_the_first_by_the_measure(sto
 
 def test_a_token_of_ones_own_can_be_asked_for(tmp_path, store, monkeypatch):
     paper = write_on(monkeypatch, {"atlas-measure": atlas_page._TOKEN, "atlas-token": " in"})
-    found = atlas_page._measure(measures.Offer((measures.Measure("load", "usage", (), "u"),), ("no *labels*",)))
+    found = atlas_page._measure(measures.Measures((measures.Measure("load", "usage", (), "u"),), ("no *labels*",)))
     assert found == measures.Measure("nPMI: token  in", "npmi", (("token", " in"),), "nPMI", "PuOr_r")
     assert_drawn("atlas_token", drawn(paper))
 
 
 def test_what_the_atlas_offers_is_what_the_store_can_answer(tmp_path, store):
-    found = measures.offer(view_of(tmp_path, store), store)
+    found = measures.measures_for(view_of(tmp_path, store), store)
     assert_drawn("measures", "\n".join([*(said(tuple(m)) for m in found.measures), *found.refused]))
     bare = random_store(tmp_path / "bare")
-    none = measures.offer(view_of(tmp_path, bare), bare)
+    none = measures.measures_for(view_of(tmp_path, bare), bare)
     assert_drawn("measures_of_little", "\n".join([*(said(tuple(m)) for m in none.measures), *none.refused]))
 
 

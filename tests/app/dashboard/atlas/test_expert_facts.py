@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from workbench_app.dashboard.expert_facts import (
+from workbench_app.dashboard.atlas.expert_facts import (
     by_position,
     by_role,
     contexts,
@@ -14,9 +14,9 @@ from workbench_app.dashboard.expert_facts import (
     selected_by,
     top_tokens,
 )
-from workbench_app.dashboard.path import path_links, path_table, shown_layers
-from workbench_app.dashboard.token_colours import COLOURINGS, EXPERT, ONE_EXPERT, coloured
-from workbench_app.dashboard.trace import LayerTrace, Trace, stored_trace, typed_trace
+from workbench_app.dashboard.texts.path import path_links, path_table, shown_layers
+from workbench_app.dashboard.texts.token_colours import COLOURINGS, EXPERT, ONE_EXPERT, coloured
+from workbench_app.dashboard.texts.trace import LayerTrace, Trace, stored_trace, typed_trace
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, steered

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from workbench_app.dashboard.capture_form import uploaded
-from workbench_app.dashboard.catalog import catalog_from
-from workbench_app.dashboard.jobs import Job, Jobs, Wanted, jobs
-from workbench_app.dashboard.machines import Machine, machine
-from workbench_app.dashboard.unfinished import keep_prompts, to_resume, unfinished
+from workbench_app.dashboard.captures.capture_form import uploaded
+from workbench_app.dashboard.captures.jobs import Job, Jobs, Wanted, jobs
+from workbench_app.dashboard.captures.unfinished import keep_prompts, to_resume, unfinished
+from workbench_app.dashboard.session import Machine, catalog_from
+from workbench_app.dashboard.session.machines import machine
 
 from tests.support.pages import HOSTILE, hostile_store, opened, says, texts
 from tests.support.stores import assert_same_content
@@ -179,14 +179,14 @@ def test_two_captures_into_one_store_are_refused_and_failures_are_sentences(tmp_
 def test_everybody_sees_a_capture_and_its_session_alone_may_stop_it(tmp_path, prompts, monkeypatch):
     shared = machine("demo")
     job = Job(f"stores/{HOSTILE}", tmp_path / "a", "another", shared, Wanted(prompts, Plan(), Options(**SMALL)))
-    monkeypatch.setattr("workbench_app.dashboard.jobs_panel.is_there", lambda one: True)
+    monkeypatch.setattr("workbench_app.dashboard.captures.jobs_panel.is_there", lambda one: True)
     with shared.turns.turn("somebody"):
         jobs().start(job)
         wait(lambda: shared.turns.place(job) == 1)
         page = opened("captures", tmp_path)
         assert says(page, "another session's")
         assert not [b for b in page.button if b.label == "Stop capture"]
-        monkeypatch.setattr("workbench_app.dashboard.jobs_panel.is_there", lambda one: False)
+        monkeypatch.setattr("workbench_app.dashboard.captures.jobs_panel.is_there", lambda one: False)
         page.run()
         next(b for b in page.button if b.label == "Stop capture").click().run()
         assert job.stopping.is_set()

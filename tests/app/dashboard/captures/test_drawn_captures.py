@@ -9,27 +9,26 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from workbench_app.dashboard import (
-    answering,
+from workbench_app.dashboard import navigation
+from workbench_app.dashboard.captures import (
     capture_form,
-    captures_page,
-    catalog,
     jobs,
     jobs_panel,
-    machines,
-    navigation,
     runs,
     runs_panel,
-    sentences,
     store_rows,
     stores_panel,
     unfinished,
-    view,
-)  # fmt: skip
-from workbench_app.dashboard.answering import Answering
-from workbench_app.dashboard.catalog import BUNDLED, Catalog
-from workbench_app.dashboard.jobs import Job, Jobs, Wanted
-from workbench_app.dashboard.turns import Left, Turns
+)
+from workbench_app.dashboard.captures import (
+    page as captures_page,
+)
+from workbench_app.dashboard.captures.jobs import Job, Jobs, Wanted
+from workbench_app.dashboard.session import BUNDLED, Catalog, Left, catalog, machines, view
+from workbench_app.dashboard.session import error_sentences as sentences
+from workbench_app.dashboard.session.turns import Turns
+from workbench_app.dashboard.steer import answering
+from workbench_app.dashboard.steer.answering import Answering
 
 from tests.app.paper import assert_drawn, write_on
 from tests.app.world import SHAPE, store_at, token, view_of

@@ -5,23 +5,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard import (
-    option_widgets,
-    path,
-    probe_options,
-    probes_page,
-    ranked_table,
-    ranking_plan,
-    text_sources,
-    theme,
-    token_colours,
-    tokens_page,
-    trace,
-    two_probes,
-    volcano,
-)  # fmt: skip
-from workbench_app.dashboard.offers import Offer, offer
-from workbench_app.dashboard.probe_options import Asked
+from workbench_app.dashboard.questions import Offer, offer, option_widgets
+from workbench_app.dashboard.rankings import page as probes_page
+from workbench_app.dashboard.rankings import probe_options, ranking_plan, two_probes, volcano
+from workbench_app.dashboard.rankings.probe_options import Asked
+from workbench_app.dashboard.texts import page as tokens_page
+from workbench_app.dashboard.texts import path, text_sources, token_colours, trace
+from workbench_app.dashboard.widgets import ranking_table as ranked_table
+from workbench_app.dashboard.widgets import theme
 
 from probes.scores import ExpertScores
 from tests.app.paper import assert_drawn, figure_said, said, write_on

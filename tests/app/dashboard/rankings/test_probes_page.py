@@ -5,9 +5,10 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard.ranked_table import as_file, named
-from workbench_app.dashboard.two_probes import overlap, paired, spearman
-from workbench_app.dashboard.volcano import smallest_p
+from workbench_app.dashboard.rankings.two_probes import overlap, paired, spearman
+from workbench_app.dashboard.rankings.volcano import smallest_p
+from workbench_app.dashboard.widgets import named
+from workbench_app.dashboard.widgets.ranking_table import as_file
 
 from probes import contrast, ftri, npmi, super_experts, usage
 from probes.scores import ExpertScores
@@ -133,8 +134,8 @@ def test_hostile_texts_of_a_store_stay_text(tmp_path, name):
 
 
 def test_sinks_are_measured_with_eager_attention_which_is_taken_back(tmp_path, store):
-    from workbench_app.dashboard.machines import machine
-    from workbench_app.dashboard.sinks import measure, prompt_ids
+    from workbench_app.dashboard.session.machines import machine
+    from workbench_app.dashboard.super_experts.sinks import measure, prompt_ids
 
     page = opened("super-experts", tmp_path)
     assert says(page, "No expert is a super expert by this rule")
@@ -157,7 +158,7 @@ def stop(done):
 
 
 def test_a_model_without_attention_weights_says_so(monkeypatch):
-    from workbench_app.dashboard import sinks
+    from workbench_app.dashboard.super_experts import sinks
 
     from workbench import WorkbenchError
 

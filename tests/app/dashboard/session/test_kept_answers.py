@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard.machines import identity, machine, scores_of, store_at
-from workbench_app.dashboard.measures import _about
-from workbench_app.dashboard.offers import offer
+from workbench_app.dashboard.questions import offer
+from workbench_app.dashboard.questions.measures import _about
+from workbench_app.dashboard.session import identity, scores_of, store_at
+from workbench_app.dashboard.session.machines import machine
 
 import probes
 from tests.support.stores import anatomy, random_tables

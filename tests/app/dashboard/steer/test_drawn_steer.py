@@ -1,11 +1,12 @@
 """The page Steer, drawn on paper: every line of it, what its buttons do, both answers, and the card of a token."""
 
 import pytest
-from workbench_app.dashboard import answering, answers_panel, board, colours, edits, steer_page, token_card
-from workbench_app.dashboard.answering import Answering
-from workbench_app.dashboard.catalog import Catalog
-from workbench_app.dashboard.machines import Machine
-from workbench_app.dashboard.view import View
+from workbench_app.dashboard.questions import colours
+from workbench_app.dashboard.session import Catalog, Machine, View
+from workbench_app.dashboard.steer import answering, answers_panel, edits, token_card
+from workbench_app.dashboard.steer import page as steer_page
+from workbench_app.dashboard.steer.answering import Answering
+from workbench_app.dashboard.widgets import expert_board as board
 
 from tests.app.paper import assert_drawn, write_on
 from tests.app.world import SHAPE, store_at, token, view_of

@@ -7,12 +7,11 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 from workbench_app.cli import app
-from workbench_app.dashboard.answering import Answering
-from workbench_app.dashboard.catalog import BUNDLED, catalog_from
-from workbench_app.dashboard.edits import Tool, as_command, as_json, as_python, toggled
-from workbench_app.dashboard.literal import escaped, token_text, visible
-from workbench_app.dashboard.machines import Machine
-from workbench_app.dashboard.turns import Left, Turns
+from workbench_app.dashboard.session import BUNDLED, Left, Machine, catalog_from
+from workbench_app.dashboard.session.turns import Turns
+from workbench_app.dashboard.steer.answering import Answering
+from workbench_app.dashboard.steer.edits import Tool, as_command, as_json, as_python, toggled
+from workbench_app.dashboard.widgets import escaped, token_text, visible
 
 from tests.support import families
 from workbench import ExpertRef, Plan, WorkbenchError, compare, open_store
@@ -187,7 +186,7 @@ def test_the_caption_of_a_steered_answer_is_its_own_plan():
 
     def page():
         import streamlit as st
-        from workbench_app.dashboard.answers_panel import answers_panel
+        from workbench_app.dashboard.steer.answers_panel import answers_panel
 
         answers_panel(st.session_state["made"])
 
@@ -207,7 +206,7 @@ def test_the_caption_of_a_steered_answer_is_its_own_plan():
 
 
 def test_an_answer_nobody_looks_at_frees_the_model(monkeypatch):
-    from workbench_app.dashboard import answering
+    from workbench_app.dashboard.steer import answering
 
     monkeypatch.setattr(answering, "ABANDONED_SECONDS", 0.0)
     machine = Machine(families.get("demo"))
@@ -222,7 +221,7 @@ def test_an_answer_nobody_looks_at_frees_the_model(monkeypatch):
 
 def test_an_error_that_nobody_foresaw_is_a_sentence_on_the_page_and_a_traceback_in_the_log(caplog):
     def page():
-        from workbench_app.dashboard.sentences import sentences
+        from workbench_app.dashboard.session import sentences
 
         with sentences():
             raise ValueError("an inner detail")

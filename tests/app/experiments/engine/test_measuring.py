@@ -5,8 +5,7 @@ from typing import Any, cast
 
 import pandas as pd
 import pytest
-from workbench_app.experiments.arms import Arm
-from workbench_app.experiments.measuring import Measuring
+from workbench_app.experiments.engine import Arm, Measuring
 
 from tests.support.stores import KEY, anatomy, random_tables
 from workbench import ExpertRef, Plan, WorkbenchError

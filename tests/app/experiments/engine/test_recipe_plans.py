@@ -7,13 +7,24 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from workbench_app.experiments import planning
-from workbench_app.experiments.arms import Arm, Ranked, arms_of, empty_arms, from_rows, to_rows
-from workbench_app.experiments.grid import cells, chosen
-from workbench_app.experiments.planning import Speed, cost, lowered, plan_model, planned_cost, token_counts, unit_cost
-from workbench_app.experiments.recipe import Recipe, recipe_from
-from workbench_app.experiments.sections import Claim
-from workbench_app.experiments.units import Piece, Unit, outcomes, pieces, units_of
+from workbench_app.experiments.engine import (
+    Arm,
+    Piece,
+    arms_of,
+    lowered,
+    outcomes,
+    pieces,
+    plan_model,
+    planned_cost,
+    planning,
+    token_counts,
+    unit_cost,
+    units_of,
+)
+from workbench_app.experiments.engine.arms import Ranked, empty_arms, from_rows, to_rows
+from workbench_app.experiments.engine.planning import Speed, cost
+from workbench_app.experiments.engine.units import Unit
+from workbench_app.experiments.recipe import Claim, Recipe, cells, chosen, recipe_from
 
 from probes.scores import ExpertScores
 from tests.support.recipes import make_recipe, recipe_data

@@ -4,11 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_app.experiments.consistency import rankers
-from workbench_app.experiments.grid import cells, chosen
-from workbench_app.experiments.measuring import own_metric
-from workbench_app.experiments.prompt_sets import read_sets
-from workbench_app.experiments.recipe import find_recipe, read_recipe, recipe_from
+from workbench_app.experiments.engine import own_metric
+from workbench_app.experiments.recipe import cells, chosen, find_recipe, rankers, read_recipe, read_sets, recipe_from
 
 from tests.support.recipes import make_recipe, recipe_data, write_prompts
 from workbench import WorkbenchError

@@ -4,8 +4,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from workbench_app.experiments.recipe import recipe_from
-from workbench_app.experiments.sections import Claim
+from workbench_app.experiments.recipe import Claim, recipe_from
 
 from workbench import WorkbenchError
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from workbench_app.experiments import consistency
-from workbench_app.experiments.mistakes import place_of, sentence
-from workbench_app.experiments.recipe import Recipe, find_recipe, read_recipe, recipe_from
+from workbench_app.experiments.recipe import Recipe, consistency, find_recipe, read_recipe, recipe_from
+from workbench_app.experiments.recipe.mistakes import place_of, sentence
 
 from tests.app.experiments.recipe.test_recipe import CLAIM, put
 from tests.support.recipes import recipe_data

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.experiments.effects import Paired, _signs, effects_table, sign_flips
-from workbench_app.experiments.prompt_sets import held_apart, read_sets
-from workbench_app.experiments.recipe import Recipe, recipe_from
-from workbench_app.experiments.sections import Statistics
+from workbench_app.experiments.recipe import Recipe, Statistics, read_sets, recipe_from
+from workbench_app.experiments.recipe.prompt_sets import held_apart
+from workbench_app.experiments.tables.effects import Paired, _signs, effects_table, sign_flips
 
 from tests.support.recipes import recipe_data, write_prompts
 from workbench import PromptSet, WorkbenchError

@@ -6,9 +6,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from workbench_app.experiments.figures import claim_figure
-from workbench_app.experiments.report import answers_of, render, with_claims, write_report
-from workbench_app.experiments.report_tables import MOVED, STAYED, UNCLEAR, status
+from workbench_app.experiments.report import write_report
+from workbench_app.experiments.report.effect_tables import MOVED, STAYED, UNCLEAR, status
+from workbench_app.experiments.report.figures import claim_figure
+from workbench_app.experiments.report.report import answers_of, render, with_claims
 
 from tests.app.experiments.runs import ATTACK, made_recipe, made_run, made_tables
 

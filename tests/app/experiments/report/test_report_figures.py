@@ -5,9 +5,11 @@ import re
 from typing import Any
 
 import pytest
-from workbench_app.experiments.facts import ClaimFacts, Draws, Grid, Measured
-from workbench_app.experiments.figures import _ticks, claim_figure, standalone
-from workbench_app.experiments.sections import Claim, PaperNumber
+from workbench_app.experiments.recipe import Claim
+from workbench_app.experiments.recipe.sections import PaperNumber
+from workbench_app.experiments.report.facts import ClaimFacts, Draws, Grid, Measured
+from workbench_app.experiments.report.figures import claim_figure
+from workbench_app.reports import round_values, standalone
 
 NAN = math.nan
 Mark = tuple[str, ...]
@@ -216,7 +218,7 @@ def test_where_nothing_moved_there_is_room_still(metric: str, room: float) -> No
     ],
 )
 def test_ticks_are_round(low: float, high: float, ticks: list[float]) -> None:
-    assert _ticks(low, high) == ticks
+    assert round_values(low, high) == ticks
 
 
 # ---- the grid below

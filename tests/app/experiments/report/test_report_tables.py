@@ -6,13 +6,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from workbench_app.experiments.claims import claims_table
-from workbench_app.experiments.examples import examples
-from workbench_app.experiments.expert_tables import rankings, references, sinks
-from workbench_app.experiments.facts import Tables, claim_facts
 from workbench_app.experiments.recipe import Recipe
-from workbench_app.experiments.report import MARKS, render, with_claims, write_report
-from workbench_app.experiments.report_tables import (
+from workbench_app.experiments.report import write_report
+from workbench_app.experiments.report.effect_tables import (
     Block,
     Row,
     all_effects,
@@ -21,7 +17,11 @@ from workbench_app.experiments.report_tables import (
     doses,
     unchanged,
 )
-from workbench_app.experiments.schema import read_tables, write_table
+from workbench_app.experiments.report.examples import examples
+from workbench_app.experiments.report.expert_tables import rankings, references, sinks
+from workbench_app.experiments.report.facts import Tables, claim_facts
+from workbench_app.experiments.report.report import MARKS, render, with_claims
+from workbench_app.experiments.tables import claims_table, read_tables, write_table
 
 from tests.app.experiments.runs import RECIPE, made_recipe, made_run
 from workbench.bundled import bundled_path

@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 import pytest
-from workbench_app.experiments.facts import ClaimFacts, Draws, Measured
-from workbench_app.experiments.labels import arm_label, edit_label, given
-from workbench_app.experiments.metric_words import Unit, change, interval, level, levels, p_value, said, unit_of
-from workbench_app.experiments.sections import Claim, PaperNumber
-from workbench_app.experiments.words import (
+from workbench_app.experiments.recipe import Claim, change, interval, level, levels, p_value, said, unit_of
+from workbench_app.experiments.recipe.metric_words import Unit
+from workbench_app.experiments.recipe.sections import PaperNumber
+from workbench_app.experiments.report.facts import ClaimFacts, Draws, Measured
+from workbench_app.experiments.report.labels import arm_label, edit_label, given
+from workbench_app.experiments.report.words import (
     about_asked,
     about_dose,
     about_effect,

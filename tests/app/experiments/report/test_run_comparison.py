@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from workbench_app.experiments.comparison import write_comparison
-from workbench_app.experiments.schema import read_table, write_table
+from workbench_app.experiments.report import write_comparison
+from workbench_app.experiments.tables import read_table, write_table
 
 from tests.app.experiments.runs import RECIPE, made_run
 from workbench import WorkbenchError

@@ -5,18 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from workbench_app.experiments.claims import (
-    ABSENT,
-    APPEARS,
-    UNDECIDED,
-    Effect,
-    at_least,
-    claims_table,
-    paper_change,
-    verdict,
-)
 from workbench_app.experiments.recipe import recipe_from
-from workbench_app.experiments.schema import as_table
+from workbench_app.experiments.tables import ABSENT, APPEARS, UNDECIDED, at_least, claims_table, paper_change
+from workbench_app.experiments.tables.claims import Effect, verdict
+from workbench_app.experiments.tables.schema import as_table
 
 from tests.app.experiments.runs import RECIPE, made_recipe, made_tables
 

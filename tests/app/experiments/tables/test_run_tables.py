@@ -8,14 +8,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.experiments import measuring, ranking, running
-from workbench_app.experiments.arms import Arm, Ranked, to_rows
-from workbench_app.experiments.measuring import Measuring, about_unit, read_unit, write_unit
+from workbench_app.experiments import run as running
+from workbench_app.experiments.engine import (
+    Arm,
+    Measuring,
+    about_unit,
+    arms_path,
+    measuring,
+    ranking,
+    read_arms,
+    read_unit,
+)
+from workbench_app.experiments.engine.arms import Ranked, to_rows
+from workbench_app.experiments.engine.unit_files import write_unit
+from workbench_app.experiments.engine.units import Unit
 from workbench_app.experiments.recipe import Recipe, recipe_from
-from workbench_app.experiments.running import Models, arms_path, read_arms
-from workbench_app.experiments.schema import as_table, read_table, read_tables, write_table
-from workbench_app.experiments.tables import _left_out, stacked, write_tables
-from workbench_app.experiments.units import Unit
+from workbench_app.experiments.run import Models
+from workbench_app.experiments.tables import read_table, read_tables, write_table
+from workbench_app.experiments.tables.schema import as_table
+from workbench_app.experiments.tables.tables import _left_out, stacked, write_tables
 
 from tests.support.stores import random_store
 from workbench import Plan, PromptSet, WorkbenchError
@@ -431,7 +442,7 @@ def test_a_ranking_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_model_is_opened_once_and_let_go_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.known.as_it_is", lambda model: f"{model} as it is")
+    monkeypatch.setattr("workbench.hooks.guards.as_it_is", lambda model: f"{model} as it is")
     opened: list[str] = []
     recipe = recipe_from(RECIPE | {"models": ["a", "b"]})
     models = Models(recipe, lambda source: opened.append(source.source) or source.source)  # pyright: ignore[reportArgumentType]
@@ -444,7 +455,7 @@ def test_a_model_is_opened_once_and_let_go_for_the_next(monkeypatch: pytest.Monk
 
 def test_a_source_is_opened_with_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("workbench_app.options.open_model", lambda *given, **hub: asked.append((given, hub)))
+    monkeypatch.setattr("workbench_app.terminal.open_model", lambda *given, **hub: asked.append((given, hub)))
     plain, full = recipe_from(
         RECIPE | {"models": ["a", {"source": "b", "dtype": "x", "device": "y", "revision": "r", "device_map": "auto"}]}
     ).models

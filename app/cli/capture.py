@@ -1,0 +1,91 @@
+"""`workbench capture`: prompts through a model into a store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench import Plan, WorkbenchError, parse_experts, read_prompts
+
+from ..terminal import open_model, print_json, say, size, warn
+from .options import Device, Dtype, Json, Model, PlanFile, Prompts
+
+_MOST_LAYERS = 10_000
+
+
+def capture(
+    model: Model,
+    prompts: Prompts,
+    store: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; a store begun there goes on.")],
+    keep: Annotated[
+        str, typer.Option(help="Out of norms, residual, logits, outputs, joined by commas; slots are always kept.")
+    ] = "norms,residual",
+    generate: Annotated[int, typer.Option(min=0, help="Generate up to so many tokens; 0: the prompts alone.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, help="Responses per prompt, with a temperature above 0.")] = 1,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    responses: Annotated[bool, typer.Option("--responses", help="Run the responses given in the prompt file.")] = False,
+    layers: Annotated[
+        str | None, typer.Option(metavar="0,3-5", help="Limit logits and outputs to these layers.")
+    ] = None,
+    experts: Annotated[str | None, typer.Option(metavar="L0E3,L1E*", help="Limit outputs to these experts.")] = None,
+    plan: PlanFile = None,
+    split: Annotated[str | None, typer.Option(help="Only the prompts of this split.")] = None,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens that go through the model together.")] = 4096,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    text: Annotated[bool, typer.Option("--text/--no-text", help="Whether the store holds the words.")] = True,
+    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Whether a store begun there goes on.")] = True,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    json: Json = False,
+) -> None:
+    """Record what the experts do on prompts, into a store. Says how big it will be before it starts; resumes when stopped."""
+    from workbench import capture as run
+    from workbench.finite import said
+
+    asked = read_prompts(prompts).filter(split=split)
+    loaded = open_model(model, device, dtype)
+    written = run(
+        loaded,
+        asked,
+        store,
+        keep=_words(keep),
+        generate=generate,
+        samples=samples,
+        temperature=temperature,
+        responses=True if responses else None,
+        layers=None if layers is None else _numbers(layers),
+        experts=None if experts is None else parse_experts(experts, loaded.anatomy),
+        batch_tokens=batch_tokens,
+        seed=seed,
+        plan=None if plan is None else Plan.from_json(plan),
+        resume=resume,
+        text=text,
+    )
+    rows, n_bytes = written.manifest["rows"], _bytes(written.path)
+    if json:
+        return print_json({"store": str(written.path), "rows": rows, "size_bytes": n_bytes})
+    say(f"{written.path}: {', '.join(f'{n:,} {table}' for table, n in rows.items())}; {size(n_bytes)}")
+    if len(written.nonfinite):
+        warn(said(written.nonfinite))
+    return None
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(text: str) -> list[int]:
+    """`0,3-5` as [0, 3, 4, 5]."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.strip().isdecimal() or not (last or first).strip().isdecimal():
+            raise WorkbenchError(f"'{text}' names no layers; write them like 0,3-5.")
+        if not -1 < int(last or first) - int(first) < _MOST_LAYERS:
+            raise WorkbenchError(f"'{text}' names no layers of a model; write them like 0,3-5.")
+        found |= {*range(int(first), int(last or first) + 1)}
+    return sorted(found)
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

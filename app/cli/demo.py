@@ -1,0 +1,74 @@
+"""`workbench demo` and `workbench app`: the main job on the bundled model, and the page in a browser."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..terminal import note, warn
+from .options import Json
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report, the stores and the plan.")] = Path("runs/demo"),
+    json: Json = False,
+) -> None:
+    """Do the main job on the bundled model: capture, rank, steer, compare; a table here and OUT/report.html."""
+    from ..demo import run
+
+    run(out, json)
+
+
+def dashboard(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="demo, tiny/FAMILY, a folder, or a Hugging Face id; may be given several times."),
+    ] = None,
+    store: Annotated[list[Path] | None, typer.Option(help="A store to show; may be given several times.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to serve on; anything but this machine lets others in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Open the dashboard in a browser: see every expert, switch them, compare the answers.
+
+    Serves this machine only unless --host says otherwise. Stores under stores/ and runs/ of this folder are listed there.
+    """
+    from workbench import open_store
+
+    for path in store or []:
+        open_store(path)  # what is wrong with it is said here, before a browser opens
+    page = Path(__file__).parents[1] / "page.py"
+    options = {"server.address": host, "server.port": port, "browser.gatherUsageStats": "false"}
+    options |= {"server.showEmailPrompt": "false"}  # no question on stdin the first time
+    options |= {"logger.hideWelcomeMessage": "true"}  # nor an offer to install agent skills, drawn over the page
+    options |= {
+        "server.headless": str(not browser).lower(),
+        "server.fileWatcherType": "none",
+        "client.toolbarMode": "minimal",
+    }
+    # the charts' blue for what is pressed, so that colour alone says nothing that form does not
+    options |= {"theme.light.primaryColor": "#0072B2", "theme.dark.primaryColor": "#4AA8DE"}
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        who = "everybody who reaches this machine can use the model and read the stores listed"
+        warn(f"Serving on {host}, port {port}: {who}.")
+    else:
+        note(f"Serving on this machine only: http://{host}:{port}")
+    command = [sys.executable, "-m", "streamlit", "run", str(page), *(f"--{k}={v}" for k, v in options.items())]
+    chosen = [f"--model={m}" for m in model or ["demo"]] + [f"--store={s}" for s in store or []]
+    raise typer.Exit(_serve([*command, "--", *chosen, f"--project={Path.cwd()}"]))
+
+
+def _serve(command: list[str]) -> int:
+    """Run the server until it ends. Whoever ends this process ends the server too, so that its port is free again."""
+    server = subprocess.Popen(command)
+    before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    try:
+        return server.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        server.kill()

@@ -1,0 +1,100 @@
+"""All commands as one, which ends with one sentence and an exit code whatever goes wrong.
+
+0 done; 1 it ran and the answer is no (a damaged store, a plan that changed nothing); 2 it cannot be done, with one sentence
+on stderr; 130 Ctrl-C.
+"""
+
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from workbench import WorkbenchError, __version__
+from workbench.errors import NotCompared
+
+from ..terminal import warn
+from . import capture, demo, models, rank, run, steer, store
+
+_PYTHONS_OWN = warnings.showwarning
+# typer carries click under a private name; its errors are known by their public heir
+_UsageError: Any = typer.BadParameter.__base__
+
+
+class PlainErrors(TyperGroup):
+    """A group whose commands end with one sentence and a code instead of a traceback."""
+
+    def make_context(self, *args: Any, **how: Any) -> Any:
+        """Reads the options before the command; an unknown one is one sentence."""
+        try:
+            return super().make_context(*args, **how)
+        except _UsageError as error:
+            raise _refused(error) from error
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; what the library and the system refuse becomes exit code 2, Ctrl-C 130."""
+        try:
+            return super().invoke(ctx)
+        except _UsageError as error:
+            raise _refused(error) from error
+        except WorkbenchError as error:
+            warn(error)
+            raise typer.Exit(2) from error
+        except OSError as error:
+            warn(f"{error.strerror or error}: '{error.filename}'; choose another place." if error.filename else error)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(130) from error  # `__main__` says that it stopped
+
+
+def _refused(error: Any) -> Exception:
+    """A wrong option or argument as one sentence; the help that a command without any arguments shows stays as it is."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return error
+    about = error.ctx.command_path if error.ctx is not None else "workbench"
+    warn(f"{error.format_message().rstrip('.')}; `{about} -h` says what can be given.")
+    return typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=PlainErrors,
+    name="workbench",
+    help="See what the experts of a Mixture-of-Experts language model do, rank them, and steer the model by them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("models")(models.models)
+app.command("inspect")(models.inspect)
+app.command("capture")(capture.capture)
+app.command("rank")(rank.rank)
+app.add_typer(store.app, name="store")
+app.command("steer")(steer.steer)
+app.command("compare")(steer.compare)
+app.command("run")(run.run)
+app.command("report")(run.report)
+app.command("app")(demo.dashboard)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """A note of ours is a line for the user; what a library warns of stays as it is."""
+    warn(message) if issubclass(category, NotCompared) else _PYTHONS_OWN(message, category, *rest)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"workbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that come before the command."""
+    warnings.showwarning = _show_warning

@@ -1,0 +1,81 @@
+"""`workbench models` and `workbench inspect`: what can be loaded, and what a model's MoE map looks like."""
+
+import json as json_module
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from workbench.bundled import bundled_path
+
+from ..terminal import open_model, print_json, print_table, say
+from .options import Device, Dtype, Json, Model
+
+if TYPE_CHECKING:
+    from workbench.anatomy import Anatomy, LayerAnatomy
+
+
+_DEMO = "bundled: a small trained Qwen3-MoE, some of whose experts were taught to refuse and to think"
+_TINY = "random weights of the real class: for trying things, never a result"
+
+
+def models(json: Json = False) -> None:
+    """List the models that need no download, and what the conformance suite found of every MoE family."""
+    rows = [{"model": "demo", "what": _DEMO}, *_families()]
+    if json:
+        return print_json(rows)
+    print_table(["model", "what it is"], [("demo", _DEMO), ("tiny/FAMILY", _TINY)])
+    listed = [(row["model"], ", ".join(row["no"]) or "-", "; ".join(_once(row["no"].values()))) for row in rows[1:]]
+    print_table(["family", "not supported", "because"], listed)
+    say(
+        "Everything else is supported, in fp32 and bf16: routing, logits, norms, outputs, the residual stream and seven edits."
+    )
+    say("Or a folder with a transformers MoE model, or its Hugging Face id; `workbench inspect MODEL` says what works.")
+    return None
+
+
+def _families() -> list[dict[str, Any]]:
+    """One row per family: what it does not support, by capability with the reason; "load" where it is refused whole."""
+    found = json_module.loads(bundled_path("conformance.json").read_text(encoding="utf-8"))
+    rows = [{"model": f"tiny/{f}", "what": _TINY, "no": entry["no"]} for f, entry in found["families"].items()]
+    return rows + [{"model": f"tiny/{f}", "what": _TINY, "no": {"load": why}} for f, why in found["refused"].items()]
+
+
+def _once(reasons: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(reasons))
+
+
+def inspect(model: Model, device: Device = "auto", dtype: Dtype = "auto", json: Json = False) -> None:
+    """Print a model's MoE map: layers, experts, routing rule, and what is supported, checked by intervening."""
+    anatomy = open_model(model, device, dtype).anatomy
+    if json:
+        return print_json(anatomy.to_dict())
+    say(f"{anatomy.model}: {anatomy.family}, {len(anatomy.moe_layers)} MoE layers, {anatomy.n_experts} experts")
+    details = [f"hidden {anatomy.hidden_size}", f"vocabulary {anatomy.vocab_size:,}"]
+    details += [f"context {anatomy.context_length:,}"] if anatomy.context_length else []
+    details += [f"revision {anatomy.revision}"] if anatomy.revision else []
+    details += [f"active adapters {', '.join(anatomy.adapters)}"] if anatomy.adapters else []
+    say(", ".join([*details, f"fingerprint {anatomy.fingerprint}"]))
+    columns = ["layer", "experts", "top-k", "shared", "routing rule", "not supported"]
+    print_table(columns, [_row(x) for x in anatomy.layers], right=columns[:4])
+    _say_refusals(anatomy)
+    return None
+
+
+def _row(layer: "LayerAnatomy") -> list[Any]:
+    if not layer.is_moe:
+        return [layer.layer, "dense", "", layer.n_shared or "", "", ""]
+    refused = ", ".join(layer.refused) or "-"
+    return [layer.layer, layer.n_experts, layer.top_k, layer.n_shared or "-", layer.rule or "not recognised", refused]
+
+
+def _say_refusals(anatomy: "Anatomy") -> None:
+    """Each reason once, with the layers it holds for."""
+    from workbench.anatomy import CAPABILITIES
+
+    reasons: dict[tuple[str, str], list[int]] = {}
+    for layer in anatomy.layers:
+        for what, why in layer.refused.items():
+            reasons.setdefault((what, why), []).append(layer.layer)
+    for (what, why), layers in reasons.items():
+        say(f"{what} is not supported in layers {', '.join(map(str, layers))}: {why}")
+    if not reasons:
+        say(f"Every layer supports {', '.join(CAPABILITIES)}.")

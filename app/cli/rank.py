@@ -1,0 +1,199 @@
+"""`workbench rank`: ask a store one question, see the experts ranked, save the scores or a plan."""
+
+import inspect
+import json as jsonlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from workbench import Plan, WorkbenchError
+from workbench.errors import suggestion
+from workbench.paths import given_path
+from workbench.storage import check_writable
+
+from ..terminal import note, print_json, print_table, say, warn, working
+from .options import Json, StorePath
+
+if TYPE_CHECKING:
+    from probes.scores import ExpertScores
+    from workbench import Store
+
+METHODS = ("ftri", "npmi", "contrast", "super_experts", "usage", "safex")
+_ALPHA = 0.05
+_WRITERS: dict[str, Callable[["ExpertScores", Path], object]] = {
+    ".csv": lambda found, path: found.to_csv(path),
+    ".parquet": lambda found, path: found.to_parquet(path),
+    ".json": lambda found, path: found.to_json(path),
+}
+# the same two options for every method that compares two classes
+_CLASSES = {"target": ("target", "positive", "regular"), "baseline": ("baseline", "negative", "jailbreak")}
+
+
+def rank(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help=f"One of {', '.join(METHODS)}.")],
+    store: StorePath,
+    target: Annotated[str | None, typer.Option(help="A label's value, or name=value: the class to find.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The class to compare with; without it, all others.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other option of the method.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many experts to show and to put into --out.")] = 10,
+    edit: Annotated[str, typer.Option(help="What the plan of --out does to them: off, drop, mute or force.")] = "off",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a plan for the top experts here.")] = None,
+    scores: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every expert's scores here: .csv, .parquet or .json.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Rank every expert by a published score. A score is association with these prompts; `compare` measures an effect."""
+    from workbench import open_store
+
+    ask = _method(method)
+    options = _options(method, ask, {"target": target, "baseline": baseline}, set_ or [])
+    _check_files(edit, out, scores)
+    opened = open_store(store)
+    with working(f"Ranking {opened.anatomy.n_experts} experts by {method}"):
+        found = _ask(method, ask, opened, options, set_)
+    plan = None if out is None else getattr(Plan, edit)(found.top(top)).check(opened.anatomy)
+    if scores is not None:
+        _WRITERS[scores.suffix](found, scores)
+        note(f"Wrote '{scores}'.")
+    if plan is not None:
+        plan.to_json(out)
+        note(f"Wrote '{out}': {edit} the first {len(plan)}.")
+    print_json(jsonlib.loads(found.to_json())) if json else _show(found, top)
+    if doubt := _doubt(found, top):
+        warn(doubt)
+
+
+def _ask(method: str, ask: Callable[..., Any], store: "Store", options: dict[str, Any], given: list[str] | None) -> Any:
+    """The scores; a value of --set that the method cannot even compute with becomes one sentence."""
+    try:
+        return ask(store, **options)
+    except (TypeError, ValueError, AttributeError) as error:
+        if not given or isinstance(error, WorkbenchError):
+            raise
+        shown = " ".join(f"--set {text}" for text in given)
+        raise WorkbenchError(
+            f"{method} cannot be computed with {shown} ({error}); give values of the right kind."
+        ) from error
+
+
+def _check_files(edit: str, out: Path | None, scores: Path | None) -> None:
+    """What can be told to fail before the work: the edit, the ending, and places that cannot be written."""
+    if edit not in ("off", "drop", "mute", "force"):
+        raise WorkbenchError(f"--edit {edit} cannot be made from a ranking alone; use off, drop, mute or force.")
+    if scores is not None and scores.suffix not in _WRITERS:
+        raise WorkbenchError(f"'{scores}' should end in .csv, .parquet or .json, which says how to write the scores.")
+    if out is not None and scores is not None and given_path(out).resolve() == given_path(scores).resolve():
+        raise WorkbenchError(f"--out and --scores both name '{out}'; give each its own file.")
+    for path in (out, scores):
+        if path is not None:
+            check_writable(path)
+
+
+def _doubt(found: "ExpertScores", top: int) -> str | None:
+    """What a ranking must not leave unsaid: how many of the experts shown could be chance."""
+    p: Any = found.frame["p_adjusted"]
+    shown = min(top, len(p))
+    passed = int((p.head(top) < _ALPHA).sum())
+    if p.isna().all() or passed == shown:
+        return None
+    if not (p < _ALPHA).any():
+        return (
+            f"No expert passes p adjusted < {_ALPHA} (the smallest is {p.min():.2g}): this ranking may be chance alone; ask "
+            f"with more prompts before you rely on it."
+        )
+    return f"{passed} of the first {shown} pass p adjusted < {_ALPHA}; the others may be chance."
+
+
+def _method(name: str) -> Callable[..., "ExpertScores"]:
+    if name not in METHODS:
+        raise WorkbenchError(
+            f"There is no method '{name}'{suggestion(name, list(METHODS)) or ';'} use {', '.join(METHODS)}."
+        )
+    import probes
+
+    return getattr(probes, name)
+
+
+def _options(method: str, ask: Callable[..., Any], classes: dict[str, str | None], others: list[str]) -> dict[str, Any]:
+    """The method's arguments from --target, --baseline and --set, checked against its signature."""
+    parameters = inspect.signature(ask).parameters
+    known = [name for name in parameters if name != "store"]
+    found: dict[str, Any] = {}
+    for text in others:
+        name, value = _pair(text, parameters)
+        if name in found:
+            raise WorkbenchError(f"--set gives {name} twice; give it once.")
+        found[name] = value
+    for name, value in classes.items():
+        if value is not None:
+            own = next((n for n in _CLASSES[name] if n in known), name)
+            if own in found:
+                raise WorkbenchError(f"--{name} and --set {own} name the same; give one of them.")
+            found[own] = value
+    for name in found:
+        if name not in known:
+            raise WorkbenchError(
+                f"{method} has no option '{name}'{suggestion(name, known) or ';'} it has {', '.join(known)}."
+            )
+    required = [n for n, p in parameters.items() if p.default is p.empty and n != "store"]
+    if missing := [n for n in required if n not in found]:
+        raise WorkbenchError(
+            f"{method} needs {' and '.join(missing)}; give --target VALUE, or --set {missing[0]}=VALUE."
+        )
+    return found
+
+
+def _pair(text: str, parameters: Mapping[str, inspect.Parameter]) -> tuple[str, Any]:
+    """`tokens=last_prompt`, `n_permutations=0`, `roles=["user"]`: JSON where it reads as JSON, else text.
+
+    Where the method takes text, `true` and `7` are text: labels have such values.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise WorkbenchError(f"'{text}' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt.")
+    try:
+        read = jsonlib.loads(value)
+    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, or nested thousands deep
+        return name, value
+    kinds = _kinds(parameters[name].annotation) if name in parameters else ()
+    is_text = str in kinds and not isinstance(read, str | list | dict) and type(read) not in kinds
+    return name, value if is_text else read
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) or (annotation,)
+
+
+def _show(found: "ExpertScores", top: int) -> None:
+    options = ", ".join(f"{name}={value}" for name, value in found.options.items() if value is not None)
+    say(f"{found.method} of {len(found.frame)} experts of {found.model} ({options})")
+    columns = ["rank", "expert", "score", "95 % interval", "p", "p adjusted", "n", "flags"]
+    rows = [_row(i, row) for i, row in enumerate(found.frame.head(top).itertuples(), 1)]
+    print_table(columns, rows, right=["rank", "score", "p", "p adjusted", "n"])
+    say("A score is association with these prompts. To measure an effect: workbench compare MODEL PROMPTS --plan FILE")
+    for text in found.notes:
+        note(f"- {text}")
+
+
+def _row(rank: int, row: Any) -> list[str]:
+    name = f"L{row.layer}{'S' if getattr(row, 'is_shared', False) else 'E'}{row.expert}"
+    interval = f"{row.low:.4g} to {row.high:.4g}" if row.low == row.low else "-"
+    return [
+        str(rank),
+        name,
+        _number(row.score),
+        interval,
+        _number(row.p),
+        _number(row.p_adjusted),
+        f"{row.n:,}",
+        row.flags,
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if value == value else "-"

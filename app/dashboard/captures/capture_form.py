@@ -1,0 +1,152 @@
+"""The form for a new capture: prompts, what to keep, the plan, how big it will be, and Start."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from workbench import Plan, PromptSet, WorkbenchError, read_prompts
+from workbench.batches import SHARD_TOKENS
+from workbench.capturing import Estimate, Options, check_disk, make_request
+
+from ..session import View, plan, session
+from ..widgets import escaped, visible
+from .jobs import Job, Wanted, jobs
+from .unfinished import bundled_names, keep_prompts
+
+if TYPE_CHECKING:
+    from workbench import MoEModel
+
+UPLOAD = "a file of your own"
+_KEEP = ("norms", "residual", "logits", "outputs")
+_KEEP_HELP = (
+    "Beside the routing, which is always kept. norms: size of each expert's output; residual: size of the residual stream; "
+    "logits: every router logit; outputs: every expert's output vector, which is large"
+)
+_BATCH = 2048  # small batches: Stop waits for one forward
+_SHARDS = 20  # a stopped capture repeats at most about a twentieth
+
+
+def capture_form(view: View) -> None:
+    """Draws the form; Start begins the capture in the background."""
+    st.subheader("New capture", divider="gray")
+    prompts = _prompts()
+    if prompts is None:
+        return
+    try:
+        wanted = _wanted(prompts)
+        expected = _estimate(view, wanted)
+        name = _name(view, Path(prompts.source).stem or "prompts")
+        st.text(f"{len(prompts):,} prompts, {expected}")
+        if st.button("Start", type="primary", key="capture-start"):
+            _start(view, name, wanted, expected)
+    except WorkbenchError as error:  # the form stays
+        st.error(escaped(error), icon=":material/error:")
+
+
+def _name(view: View, source: str) -> str:
+    free = _free(view, source)  # once taken, the next free name is offered
+    return st.text_input("Name of the store", free, key=f"capture-name-{free}", max_chars=60)
+
+
+def _prompts() -> PromptSet | None:
+    """The chosen prompts, or None while a file is awaited or cannot be read."""
+    a, b = st.columns(2)
+    source = a.selectbox("Prompts", [*bundled_names(), UPLOAD], key="capture-prompts")
+    try:
+        if source != UPLOAD:
+            found = read_prompts(source)
+        else:
+            file = st.file_uploader("Prompts as JSONL or CSV, one prompt a line", ["jsonl", "csv"], key="capture-file")
+            if file is None:
+                st.text("No file yet; drop one above. Each line needs 'text', 'prompt' or 'messages'.")
+                return None
+            found = uploaded(file.name, file.getvalue())
+        if found.splits:
+            split = b.selectbox("Split", [None, *found.splits], key="capture-split", format_func=_split)
+            found = found.filter(split=split) if split else found
+        return found
+    except WorkbenchError as error:
+        st.error(escaped(error), icon=":material/error:")
+        return None
+
+
+def _split(value: str | None) -> str:
+    return "all" if value is None else visible(value)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the prompts ...")
+def uploaded(name: str, data: bytes) -> PromptSet:
+    """The prompts of an uploaded file; its name is only shown, and decides how it is read."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"upload{Path(name).suffix.lower()}"
+        path.write_bytes(data)
+        try:
+            return PromptSet(read_prompts(path).prompts, Path(name).name)
+        except WorkbenchError as error:
+            raise WorkbenchError(str(error).replace(str(path), Path(name).name)) from error
+
+
+def _wanted(prompts: PromptSet) -> Wanted:
+    a, b = st.columns(2)
+    keep = a.multiselect("Keep", _KEEP, ["norms", "residual"], key="capture-keep", help=_KEEP_HELP)
+    given = any(p.response is not None for p in prompts) and b.checkbox("Run the given responses", key="capture-given")
+    tokens = 0 if given else int(b.number_input("Generate tokens", 0, 4096, 16, key="capture-generate"))
+    with st.expander("More options"):
+        c, d, e = st.columns(3)
+        temperature = c.number_input("Temperature (0: greedy)", 0.0, 5.0, 0.0, 0.1, key="capture-temperature")
+        samples = d.number_input("Samples", 1, 64, 1, key="capture-samples", help="Needs a temperature above 0")
+        seed = e.number_input("Seed", 0, 2**31 - 1, 0, key="capture-seed")
+    steer = bool(plan()) and st.checkbox("Under this session's plan", key="capture-steered")
+    if plan():
+        st.text(f"The plan: {visible(plan())}")
+    options = Options(
+        keep=keep,
+        generate=tokens,
+        samples=int(samples),
+        temperature=temperature,
+        batch_tokens=_BATCH,
+        seed=int(seed),
+        responses=given or None,
+    )
+    return Wanted(prompts, plan() if steer else Plan(), options)
+
+
+# ---- how big, and the start
+
+
+def _estimate(view: View, wanted: Wanted) -> Estimate:
+    fingerprints = view.anatomy.fingerprint, wanted.prompts.fingerprint
+    return _estimated(view.machine.model, wanted.prompts, *fingerprints, wanted.options)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Counting tokens ...")
+def _estimated(_model: "MoEModel", _prompts: PromptSet, model: str, prompts: str, options: Options) -> Estimate:
+    return make_request(_model, _prompts, options).estimate
+
+
+def _free(view: View, source: str) -> str:
+    """A name that no store has yet."""
+    stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in source).lstrip(".")[:40] or "store"
+    names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 10_000))
+    return next(name for name in names if not view.catalog.new_store(name).exists())
+
+
+def _start(view: View, name: str, wanted: Wanted, expected: Estimate) -> None:
+    path = view.catalog.new_store(name)
+    if path.exists() or jobs().active_on(path):
+        raise WorkbenchError(f"There is a store '{name}' already; choose another name, or resume it below.")
+    check_disk(path, expected)
+    shard = max(_BATCH, min(SHARD_TOKENS, expected.tokens // _SHARDS))
+    job = Job(
+        f"stores/{name}",
+        path,
+        session(),
+        view.machine,
+        Wanted(wanted.prompts, wanted.plan.check(view.anatomy), replace(wanted.options, shard_tokens=shard)),
+    )
+    keep_prompts(view.catalog, path, wanted.prompts)
+    jobs().start(job)
+    st.rerun()

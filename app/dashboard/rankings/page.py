@@ -1,0 +1,91 @@
+"""Probes: ask a store which experts go with something, read the ranking, compare two, make a plan of the first."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from workbench import WorkbenchError
+
+from ..questions import offer
+from ..session import View, scores_of
+from ..widgets import escaped, ranked_table, selected, visible
+from .probe_options import PROBES, Asked, ask, check
+from .ranking_plan import ranking_plan
+from .two_probes import two_probes
+from .volcano import KEY, volcano
+
+if TYPE_CHECKING:
+    from probes import ExpertScores
+
+_KEPT = 8  # questions that can be compared
+
+
+def show(view: View) -> None:
+    """Draws the page."""
+    st.header("Probes")
+    st.text("Which experts go with something? A score is association with the prompts of a store, not an effect.")
+    if view.store_path is None:
+        st.text("No store of this model yet; make one under Captures and runs.")
+        return
+    history = _history(view, _form(view))
+    if not history:
+        st.text("Choose a probe and press Run.")
+        return
+    try:
+        scores = _scores(view, history[0])
+    except WorkbenchError as error:  # the form stays, and nothing is remembered that cannot be asked
+        history.pop(0)
+        st.error(escaped(error), icon=":material/error:")
+        return
+    _answer(view, scores, history)
+
+
+def _form(view: View) -> Asked | None:
+    """The question, when Run was pressed."""
+    assert view.store_path is not None
+    method = st.selectbox("Probe", list(PROBES), key="probe", format_func=PROBES.__getitem__)
+    with st.form(f"probe-{method}"):
+        asked = ask(method, offer(view.store_path))
+        return asked if st.form_submit_button("Run", type="primary", key=f"run-{method}") else None
+
+
+def _history(view: View, asked: Asked | None) -> list[Asked]:
+    """What this session asked of this store, the last first."""
+    kept: dict[str, list[Asked]] = st.session_state.setdefault("probes-asked", {})
+    history = kept.setdefault(f"{view.name} {view.store_name}", [])
+    if asked is not None:
+        history[:] = [asked, *(one for one in history if one != asked)][:_KEPT]
+    return history
+
+
+def _scores(view: View, asked: Asked) -> "ExpertScores":
+    assert view.store_path is not None
+    return scores_of(view.store_path, check(asked).method, **dict(asked.options))
+
+
+def _answer(view: View, scores: "ExpertScores", history: list[Asked]) -> None:
+    st.subheader(escaped(f"{scores.method} of {len(scores.frame):,} experts"), divider="gray")
+    st.text(visible(", ".join(f"{name}={value}" for name, value in scores.options.items() if value is not None)))
+    st.text("\n".join(f"• {visible(note)}" for note in scores.notes))
+    table, plot, pair, made = st.tabs(["Table", "Volcano", "Compare two probes", "Make a plan"])
+    with table:
+        ranked_table(scores, "ranked")
+    with plot:
+        volcano(scores, _selected)
+    with pair:
+        _compare(view, scores, history)
+    with made:
+        ranking_plan(view, scores, selected(KEY))
+
+
+def _selected() -> None:
+    """A click reruns the page, which reads what is selected."""
+
+
+def _compare(view: View, scores: "ExpertScores", history: list[Asked]) -> None:
+    if len(history) < 2:
+        st.text("Run a second probe, or this one with other options; it can then be compared with this answer.")
+        return
+    st.text(f"First: {visible(history[0])}")
+    other = st.selectbox("Second", history[1:], key="compare-with", format_func=visible)
+    two_probes(scores, _scores(view, other))

@@ -1,0 +1,9 @@
+"""The page Steer: switch experts, ask, and read both answers side by side.
+
+In reading order: edits (clicks become a plan), switchboard (the board of experts), answering (both answers on a thread),
+answers_panel (how they come), token_card (one token), page.
+"""
+
+from .page import show
+
+__all__ = ["show"]

@@ -1,0 +1,113 @@
+"""The routing of one text: a prompt with its answer out of a store, or a typed prompt that the model has just read."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts, steered
+from workbench.dose import Dose, DoseCounts
+from workbench.encoding import encode, token_texts
+from workbench.hooks.recording import recording
+from workbench.records import LayerRecord
+from workbench.respond import encode_all
+from workbench.schema import ROLES
+
+MOST_TOKENS = 4096
+"""Of a typed prompt: one reading of so many tokens is a moment, and others wait for their turn at the model."""
+
+
+class LayerTrace(NamedTuple):
+    """One layer: expert [tokens, k] (-1: not routed), weight, and where kept the sizes of outputs (NaN: not kept)."""
+
+    expert: np.ndarray
+    weight: np.ndarray
+    l2: np.ndarray
+    max_abs: np.ndarray
+
+
+class Trace(NamedTuple):
+    """A text and its routing; `n_prompt` tokens were put in, the others are the answer."""
+
+    tokens: tuple[str, ...]
+    roles: tuple[str, ...]
+    n_prompt: int
+    layers: Mapping[int, LayerTrace]
+    dose: DoseCounts | None = None
+
+    def at(self, layer: int, position: int) -> list[tuple[int, float, float, float]]:
+        """(expert, weight, l2, max_abs) of one token in one layer, the largest weight first; empty where not routed."""
+        found = self.layers[layer]
+        rows = zip(*(part[position].tolist() for part in found), strict=True)
+        return sorted((row for row in rows if row[0] >= 0), key=lambda row: -row[1])
+
+
+def stored_trace(store: Store, prompt: str, sample: int) -> Trace:
+    """One response of a store."""
+    tokens: Any = store.tokens
+    tokens = tokens[(tokens["prompt_id"] == prompt) & (tokens["sample"] == sample)]
+    if tokens.empty:
+        raise WorkbenchError(f"This store has no sample {sample} of the prompt '{prompt:.60}'; choose another.")
+    texts = [t if isinstance(t, str) else f"#{i} " for t, i in zip(tokens["token"], tokens["token_id"], strict=True)]
+    n_prompt = int(store.prompts.set_index("prompt_id").loc[prompt, "n_tokens"])  # pyright: ignore[reportArgumentType]
+    slots: Any = _slots_of(store, prompt, sample)
+    layers = {layer: _layer(rows, len(texts)) for layer, rows in slots.groupby("layer")}
+    return Trace(tuple(texts), tuple(map(str, tokens["role"])), n_prompt, layers)  # pyright: ignore[reportArgumentType]
+
+
+def _slots_of(store: Store, prompt: str, sample: int) -> pd.DataFrame:
+    """The routed slots of one response; files and row groups that cannot hold it are not read."""
+    columns = ["position", "layer", "slot", "expert", "weight", "output_l2", "output_max_abs"]
+    kept = [("prompt_id", "==", prompt), ("sample", "==", sample), ("slot", ">=", 0)]
+    return pq.read_table(
+        [store.path / file for file in store.files("slots")], columns=columns, filters=kept
+    ).to_pandas()
+
+
+def _layer(rows: pd.DataFrame, n_tokens: int) -> LayerTrace:
+    shape = (n_tokens, int(rows["slot"].to_numpy().max()) + 1)
+    at = rows["position"].to_numpy(), rows["slot"].to_numpy()
+    filled = {"expert": np.full(shape, -1), "weight": np.zeros(shape)}
+    filled |= {name: np.full(shape, np.nan) for name in ("output_l2", "output_max_abs")}
+    for name, values in filled.items():
+        values[at] = rows[name]
+    return LayerTrace(*filled.values())
+
+
+def typed_trace(model: MoEModel, text: str, *, as_chat: bool, plan: Plan | None = None) -> Trace:
+    """A prompt that is read once, under `plan` if one is given. Hold the model's turn meanwhile.
+
+    Raises `WorkbenchError` for a prompt that is empty or does not fit, and an impossible plan.
+    """
+    prompts = read_prompts([{"prompt" if as_chat else "text": text}])
+    ids = encode_all(model, prompts, 0)[0]
+    if len(ids) > MOST_TOKENS:
+        raise WorkbenchError(
+            f"The prompt has {len(ids):,} tokens, and this page reads {MOST_TOKENS:,} at most; shorten it."
+        )
+    roles = tuple(ROLES[code] for code in encode(model.tokenizer, prompts)[0].roles)
+    dose = Dose() if plan else None
+    found = _read(model, ids, plan, dose)
+    texts = tuple(token_texts(model.tokenizer, np.asarray(ids)))
+    return Trace(texts, roles, len(ids), found, dose.counts() if dose else None)
+
+
+def _read(model: MoEModel, ids: Sequence[int], plan: Plan | None, dose: Dose | None) -> dict[int, LayerTrace]:
+    import torch
+
+    given = torch.tensor([list(ids)], device=model.device)
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if plan:
+            stack.enter_context(steered(model, plan, dose=dose))
+        recorder = stack.enter_context(recording(model, keep=frozenset({"norms"})))
+        model.hf(input_ids=given, attention_mask=torch.ones_like(given))
+        return {layer: _recorded(record) for layer, record in recorder.take().layers.items()}
+
+
+def _recorded(record: LayerRecord) -> LayerTrace:
+    parts = (record.index, record.weight, record.output_l2, record.output_max_abs)
+    return LayerTrace(*(part.float().cpu().numpy() if i else part.cpu().numpy() for i, part in enumerate(parts)))  # pyright: ignore[reportOptionalMemberAccess]

@@ -1,0 +1,16 @@
+"""What pages are drawn with: text that is never read as markup, charts of one look, tokens, the board of experts, rankings.
+
+In reading order: literal (text as it is), theme (charts), token_chips (a text as a row of tokens), expert_board (layers by
+experts, with board.js), ranking_table (a ranking with filters and downloads).
+"""
+
+from .expert_board import GLYPHS, Board, board
+from .literal import escaped, token_text, visible
+from .ranking_table import named, ranked_table
+from .theme import BASE, DIVERGING, MARK, QUIET, SEQUENTIAL, SERIES, STEERED, chart, ramp, selected, text, titled
+from .token_chips import Chip, chips
+
+__all__ = [
+    "BASE", "DIVERGING", "GLYPHS", "MARK", "QUIET", "SEQUENTIAL", "SERIES", "STEERED", "Board", "Chip", "board",
+    "chart", "chips", "escaped", "named", "ramp", "ranked_table", "selected", "text", "titled", "token_text", "visible",
+]  # fmt: skip

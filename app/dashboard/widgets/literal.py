@@ -1,0 +1,29 @@
+"""Text from models, stores and users on a page: shown as it is, never read as Markdown or HTML."""
+
+from typing import Any
+
+from ...terminal import plain
+
+_MARKS = frozenset("\\`*_{}[]()#+-.!|<>~$:&@=\"'")
+# what turns the reading direction or hides in a line: shown as a picture, so that text cannot pose as other text
+_DIRECTION = dict.fromkeys((*range(8203, 8208), *range(8232, 8239), *range(8288, 8304), 65279), "␦")
+
+
+def visible(value: Any) -> str:
+    """The text with control characters and invisible marks of direction as pictures; for elements that show plain text."""
+    return plain(value).translate(_DIRECTION)
+
+
+def escaped(value: Any) -> str:
+    """Text for a place that reads Markdown: every mark that means something there is escaped."""
+    return "".join(f"\\{c}" if c in _MARKS else c for c in visible(value))
+
+
+def token_text(text: str) -> str:
+    """A token as a chip shows it: spaces and line ends visible where they are all there is."""
+    shown = visible(text)
+    return (
+        shown
+        if shown.strip()
+        else shown.replace(" ", "\u2423").replace("\n", "\u23ce").replace("\t", "\u21e5") or "\u2205"
+    )

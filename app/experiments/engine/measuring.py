@@ -1,0 +1,190 @@
+"""One unit of work: a model, some arms, one prompt set; what is measured goes into one Parquet file, whole or not at all."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from workbench import Plan, PromptSet, Store, WorkbenchError
+from workbench.choices import choose
+from workbench.divergence import divergence, given_text
+from workbench.effects import Measured, check_applies
+from workbench.metrics import Metric, metrics_from
+from workbench.progress import Meter
+from workbench.respond import answer, encode_all
+
+from ..recipe import CHOICE, JUDGE, Recipe, text_metrics
+from .arms import Arm
+from .unit_files import read_unit, write_unit
+from .units import Unit
+
+if TYPE_CHECKING:
+    from workbench import MoEModel
+
+Frame = pd.DataFrame
+METRIC = "metric."
+"""How the columns of an answers file that hold metrics begin."""
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Measures units of one model into a run's folder.
+
+    stores  by ranking: what `replace` by the mean is resolved against
+    """
+
+    run: Path
+    recipe: Recipe
+    model: "MoEModel"
+    sets: Mapping[str, PromptSet]
+    stores: Mapping[str, Store]
+    meter: Meter
+    _encoded: dict[str, list[tuple[int, ...]]] = field(default_factory=dict[str, list[tuple[int, ...]]])
+
+    def measure(self, unit: Unit) -> None:
+        """Runs a unit and writes its file."""
+        how: dict[str, Callable[[Unit], tuple[Frame, dict[str, Any]]]] = {
+            "answers": self._answers,
+            "distributions": self._distributions,
+            "choice": self._choice,
+            "perplexity": self._perplexity,
+            "sinks": self._sinks,
+        }
+        frame, about = how[unit.what](unit)
+        write_unit(self.run, unit.path, frame, about)
+
+    def encoded(self, prompts: str) -> list[tuple[int, ...]]:
+        """Token ids of a prompt set, checked to fit."""
+        if prompts not in self._encoded:
+            room = self.recipe.prompts[prompts].max_new_tokens if text_metrics(self.recipe, prompts) else 0
+            self._encoded[prompts] = encode_all(self.model, self.sets[prompts], room)
+        return self._encoded[prompts]
+
+    def plan(self, arm: Arm) -> Plan:
+        """The arm's plan, with `replace` by the mean resolved against its ranking's store."""
+        plan = arm.edits()
+        if any(edit.value == "mean" for edit in plan.edits):
+            return plan.with_means(self.stores[str(arm.ranking)])
+        return plan
+
+    # ---- the kinds of units
+
+    def _answers(self, unit: Unit) -> tuple[Frame, dict[str, Any]]:
+        (arm,), prompts = unit.arms, self.sets[unit.prompts]
+        most, batch = self.recipe.prompts[unit.prompts].max_new_tokens, self.recipe.batch_tokens
+        found = answer(self.model, self.encoded(unit.prompts), self.plan(arm), most, batch, self.meter)
+        metrics = self._metrics[unit.prompts]
+        measured = Measured.of(metrics, prompts, found)
+        if arm.kind == "base":
+            check_applies(prompts, measured)
+        values = {METRIC + name: values for name, values in measured.values.items()}
+        rows = {"prompt_id": _ids(prompts), "answer": found.texts, "ids": list(map(list, found.ids))}
+        return pd.DataFrame(rows | values), {"dose": found.dose._asdict()}
+
+    def _distributions(self, unit: Unit) -> tuple[Frame, dict[str, Any]]:
+        base = read_unit(self.run / self._base_of(unit)).to_pandas()["ids"]
+        plans = [self.plan(arm) for arm in unit.arms]
+        answers = [tuple(map(int, ids)) for ids in base]
+        found = divergence(self.model, self.encoded(unit.prompts), answers, plans, self.recipe.batch_tokens, self.meter)
+        return _by_arm(unit, [_divergence_rows(_ids(self.sets[unit.prompts]), d) for d in found]), {}
+
+    def _choice(self, unit: Unit) -> tuple[Frame, dict[str, Any]]:
+        plans, batch = [self.plan(arm) for arm in unit.arms], self.recipe.batch_tokens
+        found = choose(self.model, self.sets[unit.prompts], plans, batch_tokens=batch, meter=self.meter)
+        columns: Any = dict(zip(("right", "right_normalised", "margin_nats"), CHOICE, strict=True))
+        frames: list[Any] = list(found)
+        kept = [f[["prompt_id", *columns]].rename(columns=columns).astype(dict.fromkeys(CHOICE, float)) for f in frames]
+        return _by_arm(unit, kept), {}
+
+    def _perplexity(self, unit: Unit) -> tuple[Frame, dict[str, Any]]:
+        given = given_text(self.model, self.sets[unit.prompts], self.encoded(unit.prompts))
+        if not given:
+            raise WorkbenchError(
+                f"'measure.perplexity' reads '{unit.prompts}', none of whose prompts gives a text or a response to read."
+            )
+        before, read = [g.before for g in given], [g.read for g in given]
+        plans = [self.plan(arm) for arm in unit.arms]
+        found = divergence(self.model, before, read, plans, self.recipe.batch_tokens, self.meter)
+        return _by_arm(unit, [_divergence_rows([g.prompt_id for g in given], d) for d in found]), {}
+
+    def _sinks(self, unit: Unit) -> tuple[Frame, dict[str, Any]]:
+        from workbench.attention import sinks_by_prompt
+
+        found = sinks_by_prompt(self.model, self.sets[unit.prompts], self.plan(unit.arms[0]))
+        n_layers, n_heads = found.share.shape[1:]
+        rows = {
+            "prompt_id": np.repeat(_ids(self.sets[unit.prompts]), n_layers * n_heads),
+            "layer": np.tile(np.repeat(found.layers, n_heads), len(found.share)),
+            "head": np.tile(np.arange(n_heads), len(found.share) * n_layers),
+            "share": found.share.ravel(),
+            "n_queries": np.repeat(found.n_queries, n_layers * n_heads),
+        }
+        self.meter.forwarded(sum(map(len, self.encoded(unit.prompts))))
+        return pd.DataFrame(rows).dropna(subset="share"), {}
+
+    # ---- what they need
+
+    @cached_property
+    def _metrics(self) -> dict[str, tuple[Metric, ...]]:
+        """The metrics that read answers, by prompt set; a judge is one object, so that it is asked once an answer."""
+        judge = None if self.recipe.judge is None else _judge(self.recipe)
+        return {
+            name: tuple(
+                Metric(m, judge) if m == JUDGE and judge else own_metric(m) if ":" in m else metrics_from(m)[0]
+                for m in text_metrics(self.recipe, name)
+            )
+            for name in self.recipe.measured()
+        }
+
+    def _base_of(self, unit: Unit) -> str:
+        name = Path(unit.path).name.split("-")
+        return f"units/{name[0]}-{name[1]}-answers-base.parquet"
+
+
+def own_metric(name: str) -> Metric:
+    """A metric of the user's: `module:function`, imported. Raises `WorkbenchError` when there is none."""
+    module, _, function = name.partition(":")
+    try:
+        own = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise WorkbenchError(
+            f"The metric '{name}' cannot be imported ({error}); name a function of an installed module as module:function."
+        ) from error
+
+    def asked(response: Any) -> float | None:
+        try:
+            value = own(response)
+            return None if value is None else float(value)
+        except Exception as error:
+            raise WorkbenchError(
+                f"The metric '{name}' fails on the response to the prompt '{response.prompt_id}' ({type(error).__name__}: "
+                f"{error}); it takes a response and returns a number or None. Mend it and run again: what was done stays done."
+            ) from error
+
+    return Metric(name, asked)
+
+
+def _judge(recipe: Recipe) -> Any:
+    from workbench.judge import QUESTION, judge
+
+    asked = recipe.judge
+    return None if asked is None else judge(asked.address, asked.model, asked.question or QUESTION)
+
+
+def _ids(prompts: PromptSet) -> list[str]:
+    return [p.id for p in prompts]
+
+
+def _divergence_rows(ids: list[str], found: Any) -> Frame:
+    columns = {"kl_first_nats": found.kl_first_nats, "kl_nats": found.kl_nats, "nll_nats": found.nll_nats}
+    return pd.DataFrame({"prompt_id": ids, **columns, "n_tokens": found.n_tokens})
+
+
+def _by_arm(unit: Unit, frames: list[Frame]) -> Frame:
+    named = [frame.assign(arm=arm.arm) for arm, frame in zip(unit.arms, frames, strict=True)]
+    return pd.concat(named, ignore_index=True)

@@ -1,0 +1,201 @@
+"""Running a recipe: plan, capture, rank, measure unit by unit, write the tables; what is finished is never done again."""
+
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from workbench import PromptSet, WorkbenchError
+from workbench.decoding import decoding_of
+from workbench.moment import moment, planned_at
+from workbench.paths import given_path
+from workbench.progress import Meter, ProgressLines, Report
+from workbench.storage import disk_errors, locked, tidy
+
+from .engine import (
+    PLAN,
+    Arm,
+    Measuring,
+    ModelPlan,
+    arms_of,
+    arms_path,
+    begin,
+    begun,
+    captured,
+    check_decoding,
+    check_model,
+    is_finished,
+    own_metric,
+    pieces,
+    plan_model,
+    planned_cost,
+    rank,
+    read_arms,
+    token_counts,
+    unit_cost,
+    units_of,
+    write_arms,
+)
+from .recipe import ModelSource, Recipe, read_sets, text_metrics
+from .tables.tables import write_tables
+
+if TYPE_CHECKING:
+    from workbench import MoEModel
+
+Open = Callable[[ModelSource], "MoEModel"]
+
+
+class Finished(NamedTuple):
+    """A finished run, and how many units this call ran (0: it was finished before, or only the tables were missing)."""
+
+    path: Path
+    units_run: int
+
+
+def open_source(source: ModelSource) -> "MoEModel":
+    """The model that a recipe names."""
+    from ..terminal import open_model
+
+    hub = {"device_map": source.device_map, "revision": source.revision}
+    return open_model(source.source, source.device, source.dtype, **{k: v for k, v in hub.items() if v is not None})
+
+
+@dataclass
+class Models:
+    """The recipe's models, opened when they are needed, one at a time."""
+
+    recipe: Recipe
+    open: Open
+    _held: "dict[int, MoEModel]" = field(default_factory=dict)
+
+    def __call__(self, number: int) -> "MoEModel":
+        """Model `number` of the recipe; the one held before is let go."""
+        from workbench.hooks.guards import as_it_is
+
+        if number not in self._held:
+            self._held.clear()
+            gc.collect()
+            self._held[number] = as_it_is(self.open(self.recipe.models[number]))
+        return self._held[number]
+
+
+def plan_run(recipe: Recipe, open_model: Open = open_source, own_functions: bool = False) -> list[ModelPlan]:
+    """What a run would do, model by model. Loads them and measures a small batch; writes nothing."""
+    sets = checked_sets(recipe, own_functions)
+    return _plan(recipe, sets, Models(recipe, open_model))
+
+
+def run_recipe(
+    recipe: Recipe,
+    out: Path,
+    progress: bool | Report = True,
+    open_model: Open = open_source,
+    own_functions: bool = False,
+) -> Finished:
+    """Runs a recipe into `out`, or goes on where a run of the same recipe stopped, with the date that chat templates were told.
+
+    progress    as for `capture`: lines on stderr, False for silence, or a function that receives `Progress` values
+    open_model  how a model of the recipe is opened: for models that are built already
+    own_functions  whether metrics `module:function` may be imported and called: they are code, given text of the model's
+
+    Raises `WorkbenchError` for a folder that holds another recipe's run, before anything is written, and for one that another
+    process is at work on.
+    """
+    out, sets, models = given_path(out), checked_sets(recipe, own_functions), Models(recipe, open_model)
+    with disk_errors(out):
+        plan = begun(out, recipe, sets)
+        if plan is not None and is_finished(out):
+            return Finished(out, 0)
+        if plan is None:
+            with moment() as date:
+                plan = begin(out, recipe, sets, _plan(recipe, sets, models), date)
+        report = ProgressLines() if progress is True else progress or None
+        with locked(out, "run") as ours:
+            if not ours:
+                raise WorkbenchError(
+                    f"Another process is at work on the run '{out}'; wait for it, or choose another folder with --out."
+                )
+            with moment(planned_at(out / PLAN, plan)):
+                return Finished(out, _Run(out, recipe, sets, models, plan, Meter(0, report)).run())
+
+
+def checked_sets(recipe: Recipe, own_functions: bool = False) -> dict[str, PromptSet]:
+    """The recipe's prompt sets, after everything was checked that needs no model."""
+    own = {m for name in recipe.measured() for m in text_metrics(recipe, name) if ":" in m}
+    if own and not own_functions:
+        raise WorkbenchError(
+            f"The recipe measures by code of its own, {', '.join(sorted(own))}; add --own-functions to run it if you trust it."
+        )
+    for metric in own:
+        own_metric(metric)
+    return read_sets(recipe)
+
+
+def _plan(recipe: Recipe, sets: Mapping[str, PromptSet], models: Models) -> list[ModelPlan]:
+    return [plan_model(recipe, sets, models(i), source.source) for i, source in enumerate(recipe.models)]
+
+
+@dataclass
+class _Run:
+    """One process at work on a run."""
+
+    path: Path
+    recipe: Recipe
+    sets: Mapping[str, PromptSet]
+    models: Models
+    plan: Mapping[str, Any]
+    meter: Meter
+
+    def run(self) -> int:
+        """Everything that is left; returns how many units were run."""
+        units_run = sum(self._one_model(number) for number in range(len(self.recipe.models)))
+        self.meter.say("Making the tables")
+        write_tables(self.path, self.recipe, self.sets)
+        tidy(self.path)
+        return units_run
+
+    def _model(self, number: int) -> "MoEModel":
+        model = self.models(number)
+        dtype = str(model.dtype).removeprefix("torch.")
+        check_model(self.path, self.plan, number, model.anatomy, dtype)
+        if self.plan["models"][number].get("decoding"):
+            check_decoding(self.path, self.plan, number, decoding_of(model, 1).record())
+        return model
+
+    def _one_model(self, number: int) -> int:
+        arms = self._arms_on_disk(number)
+        if arms is None:
+            arms = self._make_arms(number)
+        planned = pieces(self.recipe, arms)
+        left = [u for u in units_of(self.recipe, number, planned) if not (self.path / u.path).is_file()]
+        if not left:
+            return 0
+        model = self._model(number)
+        lengths = token_counts(self.recipe, self.sets, model)
+        costs = [unit_cost(self.recipe, self.sets, lengths, unit) for unit in left]
+        later = (len(self.recipe.models) - number - 1) * planned_cost(self.recipe, self.sets, lengths)
+        stores = self._stores(number)
+        by_ranking = {r.name: stores[r.prompts] for r in self.recipe.rankings}
+        measuring = Measuring(self.path, self.recipe, model, self.sets, by_ranking, self.meter)
+        for i, unit in enumerate(left):
+            self.meter.total = self.meter.done + sum(costs[i:]) + later
+            measuring.measure(unit)
+        self.meter.total = self.meter.done + later
+        return len(left)
+
+    def _stores(self, number: int) -> Any:
+        return captured(self.path, self.recipe, number, self.sets, lambda: self._model(number), self.meter)
+
+    def _make_arms(self, number: int) -> tuple[Arm, ...]:
+        model = self._model(number)
+        lengths = token_counts(self.recipe, self.sets, model)
+        models_left = len(self.recipe.models) - number
+        self.meter.total = self.meter.done + models_left * planned_cost(self.recipe, self.sets, lengths)
+        ranked = rank(self.path, self.recipe, number, self._stores(number), self.meter)
+        arms = arms_of(self.recipe, model.anatomy, ranked)
+        write_arms(self.path, number, arms)
+        return arms
+
+    def _arms_on_disk(self, number: int) -> tuple[Arm, ...] | None:
+        return read_arms(self.path, number) if (self.path / arms_path(number)).is_file() else None

@@ -1,0 +1,22 @@
+"""A model, loaded with one line of what is being done instead of the libraries' own bars."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .printing import working
+
+if TYPE_CHECKING:
+    from workbench import MoEModel
+
+
+def open_model(source: str, device: str, dtype: str, **hub: Any) -> "MoEModel":
+    """`workbench.load`, with a spinner instead of the progress bars of transformers. `hub`: revision, device_map."""
+    with working(f"Loading {source}"):
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        from transformers.utils import logging
+
+        from workbench import load
+
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        return load(source, device=device, dtype=dtype, **hub)

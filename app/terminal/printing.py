@@ -1,0 +1,115 @@
+"""What the command line prints: tables, side-by-side texts and JSON. Text from a model or a file is never markup.
+
+Results go to stdout, everything about the work (progress, notes, errors) to stderr, so that `--json | jq` stays clean.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from .values import jsonable, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.text import Text
+
+
+@cache
+def console(*, stderr: bool = False) -> "Console":
+    """The one console of stdout, or of stderr. Nothing is read as markup, emoji codes or highlighted."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
+
+
+def literal(value: Any, style: str = "") -> "Text":
+    """Text as it is: no markup, and control characters as their pictures."""
+    from rich.text import Text
+
+    return Text(plain(value), style=style)
+
+
+def say(text: Any = "", style: str = "") -> None:
+    """One line of a result. The terminal wraps it, not we: a path stays whole for whoever copies it."""
+    console().print(literal(text, style), soft_wrap=True)
+
+
+def note(text: Any) -> None:
+    """One line about the work, on stderr."""
+    console(stderr=True).print(literal(text, "dim"), soft_wrap=True)
+
+
+def warn(text: Any) -> None:
+    """One line that should not be missed, on stderr."""
+    console(stderr=True).print(literal(text, "yellow"), soft_wrap=True)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", right: Iterable[str] = ()
+) -> None:
+    """A table; the columns in `right` are aligned to the right."""
+    from rich import box
+    from rich.table import Table
+
+    ends = set(right)
+    table = Table(box=box.SIMPLE_HEAD, title=literal(title) if title else None, title_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(literal(column), justify="right" if column in ends else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(literal(cell) for cell in row))
+    console().print(table)
+
+
+def print_pair(left: tuple[str, str], right: tuple[str, str]) -> None:
+    """Two titled texts side by side; one above the other where the terminal is narrow."""
+    from rich import box
+    from rich.columns import Columns
+    from rich.panel import Panel
+
+    narrow = console().width < 70
+    width = console().width if narrow else console().width // 2 - 1
+    panels = [
+        Panel(literal(text or "(no text)"), title=literal(title), title_align="left", width=width, box=box.ROUNDED)
+        for title, text in (left, right)
+    ]
+    console().print(*panels, sep="\n") if narrow else console().print(Columns(panels, padding=(0, 1)))
+
+
+def print_json(value: Any) -> None:
+    """A result for programs: JSON on stdout; what is not a number becomes null."""
+    text = json.dumps(jsonable(value), indent=1, ensure_ascii=False)
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")  # in JSON, \udc80 spells such a half
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Says on stderr what is being done, with a spinner where there is a terminal."""
+    with console(stderr=True).status(literal(f"{what} ...")):
+        yield
+
+
+def progress_bar() -> "Progress":
+    """A bar with time left, on stderr; gone when done."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console(stderr=True),
+        transient=True,
+    )

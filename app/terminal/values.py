@@ -1,0 +1,36 @@
+"""A value as text that moves no cursor, as JSON, and bytes as people read them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+# control characters become their printable pictures: a model's answer must not move the cursor or colour the terminal
+_PICTURES = {c: 0x2400 + c for c in range(32) if chr(c) not in "\n\t"} | {0x7F: 0x2421}
+_PICTURES |= dict.fromkeys(range(128, 160), 65533)
+# halves of surrogate pairs are how Python spells a byte of a path or an argument that is not UTF-8
+_PICTURES |= dict.fromkeys(range(0xD800, 0xE000), 65533)
+
+
+def plain(value: Any) -> str:
+    """The text with control characters other than newline and tab as their pictures."""
+    return str(value).translate(_PICTURES)
+
+
+def jsonable(value: Any) -> Any:
+    """Plain lists, dicts and numbers: tuples become lists, numpy scalars numbers, not-a-number null."""
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(v) for v in value]
+    if hasattr(value, "item") and not isinstance(value, str):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for people: 1.4 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
