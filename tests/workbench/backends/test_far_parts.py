@@ -21,9 +21,10 @@ from workbench.backends.nnsight import remote_model as far
 from workbench.backends.nnsight import runner as traced
 from workbench.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, responses, stop_ids
 from workbench.errors import WorkbenchError
+from workbench.hooks.generating import _stating
 from workbench.hooks.guards import outside_traces
 from workbench.hooks.steering import steered
-from workbench.interop import _stating, as_it_runs, opened, unwrapped
+from workbench.interop import as_it_runs, opened, unwrapped
 from workbench.layout import Layout, MoEBlock
 from workbench.pieces import _grown, said, special_ids, token_texts
 from workbench.placement import forward_is_its_own, missing, named_values, value

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tests.support.stores import anatomy
-from workbench import model as loading
+from workbench import loader as loading
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.chatforms import _lost, check_tools, marked, marker, shown, unread
 from workbench.chats import calls_of, joined, messages_of, options_of, tools_of
@@ -21,6 +21,7 @@ from workbench.edits import Edit, Scope, parse_positions
 from workbench.encoding import _offsets_by_decoding, encode, encode_responses, warnings
 from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.experts import ExpertRef
+from workbench.model import MoEModel
 from workbench.naming import parse_experts
 from workbench.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
 from workbench.promptrows import plain, responses_of, rows_of, unflattened
@@ -286,7 +287,7 @@ class TestLoading:
     def test_what_it_is(self) -> None:
         hf = SimpleNamespace(config=SimpleNamespace(image_token_index=0), dtype=torch.float16)
         runtime: Any = SimpleNamespace(anatomy=anatomy(), hf=hf, far=False, far_dtype=None)
-        made = loading.MoEModel(None, runtime, lambda _: None)
+        made = MoEModel(None, runtime, lambda _: None)
         assert repr(made) == "<MoEModel synthetic: none, 2 MoE layers, 10 experts, torch.float16>"
         far: Any = SimpleNamespace(**{**vars(runtime), "far": True, "far_dtype": torch.bfloat16})
         assert (made.image_token, replace(made, local=far).dtype) == (0, torch.bfloat16)

@@ -460,8 +460,13 @@ class TestTraces:
 
     def test_log_probabilities(self) -> None:
         logits, ids = draw(2, 3, 4).float(), torch.tensor([[0, 1, 2], [3, 3, 0]])
-        found = in_trace.token_logprobs(logits, ids)
+        told = in_trace.token_logprobs(logits, ids, 3)
+        found, (likeliest, logprobs) = told["logprobs"], told["likeliest"]
         assert found.shape == (2, 2)
+        assert set(in_trace.token_logprobs(logits, ids, 0)) == {"logprobs"}
+        assert torch.equal(likeliest, logits[:, :-1].argsort(descending=True)[..., :3])
+        assert torch.allclose(logprobs[0, 0, :1], logits[0, 0].log_softmax(-1).max())
+        assert torch.equal(in_trace.read_logprobs(logits, 1), logits[:, -2:].log_softmax(-1))
         for row in range(2):
             for at in range(2):
                 e = [math.exp(x) for x in logits[row, at].tolist()]
