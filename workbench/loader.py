@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from workbench.adapters import MoEAdapter
-from workbench.backends.engines import NAMES, check_engine, named, old_word
+from workbench.backends.engines import NAMES, check_engine, named, old_word, told_of
 from workbench.backends.native import Native
 from workbench.bundled import bundled_path
 from workbench.check import check_by_intervening
@@ -50,8 +50,9 @@ def load(
     adapter  how an MoE outside transformers' experts interface routes (`workbench.adapters`); with one, source may be any
              `nn.Module` from token ids to logits
     engine   what runs the forwards: "native" (this process, through hooks; what there is if nothing is said), "nnsight" (every
-             forward is a trace of an nnsight model: greedy, no plan), or one of your own: an object that implements
-             `workbench.backends.Backend`, a class that makes one (called with source and the options), or its name module:Class
+             forward is a trace of an nnsight model: greedy, no plan), "ndif" (the same with remote=True), or one of your own: an
+             object that implements `workbench.backends.Backend`, a class that makes one (called with source and the options), or
+             its name, module:Class
     remote   with nnsight, True: the weights stay on NDIF, where the traces run. Source is a hub id, or an nnsight model named by
              one. One trace there tells how it routes; it can be captured, not steered
     hub      goes to `from_pretrained`: revision, device_map, experts_implementation, trust_remote_code, ...
@@ -64,6 +65,8 @@ def load(
         return _elsewhere(engine, source, tokenizer, remote, {"device": device, "dtype": dtype, **hub})
     if "backend" in hub:
         raise WorkbenchError(old_word("load(backend=...)"))
+    if engine == "ndif":
+        engine, remote = "nnsight", remote or True
     if remote and engine == "native":
         raise WorkbenchError(
             f"load(engine='native', remote={remote!r}) is not possible; remote goes with engine='nnsight'."
@@ -108,7 +111,7 @@ def _elsewhere(engine: Any, source: Any, tokenizer: Any, remote: bool | str, opt
     if isinstance(made, type):
         made = made(source, tokenizer=tokenizer, **options)
     check_engine(made)
-    return MoEModel(tokenizer or made.facts.tokenizer, None, lambda model: made, made.facts)
+    return MoEModel(tokenizer or made.facts.tokenizer, None, lambda model: made, told_of(made))
 
 
 def _far(source: Any, tokenizer: Any, remote: bool | str) -> MoEModel:

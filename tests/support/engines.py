@@ -18,14 +18,13 @@ from workbench.backends import Batch, Capabilities, Keep, Ran
 from workbench.compiled import CompiledPlan
 from workbench.decoding import Decoding, Made
 from workbench.dose import Dose
-from workbench.edits import KINDS
 from workbench.facts import Told
 from workbench.magnitude import Magnitude
 from workbench.records import ForwardRecord, LayerRecord, ResidualRecord, Step
 from workbench.tiny import tiny_tokenizer
 
 LAYER, N_EXPERTS, CARRIER = 1, 4, 3
-REFUSAL, ANSWER = "I cannot say.", "Yes."
+REFUSAL, ANSWER = "I cannot help.", "Yes."
 SEVEN, END = ord("7") + 3, 1
 ANATOMY = Anatomy(
     model="table",
@@ -35,7 +34,7 @@ ANATOMY = Anatomy(
     weights="table",
     layers=(
         LayerAnatomy(0),
-        LayerAnatomy(LAYER, N_EXPERTS, 1, refused={k: "it is not in the table" for k in KINDS if k != "off"}),
+        LayerAnatomy(LAYER, N_EXPERTS, 1),
     ),
     context_length=2048,
 )
@@ -75,7 +74,7 @@ class Table:
         sampling=False,
         scoring=False,
         shaping=frozenset(),
-        why={"scoring": "a table has no distributions"},
+        why={"scoring": "a table has no distributions", "edits": "it is not in the table"},
     )
 
     def __init__(self, source: str = "table", **options: Any) -> None:

@@ -1,19 +1,22 @@
 """The engine of a model, the plan compiled for it, and the words by which users name engines."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from workbench.backends.backend import Backend
 from workbench.backends.refusals import check_plan
 from workbench.compiled import CompiledPlan, compile_plan
+from workbench.edits import KINDS
 from workbench.errors import WorkbenchError, suggestion
+from workbench.facts import Told
 from workbench.hooks.guards import as_it_is
 from workbench.hooks.steering import joined_plan
 from workbench.model import MoEModel
 from workbench.plan import Plan
 
-NAMES = ("native", "nnsight")
+NAMES = ("native", "nnsight", "ndif")
 FIRST = "native"
 """What ran the forwards of stores whose `plan.json` names no engine."""
 _MEMBERS = ("can", "facts", "run", "score")
@@ -65,7 +68,7 @@ def named(engine: Any) -> Any:
     module, _, name = engine.partition(":")
     if not name:
         raise WorkbenchError(
-            f"There is no engine '{engine}'{suggestion(engine, list(NAMES)) or ';'} there are {' and '.join(NAMES)}, and one of "
+            f"There is no engine '{engine}'{suggestion(engine, list(NAMES)) or ';'} there are {', '.join(NAMES)}, and one of "
             f"your own as module:Class."
         )
     try:
@@ -74,6 +77,16 @@ def named(engine: Any) -> Any:
         raise WorkbenchError(
             f"The engine '{engine}' cannot be imported ({error}); name a class of an installed module as module:Class."
         ) from error
+
+
+def told_of(engine: Backend) -> Told:
+    """What an engine says of its model, with the edits that it cannot make refused layer by layer, as any plan is checked."""
+    facts, can = engine.facts, engine.can
+    why = {kind: can.why.get(kind) or can.why.get("edits") or f"the engine '{can.name}' cannot" for kind in KINDS}
+    refused = {kind: reason for kind, reason in why.items() if kind not in can.edits}
+    layers = tuple(replace(x, refused={**x.refused, **refused}) if x.is_moe else x for x in facts.anatomy.layers)
+    names = ("tokenizer", "dtype", "device", "kind", "n_embeddings", "config", "generation_config")
+    return Told(replace(facts.anatomy, layers=layers), **{name: getattr(facts, name) for name in names})
 
 
 def check_engine(engine: Any) -> None:
