@@ -12,6 +12,7 @@ from tests.support.engines import OFF, Table
 from tests.support.stores import anatomy, random_tables
 from workbench import Plan, capture, compare, load, read_prompts, steered
 from workbench.comparison import expert_loads
+from workbench.divergence import divergence
 from workbench.effects import cluster_keys, paired_interval
 from workbench.errors import WorkbenchError
 from workbench.metrics import METRICS, metrics_from
@@ -331,3 +332,9 @@ def test_a_metric_without_any_value_stops_before_the_other_arms():
     with pytest.raises(WorkbenchError, match="applies to none"):
         compare(model, one, OFF, metrics="exact", distributions=False, progress=False)
     assert Counted.plans == [str(Plan())], "the bare model alone"
+
+
+def test_distributions_of_an_engine_that_has_none():
+    model = load("table", engine=Table)
+    with pytest.raises(WorkbenchError, match="cannot score given text, which a divergence needs"):
+        divergence(model, [(1, 2)], [(3,)], [OFF], 100)
