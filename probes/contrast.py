@@ -13,11 +13,11 @@ from probes.reading import Read, class_notes, read_units
 from probes.scores import ExpertScores
 from probes.selection import Tokens, describe, select
 from probes.shared_end import shared_end
-from workbench.classify import Classifier
 from workbench.errors import WorkbenchError
+from workbench.responses.classify import Classifier
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 Pooling = Literal["tokens", "pairs"]
 

@@ -15,12 +15,12 @@ from probes.markers import Marker
 from probes.occurrence import Counted, Places, count_occurrences, places_of
 from probes.scores import ExpertScores
 from probes.selection import Tokens, describe, prompt_of_row, select
-from workbench.counts import routed_tokens
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
+from workbench.store.counts import routed_tokens
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 THINKING: dict[Marker, float] = {"<think>": 1, "</think>": -1}
 """RICE's markers that every note agrees on; one adds "Alternatively": -1."""

@@ -7,11 +7,11 @@ import numpy as np
 from probes.assemble import Axis, expert_axis
 from probes.groups import Classes
 from probes.selection import sequence_of_row
-from workbench.counts import finite_weights
 from workbench.errors import WorkbenchError
+from workbench.store.counts import finite_weights
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 
 class Read(NamedTuple):

@@ -11,12 +11,12 @@ from probes.inference import interval
 from probes.reading import Read, class_notes, read_units
 from probes.scores import ExpertScores
 from probes.selection import Tokens, describe, select
-from workbench.classify import Classifier
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
+from workbench.responses.classify import Classifier
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 Group = Literal["control", "detection", "stable"]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.anatomy.refs import ExpertRef
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef
 from workbench.paths import given_path
 from workbench.storage import replacing, write_text
 

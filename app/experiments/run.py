@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import PromptSet, WorkbenchError
-from workbench.decoding import decoding_of
-from workbench.moment import moment, planned_at
+from workbench.generation.decoding import decoding_of
 from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
+from workbench.prompts.moment import moment, planned_at
 from workbench.storage import disk_errors, locked, tidy
 
 from .engine import (

@@ -13,8 +13,8 @@ from grading.measure import MATCHES, opened
 from grading.scored import expected, score, sheet
 from probes import super_experts
 from workbench import Plan, capture, compare, read_prompts
-from workbench.classify import Response
-from workbench.metrics import refused, revealed
+from workbench.responses.classify import Response
+from workbench.responses.metrics import refused, revealed
 
 Json = dict[str, Any]
 DRAWS = 10

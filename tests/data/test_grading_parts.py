@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from workbench.classify import Response
 from workbench.errors import WorkbenchError
+from workbench.responses.classify import Response
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 

@@ -10,9 +10,9 @@ from tests.probes.cases import empty
 from tests.probes.memory import anatomy, memory_store
 from tests.workbench.prompts.test_roles import SHOUTS, THINKS_AT_ONCE, fast
 from workbench import WorkbenchError, capture, load, read_prompts
-from workbench.encoding import encode
-from workbench.reading import opened_in
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
+from workbench.prompts.encoding import encode
+from workbench.thinking.reading import opened_in
 
 ASKED = {"role": "user", "content": "what happened in 1957 in Banke?"}
 MENTION = {"role": "system", "content": "Open every thought with <think>"}

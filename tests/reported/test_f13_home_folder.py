@@ -21,9 +21,9 @@ from probes.scores import ExpertScores
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, open_store, parse_experts, read_prompts
 from workbench.backends.served import store_served
-from workbench.harness import read_task
+from workbench.loading.tiny import tiny_model, tiny_tokenizer
 from workbench.paths import given_path
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.prompts.lm_eval import read_task
 
 PROMPTS = '{"text": "hello", "labels": {"k": "a"}}\n{"text": "bye now", "labels": {"k": "b"}}\n'
 

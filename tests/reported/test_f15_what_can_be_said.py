@@ -16,10 +16,10 @@ from probes.groups import used_prompts
 from tests.app.dashboard.steer.test_steer_page import errors, finished, page_of
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
-from workbench.encoding import encode
-from workbench.model import MoEModel
-from workbench.schema import ROLES
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.model.model import MoEModel
+from workbench.prompts.encoding import encode
+from workbench.prompts.roles import ROLES
 
 # as Qwen3's: calls in tags, results in a turn of the user's, a thought that is over when thinking is switched off
 QWEN = (

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 
 from workbench import Plan
-from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
 from workbench.backends import Batch, Capabilities, Keep, Ran
-from workbench.compiled import CompiledPlan
-from workbench.decoding import Decoding, Made
-from workbench.dose import Dose
-from workbench.facts import Told
-from workbench.magnitude import Magnitude
+from workbench.generation.decoding import Decoding, Made
+from workbench.loading.tiny import tiny_tokenizer
+from workbench.model.facts import Told
 from workbench.records import ForwardRecord, LayerRecord, ResidualRecord, Step
-from workbench.tiny import tiny_tokenizer
+from workbench.records.magnitude import Magnitude
+from workbench.routing.compiled import CompiledPlan
+from workbench.routing.dose import Dose
 
 LAYER, N_EXPERTS, CARRIER = 1, 4, 3
 REFUSAL, ANSWER = "I cannot help.", "Yes."

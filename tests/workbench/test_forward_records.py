@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from workbench.magnitude import Magnitude
 from workbench.records import Harvest, LayerRecord, OutputRows, ResidualRecord, SharedRecord, prompt_step
+from workbench.records.magnitude import Magnitude
 
 
 def numbers(start: float, rows: int, width: int) -> torch.Tensor:

@@ -9,16 +9,16 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from workbench.compiled import CompiledPlan
-from workbench.decoding import SHAPING, Decoding, Made
-from workbench.dose import Dose
-from workbench.edits import KINDS
-from workbench.facts import Facts
-from workbench.record import KEEPS
+from workbench.generation.decoding import SHAPING, Decoding, Made
+from workbench.model.facts import Facts
+from workbench.plan.edits import KINDS
 from workbench.records import ForwardRecord, Step
+from workbench.records.recorder import KEEPS
+from workbench.routing.compiled import CompiledPlan
+from workbench.routing.dose import Dose
 
 SCOPES = frozenset({"phase", "positions", "span"})
-"""What may limit an edit; see `workbench.edits.Scope`."""
+"""What may limit an edit; see `workbench.plan.edits.Scope`."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Capabilities:
     keep      what of a forward it can record beside the selected experts and their weights; None: not even those
     sampling  whether it draws tokens by seeds, at a temperature above 0
     scoring   whether it tells the distributions over given text (`score`)
-    shaping   the options of a generation config that it heeds, of `workbench.decoding.SHAPING`
+    shaping   the options of a generation config that it heeds, of `workbench.generation.decoding.SHAPING`
     why       reasons for what it cannot, by the name of a field above or of what is lacking in one
     """
 

@@ -17,19 +17,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from workbench.anatomy.refs import ExpertRef
 from workbench.backends.backend import Backend, Batch, Keep, Ran
 from workbench.backends.engines import backend_of, compiled_for
 from workbench.backends.refusals import check_decoding, check_keep, check_plan, check_scoring
-from workbench.compiled import CompiledPlan
-from workbench.decoding import Decoding, Response, decoding_of, responses
-from workbench.dose import Dose, DoseCounts, slots_per_token
-from workbench.edits import KINDS
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef
-from workbench.model import MoEModel
-from workbench.plan import Plan
-from workbench.record import KEEPS
+from workbench.generation.decoding import Decoding, Response, decoding_of, responses
+from workbench.model.model import MoEModel
+from workbench.plan.edits import KINDS
+from workbench.plan.plan import Plan
 from workbench.records import LayerRecord
+from workbench.records.recorder import KEEPS
+from workbench.routing.compiled import CompiledPlan
+from workbench.routing.dose import Dose, DoseCounts, slots_per_token
 
 CLOSE = 1e-3
 """How far log-probabilities and weights may differ that are the same number, computed in another order."""

@@ -16,25 +16,25 @@ import torch
 from torch import Tensor
 
 from workbench.backends.backend import Batch, Capabilities, Keep, Ran
-from workbench.batches import padded
-from workbench.compiled import CompiledPlan
-from workbench.decodeloop import decoded
-from workbench.decoding import Choosing, Decoding
-from workbench.dose import Dose
 from workbench.errors import WorkbenchError
-from workbench.facts import Facts
+from workbench.generation.batches import padded
+from workbench.generation.decoding import Choosing, Decoding
+from workbench.generation.loop import decoded
 from workbench.hooks.guards import check_here, outside_traces
 from workbench.hooks.recording import recorded
 from workbench.hooks.steering import following
-from workbench.model import MoEModel
-from workbench.positions import prompt_length
-from workbench.record import Recorder
+from workbench.model.facts import Facts
+from workbench.model.model import MoEModel
 from workbench.records import prompt_step
+from workbench.records.recorder import Recorder
+from workbench.routing.compiled import CompiledPlan
+from workbench.routing.dose import Dose
+from workbench.routing.positions import prompt_length
 
 
 @dataclass
 class Native:
-    """The engine of a model that lies in this process, as it is now (`workbench.known.as_it_is`)."""
+    """The engine of a model that lies in this process, as it is now (`workbench.survey.known.as_it_is`)."""
 
     model: MoEModel
     can = Capabilities("native")

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 
 from workbench.backends.backend import Backend, Capabilities
-from workbench.decoding import Decoding
 from workbench.errors import WorkbenchError
-from workbench.plan import Plan
+from workbench.generation.decoding import Decoding
+from workbench.plan.plan import Plan
 
 
 def check_plan(backend: Backend, plan: Plan) -> None:

@@ -12,13 +12,13 @@ import tokenizers
 import torch
 import transformers
 
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy.fingerprints import UNCOMPARED, is_unversioned
 from workbench.backends import FIRST
 from workbench.capturing.options import digest
 from workbench.capturing.request import Request
 from workbench.errors import NotCompared, WorkbenchError
-from workbench.fingerprints import UNCOMPARED, is_unversioned
-from workbench.schema import SCHEMA_VERSION
+from workbench.shards.schema import SCHEMA_VERSION
 from workbench.version import __version__
 
 

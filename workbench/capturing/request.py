@@ -6,18 +6,18 @@ from functools import cached_property
 from typing import Any
 
 from workbench.backends import backend_of, check_decoding, check_keep, was_bare
-from workbench.batches import Schedule, prompt_seeds, schedule
 from workbench.capturing.options import Options, Responses
 from workbench.capturing.sizes import Estimate, estimate
-from workbench.decoding import Decoding, decoding_of
-from workbench.encoding import Encoded, check_unanswered, encode, encode_responses
-from workbench.encoding import warnings as doubts
 from workbench.errors import WorkbenchError, suggestion
-from workbench.model import MoEModel
-from workbench.moment import asks_the_date, moment
-from workbench.plan import Plan
-from workbench.promptrows import responses_of
-from workbench.prompts import PromptSet, check_characters
+from workbench.generation.batches import Schedule, prompt_seeds, schedule
+from workbench.generation.decoding import Decoding, decoding_of
+from workbench.model.model import MoEModel
+from workbench.plan.plan import Plan
+from workbench.prompts.encoding import Encoded, check_unanswered, encode, encode_responses
+from workbench.prompts.encoding import warnings as doubts
+from workbench.prompts.moment import asks_the_date, moment
+from workbench.prompts.prompts import PromptSet, check_characters
+from workbench.prompts.rows import responses_of
 
 Answers = dict[str, list[tuple[int, ...]]]
 

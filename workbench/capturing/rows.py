@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from workbench.parquet import stored_schema
+from workbench.prompts.roles import ROLES
 from workbench.records import Chunk, not_finite
-from workbench.schema import ROLES
-from workbench.shards import conform
+from workbench.shards.parquet import stored_schema
+from workbench.shards.shards import conform
 
 _NORMS = ("output_l2", "output_max_abs", "output_argmax")
 

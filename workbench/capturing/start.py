@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from workbench import storage
+from workbench.anatomy.refs import ExpertRef, as_ref
 from workbench.backends import backend_of, check_words, compiled_for
-from workbench.batches import SHARD_TOKENS
 from workbench.capturing.options import BATCH_TOKENS, Options, Responses
 from workbench.capturing.plan_json import check_same, plan_json
 from workbench.capturing.process import Process
 from workbench.capturing.request import Request, make_request
+from workbench.capturing.rewritten import check_rewritten
 from workbench.capturing.sizes import check_disk
-from workbench.dose import Dose
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef, as_ref
+from workbench.generation.batches import SHARD_TOKENS
 from workbench.hooks.guards import as_it_is
 from workbench.hooks.steering import unlike_said
-from workbench.model import MoEModel
-from workbench.moment import planned_at
+from workbench.model.model import MoEModel
 from workbench.paths import given_path
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
-from workbench.prompts import PromptSet, read_prompts
-from workbench.rewritten import check_rewritten
-from workbench.store import Store, open_store
+from workbench.prompts.moment import planned_at
+from workbench.prompts.prompts import PromptSet, read_prompts
+from workbench.routing.dose import Dose
+from workbench.store.store import Store, open_store
 
 
 def capture(
@@ -52,7 +52,7 @@ def capture(
     progress: bool | Report = True,
     **before: Any,
 ) -> Store:
-    """Runs the prompts through the model and writes what its experts did as a store (see `workbench.schema`).
+    """Runs the prompts through the model and writes what its experts did as a store (see `workbench.shards.schema`).
 
     keep         out of norms (size of each expert output), residual, logits, outputs; slots are always kept
     generate     at most so many tokens each; 0: the prompts alone. The last token of a response is never forwarded, so it

@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows, token_rows
-from workbench.decoding import Response
-from workbench.encoding import Encoded
-from workbench.pieces import said, token_texts
-from workbench.roles import MarkedIds, response_roles
-from workbench.shards import conform
+from workbench.generation.decoding import Response
+from workbench.prompts.encoding import Encoded
+from workbench.prompts.roles import MarkedIds, response_roles
+from workbench.shards.shards import conform
+from workbench.thinking.pieces import said, token_texts
 
 
 class _Sequence(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from workbench import eager
+from workbench.model import eager
 
 
 class HookPoint(NamedTuple):

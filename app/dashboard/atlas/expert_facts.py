@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from workbench import Store
-from workbench.counts import Routing
 from workbench.masks import token_mask
+from workbench.store.counts import Routing
 
 _BINS = 60
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
-from workbench.batches import SHARD_TOKENS
 from workbench.capturing import Estimate, Options, check_disk, make_request
+from workbench.generation.batches import SHARD_TOKENS
 
 from ..session import View, plan, session
 from ..widgets import escaped, visible

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from workbench import Store
-from workbench.thoughts import PAIRS
+from workbench.thinking.thoughts import PAIRS
 
 from ..session import Identity, identity, store_at
 

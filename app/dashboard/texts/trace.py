@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import torch
 
 from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts
+from workbench.answering.answers import encode_all
 from workbench.backends import Batch, Keep, backend_of, check_keep, compiled_for
-from workbench.dose import Dose, DoseCounts, slots_per_token
-from workbench.encoding import encode, token_texts
+from workbench.prompts.encoding import encode, token_texts
+from workbench.prompts.roles import ROLES
 from workbench.records import Harvest, LayerRecord
-from workbench.respond import encode_all
-from workbench.schema import ROLES
+from workbench.routing.dose import Dose, DoseCounts, slots_per_token
 
 MOST_TOKENS = 4096
 """Of a typed prompt: one reading of so many tokens is a moment, and others wait for their turn at the model."""

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import Plan, PromptSet, WorkbenchError
+from workbench.answering.answers import answer, encode_all
 from workbench.backends import backend_of
-from workbench.batches import schedule
 from workbench.capturing import estimate
-from workbench.decoding import decoding_of
-from workbench.divergence import divergence
-from workbench.respond import answer, encode_all
+from workbench.comparison.divergence import divergence
+from workbench.generation.batches import schedule
+from workbench.generation.decoding import decoding_of
 
 from ..recipe import Recipe, text_metrics
 from .abilities import check_abilities

@@ -8,9 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 ENGINES = {"native", "nnsight", "ndif", "nnsight on NDIF", "Native", "Nnsight"}
-MAY = ("workbench/backends/", "workbench/loading/", "workbench/loader.py")
+MAY = ("workbench/backends/", "workbench/loading/", "workbench/loading/loader.py")
 # what recognises nnsight's own objects where a user put a model into one, or stands inside of its traces: not its engine
-LIBRARY = ("workbench/interop.py", "workbench/model/wrapped.py", "workbench/hooks/guards.py")
+LIBRARY = ("workbench/model/wrapped.py", "workbench/model/wrapped.py", "workbench/hooks/guards.py")
 
 
 def names(tree: ast.AST) -> Iterator[str]:

@@ -20,7 +20,7 @@ from tests.support.stores import assert_same_content
 from workbench import ExpertRef, Plan, Store, WorkbenchError, capture, open_store, read_prompts, steered
 from workbench.capturing.sizes import Estimate
 from workbench.hooks.recording import recording
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
 
 PROMPTS = [
     {"id": "long", "text": "a considerably longer text"},

@@ -10,8 +10,7 @@ import torch
 
 from workbench.capturing.rows import BatchRows, token_rows
 from workbench.errors import WorkbenchError
-from workbench.magnitude import Magnitude, magnitude, median_abs, routed_change
-from workbench.record import Recorder
+from workbench.prompts.roles import ROLES
 from workbench.records import (
     ForwardRecord,
     Harvest,
@@ -22,7 +21,8 @@ from workbench.records import (
     decode_step,
     prompt_step,
 )
-from workbench.schema import ROLES
+from workbench.records.magnitude import Magnitude, magnitude, median_abs, routed_change
+from workbench.records.recorder import Recorder
 
 MASK = np.array([[1, 1, 0], [1, 1, 1]])  # sequence 0 has two tokens, padded on the right
 

@@ -13,15 +13,11 @@ import torch
 from tests.support.stores import anatomy
 from workbench import Plan, read_prompts
 from workbench import resample as r
-from workbench.broken import Arm, broken_notes
-from workbench.comparison import Comparison, _control_plans, _meter, _without_nan
-from workbench.divergence import GivenText
-from workbench.dose import DoseCounts
-from workbench.effects import Measured, check_applies, control_table, left_out, metric_table
+from workbench.comparison.broken import Arm, broken_notes
+from workbench.comparison.comparison import Comparison, _control_plans, _meter, _without_nan
+from workbench.comparison.divergence import GivenText
+from workbench.comparison.tables import Measured, check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
-from workbench.finite import experts_with, own_experts, said
-from workbench.magnitude import Magnitude
-from workbench.metrics import metrics_from
 from workbench.progress import Progress
 from workbench.records import (
     Chunk,
@@ -32,6 +28,10 @@ from workbench.records import (
     logits_not_finite,
     not_finite,
 )
+from workbench.records.magnitude import Magnitude
+from workbench.responses.metrics import metrics_from
+from workbench.routing.dose import DoseCounts
+from workbench.shards.finite import experts_with, own_experts, said
 
 NAN, INF = float("nan"), float("inf")
 DOSE = DoseCounts(10, 4, 60, 12, 30, 0, ())
@@ -225,7 +225,7 @@ class TestComparison:
     def test_broken_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = list[Any]()
         monkeypatch.setattr(
-            "workbench.broken.first_place", lambda model, ids, plan: seen.append((ids, plan)) or "There."
+            "workbench.comparison.broken.first_place", lambda model, ids, plan: seen.append((ids, plan)) or "There."
         )
         arm = SimpleNamespace(broken=[False, True, True], ids=[(), (7, 8), (9,)])
         sound = Arm("base", Plan(), SimpleNamespace(broken=[False] * 3, ids=[()] * 3))  # type: ignore[arg-type]

@@ -9,20 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.stores import anatomy
-from workbench import Plan, PromptSet, divergence, load
-from workbench.anatomy import LayerAnatomy
+from workbench import Plan, PromptSet, load
+from workbench.anatomy.anatomy import LayerAnatomy
 from workbench.backends import Batch, Capabilities
-from workbench.comparison import _Asked
-from workbench.compiled import CompiledPlan
-from workbench.divergence import GivenText
+from workbench.comparison import divergence
+from workbench.comparison.comparison import _Asked
+from workbench.comparison.divergence import GivenText
 from workbench.errors import WorkbenchError
-from workbench.facts import Told
-from workbench.layout import Layout, MoEBlock, _block, _decoder_layers, _places
+from workbench.loading.tiny import tiny_model
+from workbench.model.facts import Told
+from workbench.model.layout import Layout, MoEBlock, _block, _decoder_layers, _places
+from workbench.model.runtime import RouterFacts
 from workbench.progress import Meter
-from workbench.runtime import RouterFacts
-from workbench.seen import Seen
-from workbench.survey import _describe
-from workbench.tiny import tiny_model
+from workbench.routing.compiled import CompiledPlan
+from workbench.survey.forward import _describe
+from workbench.survey.seen import Seen
 
 
 class Experts(nn.Module):

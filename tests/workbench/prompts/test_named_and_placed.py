@@ -12,21 +12,21 @@ import torch
 from torch import nn
 
 from tests.support.stores import anatomy
-from workbench import loader as loading
-from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
-from workbench.chatforms import _lost, check_tools, marked, marker, shown, unread
-from workbench.chats import calls_of, joined, messages_of, options_of, tools_of
-from workbench.chats import said as words_of
-from workbench.edits import Edit, Scope, parse_positions
-from workbench.encoding import _offsets_by_decoding, encode, encode_responses, warnings
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
+from workbench.anatomy.naming import parse_experts
+from workbench.anatomy.refs import ExpertRef
 from workbench.errors import WorkbenchError, listed, suggestion
-from workbench.experts import ExpertRef
-from workbench.model import MoEModel
-from workbench.naming import parse_experts
-from workbench.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
-from workbench.promptrows import plain, responses_of, rows_of, unflattened
-from workbench.prompts import Prompt, PromptSet, label_text, read_prompts
-from workbench.tiny import tiny_tokenizer
+from workbench.loading import load as loading
+from workbench.loading.tiny import tiny_tokenizer
+from workbench.model.model import MoEModel
+from workbench.plan.edits import Edit, Scope, parse_positions
+from workbench.prompts.chat_forms import _lost, check_tools, marked, marker, shown, unread
+from workbench.prompts.chats import calls_of, joined, messages_of, options_of, tools_of
+from workbench.prompts.chats import said as words_of
+from workbench.prompts.encoding import _offsets_by_decoding, encode, encode_responses, warnings
+from workbench.prompts.prompts import Prompt, PromptSet, label_text, read_prompts
+from workbench.prompts.rows import plain, responses_of, rows_of, unflattened
+from workbench.routing.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
 
 T, F = True, False
 
@@ -97,12 +97,12 @@ class TestPositions:
             assert not unseen.in_scope(Scope("prompt"), None).any()
         assert str(said[0].message) == (
             "2 cached columns were computed outside of the block, and are taken for the whole prompt; if it ends elsewhere, "
-            "state it with `prompt_length(columns)` from workbench.positions."
+            "state it with `prompt_length(columns)` from workbench.routing.positions."
         )
         cut = replace(self.forward(2, 3, prompt=None), carried=Trail(3, 5, {}))
         assert refused(cut.in_scope, Scope("prompt"), None) == (
             "Edits of one phase need to know where the prompt ends: 2 cached columns are left of a cache that was cut within "
-            "its prompt; state it with `prompt_length(columns)` from workbench.positions."
+            "its prompt; state it with `prompt_length(columns)` from workbench.routing.positions."
         )
         assert [Trail(3, 5, {}).prompt_before(n) for n in (2, 3, 9)] == [None, 3, 3]
         assert [Trail((1, 4), 5, {}).prompt_before(n) for n in (3, 4)] == [None, (1, 4)]

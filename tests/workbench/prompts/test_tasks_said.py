@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench import judge as judging
-from workbench.choices import _encoded, _split, _table, questions
-from workbench.classify import Response
+from workbench.comparison.choices import _encoded, _split, _table, questions
 from workbench.errors import WorkbenchError
-from workbench.harness import read_task
-from workbench.judge import QUESTION, judge
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
+from workbench.prompts.lm_eval import read_task
+from workbench.responses import judge as judging
+from workbench.responses.classify import Response
+from workbench.responses.judge import QUESTION, judge
 
 TASK: dict[str, Any] = {
     "task": "flags",

@@ -11,7 +11,7 @@ from tests.support.families import EACH, IMPLEMENTATIONS, SHARED
 from tests.support.watching import hooks_of, plan_of, relative, watch
 from workbench import Plan, WorkbenchError, steered
 from workbench.hooks.recording import recording
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
 from workbench.records import ForwardRecord, LayerRecord
 
 EVERYTHING = {"norms", "residual", "logits", "outputs"}

@@ -11,13 +11,21 @@ from torch import nn
 
 from tests.support.stores import anatomy
 from workbench import Plan, read_prompts, storage
-from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
-from workbench.classify import ExactAnswer, Refusal, Response
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.errors import WorkbenchError
-from workbench.metrics import METRICS
-from workbench.promptfiles import read_rows
-from workbench.suitable import check_head, check_suitable
-from workbench.texts import COLLAPSED_RATIO, COLLAPSED_REPEATS, MIN_WORDS, collapsed, language, repetition, words
+from workbench.prompts.files import read_rows
+from workbench.responses.classify import ExactAnswer, Refusal, Response
+from workbench.responses.metrics import METRICS
+from workbench.responses.texts import (
+    COLLAPSED_RATIO,
+    COLLAPSED_REPEATS,
+    MIN_WORDS,
+    collapsed,
+    language,
+    repetition,
+    words,
+)
+from workbench.survey.suitable import check_head, check_suitable
 
 
 def refused(call: Any, *args: Any, **how: Any) -> str:

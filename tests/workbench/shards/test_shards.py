@@ -19,16 +19,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.stores import anatomy
-from workbench import parquet, storage
-from workbench.batches import padded, prompt_seeds, schedule
+from workbench import storage
 from workbench.capturing import check_disk, estimate
 from workbench.capturing.sharing import open_shards
 from workbench.capturing.sizes import readable
 from workbench.errors import WorkbenchError
-from workbench.parquet import parts
+from workbench.generation.batches import padded, prompt_seeds, schedule
 from workbench.progress import Meter, Progress, ProgressLines
-from workbench.schema import TABLES
-from workbench.shards import ShardWriter, conform, receipt_path
+from workbench.shards import parquet
+from workbench.shards.parquet import parts
+from workbench.shards.schema import TABLES
+from workbench.shards.shards import ShardWriter, conform, receipt_path
 from workbench.storage import locked
 
 

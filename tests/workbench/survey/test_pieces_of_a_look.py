@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from workbench import routerfacts
-from workbench.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass, rerun
-from workbench.attention import SinksByPrompt, SinkShare, _add, _without_padding, decay
+from workbench.anatomy.fingerprints import is_unversioned, joined, parts, versioned
 from workbench.backends.nnsight import in_trace
+from workbench.capturing.rewritten import _difference
+from workbench.comparison.sinks import SinksByPrompt, SinkShare, _add, _without_padding, decay
 from workbench.errors import WorkbenchError
-from workbench.fingerprints import is_unversioned, joined, parts, versioned
-from workbench.layout import Layout, MoEBlock, _is_expert, _rows, _wrapping, find_layout, fused_weights
-from workbench.residual import norm_before, residual_reason, routed_multiplier
-from workbench.rewritten import _difference
-from workbench.routing import Routing
-from workbench.seen import Seen
-from workbench.survey import _check_ran, _ran, probe_ids
+from workbench.model.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass, rerun
+from workbench.model.layout import Layout, MoEBlock, _is_expert, _rows, _wrapping, find_layout, fused_weights
+from workbench.routing.rule import Routing
+from workbench.survey import router as routerfacts
+from workbench.survey.forward import _check_ran, _ran, probe_ids
+from workbench.survey.residual import norm_before, residual_reason, routed_multiplier
+from workbench.survey.seen import Seen
 
 EMPTY = MoEBlock(3, nn.Identity(), nn.Identity(), nn.Identity(), (), None, "m.3.router", "m.3.experts", ())
 
@@ -167,7 +167,7 @@ class TestRouters:
         assert (routing.weights is out[1], routing.index is out[2]) == (True, True)
         said = (
             "and we know (logits [tokens, experts], weights and index [tokens, k]); this family is not supported, unless an "
-            "adapter says how it routes (workbench/adapters.py)."
+            "adapter says how it routes (workbench/model/adapters.py)."
         )
         assert self.refused(out[:2], received) == f"the router returned [(4, 5), (4, 2)], {said}"
         assert self.refused(out, received, 3) == f"the router returned [(4, 5), (4, 2), (4, 2)], {said}"

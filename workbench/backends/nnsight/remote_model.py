@@ -9,9 +9,9 @@ from workbench.backends.nnsight import in_trace
 from workbench.backends.nnsight.in_trace import held_numbers, survey_numbers
 from workbench.backends.nnsight.ndif import plainly, shipped
 from workbench.errors import WorkbenchError
-from workbench.layout import Layout, MoEBlock
-from workbench.seen import Seen
-from workbench.survey import Survey, described, probe_ids
+from workbench.model.layout import Layout, MoEBlock
+from workbench.survey.forward import Survey, described, probe_ids
+from workbench.survey.seen import Seen
 
 WHY_NOT = "its weights are on NDIF, and edits are made by hooks in this process"
 _EDITS = ("off", "drop", "mute", "force", "scale", "bias", "replace")

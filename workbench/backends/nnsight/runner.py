@@ -18,21 +18,21 @@ from workbench.backends.backend import Batch, Capabilities, Keep, Ran
 from workbench.backends.nnsight import in_trace
 from workbench.backends.nnsight.in_trace import forward_numbers, read_logprobs, token_logprobs
 from workbench.backends.nnsight.ndif import plainly, shipped
-from workbench.batches import padded
-from workbench.compiled import CompiledPlan
-from workbench.decoding import SHAPING, Decoding, Made
-from workbench.dose import Dose
 from workbench.errors import WorkbenchError
-from workbench.facts import Facts
-from workbench.magnitude import Magnitude
-from workbench.record import KEEPS
+from workbench.generation.batches import padded
+from workbench.generation.decoding import SHAPING, Decoding, Made
+from workbench.model.facts import Facts
 from workbench.records import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord, prompt_step
+from workbench.records.magnitude import Magnitude
+from workbench.records.recorder import KEEPS
+from workbench.routing.compiled import CompiledPlan
+from workbench.routing.dose import Dose
 
 if TYPE_CHECKING:
-    from workbench.layout import MoEBlock
-    from workbench.model import MoEModel
+    from workbench.model.layout import MoEBlock
+    from workbench.model.model import MoEModel
 
-_OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' sum, as `workbench.check` has it
+_OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' sum, as `workbench.loading.check` has it
 
 
 def check_traceable(model: "MoEModel") -> None:

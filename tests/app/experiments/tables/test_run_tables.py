@@ -32,7 +32,7 @@ from tests.support.stores import random_store
 from workbench import Plan, PromptSet, WorkbenchError
 from workbench.capturing import Options
 from workbench.progress import Meter, Progress
-from workbench.prompts import Prompt
+from workbench.prompts.prompts import Prompt
 
 NAN = math.nan
 RECIPE: dict[str, Any] = {
@@ -311,7 +311,8 @@ def test_a_unit_is_measured_as_the_recipe_says(tmp_path: Path, monkeypatch: pyte
     checked: list[Any] = []
     monkeypatch.setattr(measuring, "check_applies", lambda prompts, found: checked.append(list(found.values)))
     monkeypatch.setattr(
-        "workbench.attention.sinks_by_prompt", lambda model, prompts, plan: asked.append(("sinks", str(plan))) or sinks
+        "workbench.comparison.sinks.sinks_by_prompt",
+        lambda model, prompts, plan: asked.append(("sinks", str(plan))) or sinks,
     )
     texts = [SimpleNamespace(prompt_id=f"given{i}", before=(i,), read=(i, i)) for i in range(3)]
     monkeypatch.setattr(measuring, "given_text", lambda *_: texts)
