@@ -9,7 +9,7 @@ from probes.flags import add_flags
 from probes.scores import ExpertScores, ranked
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 DECIMALS = 12

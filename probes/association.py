@@ -14,7 +14,7 @@ from probes.selection import sequence_of_row
 from probes.shift import Circle, circles, shifted_sums
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 def association_test(

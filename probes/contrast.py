@@ -14,10 +14,10 @@ from probes.scores import ExpertScores
 from probes.selection import Tokens, describe, select
 from probes.shared_end import shared_end
 from workbench.errors import WorkbenchError
-from workbench.responses.classify import Classifier
+from workbench.responses import Classifier
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Pooling = Literal["tokens", "pairs"]
 

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from probes.scores import DEAD, NOT_FINITE, SUPER_EXPERT, TIES
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError, listed
-from workbench.shards.finite import experts_with, said
+from workbench.shards import experts_with, said
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 class _Known(NamedTuple):

@@ -14,10 +14,10 @@ from probes.reading import Read, class_notes, read_units
 from probes.scores import ExpertScores
 from probes.selection import Tokens, describe, select
 from workbench.errors import WorkbenchError
-from workbench.responses.classify import Classifier
+from workbench.responses import Classifier
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Reduce = Literal["rate", "weight", "count", "weight_sum"]
 Contrast = Literal["pooled", "class_means"]
@@ -48,7 +48,7 @@ def ftri(
 
     target, baseline  a label's value ("refused"), a label and value ("topic=war"), or (target) a function of the response.
                       Without a label that says so, "refused" and "answered" come from the rules of
-                      `workbench.responses.classify.Refusal`. No baseline: all others that have a value for the label
+                      `workbench.responses.classifier.Refusal`. No baseline: all others that have a value for the label
     tokens, roles     which tokens are read; see `probes.selection.select`
     reduce            "rate" (share of tokens), "weight" (mean routing weight a token), or without dividing by tokens
                       "count" and "weight_sum", where long prompts score high

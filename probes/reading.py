@@ -8,10 +8,10 @@ from probes.assemble import Axis, expert_axis
 from probes.groups import Classes
 from probes.selection import sequence_of_row
 from workbench.errors import WorkbenchError
-from workbench.store.counts import finite_weights
+from workbench.store import finite_weights
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 class Read(NamedTuple):

@@ -13,10 +13,10 @@ from probes.scores import ExpertScores
 from probes.selection import Tokens, describe, select
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
-from workbench.responses.classify import Classifier
+from workbench.responses import Classifier
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Group = Literal["control", "detection", "stable"]
 

@@ -14,7 +14,7 @@ from probes.scores import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, ExpertScores, ra
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Rule = Literal[
     "tenth_of_max",

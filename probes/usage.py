@@ -11,14 +11,13 @@ from probes.groups import used_prompts
 from probes.inference import interval
 from probes.scores import DEAD, ExpertScores
 from probes.selection import Tokens, describe, prompt_of_row, select, sequence_of_row
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
-from workbench.store.counts import finite_weights, routed_tokens
+from workbench.store import finite_weights, routed_tokens
 
 if TYPE_CHECKING:
-    from workbench.store.counts import Counts
-    from workbench.store.store import Store
+    from workbench.store import Counts, Store
 
 Measure = Literal["load", "rate", "weight"]
 

@@ -19,7 +19,7 @@ from probes.npmi import _interval as npmi_interval  # pyright: ignore[reportPriv
 from probes.occurrence import Counted
 from probes.usage import _interval as usage_interval  # pyright: ignore[reportPrivateUsage]
 from workbench import read_prompts
-from workbench.comparison.tables import cluster_keys, paired_interval
+from workbench.comparison import cluster_keys, paired_interval
 
 TIMES = 1000
 SEEDS = 5

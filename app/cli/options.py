@@ -8,7 +8,7 @@ import typer
 from workbench import Plan, WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.anatomy.anatomy import Anatomy
+    from workbench.anatomy import Anatomy
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="demo, tiny/FAMILY (random weights), a folder, or a Hugging Face id.")

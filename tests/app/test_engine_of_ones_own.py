@@ -14,10 +14,10 @@ from workbench_app.experiments.tables import read_table
 
 from tests.support.engines import ANSWER, CARRIER, LAYER, OFF, REFUSAL, Table, chat, ids, receiver, said
 from workbench import MoEModel, Plan, WorkbenchError, capture, compare, load, read_prompts
-from workbench.answering.streaming import stream
-from workbench.comparison.choices import choose
+from workbench.answering import stream
+from workbench.comparison import choose
 from workbench.comparison.sinks import sink_share
-from workbench.routing.dose import Dose
+from workbench.routing import Dose
 
 ENGINE = "tests.support.engines:Table"
 QUESTIONS = {"a": "what happened in 1957?", "b": "what happened in 1952?", "c": "7 or 8", "d": "neither"}

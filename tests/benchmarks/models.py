@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from workbench import load
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 
 def random_qwen3() -> MoEModel:

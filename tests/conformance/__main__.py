@@ -16,7 +16,7 @@ from tests.conformance.agreement import check_agreement
 from tests.conformance.checks import REFUSED, SUPPORTED, case, check, check_nothing, why_not
 from tests.conformance.survey import LEFT_OUT
 from workbench import WorkbenchError, load
-from workbench.anatomy.anatomy import CAPABILITIES
+from workbench.anatomy import CAPABILITIES
 
 ROOT = Path(__file__).parents[2]
 JSON, PAGE = ROOT / "data" / "conformance.json", ROOT / "tests" / "conformance.md"

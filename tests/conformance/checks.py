@@ -15,10 +15,10 @@ from torch import Tensor
 from tests.conformance.oracle import Layer, Oracle
 from tests.support.reference import Edits
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
-from workbench.anatomy.anatomy import CAPABILITIES
-from workbench.hooks.recording import recording
+from workbench.anatomy import CAPABILITIES
+from workbench.hooks import recording
 from workbench.loading.tiny_configs import FAMILIES
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 CLOSE = {"float32": 2e-4, "bfloat16": 4e-2}  # relative to the largest: of a forward through all layers
 REFUSED = ("doge", "nllb-moe", "switch_transformers")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.responses.classify import Response
+from workbench.responses import Response
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 

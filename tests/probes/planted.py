@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import probes
-from workbench.store.counts import Counts
+from workbench.store import Counts
 
 SOURCE = Path(probes.__file__).parent
 FIRST_SLOTS = "from tests.probes.planted import first_slot_counts\n"

@@ -18,7 +18,7 @@ from probes.permute import permutations
 from probes.reading import Read
 from workbench import open_store
 from workbench.bundled import bundled_path
-from workbench.store.store import Store
+from workbench.store import Store
 
 TIMES, DRAWS, LEVEL = 4000, 199, 0.05
 EXTRA = 0.15

@@ -12,7 +12,7 @@ from tests.probes.cases import empty
 from tests.probes.memory import anatomy, memory_store
 from tests.probes.null_super_experts import null
 from workbench.errors import WorkbenchError
-from workbench.store.store import Store
+from workbench.store import Store
 
 ORDINARY = (2.0, 1 / 16)  # largest and median |h| of a token that nobody would look at twice
 Token = list[tuple[float, float]]

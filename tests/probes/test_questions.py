@@ -13,8 +13,8 @@ from tests.probes.cases import Case, empty, golden, label, random_case
 from tests.probes.checks import QUICK, scores
 from tests.probes.memory import anatomy, disk_store, memory_store
 from workbench.errors import WorkbenchError
-from workbench.responses.classify import Refusal
-from workbench.store.store import Store
+from workbench.responses import Refusal
+from workbench.store import Store
 
 METHODS = {
     "ftri": lambda store: ftri(store, "refused", "answered", n_permutations=20, n_bootstrap=20),
@@ -236,7 +236,7 @@ def test_probes_need_neither_torch_nor_duckdb() -> None:
     import subprocess
     import sys
 
-    code = "import sys, probes, workbench.responses.classify; print({'torch', 'transformers', 'duckdb', 'scipy'} & {*sys.modules})"
+    code = "import sys, probes, workbench.responses.classifier; print({'torch', 'transformers', 'duckdb', 'scipy'} & {*sys.modules})"
     root = Path(probes.__file__).parent.parent
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert out.stdout.strip() == "set()"

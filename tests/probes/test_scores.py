@@ -17,9 +17,9 @@ from tests.probes.cases import golden
 from tests.probes.checks import QUICK
 from tests.probes.goldens import outlier_rows
 from tests.probes.memory import anatomy, memory_store
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError
-from workbench.plan.plan import Plan
+from workbench.plan import Plan
 
 
 def made(scores: list[float | None], shared: bool = False) -> ExpertScores:

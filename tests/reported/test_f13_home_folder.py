@@ -23,7 +23,7 @@ from workbench import Plan, WorkbenchError, capture, load, open_store, parse_exp
 from workbench.backends.served import store_served
 from workbench.loading.tiny import tiny_model, tiny_tokenizer
 from workbench.paths import given_path
-from workbench.prompts.lm_eval import read_task
+from workbench.prompts import read_task
 
 PROMPTS = '{"text": "hello", "labels": {"k": "a"}}\n{"text": "bye now", "labels": {"k": "b"}}\n'
 

@@ -18,8 +18,8 @@ from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load
 from workbench.backends.served import store_served
 from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.prompts.prompts import Prompt, PromptSet
-from workbench.store.write import write_store
+from workbench.prompts import Prompt, PromptSet
+from workbench.store import write_store
 
 
 @pytest.fixture

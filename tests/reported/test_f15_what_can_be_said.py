@@ -17,9 +17,8 @@ from tests.app.dashboard.steer.test_steer_page import errors, finished, page_of
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
 from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.model.model import MoEModel
-from workbench.prompts.encoding import encode
-from workbench.prompts.roles import ROLES
+from workbench.model import MoEModel
+from workbench.prompts import ROLES, encode
 
 # as Qwen3's: calls in tags, results in a turn of the user's, a thought that is over when thinking is switched off
 QWEN = (

@@ -13,15 +13,14 @@ import numpy as np
 import torch
 
 from workbench import Plan
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
+from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.backends import Batch, Capabilities, Keep, Ran
-from workbench.generation.decoding import Decoding, Made
+from workbench.generation import Decoding
+from workbench.generation.decoding import Made
 from workbench.loading.tiny import tiny_tokenizer
 from workbench.model.facts import Told
-from workbench.records import ForwardRecord, LayerRecord, ResidualRecord, Step
-from workbench.records.magnitude import Magnitude
-from workbench.routing.compiled import CompiledPlan
-from workbench.routing.dose import Dose
+from workbench.records import ForwardRecord, LayerRecord, Magnitude, ResidualRecord, Step
+from workbench.routing import CompiledPlan, Dose
 
 LAYER, N_EXPERTS, CARRIER = 1, 4, 3
 REFUSAL, ANSWER = "I cannot help.", "Yes."

@@ -10,7 +10,7 @@ import torch
 
 from workbench import load
 from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 FAMILIES = (
     "mixtral",

@@ -8,20 +8,19 @@ import numpy as np
 
 from workbench.backends import Backend, Batch, backend_of, check_decoding, compiled_for
 from workbench.errors import WorkbenchError
-from workbench.generation.batches import schedule
-from workbench.generation.decoding import Decoding, Made, Response, decoding_of, responses
-from workbench.model.model import MoEModel
-from workbench.plan.plan import Plan
+from workbench.generation import Decoding, Response, decoding_of, schedule
+from workbench.generation.decoding import Made, responses
+from workbench.model import MoEModel
+from workbench.plan import Plan
 from workbench.progress import Meter
-from workbench.prompts.encoding import check_unanswered, encode
-from workbench.prompts.prompts import read_prompts
-from workbench.routing.compiled import CompiledPlan
-from workbench.routing.dose import Dose, DoseCounts, slots_per_token
-from workbench.thinking.pieces import said
+from workbench.prompts import check_unanswered, encode, read_prompts
+from workbench.routing import CompiledPlan, Dose, DoseCounts
+from workbench.routing.dose import slots_per_token
+from workbench.thinking import said
 
 
 class Answers(NamedTuple):
-    """Response texts (`workbench.thinking.pieces.said`) and token ids, in the order of the prompts, and the dose.
+    """Response texts (`workbench.thinking.tokens.said`) and token ids, in the order of the prompts, and the dose.
 
     broken: by prompt, whether next-token logits that chose the answer were NaN or +infinity; such an answer says nothing.
     """

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from workbench.answering.answers import encode_all
 from workbench.backends import Batch, Keep, Ran, backend_of, check_decoding, compiled_for
-from workbench.generation.decoding import decoding_of
-from workbench.model.model import MoEModel
-from workbench.plan.plan import Plan
-from workbench.prompts.prompts import PromptSet
+from workbench.generation import decoding_of
+from workbench.model import MoEModel
+from workbench.plan import Plan
+from workbench.prompts import PromptSet
 from workbench.records import LayerRecord
-from workbench.routing.dose import Dose, slots_per_token
-from workbench.thinking.pieces import Growing
+from workbench.routing import Dose
+from workbench.routing.dose import slots_per_token
+from workbench.thinking import Growing
 
 
 class Candidate(NamedTuple):

@@ -9,13 +9,12 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from workbench.generation.decoding import SHAPING, Decoding, Made
+from workbench.generation import Decoding
+from workbench.generation.decoding import SHAPING, Made
 from workbench.model.facts import Facts
 from workbench.plan.edits import KINDS
-from workbench.records import ForwardRecord, Step
-from workbench.records.recorder import KEEPS
-from workbench.routing.compiled import CompiledPlan
-from workbench.routing.dose import Dose
+from workbench.records import KEEPS, ForwardRecord, Step
+from workbench.routing import CompiledPlan, Dose
 
 SCOPES = frozenset({"phase", "positions", "span"})
 """What may limit an edit; see `workbench.plan.edits.Scope`."""

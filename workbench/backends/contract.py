@@ -17,19 +17,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.backends.backend import Backend, Batch, Keep, Ran
 from workbench.backends.engines import backend_of, compiled_for
 from workbench.backends.refusals import check_decoding, check_keep, check_plan, check_scoring
 from workbench.errors import WorkbenchError
-from workbench.generation.decoding import Decoding, Response, decoding_of, responses
-from workbench.model.model import MoEModel
+from workbench.generation import Decoding, Response, decoding_of
+from workbench.generation.decoding import responses
+from workbench.model import MoEModel
+from workbench.plan import Plan
 from workbench.plan.edits import KINDS
-from workbench.plan.plan import Plan
-from workbench.records import LayerRecord
-from workbench.records.recorder import KEEPS
-from workbench.routing.compiled import CompiledPlan
-from workbench.routing.dose import Dose, DoseCounts, slots_per_token
+from workbench.records import KEEPS, LayerRecord
+from workbench.routing import CompiledPlan, Dose, DoseCounts
+from workbench.routing.dose import slots_per_token
 
 CLOSE = 1e-3
 """How far log-probabilities and weights may differ that are the same number, computed in another order."""

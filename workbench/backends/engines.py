@@ -8,13 +8,13 @@ from typing import Any
 from workbench.backends.backend import Backend
 from workbench.backends.refusals import check_plan
 from workbench.errors import WorkbenchError, suggestion
-from workbench.hooks.guards import as_it_is
+from workbench.hooks import as_it_is
 from workbench.hooks.steering import joined_plan
+from workbench.model import MoEModel
 from workbench.model.facts import Told
-from workbench.model.model import MoEModel
+from workbench.plan import Plan
 from workbench.plan.edits import KINDS
-from workbench.plan.plan import Plan
-from workbench.routing.compiled import CompiledPlan, compile_plan
+from workbench.routing import CompiledPlan, compile_plan
 
 NAMES = ("native", "nnsight", "ndif")
 FIRST = "native"

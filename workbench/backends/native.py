@@ -17,19 +17,15 @@ from torch import Tensor
 
 from workbench.backends.backend import Batch, Capabilities, Keep, Ran
 from workbench.errors import WorkbenchError
-from workbench.generation.batches import padded
-from workbench.generation.decoding import Choosing, Decoding
+from workbench.generation import Choosing, Decoding, padded
 from workbench.generation.loop import decoded
 from workbench.hooks.guards import check_here, outside_traces
-from workbench.hooks.recording import recorded
+from workbench.hooks.recorded import recorded
 from workbench.hooks.steering import following
+from workbench.model import MoEModel
 from workbench.model.facts import Facts
-from workbench.model.model import MoEModel
-from workbench.records import prompt_step
-from workbench.records.recorder import Recorder
-from workbench.routing.compiled import CompiledPlan
-from workbench.routing.dose import Dose
-from workbench.routing.positions import prompt_length
+from workbench.records import Recorder, prompt_step
+from workbench.routing import CompiledPlan, Dose, prompt_length
 
 
 @dataclass

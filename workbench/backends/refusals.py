@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 from workbench.backends.backend import Backend, Capabilities
 from workbench.errors import WorkbenchError
-from workbench.generation.decoding import Decoding
-from workbench.plan.plan import Plan
+from workbench.generation import Decoding
+from workbench.plan import Plan
 
 
 def check_plan(backend: Backend, plan: Plan) -> None:

@@ -13,20 +13,18 @@ import pandas as pd
 import pyarrow as pa
 
 from workbench import storage
-from workbench.anatomy.fingerprints import UNCOMPARED, is_unversioned
+from workbench.anatomy import UNCOMPARED, is_unversioned
 from workbench.backends import Backend, Batch, Keep
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows
 from workbench.capturing.sharing import is_complete, open_shards
 from workbench.capturing.words import Words
-from workbench.generation.decoding import Made, Response, responses
+from workbench.generation import Response
+from workbench.generation.decoding import Made, responses
 from workbench.progress import Meter
 from workbench.records import Chunk, Harvest, logits_not_finite
-from workbench.routing.compiled import CompiledPlan
-from workbench.routing.dose import Dose
-from workbench.shards.manifest import finish
-from workbench.shards.shards import Build, ShardWriter, receipt_path
-from workbench.shards.small_tables import describe, write_table
+from workbench.routing import CompiledPlan, Dose
+from workbench.shards import Build, ShardWriter, describe, finish, receipt_path, write_table
 
 
 @dataclass

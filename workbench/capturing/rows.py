@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from workbench.prompts.roles import ROLES
+from workbench.prompts import ROLES
 from workbench.records import Chunk, not_finite
-from workbench.shards.parquet import stored_schema
-from workbench.shards.shards import conform
+from workbench.shards import conform, stored_schema
 
 _NORMS = ("output_l2", "output_max_abs", "output_argmax")
 

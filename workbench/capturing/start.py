@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import storage
-from workbench.anatomy.refs import ExpertRef, as_ref
+from workbench.anatomy import ExpertRef, as_ref
 from workbench.backends import backend_of, check_words, compiled_for
 from workbench.capturing.options import BATCH_TOKENS, Options, Responses
 from workbench.capturing.plan_json import check_same, plan_json
@@ -17,17 +17,16 @@ from workbench.capturing.request import Request, make_request
 from workbench.capturing.rewritten import check_rewritten
 from workbench.capturing.sizes import check_disk
 from workbench.errors import WorkbenchError
-from workbench.generation.batches import SHARD_TOKENS
-from workbench.hooks.guards import as_it_is
+from workbench.generation import SHARD_TOKENS
+from workbench.hooks import as_it_is
 from workbench.hooks.steering import unlike_said
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 from workbench.paths import given_path
-from workbench.plan.plan import Plan
+from workbench.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
-from workbench.prompts.moment import planned_at
-from workbench.prompts.prompts import PromptSet, read_prompts
-from workbench.routing.dose import Dose
-from workbench.store.store import Store, open_store
+from workbench.prompts import PromptSet, planned_at, read_prompts
+from workbench.routing import Dose
+from workbench.store import Store, open_store
 
 
 def capture(

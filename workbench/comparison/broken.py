@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-from workbench.answering.answers import Answers
+from workbench.answering import Answers
 from workbench.backends import Batch, Keep, backend_of, check_keep, compiled_for
 from workbench.errors import WorkbenchError
-from workbench.model.model import MoEModel
-from workbench.plan.plan import Plan
+from workbench.model import MoEModel
+from workbench.plan import Plan
 from workbench.records import Harvest, not_finite
-from workbench.shards.finite import said
+from workbench.shards import said
 
 
 class Arm(NamedTuple):

@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from workbench.backends import backend_of, check_scoring
-from workbench.comparison.divergence import divergence
+from workbench.comparison.distributions import divergence
 from workbench.errors import WorkbenchError
-from workbench.model.model import MoEModel
-from workbench.plan.plan import Plan
+from workbench.model import MoEModel
+from workbench.plan import Plan
 from workbench.progress import Meter
-from workbench.prompts.encoding import check_unanswered, encode
-from workbench.prompts.prompts import Prompt, PromptSet, read_prompts
+from workbench.prompts import Prompt, PromptSet, check_unanswered, encode, read_prompts
 
 
 class Question(NamedTuple):

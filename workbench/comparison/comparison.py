@@ -12,22 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.answering.answers import Answers, answer, encode_all
+from workbench.answering import Answers, answer, encode_all
 from workbench.backends import backend_of, check_plan, check_scoring
 from workbench.comparison.broken import Arm, broken_notes
-from workbench.comparison.divergence import GivenText, divergence, given_text
+from workbench.comparison.distributions import GivenText, divergence, given_text
 from workbench.comparison.tables import Measured, check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
-from workbench.hooks.guards import as_it_is
-from workbench.hooks.steering import plan_in_force
-from workbench.model.model import MoEModel
-from workbench.plan.plan import Plan
+from workbench.hooks import as_it_is, plan_in_force
+from workbench.model import MoEModel
+from workbench.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
-from workbench.prompts.prompts import PromptSet, read_prompts
-from workbench.responses.metrics import Metric, MetricsArgument, metrics_from
-from workbench.routing.dose import DoseCounts
+from workbench.prompts import PromptSet, read_prompts
+from workbench.responses import Metric, MetricsArgument, metrics_from
+from workbench.routing import DoseCounts
 from workbench.storage import write_text
-from workbench.store.store import Store
+from workbench.store import Store
 
 _DIVERGENCE = ("prompt_id", "kl_nats", "kl_first_nats")
 

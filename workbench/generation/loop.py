@@ -14,7 +14,7 @@ from torch import Tensor
 from workbench.generation.batches import padded
 from workbench.generation.decoding import Choosing, Made
 from workbench.records import Step, decode_step, prompt_step
-from workbench.routing.positions import prompt_length
+from workbench.routing import prompt_length
 
 
 class NextTokens(Protocol):

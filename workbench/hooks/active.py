@@ -12,11 +12,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from workbench.plan.plan import Plan
-from workbench.records.recorder import Recorder
-from workbench.routing.compiled import CompiledPlan
-from workbench.routing.dose import Dose, Unlike
-from workbench.routing.positions import Forward
+from workbench.plan import Plan
+from workbench.records import Recorder
+from workbench.routing import CompiledPlan, Dose, Forward, Unlike
 
 
 @dataclass(frozen=True)

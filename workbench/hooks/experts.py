@@ -9,11 +9,8 @@ from torch import Tensor
 from workbench.errors import WorkbenchError
 from workbench.hooks.active import Active, active, running, running_here
 from workbench.hooks.adapted import touch
-from workbench.records.recorder import Recorder
-from workbench.records.tap import SlotWeights
-from workbench.routing.compiled import LayerEdits, Replacement
-from workbench.routing.positions import Forward
-from workbench.routing.rule import taken
+from workbench.records import Recorder, SlotWeights
+from workbench.routing import Forward, LayerEdits, Replacement, taken
 
 
 def on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None) -> Any:

@@ -4,8 +4,8 @@ import inspect
 from typing import Any
 
 from workbench.hooks.active import active, current_forward, running, set_forward
-from workbench.model.answered import first
-from workbench.routing.positions import read_forward
+from workbench.model import first
+from workbench.routing import read_forward
 
 
 def on_forward(uid: int, module: Any, args: Any, kwargs: Any = None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from workbench.model import eager
+from workbench.model.model import eager
 
 
 class HookPoint(NamedTuple):

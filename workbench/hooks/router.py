@@ -6,12 +6,8 @@ from torch import Tensor
 
 from workbench.hooks.active import Active, active, running, running_here
 from workbench.hooks.adapted import touch
-from workbench.model.runtime import runtime_of
-from workbench.routing.compiled import LayerEdits
-from workbench.routing.dose import Unlike, changed_slots
-from workbench.routing.positions import Forward
-from workbench.routing.reroute import Router, reroute, unlike
-from workbench.routing.rule import Routing
+from workbench.model import runtime_of
+from workbench.routing import Forward, LayerEdits, Router, Routing, Unlike, changed_slots, reroute, unlike
 
 
 def on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any:

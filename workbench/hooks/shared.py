@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from workbench.hooks.active import active, running, running_here
-from workbench.routing.compiled import LayerEdits
-from workbench.routing.positions import Forward
+from workbench.routing import Forward, LayerEdits
 
 
 def on_shared(uid: int, layer: int, number: int, module: Any, args: Any, output: Tensor) -> Tensor | None:

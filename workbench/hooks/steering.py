@@ -4,16 +4,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.hooks.active import activate, active
 from workbench.hooks.guards import as_it_is, check_here, outside_traces
 from workbench.hooks.points import HookPoint
 from workbench.hooks.register import held
-from workbench.model.model import MoEModel
-from workbench.model.runtime import Runtime
-from workbench.plan.plan import Plan
-from workbench.routing.compiled import CompiledPlan, compile_plan
-from workbench.routing.dose import Dose, said_of_unlike, slots_per_token
+from workbench.model import MoEModel, Runtime
+from workbench.plan import Plan
+from workbench.routing import CompiledPlan, Dose, compile_plan, said_of_unlike
+from workbench.routing.dose import slots_per_token
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.model.facts import Facts, Here
 from workbench.model.runtime import Runtime

@@ -5,8 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from workbench.anatomy.anatomy import Anatomy
-from workbench.anatomy.refs import ExpertRef, as_ref
+from workbench.anatomy import Anatomy, ExpertRef, as_ref
 from workbench.errors import WorkbenchError
 from workbench.plan.edits import Edit
 

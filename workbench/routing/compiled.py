@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
-from workbench.plan.edits import ROUTING_KINDS, Edit, Scope
-from workbench.plan.plan import Plan
+from workbench.plan import ROUTING_KINDS, Edit, Plan, Scope
 from workbench.routing.positions import Forward
 from workbench.routing.rule import RouterEdits, router_edits
 

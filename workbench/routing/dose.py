@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.routing.positions import Forward
 
 # weights closer than this (relative to the token's largest) are the same weight computed in another order

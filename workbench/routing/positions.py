@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import WorkbenchError
-from workbench.plan.edits import Scope
+from workbench.plan import Scope
 
 _TRAIL = "_workbench_trail"  # on a cache: (prompt columns, columns, what is open in each row by span); plain, so it can be saved
 Columns = int | tuple[int, ...]  # one number, or one for each row

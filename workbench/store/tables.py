@@ -16,11 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
-from workbench.plan.plan import Plan
-from workbench.shards.parquet import Part, parts, stored_schema
-from workbench.shards.schema import TABLES
+from workbench.plan import Plan
+from workbench.shards import TABLES, Part, parts, stored_schema
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from workbench import Store
 from workbench.masks import token_mask
-from workbench.store.counts import Routing
+from workbench.store import Routing
 
 _BINS = 60
 

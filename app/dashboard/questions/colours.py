@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from workbench import ExpertRef, WorkbenchError
-from workbench.answering.streaming import StreamedToken
+from workbench.answering import StreamedToken
 
 from ...choice import committed_choice
 from ..session import View, scores_of

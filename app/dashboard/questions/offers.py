@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from workbench import Store
-from workbench.thinking.thoughts import PAIRS
+from workbench.thinking import PAIRS
 
 from ..session import Identity, identity, store_at
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from workbench import Plan, Store, WorkbenchError, steered
-from workbench.routing.dose import Dose, DoseCounts
+from workbench.routing import Dose, DoseCounts
 
 if TYPE_CHECKING:
     from workbench import MoEModel

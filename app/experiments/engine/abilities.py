@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from workbench.backends import backend_of, check_decoding, check_keep, check_scoring
-from workbench.generation.decoding import decoding_of
+from workbench.generation import decoding_of
 
 from ..recipe import Recipe
 from .arms import empty_arms

@@ -18,7 +18,7 @@ from .unit_files import read_unit, write_unit
 
 if TYPE_CHECKING:
     from probes.scores import ExpertScores
-    from workbench.anatomy.anatomy import Anatomy
+    from workbench.anatomy import Anatomy
 
 MATCHES = ("count", "layer", "usage")
 SUPER_EXPERT = "super expert"

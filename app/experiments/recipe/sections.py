@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic import Strict as StrictType
 
-from workbench.plan.edits import Kind
+from workbench.plan import Kind
 
 Role = Literal["ranking", "target", "capability"]
 End = Literal["top", "bottom"]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from probes.adjust import Adjust, holm
 from probes.inference import Tested, permutation_test
-from workbench.comparison.tables import paired_interval
+from workbench.comparison import paired_interval
 
 from ..engine import MATCHES
 from ..recipe import DIVERGENCE, Recipe, Statistics

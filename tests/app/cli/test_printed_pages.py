@@ -26,12 +26,11 @@ import workbench
 from probes.scores import ExpertScores
 from tests.support.stores import anatomy, random_store, random_tables
 from workbench import Comparison, Plan, WorkbenchError, __version__, open_store
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
+from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.bundled import bundled_path
 from workbench.errors import NotCompared
-from workbench.routing.dose import DoseCounts
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.routing import DoseCounts
+from workbench.store import Store, write_store
 
 NAN = float("nan")
 SHAPE = anatomy(n_experts=8)

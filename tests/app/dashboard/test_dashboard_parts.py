@@ -22,9 +22,9 @@ from workbench_app.dashboard.widgets import ranking_table as ranked_table
 from tests.app.paper import said, write_on
 from tests.app.world import SHAPE, store_at, token, view_of
 from workbench import ExpertRef, Plan, WorkbenchError
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.store.write import write_store
-from workbench.thinking.thoughts import PAIRS
+from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.store import write_store
+from workbench.thinking import PAIRS
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from workbench_app.experiments.run import run_recipe
 
 from tests.support.recipes import MODEL, make_recipe
 from tests.workbench.capturing.kill_captures import count_forwards
-from workbench.loading.load import load
-from workbench.model.model import MoEModel
+from workbench.loading import load
+from workbench.model import MoEModel
 
 
 class Moment(NamedTuple):

@@ -17,10 +17,9 @@ from workbench_app.experiments.tables import TABLES, read_tables
 
 from tests.support.recipes import MODEL, make_few, make_recipe, vowels
 from workbench import Plan, WorkbenchError, compare, load, open_store, read_prompts
-from workbench.comparison.choices import choose
-from workbench.comparison.comparison import expert_loads
-from workbench.comparison.sinks import decay, sink_share
-from workbench.model.model import MoEModel
+from workbench.comparison import choose, decay, expert_loads
+from workbench.comparison.sinks import sink_share
+from workbench.model import MoEModel
 from workbench.storage import locked
 
 pytestmark = pytest.mark.slow

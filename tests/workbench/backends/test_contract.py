@@ -14,9 +14,9 @@ from tests.support.engines import ANATOMY, Table
 from workbench import Plan, load
 from workbench.backends import Batch, Keep
 from workbench.backends.contract import BackendContract, SameNumbers
-from workbench.generation.decoding import Decoding
-from workbench.model.model import MoEModel
-from workbench.routing.compiled import CompiledPlan, compile_plan
+from workbench.generation import Decoding
+from workbench.model import MoEModel
+from workbench.routing import CompiledPlan, compile_plan
 
 needs_nnsight = pytest.mark.skipif(not find_spec("nnsight"), reason="the extra 'interop' is not installed (nnsight)")
 

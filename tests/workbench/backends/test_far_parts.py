@@ -19,17 +19,28 @@ from workbench.backends.nnsight import ndif
 from workbench.backends.nnsight import remote_model as far
 from workbench.backends.nnsight import runner as traced
 from workbench.errors import WorkbenchError
-from workbench.generation.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, responses, stop_ids
+from workbench.generation import Choosing, Decoding, decoding_of
+from workbench.generation.decoding import SHAPING, _plain, responses, stop_ids
+from workbench.hooks import steered
 from workbench.hooks.generating import _stating
 from workbench.hooks.guards import outside_traces
-from workbench.hooks.steering import steered
-from workbench.model import identity
-from workbench.model.layout import Layout, MoEBlock
-from workbench.model.placement import forward_is_its_own, missing, named_values, value
-from workbench.model.quantised import quantised_by, unreadable
-from workbench.model.wrapped import as_it_runs, opened, unwrapped
-from workbench.plan.plan import Plan
-from workbench.thinking.pieces import _grown, said, special_ids, token_texts
+from workbench.model import (
+    Layout,
+    MoEBlock,
+    as_it_runs,
+    forward_is_its_own,
+    identity,
+    missing,
+    opened,
+    quantised_by,
+    unreadable,
+    unwrapped,
+    value,
+)
+from workbench.model.placement import named_values
+from workbench.plan import Plan
+from workbench.thinking import said, special_ids, token_texts
+from workbench.thinking.tokens import _grown
 
 
 def refused(call: Any, *args: Any, **how: Any) -> str:
@@ -281,7 +292,7 @@ class TestWrappers:
         assert opened(hf) == (hf, None, None, None)
 
     def test_the_prompts_length_holds_only_within_a_step(self) -> None:
-        from workbench.routing import positions
+        from workbench.routing.rule import positions
 
         def seen() -> Any:
             return [v.get() for v in vars(positions).values() if type(v).__name__ == "ContextVar"]

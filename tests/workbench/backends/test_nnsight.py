@@ -19,7 +19,7 @@ import pytest
 from tests.support import families
 from tests.support.families import slow
 from workbench import Plan, Store, WorkbenchError, capture, load, steered
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 pytestmark = pytest.mark.skipif(not find_spec("nnsight"), reason="the extra 'interop' is not installed (nnsight)")
 

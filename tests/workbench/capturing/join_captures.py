@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from tests.workbench.capturing.kill_captures import count_forwards, forked, run
-from workbench.loading.load import load
+from workbench.loading import load
 
 
 def main(folder: Path) -> None:

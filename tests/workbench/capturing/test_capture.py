@@ -18,9 +18,9 @@ import torch
 from tests.support.families import get
 from tests.support.stores import assert_same_content
 from workbench import ExpertRef, Plan, Store, WorkbenchError, capture, open_store, read_prompts, steered
-from workbench.capturing.sizes import Estimate
-from workbench.hooks.recording import recording
-from workbench.model.model import MoEModel
+from workbench.capturing import Estimate
+from workbench.hooks import recording
+from workbench.model import MoEModel
 
 PROMPTS = [
     {"id": "long", "text": "a considerably longer text"},

@@ -11,12 +11,10 @@ import torch
 from tests.support.engines import OFF, Table
 from tests.support.stores import anatomy, random_tables
 from workbench import Plan, capture, compare, load, read_prompts, steered
-from workbench.comparison.comparison import expert_loads
-from workbench.comparison.divergence import divergence
-from workbench.comparison.tables import cluster_keys, paired_interval
+from workbench.comparison import cluster_keys, divergence, expert_loads, paired_interval
 from workbench.errors import WorkbenchError
-from workbench.responses.metrics import METRICS, metrics_from
-from workbench.store.write import write_store
+from workbench.responses import METRICS, metrics_from
+from workbench.store import write_store
 
 NEW_TOKENS = 10
 PROMPTS = [

@@ -10,20 +10,20 @@ from torch import Tensor, nn
 
 from tests.support.stores import anatomy
 from workbench import Plan, PromptSet, load
-from workbench.anatomy.anatomy import LayerAnatomy
+from workbench.anatomy import LayerAnatomy
 from workbench.backends import Batch, Capabilities
 from workbench.comparison import divergence
 from workbench.comparison.comparison import _Asked
-from workbench.comparison.divergence import GivenText
+from workbench.comparison.distributions import GivenText
 from workbench.errors import WorkbenchError
 from workbench.loading.tiny import tiny_model
+from workbench.model import Layout, MoEBlock, RouterFacts
 from workbench.model.facts import Told
-from workbench.model.layout import Layout, MoEBlock, _block, _decoder_layers, _places
-from workbench.model.runtime import RouterFacts
+from workbench.model.layout import _block, _decoder_layers, _places
 from workbench.progress import Meter
-from workbench.routing.compiled import CompiledPlan
+from workbench.routing import CompiledPlan
+from workbench.survey import Seen
 from workbench.survey.forward import _describe
-from workbench.survey.seen import Seen
 
 
 class Experts(nn.Module):

@@ -12,21 +12,32 @@ import torch
 from torch import nn
 
 from tests.support.stores import anatomy
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
-from workbench.anatomy.naming import parse_experts
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import Anatomy, ExpertRef, LayerAnatomy, RoutingRule, parse_experts
 from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.loading import load as loading
 from workbench.loading.tiny import tiny_tokenizer
-from workbench.model.model import MoEModel
-from workbench.plan.edits import Edit, Scope, parse_positions
+from workbench.model import MoEModel
+from workbench.plan import Edit, Scope
+from workbench.plan.edits import parse_positions
+from workbench.prompts import (
+    Prompt,
+    PromptSet,
+    encode,
+    encode_responses,
+    label_text,
+    plain,
+    read_prompts,
+    responses_of,
+    rows_of,
+    warnings,
+)
 from workbench.prompts.chat_forms import _lost, check_tools, marked, marker, shown, unread
 from workbench.prompts.chats import calls_of, joined, messages_of, options_of, tools_of
 from workbench.prompts.chats import said as words_of
-from workbench.prompts.encoding import _offsets_by_decoding, encode, encode_responses, warnings
-from workbench.prompts.prompts import Prompt, PromptSet, label_text, read_prompts
-from workbench.prompts.rows import plain, responses_of, rows_of, unflattened
-from workbench.routing.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
+from workbench.prompts.encoding import _offsets_by_decoding
+from workbench.prompts.rows import unflattened
+from workbench.routing import Forward, prompt_length, read_forward
+from workbench.routing.positions import Trail, _cache_in, _two_dimensional
 
 T, F = True, False
 

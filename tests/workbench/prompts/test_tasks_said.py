@@ -13,10 +13,9 @@ import pytest
 from workbench.comparison.choices import _encoded, _split, _table, questions
 from workbench.errors import WorkbenchError
 from workbench.loading.tiny import tiny_tokenizer
-from workbench.prompts.lm_eval import read_task
+from workbench.prompts import read_task
+from workbench.responses import QUESTION, Response, judge
 from workbench.responses import judge as judging
-from workbench.responses.classify import Response
-from workbench.responses.judge import QUESTION, judge
 
 TASK: dict[str, Any] = {
     "task": "flags",

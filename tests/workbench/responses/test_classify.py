@@ -5,8 +5,9 @@ import pytest
 from tests.probes.cases import empty, label
 from tests.probes.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
-from workbench.responses.classify import ExactAnswer, Refusal, Response, answer_part, classify, is_exact, responses
-from workbench.store.store import Store
+from workbench.responses import Refusal, Response, answer_part, classify, is_exact
+from workbench.responses.classifier import ExactAnswer, responses
+from workbench.store import Store
 
 REFUSALS = [
     "I cannot talk about that.",

@@ -11,11 +11,11 @@ from torch import nn
 
 from tests.support.stores import anatomy
 from workbench import Plan, read_prompts, storage
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
+from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.errors import WorkbenchError
 from workbench.prompts.files import read_rows
-from workbench.responses.classify import ExactAnswer, Refusal, Response
-from workbench.responses.metrics import METRICS
+from workbench.responses import METRICS, Refusal, Response
+from workbench.responses.classifier import ExactAnswer
 from workbench.responses.texts import (
     COLLAPSED_RATIO,
     COLLAPSED_REPEATS,

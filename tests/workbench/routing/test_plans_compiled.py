@@ -13,10 +13,8 @@ import torch
 from tests.support.stores import anatomy
 from workbench import Plan
 from workbench.errors import WorkbenchError
-from workbench.routing.compiled import LayerEdits, Replacement, compile_plan
-from workbench.routing.positions import Forward
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.routing import Forward, LayerEdits, Replacement, compile_plan
+from workbench.store import Store, write_store
 
 CPU = torch.device("cpu")
 NAN = float("nan")

@@ -6,23 +6,19 @@ from typing import Any
 import pytest
 import torch
 
-from workbench.anatomy.anatomy import RoutingRule
-from workbench.records.magnitude import magnitude, median_abs, routed_change
-from workbench.routing.dose import Dose, Unlike, changed_slots
-from workbench.routing.positions import Forward
+from workbench.anatomy import RoutingRule
+from workbench.records import magnitude, median_abs, routed_change
+from workbench.routing import Dose, Forward, Routing, Unlike, changed_slots, fit_rule, taken
 from workbench.routing.rule import (
     HALF_TIE,
     TIE_MARGIN,
     RouterEdits,
-    Routing,
     choice_size,
     dense,
-    fit_rule,
     margin,
     mismatch,
     route,
     router_edits,
-    taken,
 )
 
 PLAIN = RoutingRule("softmax", False)

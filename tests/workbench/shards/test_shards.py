@@ -24,12 +24,10 @@ from workbench.capturing import check_disk, estimate
 from workbench.capturing.sharing import open_shards
 from workbench.capturing.sizes import readable
 from workbench.errors import WorkbenchError
-from workbench.generation.batches import padded, prompt_seeds, schedule
+from workbench.generation import padded, prompt_seeds, schedule
 from workbench.progress import Meter, Progress, ProgressLines
-from workbench.shards import parquet
-from workbench.shards.parquet import parts
-from workbench.shards.schema import TABLES
-from workbench.shards.shards import ShardWriter, conform, receipt_path
+from workbench.shards import TABLES, ShardWriter, conform, parts, receipt_path
+from workbench.shards.shards import parquet
 from workbench.storage import locked
 
 

@@ -9,18 +9,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from workbench.anatomy.fingerprints import is_unversioned, joined, parts, versioned
+from workbench.anatomy import is_unversioned, joined
+from workbench.anatomy.fingerprints import parts, versioned
 from workbench.backends.nnsight import in_trace
 from workbench.capturing.rewritten import _difference
-from workbench.comparison.sinks import SinksByPrompt, SinkShare, _add, _without_padding, decay
+from workbench.comparison import SinkShare, decay
+from workbench.comparison.sinks import SinksByPrompt, _add, _without_padding
 from workbench.errors import WorkbenchError
-from workbench.model.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass, rerun
-from workbench.model.layout import Layout, MoEBlock, _is_expert, _rows, _wrapping, find_layout, fused_weights
-from workbench.routing.rule import Routing
-from workbench.survey import router as routerfacts
-from workbench.survey.forward import _check_ran, _ran, probe_ids
+from workbench.model import Layout, MoEBlock, find_layout, fused_weights, rerun
+from workbench.model.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass
+from workbench.model.layout import _is_expert, _rows, _wrapping
+from workbench.routing import Routing
+from workbench.survey import Seen, probe_ids
+from workbench.survey.forward import _check_ran, _ran
+from workbench.survey.forward import router as routerfacts
 from workbench.survey.residual import norm_before, residual_reason, routed_multiplier
-from workbench.survey.seen import Seen
 
 EMPTY = MoEBlock(3, nn.Identity(), nn.Identity(), nn.Identity(), (), None, "m.3.router", "m.3.experts", ())
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from workbench.errors import WorkbenchError
-from workbench.model import answered
+from workbench.model.model import answered
 from workbench.records import magnitude
 
 _CONNECTIONS = {"httpx", "httpcore", "websockets", "websocket", "huggingface_hub"}

@@ -9,9 +9,8 @@ from workbench.backends.nnsight import in_trace
 from workbench.backends.nnsight.in_trace import held_numbers, survey_numbers
 from workbench.backends.nnsight.ndif import plainly, shipped
 from workbench.errors import WorkbenchError
-from workbench.model.layout import Layout, MoEBlock
-from workbench.survey.forward import Survey, described, probe_ids
-from workbench.survey.seen import Seen
+from workbench.model import Layout, MoEBlock
+from workbench.survey import Seen, Survey, described, probe_ids
 
 WHY_NOT = "its weights are on NDIF, and edits are made by hooks in this process"
 _EDITS = ("off", "drop", "mute", "force", "scale", "bias", "replace")

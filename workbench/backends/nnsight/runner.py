@@ -19,18 +19,23 @@ from workbench.backends.nnsight import in_trace
 from workbench.backends.nnsight.in_trace import forward_numbers, read_logprobs, token_logprobs
 from workbench.backends.nnsight.ndif import plainly, shipped
 from workbench.errors import WorkbenchError
-from workbench.generation.batches import padded
-from workbench.generation.decoding import SHAPING, Decoding, Made
+from workbench.generation import Decoding, padded
+from workbench.generation.decoding import SHAPING, Made
 from workbench.model.facts import Facts
-from workbench.records import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord, prompt_step
-from workbench.records.magnitude import Magnitude
-from workbench.records.recorder import KEEPS
-from workbench.routing.compiled import CompiledPlan
-from workbench.routing.dose import Dose
+from workbench.records import (
+    KEEPS,
+    ForwardRecord,
+    LayerRecord,
+    Magnitude,
+    OutputRows,
+    ResidualRecord,
+    SharedRecord,
+    prompt_step,
+)
+from workbench.routing import CompiledPlan, Dose
 
 if TYPE_CHECKING:
-    from workbench.model.layout import MoEBlock
-    from workbench.model.model import MoEModel
+    from workbench.model import MoEBlock, MoEModel
 
 _OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' sum, as `workbench.loading.check` has it
 

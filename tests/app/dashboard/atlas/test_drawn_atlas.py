@@ -30,7 +30,7 @@ from tests.app.paper import assert_drawn, figure_said, said, write_on
 from tests.app.world import SHAPE, store_at, view_of
 from tests.support.stores import random_store
 from workbench import ExpertRef, Plan, WorkbenchError
-from workbench.routing.dose import DoseCounts
+from workbench.routing import DoseCounts
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from tests.app.world import SHAPE, store_at, token, view_of
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
 from workbench.capturing import Estimate, Options
 from workbench.progress import Progress
-from workbench.prompts.prompts import Prompt
+from workbench.prompts import Prompt
 
 PLAN = Plan.parse("off L0E1", SHAPE)
 PROMPTS = PromptSet((Prompt("a", text="one"), Prompt("b", text="two")), "dir/my prompts.jsonl")

@@ -18,7 +18,7 @@ from probes.scores import ExpertScores
 from tests.app.paper import assert_drawn, figure_said, said, write_on
 from tests.app.world import SHAPE, store_at, view_of
 from workbench import Plan, WorkbenchError
-from workbench.routing.dose import DoseCounts
+from workbench.routing import DoseCounts
 
 NAN = float("nan")
 

@@ -11,7 +11,7 @@ from workbench_app.dashboard.widgets import expert_board as board
 from tests.app.paper import assert_drawn, write_on
 from tests.app.world import SHAPE, store_at, token, view_of
 from workbench import ExpertRef, Plan, WorkbenchError
-from workbench.routing.dose import DoseCounts
+from workbench.routing import DoseCounts
 
 PLAN = Plan.parse("off L0E1", SHAPE)
 

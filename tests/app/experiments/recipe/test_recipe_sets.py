@@ -14,7 +14,7 @@ from workbench_app.experiments.tables.effects import Paired, _signs, effects_tab
 
 from tests.support.recipes import recipe_data, write_prompts
 from workbench import PromptSet, WorkbenchError
-from workbench.prompts.prompts import Prompt
+from workbench.prompts import Prompt
 
 NAN = float("nan")
 

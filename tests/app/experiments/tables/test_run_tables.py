@@ -32,7 +32,7 @@ from tests.support.stores import random_store
 from workbench import Plan, PromptSet, WorkbenchError
 from workbench.capturing import Options
 from workbench.progress import Meter, Progress
-from workbench.prompts.prompts import Prompt
+from workbench.prompts import Prompt
 
 NAN = math.nan
 RECIPE: dict[str, Any] = {

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from workbench.backends import Backend, Batch, backend_of, check_scoring, compiled_for
-from workbench.generation.batches import padded, schedule
-from workbench.model.model import MoEModel
-from workbench.plan.plan import Plan
+from workbench.generation import padded, schedule
+from workbench.model import MoEModel
+from workbench.plan import Plan
 from workbench.progress import Meter
-from workbench.prompts.prompts import PromptSet
-from workbench.routing.compiled import CompiledPlan
+from workbench.prompts import PromptSet
+from workbench.routing import CompiledPlan
 
 
 class Divergence(NamedTuple):

@@ -8,9 +8,8 @@ from workbench.hooks.active import activate
 from workbench.hooks.guards import as_it_is, check_here, outside_traces
 from workbench.hooks.points import HookPoint
 from workbench.hooks.register import held
-from workbench.model.model import MoEModel
-from workbench.model.runtime import Runtime
-from workbench.records.recorder import KEEPS, Recorder
+from workbench.model import MoEModel, Runtime
+from workbench.records import KEEPS, Recorder
 
 
 @contextmanager
