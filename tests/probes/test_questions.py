@@ -236,7 +236,9 @@ def test_probes_need_neither_torch_nor_duckdb() -> None:
     import subprocess
     import sys
 
-    code = "import sys, probes, workbench.responses.classifier; print({'torch', 'transformers', 'duckdb', 'scipy'} & {*sys.modules})"
+    code = (
+        "import sys, probes, workbench.responses; print({'torch', 'transformers', 'duckdb', 'scipy'} & {*sys.modules})"
+    )
     root = Path(probes.__file__).parent.parent
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert out.stdout.strip() == "set()"

@@ -15,10 +15,9 @@ import torch
 from workbench import Plan
 from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.backends import Batch, Capabilities, Keep, Ran
-from workbench.generation import Decoding
-from workbench.generation.decoding import Made
+from workbench.generation import Decoding, Made
 from workbench.loading.tiny import tiny_tokenizer
-from workbench.model.facts import Told
+from workbench.model import Told
 from workbench.records import ForwardRecord, LayerRecord, Magnitude, ResidualRecord, Step
 from workbench.routing import CompiledPlan, Dose
 

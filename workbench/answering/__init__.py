@@ -4,7 +4,7 @@ answers     many prompts, batched
 streaming   one prompt, token by token
 """
 
-from workbench.answering.answers import Answers, answer, decode, encode_all, padded_batch
+from workbench.answering.answers import Answers, answer, decode, encode_all
 from workbench.answering.streaming import StreamedToken, stream
 
-__all__ = ["Answers", "StreamedToken", "answer", "decode", "encode_all", "padded_batch", "stream"]
+__all__ = ["Answers", "StreamedToken", "answer", "decode", "encode_all", "stream"]

@@ -8,14 +8,12 @@ import numpy as np
 
 from workbench.backends import Backend, Batch, backend_of, check_decoding, compiled_for
 from workbench.errors import WorkbenchError
-from workbench.generation import Decoding, Response, decoding_of, schedule
-from workbench.generation.decoding import Made, responses
+from workbench.generation import Decoding, Made, Response, decoding_of, responses, schedule
 from workbench.model import MoEModel
 from workbench.plan import Plan
 from workbench.progress import Meter
 from workbench.prompts import check_unanswered, encode, read_prompts
-from workbench.routing import CompiledPlan, Dose, DoseCounts
-from workbench.routing.dose import slots_per_token
+from workbench.routing import CompiledPlan, Dose, DoseCounts, slots_per_token
 from workbench.thinking import said
 
 

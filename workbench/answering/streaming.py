@@ -13,8 +13,7 @@ from workbench.model import MoEModel
 from workbench.plan import Plan
 from workbench.prompts import PromptSet
 from workbench.records import LayerRecord
-from workbench.routing import Dose
-from workbench.routing.dose import slots_per_token
+from workbench.routing import Dose, slots_per_token
 from workbench.thinking import Growing
 
 

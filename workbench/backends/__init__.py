@@ -14,6 +14,7 @@ Errors, plans and records come from below; loading, capturing and comparison sta
 from workbench.backends.backend import Backend, Batch, Capabilities, Keep, Ran
 from workbench.backends.engines import FIRST, backend_of, check_words, compiled_for, was_bare
 from workbench.backends.refusals import check_decoding, check_keep, check_plan, check_scoring
+from workbench.backends.served import store_served
 
 __all__ = [
     "FIRST",
@@ -29,5 +30,6 @@ __all__ = [
     "check_scoring",
     "check_words",
     "compiled_for",
+    "store_served",
     "was_bare",
 ]

@@ -9,10 +9,9 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from workbench.generation import Decoding
-from workbench.generation.decoding import SHAPING, Made
-from workbench.model.facts import Facts
-from workbench.plan.edits import KINDS
+from workbench.generation import SHAPING, Decoding, Made
+from workbench.model import Facts
+from workbench.plan import KINDS
 from workbench.records import KEEPS, ForwardRecord, Step
 from workbench.routing import CompiledPlan, Dose
 

@@ -22,14 +22,11 @@ from workbench.backends.backend import Backend, Batch, Keep, Ran
 from workbench.backends.engines import backend_of, compiled_for
 from workbench.backends.refusals import check_decoding, check_keep, check_plan, check_scoring
 from workbench.errors import WorkbenchError
-from workbench.generation import Decoding, Response, decoding_of
-from workbench.generation.decoding import responses
+from workbench.generation import Decoding, Response, decoding_of, responses
 from workbench.model import MoEModel
-from workbench.plan import Plan
-from workbench.plan.edits import KINDS
+from workbench.plan import KINDS, Plan
 from workbench.records import KEEPS, LayerRecord
-from workbench.routing import CompiledPlan, Dose, DoseCounts
-from workbench.routing.dose import slots_per_token
+from workbench.routing import CompiledPlan, Dose, DoseCounts, slots_per_token
 
 CLOSE = 1e-3
 """How far log-probabilities and weights may differ that are the same number, computed in another order."""

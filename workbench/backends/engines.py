@@ -8,12 +8,9 @@ from typing import Any
 from workbench.backends.backend import Backend
 from workbench.backends.refusals import check_plan
 from workbench.errors import WorkbenchError, suggestion
-from workbench.hooks import as_it_is
-from workbench.hooks.steering import joined_plan
-from workbench.model import MoEModel
-from workbench.model.facts import Told
-from workbench.plan import Plan
-from workbench.plan.edits import KINDS
+from workbench.hooks import as_it_is, joined_plan
+from workbench.model import MoEModel, Told
+from workbench.plan import KINDS, Plan
 from workbench.routing import CompiledPlan, compile_plan
 
 NAMES = ("native", "nnsight", "ndif")

@@ -17,13 +17,9 @@ from torch import Tensor
 
 from workbench.backends.backend import Batch, Capabilities, Keep, Ran
 from workbench.errors import WorkbenchError
-from workbench.generation import Choosing, Decoding, padded
-from workbench.generation.loop import decoded
-from workbench.hooks.guards import check_here, outside_traces
-from workbench.hooks.recorded import recorded
-from workbench.hooks.steering import following
-from workbench.model import MoEModel
-from workbench.model.facts import Facts
+from workbench.generation import Choosing, Decoding, decoded, padded
+from workbench.hooks import check_here, following, outside_traces, recorded
+from workbench.model import Facts, MoEModel
 from workbench.records import Recorder, prompt_step
 from workbench.routing import CompiledPlan, Dose, prompt_length
 

@@ -19,8 +19,7 @@ from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows
 from workbench.capturing.sharing import is_complete, open_shards
 from workbench.capturing.words import Words
-from workbench.generation import Response
-from workbench.generation.decoding import Made, responses
+from workbench.generation import Made, Response, responses
 from workbench.progress import Meter
 from workbench.records import Chunk, Harvest, logits_not_finite
 from workbench.routing import CompiledPlan, Dose

@@ -18,8 +18,7 @@ from workbench.capturing.rewritten import check_rewritten
 from workbench.capturing.sizes import check_disk
 from workbench.errors import WorkbenchError
 from workbench.generation import SHARD_TOKENS
-from workbench.hooks import as_it_is
-from workbench.hooks.steering import unlike_said
+from workbench.hooks import as_it_is, unlike_said
 from workbench.model import MoEModel
 from workbench.paths import given_path
 from workbench.plan import Plan

@@ -12,10 +12,11 @@ from workbench.comparison.choices import choose
 from workbench.comparison.comparison import Comparison, compare, expert_loads
 from workbench.comparison.distributions import divergence, given_text
 from workbench.comparison.sinks import SinkShare, decay, sinks_by_prompt
-from workbench.comparison.tables import check_applies, cluster_keys, metric_values, paired_interval
+from workbench.comparison.tables import Measured, check_applies, cluster_keys, metric_values, paired_interval
 
 __all__ = [
     "Comparison",
+    "Measured",
     "SinkShare",
     "check_applies",
     "choose",

@@ -36,7 +36,7 @@ def broken_notes(model: MoEModel, encoded: Sequence[Sequence[int]], arms: Sequen
 
 
 def first_place(model: MoEModel, ids: Sequence[int], plan: Plan) -> str:
-    """The first layer and expert whose values are not finite on the token ids, in one sentence (`workbench.shards.finite.said`)."""
+    """The first layer and expert whose values are not finite on the token ids, in one sentence."""
     try:
         backend, harvest = backend_of(model), Harvest()
         keep = Keep(frozenset({"norms", "residual", "logits"}) & (backend.can.keep or frozenset()))

@@ -14,8 +14,19 @@ steering     `with steered(model, plan):`
 recorded     `with recording(model) as recorder:`
 """
 
-from workbench.hooks.guards import as_it_is
-from workbench.hooks.recorded import recording
-from workbench.hooks.steering import plan_in_force, steered
+from workbench.hooks.guards import as_it_is, check_here, outside_traces
+from workbench.hooks.recorded import recorded, recording
+from workbench.hooks.steering import following, joined_plan, plan_in_force, steered, unlike_said
 
-__all__ = ["as_it_is", "plan_in_force", "recording", "steered"]
+__all__ = [
+    "as_it_is",
+    "check_here",
+    "following",
+    "joined_plan",
+    "outside_traces",
+    "plan_in_force",
+    "recorded",
+    "recording",
+    "steered",
+    "unlike_said",
+]

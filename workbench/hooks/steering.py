@@ -11,8 +11,7 @@ from workbench.hooks.points import HookPoint
 from workbench.hooks.register import held
 from workbench.model import MoEModel, Runtime
 from workbench.plan import Plan
-from workbench.routing import CompiledPlan, Dose, compile_plan, said_of_unlike
-from workbench.routing.dose import slots_per_token
+from workbench.routing import CompiledPlan, Dose, compile_plan, said_of_unlike, slots_per_token
 
 
 @contextmanager

@@ -10,12 +10,14 @@ plain         a plain module as a causal model
 fingerprint   weights, settings and adapters as a digest
 runtime       what hooks must know of one model
 eager         compiled code runs as written meanwhile
+facts         what the faces must know of a model, whichever engine runs it
 model         `MoEModel`, which `load` returns
 """
 
 from workbench.model.adapters import MoEAdapter, rerun
 from workbench.model.answered import first
 from workbench.model.eager import enter, leave
+from workbench.model.facts import Facts, Told
 from workbench.model.fingerprint import Weights, active_adapters, identity, read_weights, switches, weights_digest
 from workbench.model.layout import Layout, MoEBlock, find_layout, fused_weights
 from workbench.model.model import MoEModel
@@ -26,6 +28,7 @@ from workbench.model.runtime import RouterFacts, Runtime, runtime_of
 from workbench.model.wrapped import Opened, as_it_runs, is_wrapped, opened, unwrapped
 
 __all__ = [
+    "Facts",
     "Layout",
     "MoEAdapter",
     "MoEBlock",
@@ -34,6 +37,7 @@ __all__ = [
     "PlainModel",
     "RouterFacts",
     "Runtime",
+    "Told",
     "Weights",
     "active_adapters",
     "as_it_runs",

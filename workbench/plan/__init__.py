@@ -6,7 +6,7 @@ controls   the same edits on random experts
 plan       a set of edits: text, JSON, joining
 """
 
-from workbench.plan.edits import ROUTING_KINDS, VALUED_KINDS, Edit, Kind, Scope
+from workbench.plan.edits import KINDS, ROUTING_KINDS, VALUED_KINDS, Edit, Kind, Scope
 from workbench.plan.plan import Plan
 
-__all__ = ["ROUTING_KINDS", "VALUED_KINDS", "Edit", "Kind", "Plan", "Scope"]
+__all__ = ["KINDS", "ROUTING_KINDS", "VALUED_KINDS", "Edit", "Kind", "Plan", "Scope"]

@@ -27,7 +27,7 @@ _LOCAL = ("json", "csv", "parquet")
 
 
 def read_task(path: str | Path) -> PromptSet:
-    """The task's documents as prompts of plain text, labelled for `workbench.comparison.choices.choose` (multiple_choice: "choices",
+    """The task's documents as prompts of plain text, labelled for `choose` (multiple_choice: "choices",
     "answer") or for the metric "exact" (generate_until: "answer").
 
     Choices keep the task's target delimiter (a space unless it says otherwise) in front. jinja2 and PyYAML are needed.

@@ -15,9 +15,9 @@ from workbench.errors import WorkbenchError
 from workbench.prompts.chat_forms import Apply, check_tools, marked, marker, shown
 from workbench.prompts.chats import Messages, Tools, calls_of, joined
 from workbench.prompts.dates import dated
-from workbench.prompts.roles import ROLES
 from workbench.thinking import CHANNEL, MARKERS, PAIRS, opened, opened_in, pieces, read, special_ids
 
+ROLES = ("system", "user", "assistant", "think", "tool", "image", "template", "special", "unknown")
 CODE = {role: number for number, role in enumerate(ROLES)}
 THINK = (PAIRS[0].open, PAIRS[0].close)
 _SAID_TO_THE_MODEL = ("system", "user", "tool")

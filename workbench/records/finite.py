@@ -28,7 +28,7 @@ class Spot(NamedTuple):
 
 
 def not_finite(chunk: Chunk) -> pd.DataFrame:
-    """`COLUMNS`, a row per sequence, layer, quantity (`workbench.shards.finite.STAGES`) and expert (null where it is no expert's).
+    """`COLUMNS`, a row per sequence, layer, quantity (`STAGES`) and expert (null where it is no expert's).
 
     Mostly empty.
     """

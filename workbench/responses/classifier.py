@@ -124,7 +124,7 @@ def is_exact(response: str, expected: str) -> bool:
 
 
 def answer_part(response: str) -> str | None:
-    """What was answered, by `workbench.thinking.reading`; None when that has not begun: thinking has not ended, or a tool is called."""
+    """What was answered, by `thinking.read`; None when that has not begun: thinking has not ended, or a tool is called."""
     return read(response).answer
 
 

@@ -8,7 +8,7 @@ dose        tokens and slots that a plan really changed
 """
 
 from workbench.routing.compiled import CompiledPlan, LayerEdits, Replacement, compile_plan
-from workbench.routing.dose import Dose, DoseCounts, Unlike, changed_slots, said_of_unlike
+from workbench.routing.dose import Dose, DoseCounts, Unlike, changed_slots, said_of_unlike, slots_per_token
 from workbench.routing.positions import Forward, prompt_length, read_forward
 from workbench.routing.rerouting import Router, reroute, unlike
 from workbench.routing.rule import Fit, Routing, fit_rule, taken
@@ -31,6 +31,7 @@ __all__ = [
     "read_forward",
     "reroute",
     "said_of_unlike",
+    "slots_per_token",
     "taken",
     "unlike",
 ]

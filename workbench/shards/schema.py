@@ -82,5 +82,3 @@ TABLES: dict[str, pa.Schema] = {
 
 STREAMED = ("tokens", "responses", "slots", "residual", "logits", "outputs", "nonfinite")
 """The tables that lie in shards, a folder each."""
-
-ROLES = ("system", "user", "assistant", "think", "tool", "image", "template", "special", "unknown")

@@ -54,7 +54,7 @@ class Store(Tables):
         return mean_output(self, expert)
 
     def export(self, to: str | Path = "numpy", *, prompt: str | None = None, sample: int = 0) -> dict[str, Any] | Path:
-        """Per-token columns by TransformerLens's hook names, as numpy, torch, .npz or .safetensors. See `workbench.store.export`."""
+        """Per-token columns by TransformerLens's hook names, as numpy, torch, .npz or .safetensors; see `export.py`."""
         return export(self, to, prompt=prompt, sample=sample)
 
     def query(self, sql: str) -> pd.DataFrame:

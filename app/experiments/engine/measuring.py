@@ -12,8 +12,7 @@ import pandas as pd
 
 from workbench import Plan, PromptSet, Store, WorkbenchError
 from workbench.answering import answer, encode_all
-from workbench.comparison import check_applies, choose, divergence, given_text
-from workbench.comparison.tables import Measured
+from workbench.comparison import Measured, check_applies, choose, divergence, given_text
 from workbench.progress import Meter
 from workbench.responses import Metric, metrics_from
 

@@ -13,23 +13,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import workbench.model.fingerprint as identity
 from tests.support import families
 from workbench.backends import check_decoding, check_keep, check_plan
 from workbench.backends.nnsight import ndif
 from workbench.backends.nnsight import remote_model as far
 from workbench.backends.nnsight import runner as traced
 from workbench.errors import WorkbenchError
-from workbench.generation import Choosing, Decoding, decoding_of
-from workbench.generation.decoding import SHAPING, _plain, responses, stop_ids
-from workbench.hooks import steered
+from workbench.generation import SHAPING, Choosing, Decoding, decoding_of, responses
+from workbench.generation.decoding import _plain, stop_ids
+from workbench.hooks import outside_traces, steered
 from workbench.hooks.generating import _stating
-from workbench.hooks.guards import outside_traces
 from workbench.model import (
     Layout,
     MoEBlock,
     as_it_runs,
     forward_is_its_own,
-    identity,
     missing,
     opened,
     quantised_by,
@@ -292,7 +291,7 @@ class TestWrappers:
         assert opened(hf) == (hf, None, None, None)
 
     def test_the_prompts_length_holds_only_within_a_step(self) -> None:
-        from workbench.routing.rule import positions
+        import workbench.routing.positions as positions
 
         def seen() -> Any:
             return [v.get() for v in vars(positions).values() if type(v).__name__ == "ContextVar"]

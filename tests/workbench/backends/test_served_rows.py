@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.stores import anatomy
-from workbench.backends.served import store_served
+from workbench.backends import store_served
 from workbench.backends.served_routing import routed_experts
 from workbench.errors import WorkbenchError
 

@@ -13,11 +13,11 @@ import torch
 from tests.support.stores import anatomy
 from workbench import Plan, read_prompts
 from workbench import resample as r
-from workbench.comparison import Comparison, check_applies
+from workbench.comparison import Comparison, Measured, check_applies
 from workbench.comparison.broken import Arm, broken_notes
 from workbench.comparison.comparison import _control_plans, _meter, _without_nan
 from workbench.comparison.distributions import GivenText
-from workbench.comparison.tables import Measured, control_table, left_out, metric_table
+from workbench.comparison.tables import control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
 from workbench.progress import Progress
 from workbench.records import (

@@ -12,8 +12,7 @@ import torch
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, open_store
 from workbench.answering import answer
-from workbench.generation import Choosing, Decoding, Response, decoding_of
-from workbench.generation.decoding import Made, responses
+from workbench.generation import Choosing, Decoding, Made, Response, decoding_of, responses
 from workbench.loading.tiny import tiny_model
 
 NO_MODEL: Any = None

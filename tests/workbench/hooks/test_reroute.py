@@ -9,8 +9,8 @@ from torch import Tensor
 
 from workbench.anatomy import RoutingRule
 from workbench.routing import Router, Routing, reroute, unlike
-from workbench.routing import reroute as module
 from workbench.routing.rule import RouterEdits, route, router_edits
+from workbench.routing.rule import rerouting as module
 
 SIGMOID = RoutingRule("sigmoid", False)  # each expert scored by itself
 SHARED_OUT = RoutingRule("softmax", True)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+import workbench.loading.loader as loading
 from tests.support.stores import anatomy
 from workbench.anatomy import Anatomy, ExpertRef, LayerAnatomy, RoutingRule, parse_experts
 from workbench.errors import WorkbenchError, listed, suggestion
-from workbench.loading import load as loading
 from workbench.loading.tiny import tiny_tokenizer
 from workbench.model import MoEModel
 from workbench.plan import Edit, Scope

@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 from workbench.errors import WorkbenchError
 from workbench.loading.tiny import tiny_tokenizer
 from workbench.prompts import ROLES, MarkedIds, encode, read_prompts, response_roles, warnings
-from workbench.prompts.encoding import token_texts
 from workbench.prompts.roles import think_spans
+from workbench.thinking import token_texts
 
 TURNS = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] | trim }}<|end|>\n{% endfor %}"

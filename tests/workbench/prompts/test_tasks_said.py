@@ -15,7 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench.loading.tiny import tiny_tokenizer
 from workbench.prompts import read_task
 from workbench.responses import QUESTION, Response, judge
-from workbench.responses import judge as judging
+from workbench.responses import llm_judge as judging
 
 TASK: dict[str, Any] = {
     "task": "flags",

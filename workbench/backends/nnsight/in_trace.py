@@ -1,9 +1,8 @@
 """What runs inside an nnsight trace, here or on NDIF: from what modules said to the numbers that a store keeps.
 
-These functions travel to the server as source, with `workbench.records.magnitudes` and `workbench.model.answered`, so they know torch and
-nothing of a model, a hook or a store. Arguments are plain values: `entries` is nnsight's cache, {module path: visits}, each with
-`.inputs` and `.output`; a place is a dict (see the runner). Nothing as large as a hidden state leaves the trace unless it was
-asked for.
+These functions travel to the server as source, with the files that they import from, so they know torch and nothing of a
+model, a hook or a store. Arguments are plain values: `entries` is nnsight's cache, {module path: visits}, each with `.inputs`
+and `.output`; a place is a dict (see the runner). Nothing as large as a hidden state leaves the trace unless it was asked for.
 """
 
 from collections.abc import Mapping, Sequence

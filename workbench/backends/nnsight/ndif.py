@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
+import workbench.model.answered as answered
+import workbench.records.magnitudes as magnitudes
 from workbench.errors import WorkbenchError
-from workbench.model.model import answered
-from workbench.records import magnitude
 
 _CONNECTIONS = {"httpx", "httpcore", "websockets", "websocket", "huggingface_hub"}
 
@@ -97,10 +97,10 @@ def shipped(*modules: ModuleType) -> Iterator[None]:
     """While open, functions of `modules` and of what they need are sent as source, for the server has no workbench."""
     import cloudpickle
 
-    for module in (magnitude, answered, *modules):
+    for module in (magnitudes, answered, *modules):
         cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        for module in (magnitude, answered, *modules):
+        for module in (magnitudes, answered, *modules):
             cloudpickle.unregister_pickle_by_value(module)

@@ -19,9 +19,8 @@ from workbench.backends.nnsight import in_trace
 from workbench.backends.nnsight.in_trace import forward_numbers, read_logprobs, token_logprobs
 from workbench.backends.nnsight.ndif import plainly, shipped
 from workbench.errors import WorkbenchError
-from workbench.generation import Decoding, padded
-from workbench.generation.decoding import SHAPING, Made
-from workbench.model.facts import Facts
+from workbench.generation import SHAPING, Decoding, Made, padded
+from workbench.model import Facts
 from workbench.records import (
     KEEPS,
     ForwardRecord,

@@ -178,8 +178,8 @@ def test_two_captures_into_one_store_are_refused_and_failures_are_sentences(tmp_
 
 def test_everybody_sees_a_capture_and_its_session_alone_may_stop_it(tmp_path, prompts, monkeypatch):
     shared = machine("demo")
-    job = Job(f"stores/{HOSTILE}", tmp_path / "a", "another", shared, Wanted(prompts, Plan(), Options(**SMALL)))
     monkeypatch.setattr("workbench_app.dashboard.captures.jobs_panel.is_there", lambda one: True)
+    job = Job(f"stores/{HOSTILE}", tmp_path / "a", "another", shared, Wanted(prompts, Plan(), Options(**SMALL)))
     with shared.turns.turn("somebody"):
         jobs().start(job)
         wait(lambda: shared.turns.place(job) == 1)
