@@ -7,6 +7,7 @@ Names are imported when first used, so that a store opens without torch. A modul
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from workbench.moved import answer_for_old_places
 from workbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ _HOME = {
     "steered": "hooks",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+answer_for_old_places()
 
 
 def __getattr__(name: str) -> Any:

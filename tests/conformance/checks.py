@@ -242,7 +242,7 @@ class _suppressed:
 @cache
 def _fresh(family: str, dtype: str) -> Any:
     """The same model, never loaded by workbench."""
-    from workbench.loading.tiny import tiny_model
+    from workbench.loading import tiny_model
 
     return tiny_model(family, dtype=getattr(torch, dtype))
 

@@ -13,7 +13,7 @@ from tests.conformance.checks import relative
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
 from workbench.hooks import recording
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.model import find_layout
 
 PROMPT = [{"id": "a", "text": "Who routes?"}]

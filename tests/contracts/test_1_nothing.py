@@ -12,7 +12,7 @@ from tests.support.families import DTYPES, EACH
 from tests.support.watching import hooks_of, watch
 from workbench import Plan, load, steered
 from workbench.hooks import recording
-from workbench.loading.tiny import tiny_model
+from workbench.loading import tiny_model
 from workbench.model import MoEModel
 from workbench.routing import Dose
 

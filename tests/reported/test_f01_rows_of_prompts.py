@@ -10,7 +10,7 @@ import pytest
 from tests.support import families
 from workbench import WorkbenchError, capture, compare, read_prompts
 from workbench.answering import stream
-from workbench.loading.tiny import tiny_tokenizer
+from workbench.loading import tiny_tokenizer
 from workbench.plan import Plan
 from workbench.prompts import encode
 

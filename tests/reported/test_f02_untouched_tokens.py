@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.support import families
 from workbench import Plan, compare, load, steered
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.model import MoEModel
 from workbench.routing import Dose
 

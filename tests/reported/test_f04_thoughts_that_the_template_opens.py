@@ -11,8 +11,7 @@ from workbench import Plan, capture, compare, load, read_prompts
 from workbench.answering import decode, encode_all
 from workbench.errors import WorkbenchError
 from workbench.prompts import encode
-from workbench.responses import Refusal, classify
-from workbench.responses.classifier import ExactAnswer, responses
+from workbench.responses import ExactAnswer, Refusal, classify, responses
 from workbench.thinking import opened, opened_in, read
 
 ENDS, SUM = "'<|assistant|>' }}{% endif %}", "calculate 432 + 497?"

@@ -7,12 +7,22 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from probes.selection import select
+from probes.reading import select
 from workbench import capture, load
 from workbench.answering import decode
-from workbench.loading.tiny import tiny_model
-from workbench.responses import METRICS, Refusal, Response, classify, judge, refused, revealed, thinks
-from workbench.responses.classifier import ExactAnswer, responses
+from workbench.loading import tiny_model
+from workbench.responses import (
+    METRICS,
+    ExactAnswer,
+    Refusal,
+    Response,
+    classify,
+    judge,
+    refused,
+    responses,
+    revealed,
+    thinks,
+)
 from workbench.thinking import read
 
 MARKS = ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|call|>", "<|constrain|>"]

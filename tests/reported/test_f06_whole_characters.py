@@ -8,12 +8,11 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from probes.groups import classes
+from probes.reading import classes
 from workbench import capture, load
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.prompts import ROLES, MarkedIds, response_roles
-from workbench.responses import Refusal, classify
-from workbench.responses.classifier import ExactAnswer, responses
+from workbench.responses import ExactAnswer, Refusal, classify, responses
 from workbench.store import write_store
 from workbench.thinking import pieces
 

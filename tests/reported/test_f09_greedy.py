@@ -18,7 +18,7 @@ from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
 from workbench.answering import answer, encode_all, stream
 from workbench.bundled import bundled_path
-from workbench.loading.tiny import tiny_model
+from workbench.loading import tiny_model
 from workbench.responses import length
 from workbench.store import Store
 

@@ -17,11 +17,11 @@ from workbench_app.experiments.recipe import read_recipe
 from workbench_app.experiments.tables import read_table
 
 from probes import usage
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, open_store, parse_experts, read_prompts
 from workbench.backends import store_served
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.paths import given_path
 from workbench.prompts import read_task
 

@@ -12,11 +12,11 @@ from workbench_app.cli import app
 from workbench_app.dashboard.steer.edits import as_command
 
 from probes import usage
-from probes.groups import used_prompts
+from probes.reading import used_prompts
 from tests.app.dashboard.steer.test_steer_page import errors, finished, page_of
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.model import MoEModel
 from workbench.prompts import ROLES, encode
 

@@ -17,7 +17,7 @@ from workbench_app.experiments.tables import read_tables
 from tests.support.recipes import make_few
 from tests.support.stores import assert_same_content
 from workbench import Store, WorkbenchError, capture, load, open_store
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.model import MoEModel
 from workbench.prompts import moment
 

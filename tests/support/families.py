@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from workbench import load
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.model import MoEModel
 
 FAMILIES = (

@@ -79,7 +79,10 @@ class BatchRows:
     def nonfinite(self, *more: pd.DataFrame) -> Iterator[pa.RecordBatch]:
         """Where values were not finite, with what else was found (`workbench.records.finite.COLUMNS`): mostly nothing."""
         self.chunk.ready()
-        for layer, rows in pd.concat([not_finite(self.chunk), *more]).groupby("layer", sort=True):
+        found = [frame for frame in (not_finite(self.chunk), *more) if len(frame)]
+        if not found:
+            return
+        for layer, rows in pd.concat(found).groupby("layer", sort=True):
             keys = self._key_columns(rows["sequence"].to_numpy(), rows["first_position"].to_numpy(np.int32))
             columns = {name: keys[name] for name in ("prompt_id", "sample")} | {"first_position": keys["position"]}
             columns["layer"] = np.full(len(rows), layer, np.int32)

@@ -8,5 +8,6 @@ loader         `load`
 """
 
 from workbench.loading.loader import load
+from workbench.loading.tiny import tiny_model, tiny_tokenizer
 
-__all__ = ["load"]
+__all__ = ["load", "tiny_model", "tiny_tokenizer"]

@@ -6,7 +6,16 @@ metrics      the metrics by name
 llm_judge    a model on a server as judge
 """
 
-from workbench.responses.classifier import Classifier, Refusal, Response, answer_part, classify, is_exact
+from workbench.responses.classifier import (
+    Classifier,
+    ExactAnswer,
+    Refusal,
+    Response,
+    answer_part,
+    classify,
+    is_exact,
+    responses,
+)
 from workbench.responses.llm_judge import QUESTION, is_http, judge
 from workbench.responses.metrics import (
     LABEL_READ,
@@ -25,6 +34,7 @@ __all__ = [
     "METRICS",
     "QUESTION",
     "Classifier",
+    "ExactAnswer",
     "Metric",
     "MetricsArgument",
     "Refusal",
@@ -37,6 +47,7 @@ __all__ = [
     "length",
     "metrics_from",
     "refused",
+    "responses",
     "revealed",
     "thinks",
 ]

@@ -9,7 +9,7 @@ dose        tokens and slots that a plan really changed
 
 from workbench.routing.compiled import CompiledPlan, LayerEdits, Replacement, compile_plan
 from workbench.routing.dose import Dose, DoseCounts, Unlike, changed_slots, said_of_unlike, slots_per_token
-from workbench.routing.positions import Forward, prompt_length, read_forward
+from workbench.routing.positions import Positions, leave_trail, prompt_length, read_positions
 from workbench.routing.rerouting import Router, reroute, unlike
 from workbench.routing.rule import Fit, Routing, fit_rule, taken
 
@@ -18,8 +18,8 @@ __all__ = [
     "Dose",
     "DoseCounts",
     "Fit",
-    "Forward",
     "LayerEdits",
+    "Positions",
     "Replacement",
     "Router",
     "Routing",
@@ -27,8 +27,9 @@ __all__ = [
     "changed_slots",
     "compile_plan",
     "fit_rule",
+    "leave_trail",
     "prompt_length",
-    "read_forward",
+    "read_positions",
     "reroute",
     "said_of_unlike",
     "slots_per_token",

@@ -113,6 +113,12 @@ class Tables:
             frame = frame.sort_values(["prompt_id", "sample", "position"], ignore_index=True)
         return frame[wanted]
 
+    def slots_of(self, prompt: str, sample: int = 0) -> pd.DataFrame:
+        """The routed slots of one response, as in `table`; files and row groups that cannot hold it are not read."""
+        kept = [("prompt_id", "==", prompt), ("sample", "==", sample), ("slot", ">=", 0)]
+        with self._reading():
+            return pq.read_table([self.path / file for file in self.files("slots")], filters=kept).to_pandas()
+
     def scan(
         self, name: str, columns: Sequence[str] | None = None, layers: Iterable[int] | None = None
     ) -> Iterator[pa.RecordBatch]:

@@ -17,8 +17,7 @@ from workbench_app.experiments.tables import TABLES, read_tables
 
 from tests.support.recipes import MODEL, make_few, make_recipe, vowels
 from workbench import Plan, WorkbenchError, compare, load, open_store, read_prompts
-from workbench.comparison import choose, decay, expert_loads
-from workbench.comparison.sinks import sink_share
+from workbench.comparison import choose, decay, expert_loads, sink_share
 from workbench.model import MoEModel
 from workbench.storage import locked
 

@@ -128,7 +128,7 @@ def test_what_a_trace_cannot_do_is_refused(tmp_path: Path) -> None:
 def wrapped_by_hand(family: str) -> Any:
     from nnsight import TransformersModel
 
-    from workbench.loading.tiny import tiny_model, tiny_tokenizer
+    from workbench.loading import tiny_model, tiny_tokenizer
 
     return TransformersModel(tiny_model(family), task="text-generation", tokenizer=tiny_tokenizer())
 

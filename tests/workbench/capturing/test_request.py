@@ -16,7 +16,7 @@ from workbench.backends import Capabilities
 from workbench.capturing import Options, make_request
 from workbench.capturing.plan_json import check_same, plan_json
 from workbench.errors import NotCompared, WorkbenchError
-from workbench.loading.tiny import tiny_tokenizer
+from workbench.loading import tiny_tokenizer
 from workbench.plan import Plan
 from workbench.prompts import PromptSet, read_prompts
 

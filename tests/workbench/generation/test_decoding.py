@@ -13,7 +13,7 @@ from tests.support import families
 from workbench import Plan, WorkbenchError, capture, open_store
 from workbench.answering import answer
 from workbench.generation import Choosing, Decoding, Made, Response, decoding_of, responses
-from workbench.loading.tiny import tiny_model
+from workbench.loading import tiny_model
 
 NO_MODEL: Any = None
 SHARES = np.array([0.1, 0.2, 0.3, 0.4])

@@ -16,7 +16,7 @@ from workbench.comparison import divergence
 from workbench.comparison.comparison import _Asked
 from workbench.comparison.distributions import GivenText
 from workbench.errors import WorkbenchError
-from workbench.loading.tiny import tiny_model
+from workbench.loading import tiny_model
 from workbench.model import Layout, MoEBlock, RouterFacts, Told
 from workbench.model.layout import _block, _decoder_layers, _places
 from workbench.progress import Meter

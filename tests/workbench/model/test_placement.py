@@ -15,7 +15,7 @@ from tests.support import families
 from tests.support.families import slow
 from workbench import Plan, WorkbenchError, capture, load, steered
 from workbench.hooks import recording
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.model import MoEModel
 
 offloading = pytest.mark.skipif(not find_spec("accelerate"), reason="accelerate is not installed")

@@ -9,7 +9,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from workbench.errors import WorkbenchError
-from workbench.loading.tiny import tiny_tokenizer
+from workbench.loading import tiny_tokenizer
 from workbench.prompts import ROLES, MarkedIds, encode, read_prompts, response_roles, warnings
 from workbench.prompts.roles import think_spans
 from workbench.thinking import token_texts

@@ -12,7 +12,7 @@ import pytest
 
 from workbench.comparison.choices import _encoded, _split, _table, questions
 from workbench.errors import WorkbenchError
-from workbench.loading.tiny import tiny_tokenizer
+from workbench.loading import tiny_tokenizer
 from workbench.prompts import read_task
 from workbench.responses import QUESTION, Response, judge
 from workbench.responses import llm_judge as judging

@@ -2,11 +2,10 @@
 
 import pytest
 
-from tests.probes.cases import empty, label
-from tests.probes.memory import anatomy, memory_store
+from tests.probes.oracle.cases import empty, label
+from tests.probes.oracle.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
-from workbench.responses import Refusal, Response, answer_part, classify, is_exact
-from workbench.responses.classifier import ExactAnswer, responses
+from workbench.responses import ExactAnswer, Refusal, Response, answer_part, classify, is_exact, responses
 from workbench.store import Store
 
 REFUSALS = [

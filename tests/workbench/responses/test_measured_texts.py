@@ -14,8 +14,7 @@ from workbench import Plan, read_prompts, storage
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.errors import WorkbenchError
 from workbench.prompts.files import read_rows
-from workbench.responses import METRICS, Refusal, Response
-from workbench.responses.classifier import ExactAnswer
+from workbench.responses import METRICS, ExactAnswer, Refusal, Response
 from workbench.responses.texts import (
     COLLAPSED_RATIO,
     COLLAPSED_REPEATS,

@@ -13,7 +13,7 @@ import torch
 from tests.support.stores import anatomy
 from workbench import Plan
 from workbench.errors import WorkbenchError
-from workbench.routing import Forward, LayerEdits, Replacement, compile_plan
+from workbench.routing import LayerEdits, Positions, Replacement, compile_plan
 from workbench.store import Store, write_store
 
 CPU = torch.device("cpu")
@@ -26,9 +26,9 @@ def refused(call: Any, *args: Any, **how: Any) -> str:
     return str(caught.value)
 
 
-def forward() -> Forward:
+def forward() -> Positions:
     """One row of three tokens, of which two are the prompt's."""
-    return Forward(1, 3, 0, None, torch.tensor([[5, 6, 7]]), CPU, 2)
+    return Positions(1, 3, 0, None, torch.tensor([[5, 6, 7]]), CPU, 2)
 
 
 class TestMasks:

@@ -16,7 +16,7 @@ from tests.support.families import DTYPES, MODELS
 from tests.support.watching import watch
 from workbench import Plan, WorkbenchError, load, steered
 from workbench.anatomy import RoutingRule
-from workbench.loading.tiny import tiny_model
+from workbench.loading import tiny_model
 from workbench.routing import Routing, fit_rule
 from workbench.routing.rule import NO_EDITS, dense, margin, route, router_edits
 

@@ -58,6 +58,18 @@ def test_columns_and_layers_are_chosen(store: Store) -> None:
     assert all(len(set(batch.column("layer").to_pylist())) == 1 for batch in store.scan("slots"))
 
 
+def test_the_routed_slots_of_one_response(store: Store) -> None:
+    whole: Any = store.table("slots").astype({"prompt_id": str})
+    for prompt in store.prompt_ids:
+        wanted = whole[(whole["prompt_id"] == prompt) & (whole["sample"] == 0) & (whole["slot"] >= 0)]
+        found = store.slots_of(prompt).astype({"prompt_id": str})
+        assert len(found)
+        assert found.to_dict("list").keys() == wanted.to_dict("list").keys()
+        pd.testing.assert_frame_equal(found, wanted.reset_index(drop=True), check_dtype=False)
+    assert store.slots_of(store.prompt_ids[0], 7).empty
+    assert store.slots_of("no such prompt").empty
+
+
 def test_columns_not_kept_are_null(store: Store) -> None:
     assert store.table("slots")["output_l2"].isna().all()
     assert store.query("select count(*) n from slots where output_l2 is null")["n"][0] == len(store.table("slots"))

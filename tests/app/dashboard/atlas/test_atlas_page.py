@@ -97,7 +97,7 @@ def test_every_measure_that_is_offered_is_drawn_with_its_own_values(tmp_path, mo
     monkeypatch.setattr(atlas_page, "values_of", lambda view, m: (asked.append(m), values_of(view, m))[1])
     page = page_of("atlas", "demo", tmp_path)
     names = page.selectbox(key="atlas-measure").options
-    assert {n.split(":")[0] for n in names} >= {"load", "fTRI", "contrast", "nPMI", "largest output (super experts)"}
+    assert {n.split(":")[0] for n in names} >= {"load", "fTRI", "contrast", "SAFEx", "nPMI", "largest output"}
     boards, measures = {}, {}
     for name in names:
         page.selectbox(key="atlas-measure").set_value(name).run()
@@ -126,7 +126,7 @@ def test_every_measure_that_is_offered_is_drawn_with_its_own_values(tmp_path, mo
         if measure.method in ("", "usage"):
             continue
         frame = getattr(probes, measure.method)(store, **dict(measure.options)).frame
-        for row in frame[~frame["is_shared"]].itertuples() if "is_shared" in frame else frame.itertuples():
+        for row in frame[~frame["is_shared"]].itertuples():
             on_board = boards[name].rows[row.layer][row.expert]
             assert (on_board is None) if row.score != row.score else on_board == row.score, (
                 name,

@@ -14,7 +14,7 @@ from workbench_app.dashboard.texts import path, text_sources, token_colours, tra
 from workbench_app.dashboard.widgets import ranking_table as ranked_table
 from workbench_app.dashboard.widgets import theme
 
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.app.paper import assert_drawn, figure_said, said, write_on
 from tests.app.world import SHAPE, store_at, view_of
 from workbench import Plan, WorkbenchError
@@ -77,8 +77,8 @@ def test_what_is_chosen_is_asked(store, monkeypatch):
         "contrast-pooling": "any",
         "usage-measure": "weight",
         "usage-roles": ["user", "assistant"],
-        "super-guard": False,
-        "super-shared": False,
+        "super_experts-guard": False,
+        "super_experts-shared": False,
         "super_experts-rule": "paper",
     }
     write_on(monkeypatch, answers)
@@ -131,7 +131,8 @@ def test_widgets_begin_with_what_is_there(monkeypatch):
     assert option_widgets.two_classes("m", ("one", "two"), none, paper.columns(2)) == {"one": None, "two": None}
     alone = none._replace(classes=("x",))
     assert option_widgets.two_classes("n", ("one", "two"), alone, paper.columns(2)) == {"one": "x", "two": None}
-    assert option_widgets.choice("usage", "measure", more=("mine",)) == "load"
+    assert option_widgets.choice("usage", "measure") == "load"
+    assert option_widgets.choice("contrast", "tokens", "shared_end") == "shared_end"
     assert option_widgets.choice("usage", "measure", "weight") == "weight"
     assert option_widgets.default_of("npmi", "role") is None
     assert_drawn("widgets", drawn(paper))

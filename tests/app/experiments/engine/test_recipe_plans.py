@@ -26,7 +26,7 @@ from workbench_app.experiments.engine.planning import Speed, cost
 from workbench_app.experiments.engine.units import Unit
 from workbench_app.experiments.recipe import Claim, Recipe, cells, chosen, recipe_from
 
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.support.recipes import make_recipe, recipe_data
 from tests.support.stores import anatomy
 from workbench import ExpertRef, Plan, PromptSet, WorkbenchError

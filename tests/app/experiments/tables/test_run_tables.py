@@ -94,7 +94,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert read_arms(run, 0) == ARMS
     scores = pd.DataFrame({"layer": [1, 1], "expert": [4, 2], "score": [0.5, 0.25], "n": [3, 2], "low": NAN, "high": NAN,
                            "p": NAN, "p_adjusted": NAN, "flags": ""})  # fmt: skip
-    from probes.scores import ExpertScores
+    from probes.ranking import ExpertScores
 
     ExpertScores("usage", {}, scores, ("a note",), "f").to_parquet(run / "units" / "00-scores-00.parquet")
     write_unit(run, "units/00-scores-01.parquet", pd.DataFrame(), {"failed": "no labels."})
@@ -413,7 +413,7 @@ def test_every_ranking_set_is_captured_once_as_the_recipe_says(tmp_path: Path, m
 
 
 def test_a_ranking_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from probes.scores import ExpertScores
+    from probes.ranking import ExpertScores
 
     recipe, made, said = recipe_from(RECIPE), list[Any](), list[Progress]()
     frame = pd.DataFrame({"layer": [1], "expert": [2], "score": [0.5], "n": [3], "low": NAN, "high": NAN, "p": NAN,
@@ -426,7 +426,9 @@ def test_a_ranking_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pyte
     def fails(store: Any) -> ExpertScores:
         raise WorkbenchError("no labels.")
 
-    monkeypatch.setattr(ranking, "rankers", lambda: {"usage": usage, "ftri": fails})
+    monkeypatch.setattr(
+        ranking, "ranker", lambda name: SimpleNamespace(load=lambda: {"usage": usage, "ftri": fails}[name])
+    )
     monkeypatch.setattr(ranking, "expert_loads", lambda store: f"loads of {store}")
     for _ in range(2):
         found: Ranked = ranking.rank(tmp_path, recipe, 2, {"ranked": "the store"}, Meter(0, said.append))  # pyright: ignore[reportArgumentType]
