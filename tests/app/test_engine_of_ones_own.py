@@ -15,8 +15,7 @@ from workbench_app.experiments.tables import read_table
 from tests.support.engines import ANSWER, CARRIER, LAYER, OFF, REFUSAL, Table, chat, ids, receiver, said
 from workbench import MoEModel, Plan, WorkbenchError, capture, compare, load, read_prompts
 from workbench.answering import stream
-from workbench.comparison import choose
-from workbench.comparison.sinks import sink_share
+from workbench.comparison import choose, sink_share
 from workbench.routing import Dose
 
 ENGINE = "tests.support.engines:Table"

@@ -16,7 +16,7 @@ from workbench import Plan
 from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.backends import Batch, Capabilities, Keep, Ran
 from workbench.generation import Decoding, Made
-from workbench.loading.tiny import tiny_tokenizer
+from workbench.loading import tiny_tokenizer
 from workbench.model import Told
 from workbench.records import ForwardRecord, LayerRecord, Magnitude, ResidualRecord, Step
 from workbench.routing import CompiledPlan, Dose

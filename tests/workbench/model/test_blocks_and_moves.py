@@ -135,7 +135,7 @@ def test_how_far_a_plan_moves(model: Any) -> None:
     """Prompts 1 2 3, 2 1 and 1; answers 2 1, none and 1 2 1. KL and NLL by plain Python, position by position."""
     prompts, answers = [[1, 2, 3], [2, 1], [1]], [[2, 1], [], [1, 2, 1]]
     meter = Meter(100, None)
-    bare, moved = divergence.divergence(model, prompts, answers, [Plan(), Plan.off("L1E0")], 1000, meter)
+    bare, moved = divergence(model, prompts, answers, [Plan(), Plan.off("L1E0")], 1000, meter)
     assert bare.kl_first_nats == [0, 0, 0]
     assert meter.done == 2 * (5 + 2 + 4)
     for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import workbench.survey.router as routerfacts
 from workbench.anatomy import is_unversioned, joined
 from workbench.anatomy.fingerprints import parts, versioned
 from workbench.backends.nnsight import in_trace
@@ -22,7 +23,6 @@ from workbench.model.layout import _is_expert, _rows, _wrapping
 from workbench.routing import Routing
 from workbench.survey import Seen, probe_ids
 from workbench.survey.forward import _check_ran, _ran
-from workbench.survey.forward import router as routerfacts
 from workbench.survey.residual import norm_before, residual_reason, routed_multiplier
 
 EMPTY = MoEBlock(3, nn.Identity(), nn.Identity(), nn.Identity(), (), None, "m.3.router", "m.3.experts", ())
