@@ -13,19 +13,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import workbench.model.fingerprint as identity
 from tests.support import families
-from workbench import far, ndif, traced
+from workbench.backends import check_decoding, check_keep, check_plan
+from workbench.backends.nnsight import ndif
+from workbench.backends.nnsight import remote_model as far
+from workbench.backends.nnsight import runner as traced
 from workbench.errors import WorkbenchError
-from workbench.generation import Choosing, Decoding, decoding_of
-from workbench.generation.decoding import SHAPING, _plain, stop_ids
-from workbench.hooks import steered
-from workbench.hooks.guards import outside_traces
+from workbench.generation import SHAPING, Choosing, Decoding, decoding_of, responses
+from workbench.generation.decoding import _plain, stop_ids
+from workbench.hooks import outside_traces, steered
+from workbench.hooks.generating import _stating
 from workbench.model import (
     Layout,
     MoEBlock,
     as_it_runs,
     forward_is_its_own,
-    identity,
     missing,
     opened,
     quantised_by,
@@ -34,7 +37,6 @@ from workbench.model import (
     value,
 )
 from workbench.model.placement import named_values
-from workbench.model.wrapped import _stating
 from workbench.plan import Plan
 from workbench.thinking import said, special_ids, token_texts
 from workbench.thinking.tokens import _grown
@@ -132,9 +134,11 @@ class TestTraced:
         }
         assert far._paths(place) == ["r", "e", "k", "d", "s", "x"]
 
-    def runner(self, dtype: torch.dtype = torch.float32) -> Any:
-        made: Any = object.__new__(traced.TracedRunner)
-        made.model = SimpleNamespace(dtype=dtype, anatomy=SimpleNamespace(model="tiny"))
+    def runner(self, dtype: torch.dtype = torch.float32, notes: tuple[str, ...] = (), remote: Any = False) -> Any:
+        made: Any = object.__new__(traced.Nnsight)
+        anatomy = SimpleNamespace(model="tiny", layers=[SimpleNamespace(notes=notes)])
+        made.model = SimpleNamespace(dtype=dtype, anatomy=anatomy, facts=SimpleNamespace(anatomy=anatomy))
+        made.remote = remote
         return made
 
     def test_a_layer_and_how_far_it_may_be_off(self) -> None:
@@ -164,37 +168,44 @@ class TestTraced:
 
     def test_what_a_trace_cannot_do(self) -> None:
         runner = self.runner()
-        said = refused(runner.generate, [[1]], [0], Decoding(3, 0.5))
-        assert said.startswith(
-            "capture(backend='nnsight') generates greedily: each response's seed needs our own decode loop"
+        assert (runner.can.name, self.runner(remote="local").can.name) == ("nnsight", "nnsight")
+        assert self.runner(remote="http://h").can.name == self.runner(remote=True).can.name == "nnsight on NDIF"
+        assert refused(check_decoding, runner, Decoding(3, 0.5)) == (
+            "The engine 'nnsight' cannot sample at temperature 0.5 (each response's seed needs our own decode loop) on tiny; "
+            "leave the temperature at 0, or load it on another engine."
         )
-        said = refused(runner.generate, [[1]], [0], Decoding(3, shaping={"stop_strings": ["x"]}))
-        assert said.startswith("The generation config of tiny has stop_strings, which a trace cannot look for;")
+        assert refused(check_decoding, runner, Decoding(3, shaping={"stop_strings": ["x"]})) == (
+            "The engine 'nnsight' cannot heed stop_strings of the generation config (a trace cannot look for them) on tiny; set "
+            "stop_strings there to nothing, or load it on another engine."
+        )
+        check_decoding(runner, Decoding(3, shaping={"repetition_penalty": 1.1}))
+        assert refused(check_plan, runner, Plan.off("L0E1")) == (
+            "The engine 'nnsight' cannot make 'off L0E1' (they are made by hooks of ours, which a trace does not carry) on tiny; "
+            "load it on another engine."
+        )
+        check_plan(runner, Plan())
+        identity = self.runner(notes=("experts 8-11 are zero (identity) experts: they return their input",))
+        check_keep(identity, ["residual", "logits"])
+        check_keep(runner, ["norms", "outputs"])
+        for name in ("norms", "outputs"):
+            assert refused(check_keep, identity, [name, "logits"]) == (
+                f"The engine 'nnsight' cannot record {name} (its zero (identity) experts are no module that could be called with "
+                f"one slot) on tiny; keep logits, residual, or load it on another engine."
+            )
 
     def test_whether_it_can_be_traced(self) -> None:
         def model(**changes: Any) -> Any:
             block = SimpleNamespace(adapter=changes.pop("adapter", None))
-            layer = SimpleNamespace(notes=changes.pop("notes", ()))
-            runtime = SimpleNamespace(wrapped=False, far=False, uid=-3, layout=SimpleNamespace(blocks={0: block}))
-            vars(runtime).update({k: v for k, v in changes.items() if k != "nnsight"})
-            return SimpleNamespace(
-                anatomy=SimpleNamespace(model="m", layers=[layer]), runtime=runtime, nnsight=changes.get("nnsight", 1)
-            )
+            runtime = SimpleNamespace(layout=SimpleNamespace(blocks={0: block}), **{"wrapped": False, **changes})
+            return SimpleNamespace(anatomy=SimpleNamespace(model="m"), runtime=runtime)
 
         check = traced.check_traceable
         check(model())
-        check(model(far=True), remote=True)
-        identity = {"notes": ("experts 8-11 are zero (identity) experts: they return their input",)}
-        check(model(**identity), keep=["residual", "logits"])
-        for changes, keep, start in (
-            ({"nnsight": None}, (), "m is no nnsight model, and backend='nnsight' captures in nnsight's traces"),
-            ({"wrapped": True}, (), "m lies in a TransformerBridge; capture it without"),
-            ({"adapter": 1}, (), "m routes outside of transformers' experts interface"),
-            (identity, ("norms",), "m has zero (identity) experts, whose module cannot be called with one slot"),
-            (identity, ("outputs", "logits"), "m has zero (identity) experts"),
-            ({"far": True}, (), "The weights of m are on NDIF, not here; capture it with remote=True."),
+        for changes, start in (
+            ({"wrapped": True}, "m lies in a TransformerBridge; load it without engine='nnsight'."),
+            ({"adapter": 1}, "m routes outside of transformers' experts interface"),
         ):
-            assert refused(check, model(**changes), False, keep).startswith(start)
+            assert refused(check, model(**changes)).startswith(start)
 
     def test_what_is_known_of_a_far_layer(self) -> None:
         found = {"experts": [1, 2], "block": [3], "decoder": [], "gate": [4], "router": [5], "received": [6], "shared": {"s": 7},
@@ -280,7 +291,7 @@ class TestWrappers:
         assert opened(hf) == (hf, None, None, None)
 
     def test_the_prompts_length_holds_only_within_a_step(self) -> None:
-        from workbench.routing.rule import positions
+        import workbench.routing.positions as positions
 
         def seen() -> Any:
             return [v.get() for v in vars(positions).values() if type(v).__name__ == "ContextVar"]
@@ -505,8 +516,10 @@ class TestPieces:
 
 class TestDecoding:
     def model(self, **generation: Any) -> Any:
-        hf = SimpleNamespace(generation_config=SimpleNamespace(**generation), config=SimpleNamespace(eos_token_id=4))
-        return SimpleNamespace(hf=hf, tokenizer=SimpleNamespace(eos_token_id=9), anatomy=SimpleNamespace(model="m"))
+        facts = SimpleNamespace(generation_config=SimpleNamespace(**generation), config=SimpleNamespace(eos_token_id=4))
+        return SimpleNamespace(
+            facts=facts, tokenizer=SimpleNamespace(eos_token_id=9), anatomy=SimpleNamespace(model="m")
+        )
 
     def test_of_a_config(self) -> None:
         found = decoding_of(
@@ -528,7 +541,7 @@ class TestDecoding:
         assert stop_ids(self.model(eos_token_id=0)) == {0}
         assert stop_ids(self.model()) == {4}
         nothing = self.model()
-        nothing.hf.config.eos_token_id = None
+        nothing.facts.config.eos_token_id = None
         assert stop_ids(nothing) == {9}
         nothing.tokenizer = None
         assert stop_ids(nothing) == frozenset()
@@ -540,9 +553,12 @@ class TestDecoding:
             for x in ([[0.0, 9, 1], [5.0, 1, 0]], [[0.0, 1, 9], [1.0, 9, 0]], [[0.0, 9, 0], [0.0, 0, 9]])
         ]
         choosing = Choosing(self.model(), [(1,), (2,)], Decoding(3, stop=frozenset({2})))
-        alive = [choosing.choose(x).tolist() for x in logits]
+        made, alive = [], []
+        for x in logits:
+            made.append(choosing.choose(x))
+            alive.append(choosing.alive.tolist())
         assert alive == [[True, True], [False, True], [False, False]]
-        first, second = choosing.responses()
+        first, second = responses(made, 2)
         assert (first.ids, second.ids) == ((1, 2), (0, 1, 2))
         for response, row in ((first, 0), (second, 1)):
             for step, (token, p) in enumerate(zip(*response, strict=True)):
@@ -568,6 +584,6 @@ def test_steering_a_model_whose_weights_are_elsewhere_is_refused_at_the_door() -
     elsewhere.far = True
     with (
         pytest.raises(WorkbenchError, match=r"The weights of tiny/olmoe are on NDIF, not here"),
-        steered(replace(model, runtime=elsewhere), Plan.off("L0E1")),
+        steered(replace(model, local=elsewhere), Plan.off("L0E1")),
     ):
         pytest.fail("the block was entered")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import workbench.routing.rerouting as module
 from workbench.anatomy import RoutingRule
 from workbench.routing import Router, Routing, reroute, unlike
 from workbench.routing.rule import RouterEdits, route, router_edits
-from workbench.routing.rule import rerouting as module
 
 SIGMOID = RoutingRule("sigmoid", False)  # each expert scored by itself
 SHARED_OUT = RoutingRule("softmax", True)

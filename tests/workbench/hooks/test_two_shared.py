@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from workbench import Plan, load, steered
 from workbench.anatomy import ExpertRef
-from workbench.hooks import _edit_shared
+from workbench.hooks.shared import _edit_shared
 from workbench.loading import tiny_tokenizer
 from workbench.plan import Edit
 from workbench.routing import Dose, DoseCounts, LayerEdits

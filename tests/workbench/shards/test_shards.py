@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import workbench.shards.parquet as parquet
 from tests.support.stores import anatomy
 from workbench import storage
 from workbench.capturing import check_disk, estimate
@@ -27,7 +28,6 @@ from workbench.errors import WorkbenchError
 from workbench.generation import padded, prompt_seeds, schedule
 from workbench.progress import Meter, Progress, ProgressLines
 from workbench.shards import TABLES, ShardWriter, conform, parts, receipt_path
-from workbench.shards.shards import parquet
 from workbench.storage import locked
 
 

@@ -289,7 +289,7 @@ def test_a_unit_is_measured_as_the_recipe_says(tmp_path: Path, monkeypatch: pyte
 
     def answer(model: Any, encoded: Any, plan: Plan, most: int, batch: int, meter: Any) -> Any:
         asked.append(("answers", encoded, str(plan), most, batch))
-        return SimpleNamespace(texts=("a", "bb", "ccc"), ids=((1,), (2, 3), ()), dose=dose)
+        return SimpleNamespace(texts=("a", "bb", "ccc"), ids=((1,), (2, 3), ()), dose=dose, broken=())
 
     def divergence(model: Any, before: Any, after: Any, plans: Any, batch: int, meter: Any) -> Any:
         asked.append(("read", before, after, list(map(str, plans)), batch))
@@ -308,11 +308,8 @@ def test_a_unit_is_measured_as_the_recipe_says(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(measuring, "divergence", divergence)
     monkeypatch.setattr(measuring, "choose", choose)
     monkeypatch.setattr(measuring, "encode_all", encode)
-    monkeypatch.setattr(measuring, "metric_values", lambda metric, prompts, answers: [len(t) for t in answers.texts])
     checked: list[Any] = []
-    monkeypatch.setattr(
-        measuring, "check_applies", lambda metrics, prompts, found: checked.append([m.name for m in metrics])
-    )
+    monkeypatch.setattr(measuring, "check_applies", lambda prompts, found: checked.append(list(found.values)))
     monkeypatch.setattr(
         "workbench.comparison.sinks.sinks_by_prompt",
         lambda model, prompts, plan: asked.append(("sinks", str(plan))) or sinks,
