@@ -8,7 +8,7 @@ import typer
 from workbench import Plan, WorkbenchError, parse_experts
 
 from ..terminal import open_model, print_json, say, size, warn
-from .options import Device, Dtype, Json, Model, PlanFile, Prompts
+from .options import Device, Dtype, Engine, Json, Model, PlanFile, Prompts
 
 _MOST_LAYERS = 10_000
 
@@ -36,6 +36,7 @@ def capture(
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Whether a store begun there goes on.")] = True,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    engine: Engine = None,
     json: Json = False,
 ) -> None:
     """Record what the experts do on prompts, into a store. Says how big it will be before it starts; resumes when stopped."""
@@ -44,7 +45,7 @@ def capture(
     from workbench.shards import said
 
     asked = read_prompts(prompts).filter(split=split)
-    loaded = open_model(model, device, dtype)
+    loaded = open_model(model, device, dtype, engine)
     written = run(
         loaded,
         asked,

@@ -11,7 +11,7 @@ import typer
 from workbench.paths import given_path
 
 from ..terminal import note, warn
-from .options import Json
+from .options import Engine, Json
 from .run import carry_out
 
 
@@ -40,6 +40,7 @@ def dashboard(
         str, typer.Option(help="Address to serve on; anything but this machine lets others in.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8501,
+    engine: Engine = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Open the dashboard in a browser: see every expert, switch them, compare the answers.
@@ -68,6 +69,7 @@ def dashboard(
         note(f"Serving on this machine only: http://{host}:{port}")
     command = [sys.executable, "-m", "streamlit", "run", str(page), *(f"--{k}={v}" for k, v in options.items())]
     chosen = [f"--model={m}" for m in model or ["demo"]] + [f"--store={s}" for s in store or []]
+    chosen += [] if engine is None else [f"--engine={engine}"]
     raise typer.Exit(_serve([*command, "--", *chosen, f"--project={Path.cwd()}"]))
 
 

@@ -51,6 +51,12 @@ def _refused(error: Any) -> Exception:
     """A wrong option or argument as one sentence; the help that a command without any arguments shows stays as it is."""
     if type(error).__name__ == "NoArgsIsHelpError":
         return error
+    word = getattr(error, "option_name", None)
+    if word in ("--backend", "--remote"):
+        warn(
+            f"{word} is no option any more: the model is loaded on its engine, --engine nnsight here or --engine ndif there."
+        )
+        return typer.Exit(2)
     about = error.ctx.command_path if error.ctx is not None else "workbench"
     warn(f"{error.format_message().rstrip('.')}; `{about} -h` says what can be given.")
     return typer.Exit(2)

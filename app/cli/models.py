@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.bundled import bundled_path
 
 from ..terminal import open_model, print_json, print_table, say
-from .options import Device, Dtype, Json, Model
+from .options import Device, Dtype, Engine, Json, Model
 
 if TYPE_CHECKING:
     from workbench.anatomy import Anatomy, LayerAnatomy
@@ -43,9 +43,11 @@ def _once(reasons: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(reasons))
 
 
-def inspect(model: Model, device: Device = "auto", dtype: Dtype = "auto", json: Json = False) -> None:
+def inspect(
+    model: Model, device: Device = "auto", dtype: Dtype = "auto", engine: Engine = None, json: Json = False
+) -> None:
     """Print a model's MoE map: layers, experts, routing rule, and what is supported, checked by intervening."""
-    anatomy = open_model(model, device, dtype).anatomy
+    anatomy = open_model(model, device, dtype, engine).anatomy
     if json:
         return print_json(anatomy.to_dict())
     say(f"{anatomy.model}: {anatomy.family}, {len(anatomy.moe_layers)} MoE layers, {anatomy.n_experts} experts")

@@ -15,6 +15,12 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto is CUDA when there is one.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16; auto is the checkpoint's own.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="What runs the model: native, nnsight, ndif, or a class of yours as module:Class."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Prompts = Annotated[
     str, typer.Argument(metavar="PROMPTS", help="JSONL, CSV or Parquet, or a bundled name such as refusal.")

@@ -14,6 +14,7 @@ from .options import (
     Device,
     Drop,
     Dtype,
+    Engine,
     Force,
     Json,
     MaxTokens,
@@ -46,12 +47,13 @@ def steer(
     tokens: MaxTokens = 64,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    engine: Engine = None,
     json: Json = False,
 ) -> None:
     """Answer one prompt with and without a plan, side by side, with the dose. Exit code 1: the plan changed nothing."""
     said = _prompt(prompt, system, raw)
     edits = asked(plan, off=off, drop=drop, mute=mute, force=force, scale=scale, bias=bias)
-    loaded = open_model(model, device, dtype)
+    loaded = open_model(model, device, dtype, engine)
     if said.is_chat and not getattr(loaded.tokenizer, "chat_template", None):
         raise WorkbenchError(
             f"The tokenizer of '{model}' has no chat template, so nobody can be asked; add --raw, and the model goes on with "
@@ -86,7 +88,8 @@ def _answer_twice(model: "MoEModel", prompt: "Prompt", plan: "Plan", tokens: int
     from workbench.responses import length
 
     one = PromptSet((prompt,))
-    found = run(model, one, plan, metrics={"length": length}, controls=0, max_new_tokens=tokens, progress=False)
+    how: dict[str, Any] = {"metrics": {"length": length}, "controls": 0, "distributions": False, "progress": False}
+    found = run(model, one, plan, max_new_tokens=tokens, **how)
     said = found.responses.iloc[0]
     return {"base": str(said["base"]), "steered": str(said["steered"]), "dose": found.dose}
 
@@ -123,9 +126,13 @@ def compare(
     split: Annotated[str | None, typer.Option(help="Only the prompts of this split.")] = None,
     seed: Annotated[int, typer.Option(help="Of the random draws and the bootstrap.")] = 0,
     tokens: MaxTokens = 48,
+    distributions: Annotated[
+        bool, typer.Option(help="Whether divergence and perplexity are read; not every engine tells them.")
+    ] = True,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write everything as JSON here.")] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    engine: Engine = None,
     json: Json = False,
 ) -> None:
     """Answer many prompts with and without a plan: metrics, intervals, KL, dose, random experts. Exit code 1: nothing changed."""
@@ -141,7 +148,7 @@ def compare(
     measured = metrics_from(metric or ["refused"])
     edits = asked(plan, off=off, drop=drop, mute=mute, force=force, scale=scale, bias=bias)
     kept = None if store is None else open_store(store)
-    loaded = open_model(model, device, dtype)
+    loaded = open_model(model, device, dtype, engine)
     found = run(
         loaded,
         said,
@@ -151,6 +158,7 @@ def compare(
         store=kept,
         seed=seed,
         max_new_tokens=tokens,
+        distributions=distributions,
     )
     print_json(found.to_dict()) if json else _show_comparison(found)
     if out is not None:  # last: a disk that filled up meanwhile costs the file, not the result
@@ -169,8 +177,11 @@ def _show_comparison(found: "Comparison") -> None:
         columns = ["metric", "random experts", "difference, every draw"]
         print_table(columns, _control_rows(found), "As many random experts, the same edit")
     say(f"{found.changed:.0%} of answers read differently.")
-    kl = found.divergence[["kl_nats", "kl_first_nats"]].mean()
-    say(f"Mean KL to the base: {kl['kl_nats']:.4f} nats over its answer, {kl['kl_first_nats']:.4f} at the first token.")
+    if len(found.divergence):
+        kl = found.divergence[["kl_nats", "kl_first_nats"]].mean()
+        say(
+            f"Mean KL to the base: {kl['kl_nats']:.4f} nats over its answer, {kl['kl_first_nats']:.4f} at the first token."
+        )
     if found.perplexity:
         say(f"Perplexity of given text: {found.perplexity['base']:.3f} -> {found.perplexity['steered']:.3f}.")
     for text in found.notes:

@@ -58,7 +58,7 @@ def open_source(source: ModelSource) -> "MoEModel":
     """The model that a recipe names."""
     from ..terminal import open_model
 
-    hub = {"device_map": source.device_map, "revision": source.revision}
+    hub = {"device_map": source.device_map, "revision": source.revision, "engine": source.engine}
     return open_model(source.source, source.device, source.dtype, **{k: v for k, v in hub.items() if v is not None})
 
 
@@ -98,7 +98,7 @@ def run_recipe(
 
     progress    as for `capture`: lines on stderr, False for silence, or a function that receives `Progress` values
     open_model  how a model of the recipe is opened: for models that are built already
-    own_functions  whether metrics `module:function` may be imported and called: they are code, given text of the model's
+    own_functions  whether metrics and engines `module:name` may be imported and called: they are code
 
     Raises `WorkbenchError` for a folder that holds another recipe's run, before anything is written, and for one that another
     process is at work on.
@@ -125,9 +125,10 @@ def checked_sets(recipe: Recipe, own_functions: bool = False) -> dict[str, Promp
     """The recipe's prompt sets, after everything was checked that needs no model."""
     asked = {spelt_out(recipe, m).metric or "" for name in recipe.measured() for m in text_metrics(recipe, name)}
     own = {m for m in asked if ":" in m}
-    if own and not own_functions:
+    theirs = own | {m.engine for m in recipe.models if m.engine and ":" in m.engine}
+    if theirs and not own_functions:
         raise WorkbenchError(
-            f"The recipe measures by code of its own, {', '.join(sorted(own))}; add --own-functions to run it if you trust it."
+            f"The recipe runs code of its own, {', '.join(sorted(theirs))}; add --own-functions to run it if you trust it."
         )
     for metric in own:
         own_metric(metric)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from workbench import MoEModel
 
 
-def open_model(source: str, device: str, dtype: str, **hub: Any) -> "MoEModel":
+def open_model(source: str, device: str, dtype: str, engine: str | None = None, **hub: Any) -> "MoEModel":
     """`workbench.load`, with a spinner instead of the progress bars of transformers. `hub`: revision, device_map."""
     with working(f"Loading {source}"):
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -19,4 +19,4 @@ def open_model(source: str, device: str, dtype: str, **hub: Any) -> "MoEModel":
 
         logging.disable_progress_bar()
         logging.set_verbosity_error()
-        return load(source, device=device, dtype=dtype, **hub)
+        return load(source, device=device, dtype=dtype, engine=engine, **hub)

@@ -8,7 +8,7 @@ from tests.benchmarks.models import token_ids
 from tests.benchmarks.timing import Ratio, ratio
 from workbench import Plan, steered
 from workbench.model import MoEModel
-from workbench.plan.edits import KINDS
+from workbench.plan import KINDS
 
 LIMIT = 1.05
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from workbench.backends.contract import BackendContract
 
 from tests.docs.pages import read
 from tests.support import families
 from workbench import Plan, WorkbenchError, compare, load, steered
+from workbench.backends.contract import BackendContract
 from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.model.adapters import ADAPTERS
 

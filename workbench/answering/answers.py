@@ -1,25 +1,20 @@
 """Greedy answers to many prompts, batched by length, under a plan or none."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import closing
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from workbench.backends import Backend, Batch, backend_of, check_decoding, compiled_for
 from workbench.errors import WorkbenchError
-from workbench.generation import Choosing, decoding_of, padded, schedule
-from workbench.hooks import steered
+from workbench.generation import Decoding, Made, Response, decoding_of, responses, schedule
+from workbench.model import MoEModel
 from workbench.plan import Plan
 from workbench.progress import Meter
 from workbench.prompts import check_unanswered, encode, read_prompts
-from workbench.routing import Dose, DoseCounts
-from workbench.sampling import Forwards
+from workbench.routing import CompiledPlan, Dose, DoseCounts, slots_per_token
 from workbench.thinking import said
-
-if TYPE_CHECKING:
-    from workbench.model import MoEModel
 
 
 class Answers(NamedTuple):
@@ -34,7 +29,7 @@ class Answers(NamedTuple):
     broken: tuple[bool, ...] = ()
 
 
-def encode_all(model: "MoEModel", prompts: Any, max_new_tokens: int) -> list[tuple[int, ...]]:
+def encode_all(model: MoEModel, prompts: Any, max_new_tokens: int) -> list[tuple[int, ...]]:
     """Token ids of every prompt, after checking that each can be answered and fits into the context with its answer."""
     if model.tokenizer is None:
         raise WorkbenchError(
@@ -54,20 +49,8 @@ def encode_all(model: "MoEModel", prompts: Any, max_new_tokens: int) -> list[tup
     return [prompt.ids for prompt in encoded]
 
 
-def padded_batch(model: "MoEModel", rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Ids and attention mask [rows, longest] on the model's device, padded on the left."""
-    ids, mask = padded(rows, pad_id(model), left=True)
-    return torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
-
-
-def pad_id(model: "MoEModel") -> int:
-    """The padding id, or 0: padding is masked, so which one it is changes nothing."""
-    return getattr(model.tokenizer, "pad_token_id", None) or 0
-
-
-@torch.no_grad()
 def answer(
-    model: "MoEModel",
+    model: MoEModel,
     encoded: Sequence[Sequence[int]],
     plan: Plan,
     max_new_tokens: int,
@@ -77,29 +60,32 @@ def answer(
     """Greedy answers of up to `max_new_tokens` tokens under `plan`, and its dose; `meter` hears of every step."""
     if max_new_tokens < 1:
         raise WorkbenchError(f"Answers of max_new_tokens={max_new_tokens} hold nothing; give a number of at least 1.")
-    dose, found, how = Dose(), dict[int, tuple[int, ...]](), decoding_of(model, max_new_tokens)
-    broken, forwards, meter = set[int](), Forwards(model), meter or Meter(0, None)
+    backend, compiled, how = backend_of(model), compiled_for(model, plan), decoding_of(model, max_new_tokens)
+    check_decoding(backend, how)
+    dose, meter = Dose(slots_per_token(model.anatomy)), meter or Meter(0, None)
+    found = dict[int, Response]()
     for chosen in schedule([len(ids) for ids in encoded], batch_tokens, extra=max_new_tokens).batches:
-        rows = [encoded[i] for i in chosen]
-        choosing = Choosing(model, rows, how)
-        with steered(model, plan, dose=dose):
-            forwards.decode(rows, choosing, lambda step: meter.forwarded(len(step.rows)), lambda: _kernels(model))
-        responses = choosing.responses()
-        broken |= {i for i, r in zip(chosen, responses, strict=True) if np.isnan(r.logprobs).any()}
-        made = [response.ids for response in responses]
-        meter.skip(sum(1 + max_new_tokens - len(ids) for ids in made))  # the last token is never forwarded
-        found |= {i: ids[:-1] if ids[-1] in how.stop else ids for i, ids in zip(chosen, made, strict=True)}
-    ordered = tuple(found[i] for i in range(len(encoded)))
-    texts = tuple(decode(model, row, after=prompt) for row, prompt in zip(ordered, encoded, strict=True))
-    return Answers(texts, ordered, dose.counts(), tuple(i in broken for i in range(len(encoded))))
+        made = _responses(backend, [encoded[i] for i in chosen], compiled, how, dose, meter)
+        meter.skip(sum(1 + max_new_tokens - len(r.ids) for r in made))  # the last token is never forwarded
+        found |= dict(zip(chosen, made, strict=True))
+    ordered = [found[i] for i in range(len(encoded))]
+    ids = tuple(r.ids[:-1] if r.ids[-1] in how.stop else r.ids for r in ordered)
+    texts = tuple(decode(model, row, after=prompt) for row, prompt in zip(ids, encoded, strict=True))
+    return Answers(texts, ids, dose.counts(), tuple(bool(np.isnan(r.logprobs).any()) for r in ordered))
 
 
-def _kernels(model: "MoEModel") -> AbstractContextManager[Any]:
-    """The kernels of single tokens that transformers' `generate` changes to, on devices where it does."""
-    return getattr(model.hf, "_optimize_model_for_decode", nullcontext)()
+def _responses(
+    backend: Backend, rows: Sequence[Sequence[int]], plan: CompiledPlan, how: Decoding, dose: Dose, meter: Meter
+) -> list[Response]:
+    made = list[Made]()
+    with closing(backend.run(Batch(rows), plan, how, dose=dose)) as portions:
+        for portion in portions:
+            meter.forwarded(len(portion.where.rows))
+            made += [] if portion.made is None else [portion.made]
+    return responses(made, len(rows))
 
 
-def decode(model: "MoEModel", ids: Sequence[int], after: Sequence[int] = ()) -> str:
+def decode(model: MoEModel, ids: Sequence[int], after: Sequence[int] = ()) -> str:
     """The text of an answer, decoded as a whole; special tokens are left out, except the markers of thoughts and channels.
 
     after  the prompt's ids, of `encode_all`: where its template opened a thought the text begins with that marker

@@ -1,25 +1,20 @@
 """One answer, token by token, with what the router did for each: for a page that shows an answer as it is made."""
 
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack
-from contextvars import copy_context
-from typing import TYPE_CHECKING, NamedTuple
-
-import torch
-from torch import Tensor
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from math import exp
+from typing import Any, NamedTuple
 
 from workbench.answering.answers import encode_all
-from workbench.generation import Choosing, Decoding, decoding_of
-from workbench.hooks import recording, steered
+from workbench.backends import Batch, Keep, Ran, backend_of, check_decoding, compiled_for
+from workbench.generation import decoding_of
+from workbench.model import MoEModel
 from workbench.plan import Plan
-from workbench.records import ForwardRecord
-from workbench.routing import Dose, prompt_length
-from workbench.sampling import Forwards
+from workbench.prompts import PromptSet
+from workbench.records import LayerRecord
+from workbench.routing import Dose, slots_per_token
 from workbench.thinking import Growing
-
-if TYPE_CHECKING:
-    from workbench.model import MoEModel
-    from workbench.prompts import PromptSet
 
 
 class Candidate(NamedTuple):
@@ -37,7 +32,8 @@ class StreamedToken(NamedTuple):
     alternatives  the likeliest tokens by the model's own logits, the likeliest first; `chosen` is the first of them unless
                   the checkpoint's generation config (a penalty, say) would have another token
     routing       layer -> (expert, weight) of the forward that produced this token, which is the one at the position
-                  before it, the strongest first; as the experts received it, so under a plan the steered routing
+                  before it, the strongest first; as the experts received it, so under a plan the steered routing. Empty
+                  where the model's engine does not say which experts it selects
     is_end        it ends the answer and is not part of it
     text          what it adds to the answer: joined they are its text. "" within a character of several tokens, which the
                   last of them adds (`chosen.text` is the token by itself, where such a character cannot be read)
@@ -51,8 +47,8 @@ class StreamedToken(NamedTuple):
 
 
 def stream(
-    model: "MoEModel",
-    prompts: "PromptSet",
+    model: MoEModel,
+    prompts: PromptSet,
     plan: Plan | None = None,
     *,
     max_new_tokens: int = 128,
@@ -62,57 +58,44 @@ def stream(
     """The greedy answer to the first of `prompts` under `plan`, token by token; the same tokens as `compare` gives (see
     `workbench.generation.decoding`).
 
-    The caller is never steered: each step runs in a context of its own, so several streams of one model may take turns.
-    Closing the iterator leaves the model as it was. Raises `WorkbenchError` for an impossible plan, or a prompt that does
+    The caller is never steered, so several streams of one model may take turns. Closing the iterator leaves the model as it
+    was. Raises `WorkbenchError` for an impossible plan, or a prompt that does
     not fit into the context.
     """
-    ids, how = encode_all(model, prompts, max_new_tokens)[0], decoding_of(model, max_new_tokens)
-    context, steps = copy_context(), _steps(model, ids, plan or Plan(), how, alternatives, dose)
-    try:
-        while (token := context.run(next, steps, None)) is not None:
-            yield token
-    finally:
-        context.run(steps.close)
+    ids = encode_all(model, prompts, max_new_tokens)[0]
+    if max_new_tokens < 1:
+        return
+    backend, compiled = backend_of(model), compiled_for(model, plan)
+    how = replace(decoding_of(model, max_new_tokens), alternatives=alternatives)
+    check_decoding(backend, how)
+    keep = None if backend.can.keep is None else Keep()
+    if dose is not None:
+        dose.slots_per_token = slots_per_token(model.anatomy)
+    growing = Growing(model.tokenizer)
+    with closing(backend.run(Batch([ids]), compiled, how, keep, dose)) as portions:
+        for portion in portions:
+            yield from _tokens(portion, growing, how.stop)
 
 
-def _steps(
-    model: "MoEModel", ids: Sequence[int], plan: Plan, how: Decoding, alternatives: int, dose: Dose | None
-) -> Generator[StreamedToken, None, None]:
-    with ExitStack() as stack:
-        stack.enter_context(steered(model, plan, dose=dose))
-        recorder = stack.enter_context(recording(model, keep=()))
-        stack.enter_context(prompt_length(len(ids)))
-        choosing, forwards, growing = Choosing(model, [ids], how), Forwards(model), Growing(model.tokenizer)
-        given, mask, cache, going = (
-            torch.tensor([list(ids)]),
-            torch.ones(1, len(ids), dtype=torch.long),
-            None,
-            how.tokens > 0,
-        )
-        while going:
-            with torch.no_grad():  # around the forward alone: gradients are the thread's, not the context's
-                out = forwards(given, mask, use_cache=True, past=cache)
-            logits, cache = out.logits[:, -1].float(), out.past_key_values
-            going = bool(choosing.choose(logits)[0])
-            given, mask = choosing.last[:, None], torch.cat([mask, mask.new_ones(1, 1)], 1)
-            made = _token(model, logits[0], int(given), recorder.take(), alternatives, how.stop)
-            yield made._replace(text=growing.add(int(given), is_last=not going))
+def _tokens(portion: Ran, growing: Growing, ends: frozenset[int]) -> Iterator[StreamedToken]:
+    """What a portion adds to the answer."""
+    made, layers = portion.made, portion.record.layers if portion.record is not None else {}
+    if made is None:
+        return
+    rows = portion.where.rows[-len(made.id) :]  # each token was made by the forward of the position before it
+    for n, (row, token) in enumerate(zip(rows, made.id.tolist(), strict=True)):
+        chosen = _candidate(growing.tokenizer, token, made.logprob[n])
+        pairs = () if made.likeliest is None else zip(*(part[n].tolist() for part in made.likeliest), strict=True)
+        likeliest = tuple(_candidate(growing.tokenizer, i, logprob) for i, logprob in pairs)
+        routing = {layer: _row(record, row) for layer, record in layers.items()}
+        text = growing.add(token, is_last=bool(made.ends[n]))
+        yield StreamedToken(chosen, likeliest, routing, token in ends, text)
 
 
-def _token(
-    model: "MoEModel", logits: Tensor, chosen: int, record: ForwardRecord, alternatives: int, ends: frozenset[int]
-) -> StreamedToken:
-    share = logits.softmax(-1)
-    best = share.topk(min(alternatives, len(share)))
-    found = tuple(_candidate(model, i, p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True))
-    routing = {n: _last_row(x.index, x.weight) for n, x in record.layers.items()}
-    return StreamedToken(_candidate(model, chosen, float(share[chosen])), found, routing, chosen in ends)
+def _candidate(tokenizer: Any, token: int, logprob: float) -> Candidate:
+    return Candidate(token, tokenizer.decode([token]), exp(logprob))
 
 
-def _candidate(model: "MoEModel", token: int, probability: float) -> Candidate:
-    return Candidate(token, model.tokenizer.decode([token]), probability)
-
-
-def _last_row(index: Tensor, weight: Tensor) -> tuple[tuple[int, float], ...]:
-    pairs = zip(index[-1].tolist(), weight[-1].float().tolist(), strict=True)
+def _row(layer: LayerRecord, row: int) -> tuple[tuple[int, float], ...]:
+    pairs = zip(layer.index[row].tolist(), layer.weight[row].float().tolist(), strict=True)
     return tuple(sorted(pairs, key=lambda pair: -pair[1]))

@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from workbench.anatomy import UNCOMPARED, Anatomy, is_unversioned
+from workbench.backends import FIRST
 from workbench.capturing.options import digest
 from workbench.capturing.request import Request
 from workbench.errors import NotCompared, WorkbenchError
@@ -29,13 +30,12 @@ def plan_json(request: Request) -> dict[str, Any]:
             "name": model.anatomy.model,
             "revision": model.anatomy.revision,
             "weights": model.anatomy.weights,
-            "class": type(model.hf).__name__,
+            "class": model.facts.kind,
         },
         "anatomy": model.anatomy.to_dict(),
         "dtype": str(model.dtype).removeprefix("torch."),
-        # on NDIF the device is the server's affair
-        "device": "NDIF" if request.backend.endswith("NDIF") else str(model.device),
-        "experts_implementation": getattr(model.hf.config, "_experts_implementation", None),
+        "device": str(model.device),
+        "experts_implementation": getattr(model.facts.config, "_experts_implementation", None),
         "versions": _versions(),
         "options": request.options.to_dict(),
         "layers": list(model.anatomy.moe_layers),
@@ -93,7 +93,7 @@ def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable
     yield "prompt set", there.get("fingerprint"), asked["prompts"]["fingerprint"]
     yield "tokenisation", there.get("tokens"), asked["prompts"]["tokens"]
     yield "steering plan", _edits(begun.get("steering"), model), _edits(asked["steering"], model)
-    yield "backend", begun.get("backend", "native"), asked["backend"]
+    yield "engine", begun.get("backend", FIRST), asked["backend"]
     if "decoding" in begun:
         yield "decoding by the generation config", begun["decoding"], asked.get("decoding")
     for name in asked["options"]:

@@ -2,10 +2,11 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,18 +14,16 @@ import pyarrow as pa
 
 from workbench import storage
 from workbench.anatomy import UNCOMPARED, is_unversioned
+from workbench.backends import Backend, Batch, Keep
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows
 from workbench.capturing.sharing import is_complete, open_shards
 from workbench.capturing.words import Words
-from workbench.generation import Response
+from workbench.generation import Made, Response, responses
 from workbench.progress import Meter
-from workbench.records import logits_not_finite
-from workbench.sampling import Runner
+from workbench.records import Chunk, Harvest, logits_not_finite
+from workbench.routing import CompiledPlan, Dose
 from workbench.shards import Build, ShardWriter, describe, finish, receipt_path, write_table
-
-if TYPE_CHECKING:
-    from workbench.traced import TracedRunner
 
 
 @dataclass
@@ -33,7 +32,9 @@ class Process:
 
     path: Path
     request: Request
-    runner: "Runner | TracedRunner"
+    backend: Backend
+    plan: CompiledPlan
+    dose: Dose
     meter: Meter
 
     def __post_init__(self) -> None:
@@ -81,14 +82,9 @@ class Process:
         request, options = self.request, self.request.options
         rows = [request.ids(number) for number in numbers]
         where = [request.sequence(number) for number in numbers]
-        answers: list[Response] | None = None
-        if options.generate:
-            seeds = [request.seeds[prompt] + sample for prompt, sample in where]
-            assert request.decoding is not None
-            chunk, answers = self.runner.generate(rows, seeds, request.decoding)
+        chunk, answers = self._run(Batch(rows, [request.seeds[prompt] + sample for prompt, sample in where]))
+        if answers is not None:
             self.meter.skip(sum(options.generate - len(answer.ids) for answer in answers))
-        else:
-            chunk = self.runner.over(rows)
         prompt = np.searchsorted(ids, [prompt for prompt, _ in where])
         batch = BatchRows(chunk, dictionary, prompt, np.array([sample for _, sample in where]))
         head = [] if answers is None else [self._head_not_finite(rows, answers)]
@@ -96,6 +92,18 @@ class Process:
         for name, build in (("tokens", self.words.tokens), ("responses", self.words.responses)):
             builders[name] = partial(build, numbers, batch, answers)
         return {name: builders.get(name) or getattr(batch, name) for name in self._tables}
+
+    def _run(self, batch: Batch) -> tuple[Chunk, list[Response] | None]:
+        """What the engine says of a batch, and its responses where they are generated."""
+        harvest, made, options, how = Harvest(), list[Made](), self.request.options, self.request.decoding
+        keep = Keep(frozenset(options.keep), options.layers, options.expert_numbers)
+        with closing(self.backend.run(batch, self.plan, how, keep, self.dose)) as portions:
+            for portion in portions:
+                assert portion.record is not None
+                harvest.add(portion.record, portion.where)
+                made += [] if portion.made is None else [portion.made]
+                self.meter.forwarded(len(portion.where.rows))
+        return harvest.finish(), None if how is None else responses(made, len(batch.rows))
 
     def _head_not_finite(self, rows: list[tuple[int, ...]], answers: list[Response]) -> pd.DataFrame:
         last = np.array([len(row) - 1 for row in rows])

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from workbench.backends import backend_of, check_decoding, check_keep, was_bare
 from workbench.capturing.options import Options, Responses
 from workbench.capturing.sizes import Estimate, estimate
 from workbench.errors import WorkbenchError, suggestion
 from workbench.generation import Decoding, Schedule, decoding_of, prompt_seeds, schedule
+from workbench.model import MoEModel
 from workbench.plan import Plan
 from workbench.prompts import (
     Encoded,
@@ -23,9 +25,6 @@ from workbench.prompts import (
 )
 from workbench.prompts import warnings as doubts
 
-if TYPE_CHECKING:
-    from workbench.model import MoEModel
-
 Answers = dict[str, list[tuple[int, ...]]]
 
 
@@ -33,13 +32,14 @@ Answers = dict[str, list[tuple[int, ...]]]
 class Request:
     """A checked capture: the sequences to run, in which batches, under which plan."""
 
-    model: "MoEModel"
+    model: MoEModel
     prompts: PromptSet
     options: Options
     """As asked, with the given responses by prompt, and as many samples as there are of each."""
     plan: Plan
     """What steers the model meanwhile; empty: nothing."""
     backend: str
+    """The name of the engine that runs it."""
     decoding: Decoding | None
     """How responses are made, where they are."""
     encoded: list[Encoded]
@@ -75,12 +75,11 @@ class Request:
 
 
 def make_request(
-    model: "MoEModel",
+    model: MoEModel,
     prompts: PromptSet,
     options: Options,
     *,
     plan: Plan | None = None,
-    backend: str = "native",
     begun: Mapping[str, Any] | None = None,
 ) -> Request:
     """Checks a capture and plans it. Raises `WorkbenchError` on anything that cannot be done as asked.
@@ -97,7 +96,11 @@ def make_request(
     if given is not None:
         options = replace(options, responses=given, samples=max(map(len, given.values())))
     _check_where(model, options)
-    decoding, notes = _decoding(model, prompts, options, backend, begun)
+    backend = backend_of(model)
+    check_keep(backend, options.keep)
+    decoding, notes = _decoding(model, prompts, options, begun)
+    if decoding is not None:
+        check_decoding(backend, decoding)
     with moment((begun or {}).get("template_date")) as date:
         encoded = encode(model.tokenizer, prompts, model.image_token)
     answers = None if given is None else encode_responses(model.tokenizer, given)
@@ -110,7 +113,7 @@ def make_request(
         prompts=prompts,
         options=options,
         plan=plan or Plan(),
-        backend=backend,
+        backend=backend.can.name,
         decoding=decoding,
         encoded=encoded,
         responses=answers,
@@ -147,14 +150,14 @@ def _given(prompts: PromptSet, responses: Responses) -> dict[str, list[str]] | N
 
 
 def _decoding(
-    model: "MoEModel", prompts: PromptSet, options: Options, backend: str, begun: Mapping[str, Any] | None
+    model: MoEModel, prompts: PromptSet, options: Options, begun: Mapping[str, Any] | None
 ) -> tuple[Decoding | None, list[str]]:
     """How responses are made, if any are; and what is said where an earlier version began and made them otherwise."""
     if not options.generate:
         return None, []
     check_unanswered(prompts)
     decoding = decoding_of(model, options.generate, options.temperature)
-    if not decoding.shaping or backend != "native" or begun is None or "decoding" in begun:
+    if not decoding.shaping or begun is None or not was_bare(begun):
         return decoding, []
     names = ", ".join(decoding.shaping)  # that version had no use for these options of the generation config
     note = f"responses are made as this capture was begun, without {names} of the generation config"
@@ -170,7 +173,7 @@ def _lengths(encoded: Sequence[Encoded], answers: Answers | None, samples: int) 
     ]
 
 
-def _check_where(model: "MoEModel", options: Options) -> None:
+def _check_where(model: MoEModel, options: Options) -> None:
     anatomy = model.anatomy
     for layer in options.layers or ():
         if not anatomy.layer(layer).is_moe:
@@ -181,9 +184,9 @@ def _check_where(model: "MoEModel", options: Options) -> None:
         anatomy.check_ref(ref)
 
 
-def _check_vocabulary(model: "MoEModel", encoded: Sequence[Encoded], answers: Answers | None) -> None:
+def _check_vocabulary(model: MoEModel, encoded: Sequence[Encoded], answers: Answers | None) -> None:
     """Every id must have an embedding; the tokenizer of another model may give more."""
-    rows = model.hf.get_input_embeddings().weight.shape[0]
+    rows = model.facts.n_embeddings
     for prompt in encoded:
         ids = [*prompt.ids, *(i for answer in (answers or {}).get(prompt.id, ()) for i in answer)]
         if ids and max(ids) >= rows:
@@ -193,7 +196,7 @@ def _check_vocabulary(model: "MoEModel", encoded: Sequence[Encoded], answers: An
             )
 
 
-def _check_context(model: "MoEModel", prompts: PromptSet, lengths: Sequence[int], options: Options) -> None:
+def _check_context(model: MoEModel, prompts: PromptSet, lengths: Sequence[int], options: Options) -> None:
     limit = model.anatomy.context_length
     if limit is None:
         return

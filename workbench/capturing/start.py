@@ -1,16 +1,15 @@
 """`capture`: prompts through a model into a store. Begins one, or goes on with one that was begun."""
 
 import os
+import warnings
 from collections.abc import Callable, Collection, Iterable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import torch
+from typing import Any
 
 from workbench import storage
 from workbench.anatomy import ExpertRef, as_ref
+from workbench.backends import backend_of, check_words, compiled_for
 from workbench.capturing.options import BATCH_TOKENS, Options, Responses
 from workbench.capturing.plan_json import check_same, plan_json
 from workbench.capturing.process import Process
@@ -19,22 +18,19 @@ from workbench.capturing.rewritten import check_rewritten
 from workbench.capturing.sizes import check_disk
 from workbench.errors import WorkbenchError
 from workbench.generation import SHARD_TOKENS
-from workbench.hooks import as_it_is, plan_in_force, recording, steered
+from workbench.hooks import as_it_is, unlike_said
+from workbench.model import MoEModel
 from workbench.paths import given_path
+from workbench.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, planned_at, read_prompts
-from workbench.sampling import Runner
+from workbench.routing import Dose
 from workbench.store import Store, open_store
-
-if TYPE_CHECKING:
-    from workbench.model import MoEModel
-    from workbench.plan import Plan
-    from workbench.traced import TracedRunner
 
 
 def capture(
-    model: "MoEModel",
-    prompts: "PromptSet | str | Path | Iterable[Any]",
+    model: MoEModel,
+    prompts: PromptSet | str | Path | Iterable[Any],
     into: str | Path,
     *,
     keep: Collection[str] = frozenset({"norms", "residual"}),
@@ -46,14 +42,13 @@ def capture(
     experts: Iterable[ExpertRef | str] | None = None,
     batch_tokens: int = BATCH_TOKENS,
     seed: int = 0,
-    plan: "Plan | None" = None,
+    plan: Plan | None = None,
     resume: bool = True,
-    backend: Literal["native", "nnsight"] = "native",
-    remote: bool | str = False,
     text: bool = True,
     shard_tokens: int = SHARD_TOKENS,
     shard: tuple[int, int] | None = None,
     progress: bool | Report = True,
+    **before: Any,
 ) -> Store:
     """Runs the prompts through the model and writes what its experts did as a store (see `workbench.shards.schema`).
 
@@ -68,8 +63,6 @@ def capture(
     layers       limit logits and outputs to these layers; experts: limit outputs to these experts
     batch_tokens tokens that go through the model together, padding and generation included (padding is never stored)
     plan         steer while capturing: the store says so everywhere
-    backend      "nnsight": every forward is a trace of the nnsight model that was loaded; see `workbench.traced`. Greedy, no plan
-    remote       with backend "nnsight": True runs the traces on NDIF (see `load(..., remote=True)` for models too large to load)
     resume       go on with a store that was begun with the same request (a complete one is returned as it is), with the date
                  that its chat template was told then; False refuses any store that is there
     text         False keeps the words out of the store: no prompt text, no token ids, no token strings, and no label whose
@@ -83,9 +76,10 @@ def capture(
 
     Writing needs no more memory than two batches and the rows gathered for a row group. A store is complete when its
     manifest exists; until then `open_store` refuses it, and the same call goes on where it stopped, repeating at most one
-    shard. Raises `WorkbenchError` on bad input, before anything is written, and on a full disk, after which the same call
-    goes on.
+    shard. Raises `WorkbenchError` on bad input and for what the model's engine cannot do, before anything is written, and on a
+    full disk, after which the same call goes on.
     """
+    check_words("capture", before)
     options = Options(
         keep=keep,
         generate=generate,
@@ -99,77 +93,32 @@ def capture(
         text=text,
         responses=responses,
     )
-    return capture_with(
-        model,
-        prompts,
-        into,
-        options,
-        plan=plan,
-        resume=resume,
-        backend=backend,
-        remote=remote,
-        shard=shard,
-        progress=progress,
-    )
+    return capture_with(model, prompts, into, options, plan=plan, resume=resume, shard=shard, progress=progress)
 
 
 def capture_with(
-    model: "MoEModel",
-    prompts: "PromptSet | str | Path | Iterable[Any]",
+    model: MoEModel,
+    prompts: PromptSet | str | Path | Iterable[Any],
     into: str | Path,
     options: Options,
     *,
-    plan: "Plan | None" = None,
+    plan: Plan | None = None,
     resume: bool = True,
-    backend: Literal["native", "nnsight"] = "native",
-    remote: bool | str = False,
     shard: tuple[int, int] | None = None,
     progress: bool | Report = True,
 ) -> Store:
     """`capture` with the options of the store as one value; the rest decides how it runs, and is explained there."""
     model = as_it_is(model)  # what is recorded is the model of now, whatever it was when it was loaded
-    path = given_path(into)
-    with ExitStack() as stack:
-        in_force = plan_in_force(model) if plan is None else stack.enter_context(steered(model, plan))
-        _check_backend(model, backend, remote, options.keep)
-        where = f"{backend} on NDIF" if remote and remote != "local" else backend
-        make = partial(make_request, model, read_prompts(prompts), options, plan=in_force, backend=where)
-        stack.enter_context(storage.disk_errors(path))
+    path, compiled, dose = given_path(into), compiled_for(model, plan), Dose(is_counting=False)
+    make = partial(make_request, model, read_prompts(prompts), options, plan=compiled.plan)
+    with storage.disk_errors(path):
         request, is_left = _begin(path, make, resume=resume)
         if is_left:
             meter = Meter(0, ProgressLines() if progress is True else progress or None)
-            runner = _runner(request, backend, remote, meter, stack)
-            stack.enter_context(torch.no_grad())
-            Process(path, request, runner, meter).run(*(shard or _rank()))
+            Process(path, request, backend_of(model), compiled, dose, meter).run(*(shard or _rank()))
+    if said := unlike_said(compiled, model.anatomy, dose):
+        warnings.warn(f"{said}.", stacklevel=2)
     return open_store(path)
-
-
-def _check_backend(model: "MoEModel", backend: str, remote: bool | str, keep: Collection[str]) -> None:
-    """Raises `WorkbenchError` for a way of running that there is not, or that this model cannot go."""
-    if backend not in ("native", "nnsight") or (remote and backend == "native"):
-        raise WorkbenchError(
-            f"capture(backend='{backend}', remote={remote}) is not possible; backend is 'native', or 'nnsight' with or without "
-            f"remote=True."
-        )
-    if backend == "nnsight":
-        from workbench.ndif import check_ndif
-        from workbench.traced import check_traceable
-
-        check_traceable(model, remote, keep)
-        check_ndif(model.nnsight, remote)
-
-
-def _runner(
-    request: Request, backend: str, remote: bool | str, meter: Meter, stack: ExitStack
-) -> "Runner | TracedRunner":
-    """What runs the batches; a recorder stays on the model until `stack` closes."""
-    model, options = request.model, request.options
-    wanted = frozenset(options.keep), options.layers, options.expert_numbers
-    if backend == "nnsight":
-        from workbench.traced import TracedRunner
-
-        return TracedRunner(model, *wanted, remote, meter.forwarded)
-    return Runner(model, stack.enter_context(recording(model, *wanted)), meter.forwarded)
 
 
 def _rank() -> tuple[int, int]:

@@ -1,20 +1,16 @@
 """Where a model's values stop being finite: one text forwarded under a plan, looked through layer by layer."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import closing
+from typing import NamedTuple
 
-import numpy as np
-import torch
-
+from workbench.answering import Answers
+from workbench.backends import Batch, Keep, backend_of, check_keep, compiled_for
 from workbench.errors import WorkbenchError
-from workbench.hooks import recording, steered
+from workbench.model import MoEModel
 from workbench.plan import Plan
-from workbench.records import Harvest, not_finite, prompt_step
+from workbench.records import Harvest, not_finite
 from workbench.shards import said
-
-if TYPE_CHECKING:
-    from workbench.answering import Answers
-    from workbench.model import MoEModel
 
 
 class Arm(NamedTuple):
@@ -22,10 +18,10 @@ class Arm(NamedTuple):
 
     name: str
     plan: Plan
-    answers: "Answers"
+    answers: Answers
 
 
-def broken_notes(model: "MoEModel", encoded: Sequence[Sequence[int]], arms: Sequence[Arm]) -> tuple[str, ...]:
+def broken_notes(model: MoEModel, encoded: Sequence[Sequence[int]], arms: Sequence[Arm]) -> tuple[str, ...]:
     """A sentence for each arm with answers out of logits that are not finite: how many, and where it begins."""
     notes: list[str] = []
     for arm in arms:
@@ -39,14 +35,16 @@ def broken_notes(model: "MoEModel", encoded: Sequence[Sequence[int]], arms: Sequ
     return tuple(notes)
 
 
-@torch.no_grad()
-def first_place(model: "MoEModel", ids: Sequence[int], plan: Plan) -> str:
+def first_place(model: MoEModel, ids: Sequence[int], plan: Plan) -> str:
     """The first layer and expert whose values are not finite on the token ids, in one sentence."""
     try:
-        with steered(model, plan), recording(model, {"norms", "residual", "logits"}) as recorder:
-            model.hf(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)
-            harvest = Harvest()
-            harvest.add(recorder.take(), prompt_step(np.ones((1, len(ids)), np.int64)))
+        backend, harvest = backend_of(model), Harvest()
+        keep = Keep(frozenset({"norms", "residual", "logits"}) & (backend.can.keep or frozenset()))
+        check_keep(backend, keep.what)
+        with closing(backend.run(Batch([ids]), compiled_for(model, plan), keep=keep)) as portions:
+            for portion in portions:
+                if portion.record is not None:
+                    harvest.add(portion.record, portion.where)
     except WorkbenchError as error:
         return f"Where it begins could not be seen: {error}"
     chunk = harvest.finish()

@@ -5,18 +5,18 @@ A prompt carries its choices as the label "choices", a JSON list of texts, and t
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from workbench.backends import backend_of, check_scoring
+from workbench.comparison.distributions import divergence
 from workbench.errors import WorkbenchError
+from workbench.model import MoEModel
 from workbench.plan import Plan
-from workbench.prompts import Prompt, PromptSet, read_prompts
-
-if TYPE_CHECKING:
-    from workbench.model import MoEModel
-    from workbench.progress import Meter
+from workbench.progress import Meter
+from workbench.prompts import Prompt, PromptSet, check_unanswered, encode, read_prompts
 
 
 class Question(NamedTuple):
@@ -28,7 +28,7 @@ class Question(NamedTuple):
 
 
 def choose(
-    model: "MoEModel", prompts: Any, plans: Sequence[Plan], *, batch_tokens: int = 4096, meter: "Meter | None" = None
+    model: MoEModel, prompts: Any, plans: Sequence[Plan], *, batch_tokens: int = 4096, meter: Meter | None = None
 ) -> list[pd.DataFrame]:
     """One table per plan (`Plan()` for the bare model): what the model would choose.
 
@@ -37,10 +37,10 @@ def choose(
     margin_nats: log-likelihood of the right choice less that of the best wrong one.
 
     A choice follows a plain text joined to it and tokenised with it, and a chat prompt behind the opened answer.
-    Raises `WorkbenchError` for a prompt without choices, or whose answer is not one of them.
+    Raises `WorkbenchError` for a prompt without choices, or whose answer is not one of them, and on an engine that does not
+    tell how likely a text is.
     """
-    from workbench.comparison.distributions import divergence
-
+    check_scoring(backend_of(model), "a choice by log-likelihood")
     asked = questions(prompts)
     rows = [(ids, continuation) for question in asked for ids, continuation in _encoded(model, question)]
     found = divergence(model, [a for a, _ in rows], [b for _, b in rows], plans, batch_tokens, meter)
@@ -71,10 +71,8 @@ def _question(prompt: Prompt) -> Question:
     return Question(prompt, tuple(choices), choices.index(answer))
 
 
-def _encoded(model: "MoEModel", question: Question) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _encoded(model: MoEModel, question: Question) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Context and continuation ids of each choice; a space at the context's end belongs to the continuation."""
-    from workbench.prompts import check_unanswered, encode
-
     tokenizer, prompt = model.tokenizer, question.prompt
     if tokenizer is None:
         raise WorkbenchError(

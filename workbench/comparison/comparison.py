@@ -4,30 +4,31 @@ A score is association; what stands here is a measured effect, beside what as ma
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.comparison.tables import check_applies, control_table, left_out, metric_table
+from workbench.answering import Answers, answer, encode_all
+from workbench.backends import backend_of, check_plan, check_scoring
+from workbench.comparison.broken import Arm, broken_notes
+from workbench.comparison.distributions import GivenText, divergence, given_text
+from workbench.comparison.tables import Measured, check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
+from workbench.hooks import as_it_is, plan_in_force
+from workbench.model import MoEModel
 from workbench.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
-from workbench.responses import MetricsArgument, metrics_from
+from workbench.responses import Metric, MetricsArgument, metrics_from
 from workbench.routing import DoseCounts
 from workbench.storage import write_text
+from workbench.store import Store
 
-if TYPE_CHECKING:
-    from workbench.answering import Answers
-    from workbench.comparison.broken import Arm
-    from workbench.model import MoEModel
-    from workbench.store import Store
-
-Teaching = tuple[tuple[int, ...], tuple[int, ...]]  # token ids that are given, and those whose probability is read
+_DIVERGENCE = ("prompt_id", "kl_nats", "kl_first_nats")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Comparison:
     metrics    metric, base, steered, difference, low, high (95 %, paired bootstrap over clusters), n prompts, n_clusters
     controls   metric, match, draw, plan, base, steered, difference, n, slots_changed: every random draw, none left out
     responses  prompt_id, prompt, base, steered, changed
-    divergence prompt_id, kl_nats (mean over the base answer's positions), kl_first_nats (first answer token)
+    divergence prompt_id, kl_nats (mean over the base answer's positions), kl_first_nats (first answer token); empty where no
+               distributions were asked for
     perplexity base, steered, n_tokens over given text; empty when no prompt gives a response or text of its own
     dose       tokens and slots that the plan really changed while answering
     """
@@ -87,7 +89,8 @@ class Comparison:
             )
             lines += [f"  random, {m}: {d}" for m, d in self._draws(str(row["metric"])).items()]
         kl = self.divergence["kl_first_nats"].mean()
-        lines.append(f"{self.changed:.0%} of answers changed; first-token KL {kl:.3f} nats on average")
+        moved = f"; first-token KL {kl:.3f} nats on average" if len(self.divergence) else ""
+        lines.append(f"{self.changed:.0%} of answers changed{moved}")
         if self.perplexity:
             lines.append(f"perplexity of given text: {self.perplexity['base']:.2f} -> {self.perplexity['steered']:.2f}")
         return "\n".join([*lines, *self.notes])
@@ -103,16 +106,17 @@ class Comparison:
 
 
 def compare(
-    model: "MoEModel",
+    model: MoEModel,
     prompts: Any,
     plan: Plan,
     *,
     metrics: MetricsArgument = ("refused",),
     controls: int | Mapping[str, int] = 3,
-    store: "Store | None" = None,
+    store: Store | None = None,
     seed: int = 0,
     max_new_tokens: int = 48,
     batch_tokens: int = 4096,
+    distributions: bool = True,
     progress: bool | Report = True,
 ) -> Comparison:
     """Answers every prompt with and without `plan` and measures what changed. Greedily, by the checkpoint's generation config
@@ -124,65 +128,106 @@ def compare(
     store     resolves `replace` by mean, and gives the load for usage-matched draws
     seed      of the draws and of the bootstrap
     batch_tokens  tokens that go through the model together, padding and answers included
+    distributions  False: the answers alone, no divergence and no perplexity; for an engine that does not score given text
     progress  as for `capture`: lines on stderr, False for silence, or a function that receives `Progress` values
 
     A metric without a value for one of the two answers leaves the prompt out ("refused" does while thinking has not ended);
     n says how many prompts count, and `notes` how many do not. So do answers out of logits that are not finite; the notes
     name the layer and the expert where such values begin.
-    Raises `WorkbenchError` for an impossible plan, an unknown metric, or a metric that no prompt can be measured by.
+    Raises `WorkbenchError` for an impossible plan, an unknown metric, a metric that no prompt can be measured by, and what the
+    model's engine cannot do.
     """
-    from workbench.answering import answer, encode_all
-    from workbench.comparison.broken import broken_notes
-    from workbench.comparison.distributions import divergence, given_text
-    from workbench.hooks import as_it_is, plan_in_force
-
     if seed < 0:
         raise WorkbenchError(f"compare(seed={seed}) makes no sense; it should be at least 0.")
     prompts, chosen, model = read_prompts(prompts), metrics_from(metrics), as_it_is(model)
-    if store is not None:
-        model.anatomy.check_same(store.anatomy.fingerprint, f"The store '{store.path}'")
-        plan = plan.with_means(store)
-    plan = plan.for_model(model.anatomy).check(model.anatomy)
-    if plan_in_force(model):
-        raise WorkbenchError("compare needs the bare model as its base; call it outside `with steered`.")
+    plan = _possible(model, plan, store, distributions)
     random = _control_plans(model, plan, controls, store, seed)
     encoded = encode_all(model, prompts, max_new_tokens)
-    given = [(g.before, g.read) for g in given_text(model, prompts, encoded)]
-    meter = _meter(encoded, given, 2 + len(random), max_new_tokens, progress)
-    base = answer(model, encoded, Plan(), max_new_tokens, batch_tokens, meter)
-    check_applies(chosen, prompts, base)
-    arm = answer(model, encoded, plan, max_new_tokens, batch_tokens, meter)
-    others = [answer(model, encoded, p, max_new_tokens, batch_tokens, meter) for _, _, p in random]
-    meter.skip(
-        2 * sum(max_new_tokens - len(ids) for ids in base.ids)
-    )  # the answers that ended early are read as they are
-    moved = divergence(model, encoded, base.ids, [plan], batch_tokens, meter)[0]
+    given = given_text(model, prompts, encoded) if distributions else []
+    meter = _meter(encoded, given, 2 + len(random), max_new_tokens, distributions, progress)
+    asked = _Asked(model, prompts, encoded, chosen, max_new_tokens, batch_tokens, meter)
+    base = asked.measured(Plan())
+    check_applies(prompts, base)
+    arm, others = asked.measured(plan), [asked.measured(drawn) for _, _, drawn in random]
     return Comparison(
         model.anatomy.model,
         plan,
-        metric_table(chosen, prompts, base, arm, seed),
-        control_table(chosen, prompts, base, random, others),
-        _response_table(prompts, base, arm),
-        pd.DataFrame(
-            {"prompt_id": [p.id for p in prompts], "kl_nats": moved.kl_nats, "kl_first_nats": moved.kl_first_nats}
-        ),
-        _perplexity(model, given, plan, batch_tokens, meter),
-        arm.dose,
+        metric_table(prompts, base, arm, seed),
+        control_table(base, random, others),
+        _response_table(prompts, base.answers, arm.answers),
+        asked.divergence(base.answers, plan) if distributions else pd.DataFrame(columns=_DIVERGENCE),
+        asked.perplexity(given, plan),
+        arm.answers.dose,
         seed,
         (
-            *(() if arm.dose.tokens_changed else ("The plan changed nothing on these prompts.",)),
+            *(() if arm.answers.dose.tokens_changed else ("The plan changed nothing on these prompts.",)),
             *broken_notes(model, encoded, _arms(plan, base, arm, random, others)),
-            *left_out(chosen, prompts, base, arm),
+            *left_out(prompts, base, arm),
         ),
     )
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What every arm of a comparison is asked, and how."""
+
+    model: MoEModel
+    prompts: PromptSet
+    encoded: Sequence[Sequence[int]]
+    metrics: Sequence[Metric]
+    max_new_tokens: int
+    batch_tokens: int
+    meter: Meter
+
+    def measured(self, plan: Plan) -> Measured:
+        """An arm's answers and what the metrics say of them."""
+        found = answer(self.model, self.encoded, plan, self.max_new_tokens, self.batch_tokens, self.meter)
+        return Measured.of(self.metrics, self.prompts, found)
+
+    def divergence(self, base: Answers, plan: Plan) -> pd.DataFrame:
+        """How far the plan moves the distributions over the base's answers; those that ended early are read as they are."""
+        self.meter.skip(2 * sum(self.max_new_tokens - len(ids) for ids in base.ids))
+        moved = divergence(self.model, self.encoded, base.ids, [plan], self.batch_tokens, self.meter)[0]
+        columns = ([p.id for p in self.prompts], moved.kl_nats, moved.kl_first_nats)
+        return pd.DataFrame(dict(zip(_DIVERGENCE, columns, strict=True)))
+
+    def perplexity(self, given: Sequence[GivenText], plan: Plan) -> dict[str, float]:
+        """Of given text with and without the plan; empty where none is given."""
+        if not given:
+            return {}
+        before, read = [g.before for g in given], [g.read for g in given]
+        found = divergence(self.model, before, read, [Plan(), plan], self.batch_tokens, self.meter)
+        n = np.array(found[0].n_tokens)
+        base, steered = (float(np.exp((np.array(d.nll_nats) * n).sum() / n.sum())) for d in found)
+        return {"base": base, "steered": steered, "n_tokens": float(n.sum())}
+
+
+def _possible(model: MoEModel, plan: Plan, store: Store | None, distributions: bool) -> Plan:
+    """The plan for this model, after everything was refused that the model or its engine cannot do."""
+    backend = backend_of(model)
+    if distributions:
+        check_scoring(backend, "compare(distributions=True)")
+    if store is not None:
+        model.anatomy.check_same(store.anatomy.fingerprint, f"The store '{store.path}'")
+        plan = plan.with_means(store)
+    plan = plan.for_model(model.anatomy).check(model.anatomy)
+    check_plan(backend, plan)
+    if plan_in_force(model):
+        raise WorkbenchError("compare needs the bare model as its base; call it outside `with steered`.")
+    return plan
+
+
 def _meter(
-    encoded: list[tuple[int, ...]], given: "list[Teaching]", arms: int, max_new_tokens: int, progress: bool | Report
+    encoded: Sequence[Sequence[int]],
+    given: Sequence[GivenText],
+    arms: int,
+    max_new_tokens: int,
+    distributions: bool,
+    progress: bool | Report,
 ) -> Meter:
     """Counts the tokens of all arms, of the two forwards over the base's answers and of those over given text."""
     asked = sum(len(ids) + max_new_tokens for ids in encoded)
-    total = (arms + 2) * asked + 2 * sum(len(a) + len(b) for a, b in given)
+    total = (arms + 2 * distributions) * asked + 2 * sum(len(g.before) + len(g.read) for g in given)
     meter = Meter(total, ProgressLines() if progress is True else progress or None)
     drawn = f", of them {arms - 2} with random experts" if arms > 2 else ""
     meter.say(f"Answering {len(encoded)} prompts {arms} times{drawn}: at most {total:,} tokens")
@@ -190,7 +235,7 @@ def _meter(
 
 
 def _control_plans(
-    model: "MoEModel", plan: Plan, controls: int | Mapping[str, int], store: "Store | None", seed: int
+    model: MoEModel, plan: Plan, controls: int | Mapping[str, int], store: Store | None, seed: int
 ) -> list[tuple[str, int, Plan]]:
     if isinstance(controls, int):
         controls = dict.fromkeys(["count", "layer", *(["usage"] if store is not None else [])], controls)
@@ -204,7 +249,7 @@ def _control_plans(
     ]
 
 
-def expert_loads(store: "Store") -> pd.DataFrame:
+def expert_loads(store: Store) -> pd.DataFrame:
     """Load of every routed expert over a store: layer, expert, score = its share of the layer's selections."""
     counted = store.counts()
     total = counted.n.sum(0)
@@ -218,17 +263,15 @@ def expert_loads(store: "Store") -> pd.DataFrame:
 
 
 def _arms(
-    plan: Plan, base: "Answers", arm: "Answers", random: list[tuple[str, int, Plan]], others: list["Answers"]
-) -> "list[Arm]":
+    plan: Plan, base: Measured, arm: Measured, random: Sequence[tuple[str, int, Plan]], others: Sequence[Measured]
+) -> list[Arm]:
     """What a sentence about answers may be about, each by its name."""
-    from workbench.comparison.broken import Arm
-
     drawn = zip(random, others, strict=True)
-    named = [Arm(f"random ({match}, draw {draw})", p, answers) for (match, draw, p), answers in drawn]
-    return [Arm("base", Plan(), base), Arm("steered", plan, arm), *named]
+    named = [Arm(f"random ({match}, draw {draw})", p, other.answers) for (match, draw, p), other in drawn]
+    return [Arm("base", Plan(), base.answers), Arm("steered", plan, arm.answers), *named]
 
 
-def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.DataFrame:
+def _response_table(prompts: PromptSet, base: Answers, arm: Answers) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "prompt_id": [p.id for p in prompts],
@@ -238,19 +281,6 @@ def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.D
             "changed": [a != b for a, b in zip(base.ids, arm.ids, strict=True)],
         }
     )
-
-
-def _perplexity(
-    model: "MoEModel", given: list[Teaching], plan: Plan, batch_tokens: int, meter: Meter
-) -> dict[str, float]:
-    from workbench.comparison.distributions import divergence
-
-    if not given:
-        return {}
-    found = divergence(model, [a for a, _ in given], [b for _, b in given], [Plan(), plan], batch_tokens, meter)
-    n = np.array(found[0].n_tokens)
-    base, steered = (float(np.exp((np.array(d.nll_nats) * n).sum() / n.sum())) for d in found)
-    return {"base": base, "steered": steered, "n_tokens": float(n.sum())}
 
 
 def _without_nan(value: Any) -> Any:

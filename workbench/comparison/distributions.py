@@ -6,21 +6,18 @@ What is read counts as generated, what stands before it as the prompt: an edit o
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from workbench.answering import padded_batch
-from workbench.generation import schedule
-from workbench.hooks import steered
+from workbench.backends import Backend, Batch, backend_of, check_scoring, compiled_for
+from workbench.generation import padded, schedule
+from workbench.model import MoEModel
 from workbench.plan import Plan
 from workbench.progress import Meter
-from workbench.routing import Dose, prompt_length
-
-if TYPE_CHECKING:
-    from workbench.model import MoEModel
-    from workbench.prompts import PromptSet
+from workbench.prompts import PromptSet
+from workbench.routing import CompiledPlan
 
 
 class Divergence(NamedTuple):
@@ -40,7 +37,7 @@ class GivenText(NamedTuple):
     read: tuple[int, ...]
 
 
-def given_text(model: "MoEModel", prompts: "PromptSet", encoded: Sequence[Sequence[int]]) -> list[GivenText]:
+def given_text(model: MoEModel, prompts: PromptSet, encoded: Sequence[Sequence[int]]) -> list[GivenText]:
     """Given responses after their prompts, and plain texts after their first token; prompts without either are left out."""
     found = [
         GivenText(p.id, tuple(ids), tuple(model.tokenizer(p.response, add_special_tokens=False)["input_ids"]))
@@ -52,9 +49,8 @@ def given_text(model: "MoEModel", prompts: "PromptSet", encoded: Sequence[Sequen
     return [text for text in found if text.read]
 
 
-@torch.no_grad()
 def divergence(
-    model: "MoEModel",
+    model: MoEModel,
     encoded: Sequence[Sequence[int]],
     answers: Sequence[Sequence[int]],
     plans: Sequence[Plan],
@@ -63,36 +59,41 @@ def divergence(
 ) -> list[Divergence]:
     """One `Divergence` per plan, each against the bare model, on prompt + answer. A prompt without answer tokens gets NaN
     for mean KL and NLL, and its first KL at the last prompt position.
+
+    Raises `WorkbenchError` on an engine that does not tell distributions.
     """
-    nan = float("nan")
-    n = len(encoded)
+    backend = backend_of(model)
+    check_scoring(backend, "a divergence")
+    base, arms = compiled_for(model), [compiled_for(model, plan) for plan in plans]
+    nan, n = float("nan"), len(encoded)
     found = [Divergence([nan] * n, [nan] * n, [nan] * n, [0] * n) for _ in plans]
     joined = [[*p, *a] for p, a in zip(encoded, answers, strict=True)]
     for chosen in schedule([len(ids) for ids in joined], batch_tokens).batches:
-        ids, mask = padded_batch(model, [joined[i] for i in chosen])
-        lengths = [len(answers[i]) for i in chosen]
-        base = _log_probs(model, ids, mask, Plan(), lengths)
-        for plan, into in zip(plans, found, strict=True):
-            steered_to = base if not plan else _log_probs(model, ids, mask, plan, lengths)
-            # a token that neither may say (its logit is -inf in both) adds 0, not -inf - -inf; NaN elsewhere stays
-            kl = torch.where(base == -torch.inf, 0.0, base.exp() * (base - steered_to)).sum(-1)
-            longest = max(lengths)
-            nll = -steered_to[:, :-1].gather(-1, ids[:, -longest:, None])[..., 0] if longest else kl[:, :0]
-            _collect(into, chosen, lengths, kl, nll)
+        batch = Batch([joined[i] for i in chosen], read=[len(answers[i]) for i in chosen])
+        _read(backend, batch, chosen, base, arms, found)
         if meter is not None:
-            meter.forwarded(sum(len(joined[i]) for i in chosen) * (1 + sum(map(bool, plans))))
+            meter.forwarded(sum(map(len, batch.rows)) * (1 + sum(map(bool, plans))))
     return found
 
 
-def _log_probs(model: "MoEModel", ids: Tensor, mask: Tensor, plan: Plan, lengths: Sequence[int]) -> Tensor:
-    """Log-probabilities [rows, longest + 1, vocab] at the last prompt position and the answer's (of `lengths`), float32."""
-    longest, ends = max(lengths), [ids.shape[1] - n for n in lengths]
-    positions = (mask.cumsum(-1) - 1).clamp_min(0)
-    with steered(model, plan, dose=Dose()), prompt_length(ends):  # what it would warn of is said with the answers' dose
-        out = model.hf(
-            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=longest + 1
-        )
-    return out.logits[:, -(longest + 1) :].float().log_softmax(-1)
+@torch.no_grad()
+def _read(
+    backend: Backend,
+    batch: Batch,
+    chosen: Sequence[int],
+    base: CompiledPlan,
+    arms: Sequence[CompiledPlan],
+    found: Sequence[Divergence],
+) -> None:
+    """Scores a batch under the base and each arm, and writes the numbers of the prompts `chosen` into `found`."""
+    bare, longest = backend.score(batch, base), max(batch.read)
+    ids = torch.from_numpy(padded(batch.rows, 0, left=True)[0]).to(bare.device)
+    for arm, into in zip(arms, found, strict=True):
+        steered = bare if arm.plan == base.plan else backend.score(batch, arm)
+        # a token that neither may say (its logit is -inf in both) adds 0, not -inf - -inf; NaN elsewhere stays
+        kl = torch.where(bare == -torch.inf, 0.0, bare.exp() * (bare - steered)).sum(-1)
+        nll = -steered[:, :-1].gather(-1, ids[:, -longest:, None])[..., 0] if longest else kl[:, :0]
+        _collect(into, chosen, batch.read, kl, nll)
 
 
 def _collect(into: Divergence, chosen: Sequence[int], lengths: Sequence[int], kl: Tensor, nll: Tensor) -> None:

@@ -3,8 +3,9 @@
 A prompt counts where the metric has a value for both answers; how many do not is said, never left out in silence.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,76 +17,80 @@ from workbench.resample import cluster_draws, effective_clusters, joined, percen
 from workbench.responses import LABEL_READ, Metric, Response, answer_part
 
 if TYPE_CHECKING:
-    from workbench.answering import Answers
+    from workbench.answering import Answers  # with torch, which whoever reads a finished run need not load
 
 N_BOOTSTRAP = 2000
 _CONTROL_COLUMNS = ["metric", "match", "draw", "plan", "base", "steered", "difference", "n", "slots_changed"]
 
 
-def check_applies(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers") -> None:
+class Measured(NamedTuple):
+    """An arm's answers, and what each metric says of them: name -> float64 [prompts]; NaN where it has no value."""
+
+    answers: "Answers"
+    values: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, metrics: Sequence[Metric], prompts: PromptSet, answers: "Answers") -> "Measured":
+        """Every metric asked once of every answer."""
+        return cls(answers, {metric.name: metric_values(metric, prompts, answers) for metric in metrics})
+
+
+def check_applies(prompts: PromptSet, base: Measured) -> None:
     """Raises `WorkbenchError` when a metric has no value for any base answer: asked before the other arms are run.
 
     Where every answer is unfinished only a label that no prompt carries is an error: else there is nothing yet to measure.
     Answers out of logits that are not finite do not count: where there is no other, every metric is null and that is said.
     """
-    sound = ~broken(base)
-    unfinished = _unfinished(base)[sound].all()
-    for metric in metrics if sound.any() else ():
-        label = LABEL_READ.get(metric.name)
+    sound = ~broken(base.answers)
+    unfinished = _unfinished(base.answers)[sound].all()
+    for name, values in base.values.items() if sound.any() else ():
+        label = LABEL_READ.get(name)
         lacks = label is not None and not any(label in prompt.labels for prompt in prompts)
-        if (lacks or not unfinished) and np.isnan(metric_values(metric, prompts, base)[sound]).all():
+        if (lacks or not unfinished) and np.isnan(values[sound]).all():
             raise WorkbenchError(
-                f"The metric '{metric.name}' applies to none of the {len(prompts)} prompts; it needs prompts that carry what it "
+                f"The metric '{name}' applies to none of the {len(prompts)} prompts; it needs prompts that carry what it "
                 f"reads (a label 'answer', say), and answers that end."
             )
 
 
-def metric_table(
-    metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", arm: "Answers", seed: int
-) -> pd.DataFrame:
+def metric_table(prompts: PromptSet, base: Measured, arm: Measured, seed: int) -> pd.DataFrame:
     """metric, base, steered, difference, low, high (95 %, paired bootstrap over clusters), n prompts, n_clusters."""
     rows, clusters = list[dict[str, Any]](), _clusters(prompts)
-    for metric in metrics:
-        a, b = _both(metric, prompts, base, arm)
+    for name in base.values:
+        a, b = _both(name, base, arm)
         known = ~np.isnan(a)
         groups = np.unique(clusters[known], return_inverse=True)[1]
         low, high = paired_interval(a[known], b[known], groups, seed)
         rows.append(
-            {"metric": metric.name, **_means(a, b), "low": low, "high": high}
+            {"metric": name, **_means(a, b), "low": low, "high": high}
             | {"n": int(known.sum()), "n_clusters": len(set(groups.tolist()))}
         )
     return pd.DataFrame(rows)
 
 
-def control_table(
-    metrics: tuple[Metric, ...],
-    prompts: PromptSet,
-    base: "Answers",
-    random: list[tuple[str, int, Plan]],
-    others: list["Answers"],
-) -> pd.DataFrame:
+def control_table(base: Measured, random: Sequence[tuple[str, int, Plan]], others: Sequence[Measured]) -> pd.DataFrame:
     """metric, match, draw, plan, base, steered, difference, n prompts, slots_changed: every draw."""
     rows = list[dict[str, Any]]()
-    for metric in metrics:
-        for (match, draw, plan), answers in zip(random, others, strict=True):
-            a, b = _both(metric, prompts, base, answers)
-            about = {"metric": metric.name, "match": match, "draw": draw, "plan": str(plan)}
+    for name in base.values:
+        for (match, draw, plan), other in zip(random, others, strict=True):
+            a, b = _both(name, base, other)
+            about = {"metric": name, "match": match, "draw": draw, "plan": str(plan)}
             n = int((~np.isnan(a)).sum())
-            rows.append(about | _means(a, b) | {"n": n, "slots_changed": answers.dose.slots_changed})
+            rows.append(about | _means(a, b) | {"n": n, "slots_changed": other.answers.dose.slots_changed})
     return pd.DataFrame(rows, columns=_CONTROL_COLUMNS)
 
 
-def left_out(metrics: tuple[Metric, ...], prompts: PromptSet, base: "Answers", arm: "Answers") -> tuple[str, ...]:
+def left_out(prompts: PromptSet, base: Measured, arm: Measured) -> tuple[str, ...]:
     """A sentence for each metric that has no value for some answer (of finite logits; the others are told of by themselves)."""
     found: list[str] = []
-    sound = ~broken(base) & ~broken(arm)
-    for metric in metrics:
-        a, b = (np.isnan(metric_values(metric, prompts, answers)) & sound for answers in (base, arm))
+    sound = ~broken(base.answers) & ~broken(arm.answers)
+    for name in base.values:
+        a, b = (np.isnan(side.values[name]) & sound for side in (base, arm))
         if n := int((a | b).sum()):
-            cut = (_unfinished(base)[a].all() and _unfinished(arm)[b].all()) and metric.name not in LABEL_READ
+            cut = (_unfinished(base.answers)[a].all() and _unfinished(arm.answers)[b].all()) and name not in LABEL_READ
             why = " (thinking had not ended: give more tokens)" if cut else ""
             found.append(
-                f"{metric.name} leaves out {n} of {len(prompts)} prompts: it has no value for {int(a.sum())} base and "
+                f"{name} leaves out {n} of {len(prompts)} prompts: it has no value for {int(a.sum())} base and "
                 f"{int(b.sum())} steered answers{why}."
             )
     return tuple(found)
@@ -157,9 +162,9 @@ def _unfinished(answers: "Answers") -> np.ndarray:
     return np.array([answer_part(text) is None for text in answers.texts])
 
 
-def _both(metric: Metric, prompts: PromptSet, base: "Answers", arm: "Answers") -> tuple[np.ndarray, np.ndarray]:
+def _both(name: str, base: Measured, arm: Measured) -> tuple[np.ndarray, np.ndarray]:
     """The metric without and with the plan, float64 [prompts] each; NaN in both where either has no value."""
-    a, b = metric_values(metric, prompts, base), metric_values(metric, prompts, arm)
+    a, b = base.values[name], arm.values[name]
     known = ~np.isnan(a) & ~np.isnan(b)
     return np.where(known, a, np.nan), np.where(known, b, np.nan)
 

@@ -1,20 +1,26 @@
 """Batches and the one decode loop.
 
-batches    sequences of like length, padded, with seeds
-decoding   what chooses each next token
+batches.py    sequences of like length, padded, with seeds
+decoding.py   what chooses each next token
+loop.py       prefill, and one forward per chosen token
 """
 
 from workbench.generation.batches import SHARD_TOKENS, Schedule, padded, prompt_seeds, schedule
-from workbench.generation.decoding import Choosing, Decoding, Response, decoding_of
+from workbench.generation.decoding import SHAPING, Choosing, Decoding, Made, Response, decoding_of, responses
+from workbench.generation.loop import decoded
 
 __all__ = [
+    "SHAPING",
     "SHARD_TOKENS",
     "Choosing",
     "Decoding",
+    "Made",
     "Response",
     "Schedule",
+    "decoded",
     "decoding_of",
     "padded",
     "prompt_seeds",
+    "responses",
     "schedule",
 ]

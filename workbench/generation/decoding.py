@@ -60,17 +60,37 @@ class Response(NamedTuple):
     logprobs: tuple[float, ...]
 
 
+class Made(NamedTuple):
+    """Tokens that were generated, in order for each sequence, each array [tokens].
+
+    row       the sequence's number in its batch
+    ends      whether the sequence ends with it
+    logprob   the model's own, at temperature 1, before the generation config changes anything; NaN or +inf where the logits
+              were not finite
+    likeliest  ids [tokens, n] and log-probabilities [tokens, n] of the likeliest tokens by the model's own logits, the likeliest
+              first, where `Decoding.alternatives` asks for them
+    """
+
+    row: np.ndarray
+    id: np.ndarray
+    logprob: np.ndarray
+    ends: np.ndarray
+    likeliest: tuple[np.ndarray, np.ndarray] | None = None
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How to generate: at most `tokens` tokens, greedily at temperature 0, until one of `stop`.
 
     shaping  what the generation config sets of `SHAPING`, JSON-able
+    alternatives  how many of the likeliest tokens are told beside each that is chosen
     """
 
     tokens: int
     temperature: float = 0.0
     stop: frozenset[int] = field(default_factory=frozenset[int])
     shaping: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    alternatives: int = 0
 
     def record(self) -> dict[str, Any]:
         """What `plan.json` keeps beside the options, so that a capture goes on as it was begun."""
@@ -82,7 +102,7 @@ def decoding_of(model: "MoEModel", tokens: int, temperature: float = 0.0) -> Dec
 
     Raises `WorkbenchError` when the config asks for another way than one token after the other (beams, say).
     """
-    config = getattr(model.hf, "generation_config", None)
+    config = model.facts.generation_config
     for name, way in _OTHER_WAYS.items():
         value = getattr(config, name, None)
         if value not in (None, False, 0, 1):
@@ -97,15 +117,22 @@ def decoding_of(model: "MoEModel", tokens: int, temperature: float = 0.0) -> Dec
 
 def stop_ids(model: "MoEModel") -> frozenset[int]:
     """The tokens that end a response: of the generation config, else the model's, else the tokenizer's."""
-    configs = (getattr(model.hf, "generation_config", None), model.hf.config, model.tokenizer)
+    configs = (model.facts.generation_config, model.facts.config, model.tokenizer)
     given = (getattr(config, "eos_token_id", None) for config in configs)
     found = next((ids for ids in given if ids is not None), None)
     ids = found if isinstance(found, list | tuple) else [found]
     return frozenset(int(i) for i in ids if i is not None)
 
 
+def responses(made: Sequence[Made], n_rows: int) -> list[Response]:
+    """What each of a batch's sequences generated, of all that was made."""
+    row, ids, logprobs = (np.concatenate([getattr(m, name) for m in made]) for name in ("row", "id", "logprob"))
+    mine = [np.flatnonzero(row == number) for number in range(n_rows)]
+    return [Response(tuple(ids[at].tolist()), tuple(logprobs[at].tolist())) for at in mine]
+
+
 class Choosing:
-    """The state of a generating batch: what was chosen so far, and who goes on."""
+    """The state of a generating batch: what was chosen last, and who goes on."""
 
     def __init__(
         self, model: "MoEModel", rows: Sequence[Sequence[int]], decoding: Decoding, seeds: Sequence[int] = ()
@@ -113,34 +140,29 @@ class Choosing:
         self.how, self.n_steps = decoding, 0
         self.stop = np.array(sorted(decoding.stop), np.int64)
         self.alive = np.ones(len(rows), bool)
-        self.ids: list[np.ndarray] = []
-        self.logprobs: list[np.ndarray] = []
-        self.lengths = np.zeros(len(rows), np.int64)
         self.last = torch.zeros(len(rows), dtype=torch.long)
         self.draws = torch.stack([_draws(seed, decoding.tokens) for seed in seeds]) if decoding.temperature else None
         self.rules = [_Rules(model, row, decoding) for row in rows] if decoding.shaping else []
 
-    def choose(self, logits: Tensor) -> np.ndarray:
-        """Chooses each sequence's next token from logits [n, vocabulary]; returns which sequences go on."""
+    def choose(self, logits: Tensor) -> Made:
+        """Chooses the next token of each sequence that goes on, from logits [n, vocabulary]; `alive` says which do then."""
         logits = logits.float()
         scores = self._shaped(logits)
         chosen = scores.argmax(-1) if self.draws is None else self._drawn(scores)
-        logprob = logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0]
+        shares = logits.log_softmax(-1)
+        logprob = shares.gather(-1, chosen[:, None])[:, 0]
         self.last = chosen
-        self.ids.append(chosen.cpu().numpy())
-        self.logprobs.append(logprob.cpu().numpy())
-        self.lengths += self.alive
+        ids, going = chosen.cpu().numpy(), np.flatnonzero(self.alive)
+        logprobs, likeliest = logprob.cpu().numpy()[going], self._likeliest(shares, going)
         self.n_steps += 1
-        self.alive = self.alive & ~self._ended() & (self.n_steps < self.how.tokens)
-        return self.alive
+        self.alive = self.alive & ~self._ended(ids) & (self.n_steps < self.how.tokens)
+        return Made(going, ids[going], logprobs, ~self.alive[going], likeliest)
 
-    def responses(self) -> list[Response]:
-        """What each sequence generated."""
-        ids, logprobs = np.stack(self.ids, 1), np.stack(self.logprobs, 1)
-        return [
-            Response(tuple(int(i) for i in ids[row, :n]), tuple(float(p) for p in logprobs[row, :n]))
-            for row, n in enumerate(self.lengths)
-        ]
+    def _likeliest(self, shares: Tensor, going: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        if not self.how.alternatives:
+            return None
+        best = shares.topk(min(self.how.alternatives, shares.shape[-1]))
+        return best.indices.cpu().numpy()[going], best.values.cpu().numpy()[going]
 
     def _shaped(self, logits: Tensor) -> Tensor:
         if not self.rules:
@@ -156,10 +178,10 @@ class Choosing:
         draw = self.draws[:, self.n_steps].to(scores.device) * below[:, -1]  # the sum is 1 only up to rounding
         return torch.searchsorted(below, draw[:, None], right=True)[:, 0].clamp(max=scores.shape[-1] - 1)
 
-    def _ended(self) -> np.ndarray:
-        ended = (self.ids[-1][:, None] == self.stop).any(-1)
+    def _ended(self, ids: np.ndarray) -> np.ndarray:
+        ended = (ids[:, None] == self.stop).any(-1)
         for row in np.flatnonzero(self.alive) if self.rules else ():
-            ended[row] |= self.rules[row].takes(int(self.ids[-1][row]))
+            ended[row] |= self.rules[row].takes(int(ids[row]))
         return ended
 
 

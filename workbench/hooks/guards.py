@@ -16,8 +16,7 @@ def check_here(runtime: Runtime) -> None:
     name = runtime.anatomy.model
     if runtime.far:
         raise WorkbenchError(
-            f"The weights of {name} are on NDIF, not here; capture(..., backend='nnsight', remote=True) works, and "
-            f"steering needs them here."
+            f"The weights of {name} are on NDIF, not here; it can be captured there, and steering needs them here."
         )
     if not runtime.wrapped and is_wrapped(runtime.hf):
         raise WorkbenchError(
@@ -58,8 +57,8 @@ def as_it_is(model: MoEModel, *, weights: bool = True) -> MoEModel:
     Raises `WorkbenchError` when it was changed inside a block that steers or records it: what is in force there is for the
     model of before.
     """
-    runtime = model.runtime
-    if runtime.far or runtime.wrapped != is_wrapped(runtime.hf):
+    runtime = model.local
+    if runtime is None or runtime.far or runtime.wrapped != is_wrapped(runtime.hf):
         return model
     found = known_runtime(runtime.hf, weights=weights, first=runtime) or looked_again(runtime)
     if found is runtime:
@@ -69,4 +68,4 @@ def as_it_is(model: MoEModel, *, weights: bool = True) -> MoEModel:
             f"{runtime.anatomy.model} was changed (adapters, routing settings or weights) inside a block that steers or records "
             f"it, or since it was loaded and before that block; change it outside, and load(model.hf) again."
         )
-    return replace(model, runtime=found)
+    return replace(model, local=found)

@@ -4,13 +4,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from workbench.anatomy import Anatomy
 from workbench.hooks.active import activate, active
 from workbench.hooks.guards import as_it_is, check_here, outside_traces
 from workbench.hooks.points import HookPoint
 from workbench.hooks.register import held
-from workbench.model import MoEModel
+from workbench.model import MoEModel, Runtime
 from workbench.plan import Plan
-from workbench.routing import CompiledPlan, Dose, Unlike, compile_plan, said_of_unlike
+from workbench.routing import CompiledPlan, Dose, compile_plan, said_of_unlike, slots_per_token
 
 
 @contextmanager
@@ -32,43 +33,68 @@ def steered(model: MoEModel, plan: Plan, *, dose: Dose | None = None) -> Iterato
     """
     check_here(model.runtime)
     model = as_it_is(model, weights=False)
-    now = active(model.runtime.uid)
-    plan = (
-        plan.for_model(model.anatomy) if plan else plan
-    )  # one made before fingerprints had a version joins as this model's
-    joined = ((now.plan if now else None) or Plan()) | plan
+    joined = joined_plan(model, plan)
     if not joined:
         yield joined
         return
-    joined = joined.for_model(model.anatomy)
     compiled = compile_plan(joined, model.anatomy, model.tokenizer)
     if dose is None:
+        now = active(model.runtime.uid)
         dose = now.dose if now else None  # the outer block goes on counting
-    else:
-        dose.slots_per_token = sum(x.top_k + x.n_shared for x in model.anatomy.layers)
-    points, unlike = _points(model, compiled, dose is not None), Unlike(once=True) if dose is None else dose.unlike
-    state = activate(model.runtime.uid, plan=joined, compiled=compiled, dose=dose, unlike=unlike)
-    with outside_traces("steered"), held(model.runtime, points), state:
+    watched = dose or Dose(is_counting=False)
+    watched.slots_per_token = slots_per_token(model.anatomy)
+    with outside_traces("steered"), following(model.runtime, compiled, watched):
         yield joined
-    if dose is None and (found := unlike.by_layer()):
-        said = said_of_unlike(sum(found.values()), tuple(found))
-        warnings.warn(f"{joined} on {model.anatomy.model}: {said}; pass a Dose to count them.", stacklevel=3)
+    if dose is None and (said := unlike_said(compiled, model.anatomy, watched)):
+        warnings.warn(f"{said}; pass a Dose to count them.", stacklevel=3)
+
+
+@contextmanager
+def following(runtime: Runtime, compiled: CompiledPlan, dose: Dose) -> Iterator[None]:
+    """While open, forwards of the model in this context follow a compiled plan and nothing else; `dose` counts, or notices."""
+    if not compiled.plan and active(runtime.uid) is None:
+        yield
+        return
+    if not compiled.plan:
+        with activate(runtime.uid, plan=None, compiled=None, dose=None, unlike=None):
+            yield
+        return
+    counted = dose if dose.is_counting else None
+    points = _points(runtime, compiled, counted is not None)
+    state = activate(runtime.uid, plan=compiled.plan, compiled=compiled, dose=counted, unlike=dose.unlike)
+    with held(runtime, points), state:
+        yield
+
+
+def joined_plan(model: MoEModel, plan: Plan) -> Plan:
+    """`plan` for this model, joined with what a block of the caller's steers it by; another model's plan is refused."""
+    plan = (
+        plan.for_model(model.anatomy) if plan else plan
+    )  # one of before fingerprints had a version joins as this model's
+    joined = plan_in_force(model) | plan
+    return joined.for_model(model.anatomy) if joined else joined
+
+
+def unlike_said(compiled: CompiledPlan, anatomy: Anatomy, dose: Dose) -> str:
+    """What there is to warn of where nobody counted: tokens whose router does not follow its rule; empty when all do."""
+    found = dose.unlike.by_layer()
+    return f"{compiled.plan} on {anatomy.model}: {said_of_unlike(sum(found.values()), tuple(found))}" if found else ""
 
 
 def plan_in_force(model: MoEModel) -> Plan:
-    """The plan that steers this model in this context; empty when none does."""
-    now = active(model.runtime.uid)
+    """The plan that a block steers this model by in this context; empty when none does."""
+    now = active(model.local.uid) if model.local is not None else None
     return (now.plan if now else None) or Plan()
 
 
-def _points(model: MoEModel, compiled: CompiledPlan, counted: bool) -> Iterator[HookPoint]:
+def _points(runtime: Runtime, compiled: CompiledPlan, counted: bool) -> Iterator[HookPoint]:
     """Only the places that this plan needs: layers it does not touch compute what they computed."""
     if counted or compiled.needs_positions:
         yield HookPoint("forward", -1)
     if compiled.needs_generate:
         yield HookPoint("generate", -1)
     for layer, edits in compiled.routed.items():
-        if model.runtime.layout.blocks[layer].adapter is not None:
+        if runtime.layout.blocks[layer].adapter is not None:
             yield HookPoint("adapted", layer)
         if edits.reroutes:
             yield HookPoint("router", layer)

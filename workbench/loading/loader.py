@@ -1,10 +1,13 @@
 """Loading: a transformers model, its tokenizer and its MoE map, checked before anybody trusts a number from it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
+from workbench.backends import NAMES, Native, check_engine, named, old_word, told_of
 from workbench.bundled import bundled_path
 from workbench.errors import WorkbenchError, listed
 from workbench.loading.check import check_by_intervening
@@ -36,6 +39,7 @@ def load(
     dtype: str | torch.dtype = "auto",
     check: bool = True,
     adapter: MoEAdapter | None = None,
+    engine: Any = None,
     remote: bool | str = False,
     **hub: Any,
 ) -> MoEModel:
@@ -48,14 +52,28 @@ def load(
     check    also mute one expert per layer and see that the logits change (one small forward per MoE layer)
     adapter  how an MoE outside transformers' experts interface routes (`workbench.model.adapters`); with one, source may be any
              `nn.Module` from token ids to logits
-    remote   True: source is an nnsight model named by its hub id, and its weights stay on NDIF. One trace there tells how it
-             routes; it can be captured (`capture(..., backend="nnsight", remote=True)`), not steered
+    engine   what runs the forwards: "native" (this process, through hooks; what there is if nothing is said), "nnsight" (every
+             forward is a trace of an nnsight model: greedy, no plan), "ndif" (the same with remote=True), or one of your own: an
+             object that implements `workbench.backends.Backend`, a class that makes one (called with source and the options), or
+             its name, module:Class
+    remote   with nnsight, True: the weights stay on NDIF, where the traces run. Source is a hub id, or an nnsight model named by
+             one. One trace there tells how it routes; it can be captured, not steered
     hub      goes to `from_pretrained`: revision, device_map, experts_implementation, trust_remote_code, ...
 
     The model is put into eval mode.
 
     Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
     """
+    if engine is not None and engine not in NAMES:
+        return _elsewhere(engine, source, tokenizer, remote, {"device": device, "dtype": dtype, **hub})
+    if "backend" in hub:
+        raise WorkbenchError(old_word("load(backend=...)"))
+    if engine == "ndif":
+        engine, remote = "nnsight", remote or True
+    if remote and engine == "native":
+        raise WorkbenchError(
+            f"load(engine='native', remote={remote!r}) is not possible; remote goes with engine='nnsight'."
+        )
     source, tokenizer = given_source(source), opened_tokenizer(given_source(tokenizer), hub)
     hub |= {name: given_source(hub[name]) for name in _FOLDERS if name in hub}
     if remote:
@@ -70,22 +88,44 @@ def load(
         runtime = new_runtime(hf, name, hub.get("revision"), adapter)
     if around.bridge is not None:
         runtime.bridges.add(around.bridge)
-    model = MoEModel(hf, tokenizer, runtime, around.nnsight)
+    return _checked(runtime, tokenizer, around.nnsight, engine or "native", check)
+
+
+def _checked(runtime: Runtime, tokenizer: Any, wrapped: Any, engine: str, check: bool) -> MoEModel:
+    """The model on its engine, after the look at what muting an expert changes."""
+    model = MoEModel(tokenizer, runtime, Native)
     if check:
         check_by_intervening(model)
-    return model
+    if engine == "native":
+        return model
+    from workbench.backends.nnsight import Nnsight, check_traceable, traced
+
+    check_traceable(model)
+    return replace(model, engine=partial(Nnsight, wrapped=wrapped or traced(runtime.hf, tokenizer)))
+
+
+def _elsewhere(engine: Any, source: Any, tokenizer: Any, remote: bool | str, options: dict[str, Any]) -> MoEModel:
+    """A model on an engine that is not one of ours."""
+    made = named(engine)
+    if remote:
+        raise WorkbenchError(
+            f"load(engine={engine!r}, remote={remote!r}) is not possible; remote goes with nnsight alone."
+        )
+    if isinstance(made, type):
+        made = made(source, tokenizer=tokenizer, **options)
+    check_engine(made)
+    return MoEModel(tokenizer or made.facts.tokenizer, None, lambda model: made, told_of(made))
 
 
 def _far(source: Any, tokenizer: Any, remote: bool | str) -> MoEModel:
     """A model on NDIF."""
-    from workbench.far import look
-    from workbench.ndif import check_ndif
+    from workbench.backends.nnsight import Nnsight, check_ndif, look, traced
 
-    around = opened(source, far=True)
+    around = opened(traced(source) if isinstance(source, str) else source, far=True)
     if around.nnsight is None:
         raise WorkbenchError(
-            f"load(..., remote=True) takes an nnsight model named by its hub id, TransformersModel('owner/name'), not "
-            f"{source if isinstance(source, str) else f'a {type(source).__name__}'!r}."
+            f"load(..., remote=True) takes a hub id, or an nnsight model named by one, TransformersModel('owner/name'), not a "
+            f"{type(source).__name__}."
         )
     check_ndif(around.nnsight, remote)
     hf = around.hf
@@ -93,8 +133,9 @@ def _far(source: Any, tokenizer: Any, remote: bool | str) -> MoEModel:
     found = look(around.nnsight, layout, remote)
     name, revision = around.nnsight.repo_id, around.nnsight.revision
     anatomy = anatomy_of(hf, layout, name, revision, found.survey, read_weights(hf, found.values))
-    runtime = Runtime(hf, layout, anatomy, found.survey.before, found.survey.multipliers, found.survey.facts, far=True)
-    return MoEModel(hf, tokenizer or around.tokenizer, runtime, around.nnsight, found.dtype)
+    runtime = Runtime(hf, layout, anatomy, found.survey.before, found.survey.multipliers, found.survey.facts)
+    runtime.far, runtime.far_dtype = True, found.dtype
+    return MoEModel(tokenizer or around.tokenizer, runtime, partial(Nnsight, wrapped=around.nnsight, remote=remote))
 
 
 def _known_runtime(hf: Any, around: Opened) -> Runtime | None:

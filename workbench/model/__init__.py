@@ -1,21 +1,23 @@
 """Where a transformers model keeps its experts, and what identifies it.
 
-answered      what a module answered
-quantised     weights that are quantised
-placement     weights on other devices, or offloaded
-adapters      families whose blocks have another shape, and your own
-layout        the modules: layers, blocks, routers, experts
-wrapped       models in a TransformerLens bridge or an nnsight model
-plain         a plain module as a causal model
-fingerprint   weights, settings and adapters as a digest
-runtime       what hooks must know of one model
-eager         compiled code runs as written meanwhile
-model         `MoEModel`, which `load` returns
+answered.py      what a module answered
+quantised.py     weights that are quantised
+placement.py     weights on other devices, or offloaded
+adapters.py      families whose blocks have another shape, and your own
+layout.py        the modules: layers, blocks, routers, experts
+wrapped.py       models in a TransformerLens bridge or an nnsight model
+plain.py         a plain module as a causal model
+fingerprint.py   weights, settings and adapters as a digest
+facts.py         what the faces need to know of a model, whichever engine runs it
+runtime.py       what hooks must know of one model
+eager.py         compiled code runs as written meanwhile
+model.py         `MoEModel`, which `load` returns
 """
 
 from workbench.model.adapters import MoEAdapter, rerun
 from workbench.model.answered import first
 from workbench.model.eager import enter, leave
+from workbench.model.facts import Facts, Told
 from workbench.model.fingerprint import Weights, active_adapters, identity, read_weights, switches, weights_digest
 from workbench.model.layout import Layout, MoEBlock, find_layout, fused_weights
 from workbench.model.model import MoEModel
@@ -26,6 +28,7 @@ from workbench.model.runtime import RouterFacts, Runtime, runtime_of
 from workbench.model.wrapped import Opened, as_it_runs, is_wrapped, opened, unwrapped
 
 __all__ = [
+    "Facts",
     "Layout",
     "MoEAdapter",
     "MoEBlock",
@@ -34,6 +37,7 @@ __all__ = [
     "PlainModel",
     "RouterFacts",
     "Runtime",
+    "Told",
     "Weights",
     "active_adapters",
     "as_it_runs",

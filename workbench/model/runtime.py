@@ -40,7 +40,7 @@ class Runtime:
     facts        layer -> what its router is, and where the tensors that its rule needs are
     wrapped      whether the model lay in a TransformerLens bridge when it was looked at
     bridges      the bridges around it
-    far          whether the weights are on NDIF, and only the modules' names here
+    far          whether the weights are on NDIF, and only the modules' names here; far_dtype is theirs then
     adapter      the adapter that it was loaded with, if any
     switches     the settings and adapters that the rest was found under (`workbench.model.model.identity`)
     """
@@ -53,6 +53,7 @@ class Runtime:
     facts: dict[int, RouterFacts]
     wrapped: bool = False
     far: bool = False
+    far_dtype: torch.dtype | None = None
     adapter: MoEAdapter | None = None
     switches: tuple[Any, ...] = ()
     bridges: "weakref.WeakSet[Any]" = field(default_factory=lambda: weakref.WeakSet())

@@ -1,14 +1,14 @@
 """Logits to chosen experts, and a plan compiled to masks.
 
-rule        `route`: one pure function for every router there is
-positions   which tokens a forward processes: phase, padding, spans
-compiled    a plan as masks by layer
-rerouting   a router's choice under edits, the rest bit for bit its own
-dose        tokens and slots that a plan really changed
+rule.py        `route`: one pure function for every router there is
+positions.py   which tokens a forward processes: phase, padding, spans
+compiled.py    a plan as masks by layer
+rerouting.py   a router's choice under edits, the rest bit for bit its own
+dose.py        tokens and slots that a plan really changed
 """
 
 from workbench.routing.compiled import CompiledPlan, LayerEdits, Replacement, compile_plan
-from workbench.routing.dose import Dose, DoseCounts, Unlike, changed_slots, said_of_unlike
+from workbench.routing.dose import Dose, DoseCounts, Unlike, changed_slots, said_of_unlike, slots_per_token
 from workbench.routing.positions import Positions, leave_trail, prompt_length, read_positions
 from workbench.routing.rerouting import Router, reroute, unlike
 from workbench.routing.rule import Fit, Routing, fit_rule, taken
@@ -32,6 +32,7 @@ __all__ = [
     "read_positions",
     "reroute",
     "said_of_unlike",
+    "slots_per_token",
     "taken",
     "unlike",
 ]

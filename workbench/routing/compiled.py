@@ -1,6 +1,7 @@
 """A plan turned into masks: for each layer, which experts are off, forced, scaled ..., everywhere or for some tokens."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -148,6 +149,26 @@ class CompiledPlan:
     routed: dict[int, LayerEdits]
     shared: dict[tuple[int, int], LayerEdits]
 
+    def to_data(self) -> dict[str, Any]:
+        """JSON-able: what another process needs to build the same masks, without the model or its tokenizer."""
+        layers = {
+            **self.routed,
+            **{layer: edits for (layer, _), edits in self.shared.items() if layer not in self.routed},
+        }
+        spans = {span: ids for edits in layers.values() for span, ids in edits.span_ids.items()}
+        return {
+            "plan": json.loads(self.plan.to_json()),
+            "n_experts": {str(layer): edits.n_experts for layer, edits in layers.items()},
+            "spans": [[*span, *ids] for span, ids in spans.items()],
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "CompiledPlan":
+        """The inverse of `to_data`. Raises `WorkbenchError` for what is no plan."""
+        n_experts = {int(layer): int(n) for layer, n in data["n_experts"].items()}
+        spans = {(a, b): (int(i), int(j)) for a, b, i, j in data["spans"]}
+        return _built(Plan.from_json(json.dumps(data["plan"])), n_experts, spans)
+
     @property
     def needs_positions(self) -> bool:
         """Whether the base model's arguments must be read before each forward."""
@@ -171,11 +192,13 @@ def compile_plan(plan: Plan, anatomy: Anatomy, tokenizer: Any) -> CompiledPlan:
     if means:
         raise WorkbenchError(f"{means[0]}: the mean is over a store; resolve it with plan.with_means(store) first.")
     spans = {e.scope.span: _span_ids(e.scope.span, tokenizer) for e in plan.edits if e.scope.span}
+    return _built(plan, {layer: anatomy.layer(layer).n_experts for layer in plan.layers}, spans)
+
+
+def _built(plan: Plan, n_experts: Mapping[int, int], spans: dict[tuple[str, str], tuple[int, int]]) -> CompiledPlan:
     routed = {
         layer: LayerEdits(
-            tuple(e for e in plan.edits if e.expert.layer == layer and not e.expert.is_shared),
-            anatomy.layer(layer).n_experts,
-            spans,
+            tuple(e for e in plan.edits if e.expert.layer == layer and not e.expert.is_shared), n_experts[layer], spans
         )
         for layer in plan.layers
     }

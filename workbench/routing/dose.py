@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from workbench.anatomy import Anatomy
 from workbench.routing.positions import Positions
 
 # weights closer than this (relative to the token's largest) are the same weight computed in another order
@@ -69,11 +70,28 @@ class Unlike:
 
 @dataclass
 class Dose:
-    """Counts over all forwards of a `with steered(model, plan, dose=dose)` block. Padding is never counted."""
+    """Counts over all forwards of a `with steered(model, plan, dose=dose)` block. Padding is never counted.
+
+    is_counting  False: nothing is counted, and only each layer's first forward is looked at for a router unlike its rule
+    """
 
     slots_per_token: int = 0
+    is_counting: bool = True
     unlike: Unlike = field(default_factory=Unlike)
     _sums: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+    def __post_init__(self) -> None:
+        self.unlike.once = not self.is_counting
+
+    def told(self, tokens: int, tokens_changed: int, slots_changed: int, tokens_emptied: int = 0) -> None:
+        """Counts of an engine that counts by itself; see `DoseCounts`."""
+        for key, n in (
+            ("tokens", tokens),
+            ("tokens_changed", tokens_changed),
+            ("slots_changed", slots_changed),
+            ("tokens_emptied", tokens_emptied),
+        ):
+            self._add(key, torch.tensor(n))
 
     def begin(self, positions: Positions) -> Tensor:
         """A forward starts: its real tokens count. Returns the tokens changed so far, bool [tokens]: none."""
@@ -111,6 +129,11 @@ class Dose:
     def _add(self, key: str, found: Tensor) -> None:
         total = found.sum()  # stays on the device: counting never waits for it
         self._sums[key] = total if key not in self._sums else self._sums[key] + total.to(self._sums[key].device)
+
+
+def slots_per_token(anatomy: Anatomy) -> int:
+    """Slots of a token in all MoE layers, shared experts included."""
+    return sum(x.top_k + x.n_shared for x in anatomy.layers)
 
 
 def changed_slots(old_index: Tensor, old_weights: Tensor, index: Tensor, weights: Tensor) -> Tensor:

@@ -21,11 +21,15 @@ BUNDLED = "refusal (bundled)"
 
 @dataclass(frozen=True)
 class Catalog:
-    """Models by name (what `load` takes), the stores named at the start, and the folder in which others are found."""
+    """Models by name (what `load` takes), the stores named at the start, and the folder in which others are found.
+
+    engine  what runs the models; None: this process
+    """
 
     models: dict[str, str]
     given: dict[str, Path]
     project: Path
+    engine: str | None = None
 
     def stores(self) -> dict[str, Path]:
         """Complete stores by name: given ones, the bundled one, and those under stores/ and runs/ of the project."""
@@ -69,15 +73,18 @@ class Catalog:
 
 
 def catalog_from(arguments: Sequence[str]) -> Catalog:
-    """The catalog of `--model NAME ... --store PATH ... --project FOLDER`; the first model is shown first."""
+    """The catalog of `--model NAME ... --store PATH ... --project FOLDER --engine NAME`; the first model is shown first."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", action="append")
     parser.add_argument("--store", action="append")
     parser.add_argument("--project", default=".")
+    parser.add_argument("--engine")
     given = parser.parse_args(list(arguments))
     models = given.model or ["demo"]
     stores = [given_path(s) for s in given.store or []]
-    return Catalog({_short(m): m for m in models}, {s.name or str(s): s for s in stores}, given_path(given.project))
+    return Catalog(
+        {_short(m): m for m in models}, {s.name or str(s): s for s in stores}, given_path(given.project), given.engine
+    )
 
 
 def _short(source: str) -> str:

@@ -28,14 +28,16 @@ class Machine:
     turns: Turns = field(default_factory=Turns)
 
 
-def machine(source: str) -> Machine:
-    """The model, once for all sessions. `source` is what `workbench.load` takes; a folder that was written anew is read anew."""
-    return _machine(source, _weights(Path(source)))
+def machine(source: str, engine: str | None = None) -> Machine:
+    """The model, once for all sessions. `source` and `engine` are what `workbench.load` takes; a folder that was written anew
+    is read anew.
+    """
+    return _machine(source, engine, _weights(Path(source)))
 
 
 @st.cache_resource(show_spinner="Loading the model ...")
-def _machine(source: str, files: Identity) -> Machine:
-    found = Machine(load(source))
+def _machine(source: str, engine: str | None, files: Identity) -> Machine:
+    found = Machine(load(source, engine=engine))
     # Streamlit collects garbage after every run of a script and every look of a fragment. Among the objects of torch and
     # a model that takes 0.3 to 0.4 s (2026-11-23, two busy cores) in which no thread moves; frozen ones are not searched.
     gc.freeze()

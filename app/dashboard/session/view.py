@@ -43,7 +43,7 @@ def current_view(catalog: Catalog) -> View:
         st.session_state.plan, st.session_state.past = Plan(), []
         _plan_from_url(catalog, asked.get("plan"))
     wanted = st.session_state.view
-    found = machine(catalog.model(wanted["model"]))
+    found = machine(catalog.model(wanted["model"]), catalog.engine)
     fitting = fitting_stores(catalog, found.model.anatomy)
     name = wanted.get("store")
     if name is not None and name not in fitting:
@@ -104,5 +104,5 @@ def write_url(view: View) -> None:
 
 def _plan_from_url(catalog: Catalog, text: str | None) -> None:
     if text:
-        anatomy = machine(catalog.model(st.session_state.view["model"])).model.anatomy
+        anatomy = machine(catalog.model(st.session_state.view["model"]), catalog.engine).model.anatomy
         st.session_state.plan = Plan.parse(text, anatomy).for_model(anatomy).check(anatomy)

@@ -1,18 +1,19 @@
 """The routing of one text: a prompt with its answer out of a store, or a typed prompt that the model has just read."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 
-from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts, steered
+from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts
 from workbench.answering import encode_all
-from workbench.hooks import recording
+from workbench.backends import Batch, Keep, backend_of, check_keep, compiled_for
 from workbench.prompts import ROLES, encode
-from workbench.records import LayerRecord
-from workbench.routing import Dose, DoseCounts
+from workbench.records import Harvest, LayerRecord
+from workbench.routing import Dose, DoseCounts, slots_per_token
 from workbench.thinking import token_texts
 
 MOST_TOKENS = 4096
@@ -86,18 +87,21 @@ def typed_trace(model: MoEModel, text: str, *, as_chat: bool, plan: Plan | None 
 
 
 def _read(model: MoEModel, ids: Sequence[int], plan: Plan | None, dose: Dose | None) -> dict[int, LayerTrace]:
-    import torch
-
-    given = torch.tensor([list(ids)], device=model.device)
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        if plan:
-            stack.enter_context(steered(model, plan, dose=dose))
-        recorder = stack.enter_context(recording(model, keep=frozenset({"norms"})))
-        model.hf(input_ids=given, attention_mask=torch.ones_like(given))
-        return {layer: _recorded(record) for layer, record in recorder.take().layers.items()}
+    backend, harvest = backend_of(model), Harvest()
+    keep = Keep(frozenset({"norms"}) & (backend.can.keep or frozenset()))
+    check_keep(backend, keep.what)
+    if dose is not None:
+        dose.slots_per_token = slots_per_token(model.anatomy)
+    with closing(backend.run(Batch([ids]), compiled_for(model, plan), keep=keep, dose=dose)) as portions:
+        for portion in portions:
+            assert portion.record is not None
+            harvest.add(portion.record, portion.where)
+    found = harvest.finish()
+    found.ready()
+    return {layer: _recorded(record) for layer, record in found.layers.items()}
 
 
 def _recorded(record: LayerRecord) -> LayerTrace:
+    nothing = torch.full_like(record.weight, float("nan"))  # an engine need not tell sizes
     parts = (record.index, record.weight, record.output_l2, record.output_max_abs)
-    return LayerTrace(*(part.float().cpu().numpy() if i else part.cpu().numpy() for i, part in enumerate(parts)))  # pyright: ignore[reportOptionalMemberAccess]
+    return LayerTrace(*((nothing if part is None else part).numpy() for part in parts))

@@ -1,6 +1,7 @@
 """What a run does with a model: rank experts, make arms of plans and controls, measure them unit by unit, resumable.
 
 In reading order: arms (plans and controls with experts in them), units (the work in pieces), unit_files (a piece on disk),
+abilities (what the model's engine must be able to do),
 planning (how much and how long), folder (what a run was begun with), ranking (captures and rankings), measuring (a piece).
 """
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from workbench import Plan, PromptSet, Store, WorkbenchError
 from workbench.answering import answer, encode_all
-from workbench.comparison import check_applies, choose, divergence, given_text, metric_values
+from workbench.comparison import Measured, check_applies, choose, divergence, given_text
 from workbench.progress import Meter
 from workbench.responses import Metric
 
@@ -76,11 +76,12 @@ class Measuring:
         most, batch = self.recipe.prompts[unit.prompts].max_new_tokens, self.recipe.batch_tokens
         found = answer(self.model, self.encoded(unit.prompts), self.plan(arm), most, batch, self.meter)
         metrics = self._metrics[unit.prompts]
+        measured = Measured.of(metrics, prompts, found)
         if arm.kind == "base":
-            check_applies(metrics, prompts, found)
-        measured = {METRIC + m.name: metric_values(m, prompts, found) for m in metrics}
+            check_applies(prompts, measured)
+        values = {METRIC + name: values for name, values in measured.values.items()}
         rows = {"prompt_id": _ids(prompts), "answer": found.texts, "ids": list(map(list, found.ids))}
-        return pd.DataFrame(rows | measured), {"dose": found.dose._asdict()}
+        return pd.DataFrame(rows | values), {"dose": found.dose._asdict()}
 
     def _distributions(self, unit: Unit) -> tuple[Frame, dict[str, Any]]:
         base = read_unit(self.run / self._base_of(unit)).to_pandas()["ids"]

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import Plan, PromptSet, WorkbenchError
 from workbench.answering import answer, encode_all
+from workbench.backends import backend_of
 from workbench.capturing import estimate
 from workbench.comparison import divergence
 from workbench.generation import decoding_of, schedule
 
 from ..recipe import Recipe, generated, text_metrics
+from .abilities import check_abilities
 from .arms import empty_arms
 from .units import Piece, Unit, pieces
 
@@ -68,6 +70,7 @@ class Speed(NamedTuple):
 
 def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel", source: str) -> ModelPlan:
     """Counts and measures; runs a small batch three times. Raises `WorkbenchError` when a prompt does not fit."""
+    check_abilities(recipe, model)
     arms = empty_arms(recipe)
     planned, lengths = pieces(recipe, arms), token_counts(recipe, sets, model)
     speed = _measured(recipe, sets, model)
@@ -201,10 +204,11 @@ def _measured(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel") 
     start = time.perf_counter()
     found = answer(model, rows, plan, tokens, recipe.batch_tokens)
     middle = time.perf_counter()
+    read, made = sum(map(len, rows)), sum(map(len, rows)) + max(map(len, found.ids), default=0) * len(rows)
+    if not backend_of(model).can.scoring:
+        return Speed(made / (middle - start), made / (middle - start))
     divergence(model, rows, [() for _ in rows], [plan], recipe.batch_tokens)
     end = time.perf_counter()
-    read = sum(map(len, rows))
-    made = read + max(map(len, found.ids), default=0) * len(rows)
     return Speed(made / (middle - start), (1 + bool(plan)) * read / (end - middle))
 
 

@@ -31,6 +31,8 @@ def sentence(error: ValidationError, model: type[BaseModel], data: Mapping[str, 
     loc = _written(found["loc"], data)
     place, kind, given = place_of(loc), str(found["type"]), found.get("input")
     if kind == "extra_forbidden":
+        if loc[-1] in ("backend", "remote"):
+            return f'{where}: \'{place}\' is no key any more: a model says what runs it, engine = "nnsight" here, "ndif" there.'
         known = _fields(model, loc[:-1])
         table = f"'{place_of(loc[:-1])}'" if loc[:-1] else "a recipe"
         return f"{where}: '{place}' is no key of {table}{suggestion(str(loc[-1]), known) or ';'} it can hold {', '.join(known)}."

@@ -43,7 +43,7 @@ class Recipe(Section):
     batch_tokens: Annotated[int, Field(ge=1, strict=True)] = 4096
     """Tokens that go through the model together, padding and answers included."""
     models: Annotated[tuple[Source, ...], Several, Field(min_length=1)]
-    """The models: names, or tables with source, dtype, device, device_map, revision."""
+    """The models: names, or tables with source, dtype, device, device_map, revision, engine."""
     prompts: dict[Name, Prompts] = Field(min_length=1)
     """Named prompt sets."""
     metrics: dict[Name, NamedMetric] = Field(default_factory=dict)

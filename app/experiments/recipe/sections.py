@@ -53,6 +53,8 @@ class ModelSource(Section):
     """Passed on to transformers (`"auto"` spreads a large model over the devices)."""
     revision: str | None = None
     """Of the Hugging Face repository."""
+    engine: Name | None = None
+    """What runs it: native (if nothing is said), nnsight, ndif, or a class of your own as `"module:Class"`."""
 
 
 class Prompts(Section):

@@ -16,9 +16,9 @@ from workbench_app.cli import app
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load
+from workbench.backends import store_served
 from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.prompts import Prompt, PromptSet
-from workbench.served import store_served
 from workbench.store import write_store
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support import families
 from workbench import WorkbenchError
 from workbench.anatomy import Anatomy
-from workbench.served import store_served
+from workbench.backends import store_served
 
 
 def served(anatomy: Anatomy, into: Path, experts: Any, n_prompt: int, n_response: int = 1, **more: Any) -> list[int]:

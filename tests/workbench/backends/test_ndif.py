@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.support.refusals import refused
-from workbench import ndif
+from workbench.backends.nnsight import ndif
 from workbench.errors import WorkbenchError
 
 

@@ -1,4 +1,4 @@
-"""`capture(backend="nnsight")`: a store from traces equals the native one, here and on a server that has no workbench."""
+"""`load(engine="nnsight")`: a store from traces equals the native one, here and on a server that has no workbench."""
 
 import copy
 import json
@@ -31,10 +31,14 @@ VERSIONS = {name: version(name) for name in ("torch", "transformers", "nnsight")
 
 
 def traced(name: str) -> MoEModel:
+    """Half of them are wrapped by us, half by the user."""
     from nnsight import TransformersModel
 
     model = families.get(name)
-    return load(TransformersModel(copy.deepcopy(model.hf), task="text-generation", tokenizer=model.tokenizer))
+    hf = copy.deepcopy(model.hf)
+    if name == "mixtral":
+        return load(hf, model.tokenizer, engine="nnsight")
+    return load(TransformersModel(hf, task="text-generation", tokenizer=model.tokenizer), engine="nnsight")
 
 
 def check_equal(
@@ -66,9 +70,10 @@ def _check_column(x: pd.Series, y: pd.Series, name: str) -> None:
 @pytest.mark.parametrize("name", slow(SOME, ("demo",)))
 def test_every_column_is_the_native_captures(name: str, remote: bool | str, tmp_path: Path) -> None:
     """With remote="local", nnsight sends the trace through its serialisation and reads it back with our modules hidden."""
+    model = load(skeleton(tmp_path / "model", name), remote="local") if remote else traced(name)
     options: dict[str, Any] = {"keep": EVERYTHING, "generate": 4, "progress": False, "batch_tokens": 40}
     native = capture(families.get(name), PROMPTS, tmp_path / "native", **options)
-    found = capture(traced(name), PROMPTS, tmp_path / "traced", backend="nnsight", remote=remote, **options)
+    found = capture(model, PROMPTS, tmp_path / "traced", **options)
     check_equal(native, found)
     assert (native.plan_json["backend"], found.plan_json["backend"]) == ("native", "nnsight")
     assert native.tokens["generated"].any()
@@ -82,64 +87,72 @@ def test_a_trace_answers_by_the_generation_config_too(tmp_path: Path) -> None:
     models = {"native": families.build("mixtral"), "nnsight": traced("mixtral")}
     for model in models.values():
         model.hf.generation_config.update(min_length=6, eos_token_id=first, repetition_penalty=1.01)
-    native, found = (capture(m, PROMPTS, tmp_path / b, backend=b, **options) for b, m in models.items())
+    native, found = (capture(m, PROMPTS, tmp_path / b, **options) for b, m in models.items())
     check_equal(native, found, ("tokens", "slots"))
     assert native.tokens["token_id"].tolist() != free.tokens["token_id"].tolist()
     models["nnsight"].hf.generation_config.stop_strings = ["x"]
-    with pytest.raises(WorkbenchError, match="stop_strings, which a trace cannot look for"):
-        capture(models["nnsight"], PROMPTS, tmp_path / "stops", backend="nnsight", **options)
+    with pytest.raises(WorkbenchError, match=r"cannot heed stop_strings .* \(a trace cannot look for them\)"):
+        capture(models["nnsight"], PROMPTS, tmp_path / "stops", **options)
 
 
 def test_given_responses_chosen_layers_and_experts(tmp_path: Path) -> None:
     model, options = families.get("qwen2_moe"), {"keep": {"outputs", "logits"}, "layers": [1], "progress": False}
     options |= {"experts": ["L1E2", "L1E5", "L1S0"], "responses": {"a": "this", "b": "11", "c": "y"}}
     native = capture(model, PROMPTS, tmp_path / "native", **options)
-    found = capture(traced("qwen2_moe"), PROMPTS, tmp_path / "traced", backend="nnsight", **options)
+    found = capture(traced("qwen2_moe"), PROMPTS, tmp_path / "traced", **options)
     check_equal(native, found, ("tokens", "slots", "logits", "outputs"))
     assert set(found.table("outputs")["expert"]) == {2, 5, -1}
 
 
 def test_what_a_trace_cannot_do_is_refused(tmp_path: Path) -> None:
-    model, bare = traced("mixtral"), families.get("mixtral")
+    model = traced("mixtral")
 
-    def refused(model: MoEModel, **options: Any) -> str:
+    def refused(call: Any) -> str:
         with pytest.raises(WorkbenchError) as said:
-            capture(model, PROMPTS, tmp_path / "s", progress=False, **{"backend": "nnsight", **options})
+            call()
         assert "\n" not in str(said.value)
         return str(said.value)
 
-    assert "is no nnsight model" in refused(bare)
-    assert "hooks of ours, which a trace does not carry" in refused(model, plan=Plan.off("L0E1"))
-    assert "was made from a model in this process" in refused(model, remote=True)
-    assert "generates greedily" in refused(model, generate=2, temperature=1.0)
-    assert "is not possible" in refused(model, backend="native", remote=True)
-    assert "outside of transformers' experts interface" in refused(wrapped_tiny("dbrx"))
+    def captured(**options: Any) -> str:
+        return refused(lambda: capture(model, PROMPTS, tmp_path / "s", progress=False, **options))
+
+    assert "'nnsight' cannot make 'off L0E1' (they are made by hooks" in captured(plan=Plan.off("L0E1"))
+    assert "'nnsight' cannot sample at temperature 1 (each response's seed" in captured(generate=2, temperature=1.0)
+    assert "was made from a model in this process" in refused(lambda: load(wrapped_by_hand("mixtral"), remote=True))
+    assert "remote goes with engine='nnsight'" in refused(lambda: load("demo", engine="native", remote=True))
+    assert "load(backend=...) is not a word any more" in refused(lambda: load("demo", backend="nnsight"))
+    assert "outside of transformers' experts interface" in refused(lambda: wrapped_tiny("dbrx"))
+    assert not (tmp_path / "s").exists()
 
 
-def wrapped_tiny(family: str) -> MoEModel:
+def wrapped_by_hand(family: str) -> Any:
     from nnsight import TransformersModel
 
     from workbench.loading import tiny_model, tiny_tokenizer
 
-    return load(TransformersModel(tiny_model(family), task="text-generation", tokenizer=tiny_tokenizer()))
+    return TransformersModel(tiny_model(family), task="text-generation", tokenizer=tiny_tokenizer())
+
+
+def wrapped_tiny(family: str) -> MoEModel:
+    return load(wrapped_by_hand(family), engine="nnsight")
 
 
 def test_identity_experts_are_captured_without_sizes_and_refused_with_them(tmp_path: Path) -> None:
     model = wrapped_tiny("longcat_flash")
-    with pytest.raises(WorkbenchError, match="identity"):
-        capture(model, PROMPTS, tmp_path / "no", progress=False, backend="nnsight")
+    with pytest.raises(WorkbenchError, match=r"cannot record norms \(its zero \(identity\) experts"):
+        capture(model, PROMPTS, tmp_path / "no", progress=False)
     assert not (tmp_path / "no").exists()
-    here = capture(model, PROMPTS, tmp_path / "here", progress=False, keep={"logits"})
-    there = capture(model, PROMPTS, tmp_path / "there", progress=False, keep={"logits"}, backend="nnsight")
+    here = capture(load(model.hf, model.tokenizer), PROMPTS, tmp_path / "here", progress=False, keep={"logits"})
+    there = capture(model, PROMPTS, tmp_path / "there", progress=False, keep={"logits"})
     ours, theirs = (store.table("slots", columns=["layer", "slot", "expert"]) for store in (here, there))
     assert len(ours)
     assert ours.equals(theirs)
 
 
-def test_a_store_goes_on_with_the_backend_it_was_begun_with(tmp_path: Path) -> None:
+def test_a_store_goes_on_with_the_engine_it_was_begun_with(tmp_path: Path) -> None:
     capture(families.get("mixtral"), PROMPTS, tmp_path / "s", progress=False)
-    with pytest.raises(WorkbenchError, match=r"another backend \(native there, nnsight here\)"):
-        capture(traced("mixtral"), PROMPTS, tmp_path / "s", progress=False, backend="nnsight")
+    with pytest.raises(WorkbenchError, match=r"another engine \(native there, nnsight here\)"):
+        capture(traced("mixtral"), PROMPTS, tmp_path / "s", progress=False)
 
 
 # ---- weights that are elsewhere
@@ -172,12 +185,10 @@ def test_a_model_that_is_not_here_has_the_same_anatomy_and_fingerprint(name: str
     assert far.runtime.multipliers == here.runtime.multipliers
     with pytest.raises(WorkbenchError, match="are on NDIF, not here"), steered(far, Plan.off("L1E1")):
         pass
-    with pytest.raises(WorkbenchError, match="backend='nnsight', remote=True"):
-        capture(far, PROMPTS, tmp_path / "s", progress=False)
-    with pytest.raises(WorkbenchError, match="with remote=True"):
-        capture(far, PROMPTS, tmp_path / "s", progress=False, backend="nnsight")
-    with pytest.raises(WorkbenchError, match="takes an nnsight model"):
+    with pytest.raises(WorkbenchError, match="nnsight could not read 'owner/name'"):
         load("owner/name", remote=True)
+    with pytest.raises(WorkbenchError, match="takes a hub id, or an nnsight model named by one"):
+        load(here.hf, remote=True)
 
 
 @pytest.fixture
@@ -224,7 +235,7 @@ def test_no_key_no_network_and_other_versions_are_one_sentence_each(ndif: Any, e
 
 
 def test_a_build_or_a_patch_of_torch_is_no_other_version() -> None:
-    from workbench.ndif import _release
+    from workbench.backends.nnsight.ndif import _release
 
     assert _release("torch", "2.13.0+cpu") == _release("torch", "2.13.1+cu130") != _release("torch", "2.12.0")
     assert _release("transformers", "5.23.0") != _release("transformers", "5.23.1")
@@ -256,7 +267,7 @@ def test_a_store_from_a_server_that_has_no_workbench_is_the_native_one(
             far = load(wrapped, remote=True)
             assert far.anatomy.fingerprint == here.anatomy.fingerprint
             options: dict[str, Any] = {"keep": EVERYTHING, "generate": 4, "progress": False}
-            found = capture(far, PROMPTS, tmp_path / "far", backend="nnsight", remote=True, **options)
+            found = capture(far, PROMPTS, tmp_path / "far", **options)
         finally:
             server.kill()
     assert not wrapped.dispatched, "the weights were loaded here"

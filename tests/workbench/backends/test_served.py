@@ -14,7 +14,7 @@ from workbench_app.cli import app
 from probes import ftri
 from tests.support import families
 from workbench import WorkbenchError, capture
-from workbench.served import store_served
+from workbench.backends import store_served
 from workbench.store import Store
 
 PROMPTS = [

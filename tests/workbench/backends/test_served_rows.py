@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.support.stores import anatomy
+from workbench.backends import store_served
+from workbench.backends.served_routing import routed_experts
 from workbench.errors import WorkbenchError
-from workbench.served import store_served
-from workbench.servedrouting import routed_experts
 
 ROUTED = [[[0, 4], [1, 2]], [[3, 2], [4, 0]], [[1, 0], [2, 3]]]  # 3 tokens were forwarded, of 2 + 2
 DENSE = [[[0, 0], *row] for row in ROUTED]  # with the layer that does not route

@@ -12,7 +12,9 @@ from torch import nn
 
 from tests.support import families
 from tests.support.refusals import refused
-from workbench import far, traced
+from workbench.backends import check_decoding, check_keep, check_plan
+from workbench.backends.nnsight import remote_model as far
+from workbench.backends.nnsight import runner as traced
 from workbench.errors import WorkbenchError
 from workbench.generation import Decoding
 from workbench.hooks import steered
@@ -47,9 +49,11 @@ class TestTraced:
         }
         assert far.paths(place) == ["r", "e", "k", "d", "s", "x"]
 
-    def runner(self, dtype: torch.dtype = torch.float32) -> Any:
-        made: Any = object.__new__(traced.TracedRunner)
-        made.model = SimpleNamespace(dtype=dtype, anatomy=SimpleNamespace(model="tiny"))
+    def runner(self, dtype: torch.dtype = torch.float32, notes: tuple[str, ...] = (), remote: Any = False) -> Any:
+        made: Any = object.__new__(traced.Nnsight)
+        anatomy = SimpleNamespace(model="tiny", layers=[SimpleNamespace(notes=notes)])
+        made.model = SimpleNamespace(dtype=dtype, anatomy=anatomy, facts=SimpleNamespace(anatomy=anatomy))
+        made.remote = remote
         return made
 
     def test_a_layer_and_how_far_it_may_be_off(self) -> None:
@@ -79,37 +83,44 @@ class TestTraced:
 
     def test_what_a_trace_cannot_do(self) -> None:
         runner = self.runner()
-        said = refused(runner.generate, [[1]], [0], Decoding(3, 0.5))
-        assert said.startswith(
-            "capture(backend='nnsight') generates greedily: each response's seed needs our own decode loop"
+        assert (runner.can.name, self.runner(remote="local").can.name) == ("nnsight", "nnsight")
+        assert self.runner(remote="http://h").can.name == self.runner(remote=True).can.name == "nnsight on NDIF"
+        assert refused(check_decoding, runner, Decoding(3, 0.5)) == (
+            "The engine 'nnsight' cannot sample at temperature 0.5 (each response's seed needs our own decode loop) on tiny; "
+            "leave the temperature at 0, or load it on another engine."
         )
-        said = refused(runner.generate, [[1]], [0], Decoding(3, shaping={"stop_strings": ["x"]}))
-        assert said.startswith("The generation config of tiny has stop_strings, which a trace cannot look for;")
+        assert refused(check_decoding, runner, Decoding(3, shaping={"stop_strings": ["x"]})) == (
+            "The engine 'nnsight' cannot heed stop_strings of the generation config (a trace cannot look for them) on tiny; set "
+            "stop_strings there to nothing, or load it on another engine."
+        )
+        check_decoding(runner, Decoding(3, shaping={"repetition_penalty": 1.1}))
+        assert refused(check_plan, runner, Plan.off("L0E1")) == (
+            "The engine 'nnsight' cannot make 'off L0E1' (they are made by hooks of ours, which a trace does not carry) on tiny; "
+            "load it on another engine."
+        )
+        check_plan(runner, Plan())
+        identity = self.runner(notes=("experts 8-11 are zero (identity) experts: they return their input",))
+        check_keep(identity, ["residual", "logits"])
+        check_keep(runner, ["norms", "outputs"])
+        for name in ("norms", "outputs"):
+            assert refused(check_keep, identity, [name, "logits"]) == (
+                f"The engine 'nnsight' cannot record {name} (its zero (identity) experts are no module that could be called with "
+                f"one slot) on tiny; keep logits, residual, or load it on another engine."
+            )
 
     def test_whether_it_can_be_traced(self) -> None:
         def model(**changes: Any) -> Any:
             block = SimpleNamespace(adapter=changes.pop("adapter", None))
-            layer = SimpleNamespace(notes=changes.pop("notes", ()))
-            runtime = SimpleNamespace(wrapped=False, far=False, uid=-3, layout=SimpleNamespace(blocks={0: block}))
-            vars(runtime).update({k: v for k, v in changes.items() if k != "nnsight"})
-            return SimpleNamespace(
-                anatomy=SimpleNamespace(model="m", layers=[layer]), runtime=runtime, nnsight=changes.get("nnsight", 1)
-            )
+            runtime = SimpleNamespace(layout=SimpleNamespace(blocks={0: block}), **{"wrapped": False, **changes})
+            return SimpleNamespace(anatomy=SimpleNamespace(model="m"), runtime=runtime)
 
         check = traced.check_traceable
         check(model())
-        check(model(far=True), remote=True)
-        identity = {"notes": ("experts 8-11 are zero (identity) experts: they return their input",)}
-        check(model(**identity), keep=["residual", "logits"])
-        for changes, keep, start in (
-            ({"nnsight": None}, (), "m is no nnsight model, and backend='nnsight' captures in nnsight's traces"),
-            ({"wrapped": True}, (), "m lies in a TransformerBridge; capture it without"),
-            ({"adapter": 1}, (), "m routes outside of transformers' experts interface"),
-            (identity, ("norms",), "m has zero (identity) experts, whose module cannot be called with one slot"),
-            (identity, ("outputs", "logits"), "m has zero (identity) experts"),
-            ({"far": True}, (), "The weights of m are on NDIF, not here; capture it with remote=True."),
+        for changes, start in (
+            ({"wrapped": True}, "m lies in a TransformerBridge; load it without engine='nnsight'."),
+            ({"adapter": 1}, "m routes outside of transformers' experts interface"),
         ):
-            assert refused(check, model(**changes), False, keep).startswith(start)
+            assert refused(check, model(**changes)).startswith(start)
 
     def test_what_is_known_of_a_far_layer(self) -> None:
         found = {"experts": [1, 2], "block": [3], "decoder": [], "gate": [4], "router": [5], "received": [6], "shared": {"s": 7},
@@ -144,6 +155,6 @@ def test_steering_a_model_whose_weights_are_elsewhere_is_refused_at_the_door() -
     elsewhere.far = True
     with (
         pytest.raises(WorkbenchError, match=r"The weights of tiny/olmoe are on NDIF, not here"),
-        steered(replace(model, runtime=elsewhere), Plan.off("L0E1")),
+        steered(replace(model, local=elsewhere), Plan.off("L0E1")),
     ):
         pytest.fail("the block was entered")

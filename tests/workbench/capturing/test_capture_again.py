@@ -107,7 +107,11 @@ def test_another_model_is_refused(model: MoEModel, tmp_path: Path) -> None:
         ({"prompts": "nowhere.csv"}, "There is no prompt file 'nowhere.csv'"),
         ({"prompts": [{"id": "big", "text": "x" * 600}]}, "The prompt 'big' has 601 tokens, and .* takes 512; shorten"),
         ({"prompts": ["x" * 509], "generate": 4}, "has 510 tokens and 4 to generate, and .* takes 512"),
-        ({"backend": "vllm"}, r"capture\(backend='vllm', remote=False\) is not possible"),
+        (
+            {"backend": "nnsight"},
+            r"capture\(backend=...\) is not a word any more: .* load\(..., engine='nnsight', remote=True\)",
+        ),
+        ({"remote": True}, r"capture\(remote=...\) is not a word any more"),
         ({"plan": Plan.off([ExpertRef(9, 0)])}, "Layer 9 does not exist"),
     ],
 )

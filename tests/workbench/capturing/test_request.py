@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.stores import anatomy
 from workbench.anatomy import Anatomy, ExpertRef
+from workbench.backends import Capabilities
 from workbench.capturing import Options, make_request
 from workbench.capturing.plan_json import check_same, plan_json
 from workbench.errors import NotCompared, WorkbenchError
@@ -31,25 +32,25 @@ ASKED: dict[str, Any] = {
 GIVEN = ASKED | {"generate": 0, "temperature": 0.0, "samples": 1, "responses": True}
 
 
-def model(shape: Anatomy | None = None, rows: int = 384, **generation: Any) -> Any:
+def model(shape: Anatomy | None = None, rows: int = 384, engine: str = "native", **generation: Any) -> Any:
     """What a request looks at."""
-
-    class Fake:
-        config = SimpleNamespace(eos_token_id=[1, 5], _experts_implementation="eager")
-        generation_config = SimpleNamespace(eos_token_id=None, **generation)
-
-        def get_input_embeddings(self) -> Any:
-            return SimpleNamespace(weight=np.zeros((rows, 1)))
-
+    facts = SimpleNamespace(
+        anatomy=shape or anatomy(),
+        kind="Fake",
+        n_embeddings=rows,
+        config=SimpleNamespace(eos_token_id=[1, 5], _experts_implementation="eager"),
+        generation_config=SimpleNamespace(eos_token_id=None, **generation),
+    )
+    backend = SimpleNamespace(can=Capabilities(engine), facts=facts)
     return SimpleNamespace(
-        hf=Fake(), tokenizer=tiny_tokenizer(), anatomy=shape or anatomy(), image_token=None, dtype="torch.bfloat16",
-        device="cpu", runtime=SimpleNamespace(uid=-1),
+        facts=facts, tokenizer=tiny_tokenizer(), anatomy=facts.anatomy, image_token=None, dtype="torch.bfloat16",
+        device="NDIF" if "NDIF" in engine else "cpu", local=None, engine=lambda _: backend,
     )  # fmt: skip
 
 
 def made(shape: Anatomy | None = None, prompts: Any = ROWS, **how: Any) -> Any:
-    known = {k: how.pop(k) for k in ("rows", "repetition_penalty") if k in how}
-    run = {k: how.pop(k) for k in ("backend", "begun", "plan") if k in how}
+    known = {k: how.pop(k) for k in ("rows", "engine", "repetition_penalty") if k in how}
+    run = {k: how.pop(k) for k in ("begun", "plan") if k in how}
     return make_request(model(shape, **known), read_prompts(prompts), Options(**(ASKED | how)), **run)
 
 
@@ -117,7 +118,7 @@ class TestPlan:
         assert made(**GIVEN | {"responses": False}).responses is None
 
     def test_where_it_runs(self) -> None:
-        there = planned(backend="nnsight on NDIF")
+        there = planned(engine="nnsight on NDIF")
         assert (there["backend"], there["device"]) == ("nnsight on NDIF", "NDIF")
         chat = {"id": "c", "prompt": "hi"}
         assert "template_date" not in planned(prompts=[chat])  # this template does not ask
@@ -135,7 +136,7 @@ class TestPlan:
         assert plan_json(asked)["warnings"][1:] == [
             "responses are made as this capture was begun, without repetition_penalty of the generation config"
         ]
-        for how in ({"begun": {"decoding": {}}}, {}, {"begun": {}, "backend": "nnsight"}):
+        for how in ({"begun": {"decoding": {}}}, {}, {"begun": {"backend": "nnsight"}, "engine": "nnsight"}):
             assert made(repetition_penalty=1.25, **how).decoding.shaping == {"repetition_penalty": 1.25}
         assert len(planned(begun={})["warnings"]) == 1
 
@@ -277,7 +278,7 @@ class TestSame:
         said = self.said(self.begun() | {"schema_version": 3, "dtype": "x", "backend": "y", "steering": {}})
         assert said == "schema version (3 there, 1 here), another dtype (x there, bfloat16 here), another steering plan ({} " \
             "there, none here)"  # fmt: skip
-        assert self.said(self.begun() | {"backend": "nnsight"}) == "backend (nnsight there, native here)"
+        assert self.said(self.begun() | {"backend": "nnsight"}) == "engine (nnsight there, native here)"
         assert self.said(self.begun() | {"decoding": {"stop": [2]}}) == (
             'decoding by the generation config ({"stop": [2]} there, {"stop": [1, 5]} here)'
         )

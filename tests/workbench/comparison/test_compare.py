@@ -1,15 +1,17 @@
 """`compare`: its numbers against plain transformers calls made here, one prompt at a time."""
 
 import json
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from tests.support.engines import OFF, Table
 from tests.support.stores import anatomy, random_tables
 from workbench import Plan, capture, compare, load, read_prompts, steered
-from workbench.comparison import cluster_keys, expert_loads, paired_interval
+from workbench.comparison import cluster_keys, divergence, expert_loads, paired_interval
 from workbench.errors import WorkbenchError
 from workbench.responses import METRICS, metrics_from
 from workbench.store import write_store
@@ -316,16 +318,21 @@ def test_prompts_that_a_metric_leaves_out_are_counted(model, plan):
     )
 
 
-def test_a_metric_without_any_value_stops_before_the_other_arms(model, plan, monkeypatch):
-    from workbench.answering import answers as respond
+def test_a_metric_without_any_value_stops_before_the_other_arms():
+    class Counted(Table):
+        plans: ClassVar[list[str]] = []
 
-    arms, answer = [], respond.answer
+        def run(self, batch, plan, *rest, **more):
+            self.plans.append(str(plan.plan))
+            return super().run(batch, plan, *rest, **more)
 
-    def counted(*args, **how):
-        arms.append(args)
-        return answer(*args, **how)
-
-    monkeypatch.setattr(respond, "answer", counted)
+    one, model = [{"id": "a", "text": "17"}], load("table", engine=Counted)
     with pytest.raises(WorkbenchError, match="applies to none"):
-        compare(model, PROMPTS[1:], plan, metrics="exact", max_new_tokens=2, progress=False)
-    assert len(arms) == 1
+        compare(model, one, OFF, metrics="exact", distributions=False, progress=False)
+    assert Counted.plans == [str(Plan())], "the bare model alone"
+
+
+def test_distributions_of_an_engine_that_has_none():
+    model = load("table", engine=Table)
+    with pytest.raises(WorkbenchError, match="cannot score given text, which a divergence needs"):
+        divergence(model, [(1, 2)], [(3,)], [OFF], 100)

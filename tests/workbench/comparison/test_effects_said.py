@@ -13,9 +13,10 @@ import torch
 from tests.support.stores import anatomy
 from workbench import Plan, read_prompts
 from workbench import resample as r
-from workbench.comparison import Comparison, check_applies
+from workbench.comparison import Comparison, Measured, check_applies
 from workbench.comparison.broken import Arm, broken_notes
 from workbench.comparison.comparison import _control_plans, _meter, _without_nan
+from workbench.comparison.distributions import GivenText
 from workbench.comparison.tables import control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
 from workbench.progress import Progress
@@ -55,16 +56,25 @@ def length(response: Any) -> float | None:
     return None if response.startswith("-") else len(response)
 
 
-METRICS = metrics_from([length])
+def measured(found: Any, *metrics: Any) -> Measured:
+    return Measured.of(metrics_from(list(metrics) or [length]), PROMPTS, found)
 
 
 class TestEffects:
-    base = answers("x", "xxx", "xxxxx", "-")
-    arm = answers("xxx", "xxx", "xxxx", "x")
+    base = measured(answers("x", "xxx", "xxxxx", "-"))
+    arm = measured(answers("xxx", "xxx", "xxxx", "x"))
+
+    def test_every_metric_is_asked_once_of_every_answer(self) -> None:
+        asked = list[str]()
+        found = Measured.of(metrics_from({"own": lambda r: asked.append(r) or 1.0}), PROMPTS, answers(*"abcd"))
+        metric_table(PROMPTS, found, found, 0)
+        control_table(found, [("count", 0, Plan())] * 3, [found] * 3)
+        left_out(PROMPTS, found, found)
+        assert asked == ["a", "b", "c", "d"]
 
     def test_a_row_by_hand(self) -> None:
         """Differences 2, 0 of cluster 1 and -1 of cluster 2; d has no value. Two clusters: the interval spans their means."""
-        (row,) = metric_table(METRICS, PROMPTS, self.base, self.arm, 0).to_dict("records")
+        (row,) = metric_table(PROMPTS, self.base, self.arm, 0).to_dict("records")
         assert row == {
             "metric": "length", "base": 3.0, "steered": pytest.approx(10 / 3), "difference": pytest.approx(1 / 3),
             "low": -1.0, "high": 1.0, "n": 3, "n_clusters": 2,
@@ -72,8 +82,8 @@ class TestEffects:
 
     def test_controls_by_hand(self) -> None:
         random: Any = [("count", 0, Plan.off("L1E2")), ("layer", 1, Plan.off("L2E0"))]
-        others = [answers("x", "-", "xx", "xx", slots=7), answers("-", "-", "-", "x")]
-        found = control_table(METRICS, PROMPTS, self.base, random, others)
+        others = [measured(answers("x", "-", "xx", "xx", slots=7)), measured(answers("-", "-", "-", "x"))]
+        found = control_table(self.base, random, others)
         assert list(found.columns) == [
             *("metric", "match", "draw", "plan", "base", "steered", "difference", "n", "slots_changed")
         ]
@@ -85,18 +95,16 @@ class TestEffects:
         assert (second["n"], second["slots_changed"], math.isnan(second["base"])) == (0, 0, True)
 
     def test_what_is_left_out(self) -> None:
-        arm = answers("<think>hm", "<think>", "x", "x", broken=[False, False, False, True])
-        assert left_out(METRICS, PROMPTS, self.base, arm) == ()  # d is broken: told of by itself
-        assert left_out(METRICS, PROMPTS, self.base, answers("-", "x", "-", "-")) == (
+        arm, base = answers("<think>hm", "<think>", "x", "x", broken=[False, False, False, True]), answers(*"xxxx")
+        assert left_out(PROMPTS, self.base, measured(arm)) == ()  # d is broken: told of by itself
+        assert left_out(PROMPTS, self.base, measured(answers("-", "x", "-", "-"))) == (
             "length leaves out 3 of 4 prompts: it has no value for 1 base and 3 steered answers.",
         )
-        refused = metrics_from(["refused"])
-        base = answers("x", "x", "x", "x")
-        assert left_out(refused, PROMPTS, base, arm) == (
+        assert left_out(PROMPTS, measured(base, "refused"), measured(arm, "refused")) == (
             "refused leaves out 2 of 4 prompts: it has no value for 0 base and 2 steered answers (thinking had not ended: give "
             "more tokens).",
         )
-        assert left_out(metrics_from(["exact"]), PROMPTS, arm, base) == (
+        assert left_out(PROMPTS, measured(arm, "exact"), measured(base, "exact")) == (
             "exact leaves out 2 of 4 prompts: it has no value for 2 base and 2 steered answers.",
         )
 
@@ -105,15 +113,15 @@ class TestEffects:
         with pytest.raises(
             WorkbenchError, match=r"^The metric 'length' applies to none of the 4 prompts; it needs prompts that"
         ):
-            check_applies(METRICS, PROMPTS, nothing)
+            check_applies(PROMPTS, measured(nothing))
         unfinished = answers(*["<think>"] * 4)
-        check_applies(metrics_from(["refused"]), PROMPTS, unfinished)  # nothing yet to measure
-        check_applies(metrics_from(["exact"]), PROMPTS, answers("x", "x", "x", "x"))  # one prompt has the label
+        check_applies(PROMPTS, measured(unfinished, "refused"))  # nothing yet to measure
+        check_applies(PROMPTS, measured(answers("x", "x", "x", "x"), "exact"))  # one prompt has the label
         with pytest.raises(WorkbenchError, match="'faithful' applies to none"):
-            check_applies(metrics_from(["faithful"]), PROMPTS, unfinished)
-        check_applies(METRICS, PROMPTS, answers("-", "-", "-", "-", broken=[True] * 4))
+            check_applies(PROMPTS, measured(unfinished, "faithful"))
+        check_applies(PROMPTS, measured(answers("-", "-", "-", "-", broken=[True] * 4)))
         with pytest.raises(WorkbenchError, match="'length' applies to none"):
-            check_applies(METRICS, PROMPTS, answers("-", "-", "x", "-", broken=[False, False, True, False]))
+            check_applies(PROMPTS, measured(answers("-", "-", "x", "-", broken=[False, False, True, False])))
 
 
 class TestComparison:
@@ -194,12 +202,13 @@ class TestComparison:
     def test_what_is_said_at_first(self) -> None:
         seen = list[Progress]()
         encoded = [(1, 2), (3,)]
-        meter = _meter(encoded, [((1, 2), (3, 4, 5))], 4, 5, seen.append)
+        meter = _meter(encoded, [GivenText("a", (1, 2), (3, 4, 5))], 4, 5, True, seen.append)
         # (2 + 5) + (1 + 5) tokens an arm and in two forwards over the base's answers; 5 given ones twice
         assert (meter.total, seen[0].total) == (6 * 13 + 10, 88)
         assert seen[0].message == "Answering 2 prompts 4 times, of them 2 with random experts: at most 88 tokens"
-        _meter(encoded, [], 2, 500, seen.append)
+        _meter(encoded, [], 2, 500, True, seen.append)
         assert seen[1].message == "Answering 2 prompts 2 times: at most 4,012 tokens"
+        assert _meter(encoded, [], 2, 500, False, False).total == 2 * 1003  # the answers alone
 
     def test_which_random_plans_are_drawn(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = list[Any]()

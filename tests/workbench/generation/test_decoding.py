@@ -12,7 +12,7 @@ import torch
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, open_store
 from workbench.answering import answer
-from workbench.generation import Choosing, Decoding, decoding_of
+from workbench.generation import Choosing, Decoding, Made, Response, decoding_of, responses
 from workbench.loading import tiny_model
 
 NO_MODEL: Any = None
@@ -28,12 +28,18 @@ def logits(shares: np.ndarray, rows: int = 1) -> torch.Tensor:
     return torch.tensor(np.log(shares), dtype=torch.float32).repeat(rows, 1)
 
 
+def said_by(choosing: Choosing, steps: list[torch.Tensor]) -> list[Response]:
+    """What is made of the logits of each step, the last of them again and again."""
+    made = [choosing.choose(step) for step in steps]
+    while choosing.alive.any():
+        made.append(choosing.choose(steps[-1]))
+    return responses(made, len(choosing.alive))
+
+
 def test_every_step_has_a_draw_of_its_own_and_each_token_its_own_log_probability() -> None:
     seeds, n = (3, 11), 12
     choosing = Choosing(NO_MODEL, [(0,), (0,)], Decoding(n, temperature=1.0), seeds)
-    while choosing.choose(logits(SHARES, 2)).any():
-        pass
-    for seed, said in zip(seeds, choosing.responses(), strict=True):
+    for seed, said in zip(seeds, said_by(choosing, [logits(SHARES, 2)]), strict=True):
         wanted = [next(i for i, below in enumerate((0.1, 0.3, 0.6, 1.0)) if u < below) for u in draws(seed, n)]
         assert list(said.ids) == wanted
         assert len(set(wanted)) > 2
@@ -42,9 +48,7 @@ def test_every_step_has_a_draw_of_its_own_and_each_token_its_own_log_probability
 
 def test_a_temperature_sharpens_what_is_drawn_from_and_not_what_is_recorded() -> None:
     choosing = Choosing(NO_MODEL, [(0,)], Decoding(20, temperature=0.5), [5])
-    while choosing.choose(logits(SHARES)).any():
-        pass
-    (said,) = choosing.responses()
+    (said,) = said_by(choosing, [logits(SHARES)])
     sharp = np.array([1, 4, 9, 16]) / 30  # squares
     wanted = [int((u >= sharp.cumsum()).sum()) for u in draws(5, 20)]
     assert list(said.ids) == wanted
@@ -55,9 +59,16 @@ def test_a_temperature_sharpens_what_is_drawn_from_and_not_what_is_recorded() ->
 def test_a_response_ends_with_its_end_token_or_its_last() -> None:
     choosing = Choosing(NO_MODEL, [(0,), (0,), (0,)], Decoding(3, stop=frozenset({2, 5})))
     steps = [[1, 2, 3], [2, 0, 5], [1, 1, 1]]
-    alive = [choosing.choose(torch.nn.functional.one_hot(torch.tensor(s), 6).float()).tolist() for s in steps]
+    made, alive = list[Made](), list[list[bool]]()
+    for step in steps:
+        made.append(choosing.choose(torch.nn.functional.one_hot(torch.tensor(step), 6).float()))
+        alive.append(choosing.alive.tolist())
     assert alive == [[True, False, True], [False] * 3, [False] * 3]
-    assert [r.ids for r in choosing.responses()] == [(1, 2), (2,), (3, 5)]
+    assert [r.ids for r in responses(made, 3)] == [(1, 2), (2,), (3, 5)]
+    assert [(m.row.tolist(), m.ends.tolist()) for m in made[:2]] == [
+        ([0, 1, 2], [False, True, False]),
+        ([0, 2], [True] * 2),
+    ]
 
 
 @pytest.mark.parametrize("options", [{}, {"repetition_penalty": 1.5, "min_new_tokens": 4}], ids=["plain", "penalty"])

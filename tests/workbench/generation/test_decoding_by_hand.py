@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from tests.support.refusals import refused
-from workbench.generation import Choosing, Decoding, decoding_of
-from workbench.generation.decoding import SHAPING, _plain, stop_ids
+from workbench.generation import SHAPING, Choosing, Decoding, decoding_of, responses
+from workbench.generation.decoding import _plain, stop_ids
 
 
 class TestDecoding:
     def model(self, **generation: Any) -> Any:
-        hf = SimpleNamespace(generation_config=SimpleNamespace(**generation), config=SimpleNamespace(eos_token_id=4))
-        return SimpleNamespace(hf=hf, tokenizer=SimpleNamespace(eos_token_id=9), anatomy=SimpleNamespace(model="m"))
+        facts = SimpleNamespace(generation_config=SimpleNamespace(**generation), config=SimpleNamespace(eos_token_id=4))
+        return SimpleNamespace(
+            facts=facts, tokenizer=SimpleNamespace(eos_token_id=9), anatomy=SimpleNamespace(model="m")
+        )
 
     def test_of_a_config(self) -> None:
         found = decoding_of(
@@ -37,7 +39,7 @@ class TestDecoding:
         assert stop_ids(self.model(eos_token_id=0)) == {0}
         assert stop_ids(self.model()) == {4}
         nothing = self.model()
-        nothing.hf.config.eos_token_id = None
+        nothing.facts.config.eos_token_id = None
         assert stop_ids(nothing) == {9}
         nothing.tokenizer = None
         assert stop_ids(nothing) == frozenset()
@@ -49,9 +51,12 @@ class TestDecoding:
             for x in ([[0.0, 9, 1], [5.0, 1, 0]], [[0.0, 1, 9], [1.0, 9, 0]], [[0.0, 9, 0], [0.0, 0, 9]])
         ]
         choosing = Choosing(self.model(), [(1,), (2,)], Decoding(3, stop=frozenset({2})))
-        alive = [choosing.choose(x).tolist() for x in logits]
+        made, alive = [], []
+        for x in logits:
+            made.append(choosing.choose(x))
+            alive.append(choosing.alive.tolist())
         assert alive == [[True, True], [False, True], [False, False]]
-        first, second = choosing.responses()
+        first, second = responses(made, 2)
         assert (first.ids, second.ids) == ((1, 2), (0, 1, 2))
         for response, row in ((first, 0), (second, 1)):
             for step, (token, p) in enumerate(zip(*response, strict=True)):

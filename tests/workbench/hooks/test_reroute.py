@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+import workbench.routing.rerouting as module
 from workbench.anatomy import RoutingRule
 from workbench.routing import Router, Routing, reroute, unlike
-from workbench.routing import reroute as module
 from workbench.routing.rule import RouterEdits, route, router_edits
 
 SIGMOID = RoutingRule("sigmoid", False)  # each expert scored by itself

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import nn
 
 from tests.support.refusals import refused
 from tests.support.stores import anatomy
-from workbench.loading import load as loading
+import workbench.loading.loader as loading
+from workbench.model import MoEModel
 
 
 class TestLoading:
@@ -32,9 +34,12 @@ class TestLoading:
 
     def test_what_it_is(self) -> None:
         hf = SimpleNamespace(config=SimpleNamespace(image_token_index=0), dtype=torch.float16)
-        made = loading.MoEModel(hf, None, SimpleNamespace(anatomy=anatomy()))  # type: ignore[arg-type]
+        runtime: Any = SimpleNamespace(anatomy=anatomy(), hf=hf, far=False, far_dtype=None)
+        made = MoEModel(None, runtime, lambda _: None)
         assert repr(made) == "<MoEModel synthetic: none, 2 MoE layers, 10 experts, torch.float16>"
-        assert (made.image_token, replace(made, far_dtype=torch.bfloat16).dtype) == (0, torch.bfloat16)
+        far: Any = SimpleNamespace(**{**vars(runtime), "far": True, "far_dtype": torch.bfloat16})
+        assert (made.image_token, replace(made, local=far).dtype) == (0, torch.bfloat16)
+        assert (made.hf, replace(made, local=far).device) == (hf, "NDIF")
         hf.config = SimpleNamespace(image_token_id=5, image_token_index=0)
         assert made.image_token == 5
         hf.config = SimpleNamespace()

@@ -7,8 +7,8 @@ import pytest
 from torch import nn
 
 from tests.support.refusals import refused
+from workbench.hooks import outside_traces
 from workbench.hooks.generating import stating
-from workbench.hooks.guards import outside_traces
 from workbench.model import Layout, as_it_runs, opened, unwrapped
 
 

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import workbench.shards.shards as shards
 from tests.support.stores import anatomy
 from workbench import Plan, __version__
 from workbench.errors import WorkbenchError
 from workbench.generation import SHARD_TOKENS
-from workbench.shards import ShardWriter, check_seal, conform, parts, shards, stored_schema
+from workbench.shards import ShardWriter, check_seal, conform, parts, stored_schema
 from workbench.shards.manifest import sealed
 from workbench.store import Store, open_store, write_store
 

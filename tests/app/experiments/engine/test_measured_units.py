@@ -30,7 +30,7 @@ class Library:
     def answer(self, model: Any, encoded: Any, plan: Plan, most: int, batch: int, meter: Any) -> Any:
         self.asked.append(("answers", encoded, str(plan), most, batch))
         dose = SimpleNamespace(_asdict=lambda: {"tokens": 5})
-        return SimpleNamespace(texts=("a", "bb", "ccc"), ids=((1,), (2, 3), ()), dose=dose)
+        return SimpleNamespace(texts=("a", "bb", "ccc"), ids=((1,), (2, 3), ()), dose=dose, broken=())
 
     def divergence(self, model: Any, before: Any, after: Any, plans: Any, batch: int, meter: Any) -> Any:
         self.asked.append(("read", before, after, list(map(str, plans)), batch))
@@ -62,11 +62,8 @@ class Library:
     def given_text(self, *_: Any) -> Any:
         return self.texts
 
-    def metric_values(self, metric: Any, prompts: Any, answers: Any) -> Any:
-        return [len(text) for text in answers.texts]
-
-    def check_applies(self, metrics: Any, prompts: Any, found: Any) -> None:
-        self.checked.append([m.name for m in metrics])
+    def check_applies(self, prompts: Any, found: Any) -> None:
+        self.checked.append(list(found.values))
 
 
 class Units:
@@ -88,7 +85,7 @@ class Units:
 @pytest.fixture
 def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Units:
     library = Library()
-    for name in ("answer", "divergence", "choose", "encode_all", "metric_values", "check_applies", "given_text"):
+    for name in ("answer", "divergence", "choose", "encode_all", "check_applies", "given_text"):
         monkeypatch.setattr(measuring, name, getattr(library, name))
     monkeypatch.setattr("workbench.comparison.sinks_by_prompt", library.sinks_by_prompt)
     return Units(tmp_path, library)

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from workbench.anatomy import Anatomy
+from workbench.backends.served_routing import as_array, routed_experts
 from workbench.errors import WorkbenchError, suggestion
 from workbench.prompts import labels_of
-from workbench.servedrouting import as_array, routed_experts
 from workbench.store import Store, write_store
 from workbench.thinking import opened_in, said
 

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from workbench import intrace
+from workbench.backends.nnsight import in_trace
+from workbench.backends.nnsight.in_trace import held_numbers, survey_numbers
+from workbench.backends.nnsight.ndif import plainly, shipped
 from workbench.errors import WorkbenchError
-from workbench.intrace import held_numbers, survey_numbers
 from workbench.model import Layout, MoEBlock
-from workbench.ndif import plainly, shipped
 from workbench.survey import Seen, Survey, described, probe_ids
 
 WHY_NOT = "its weights are on NDIF, and edits are made by hooks in this process"
@@ -23,6 +23,30 @@ class Far(NamedTuple):
     survey: Survey
     dtype: torch.dtype
     values: dict[str, Tensor]
+
+
+def traced(source: Any, tokenizer: Any = None) -> Any:
+    """An nnsight model around a transformers model, or around a hub id, whose weights are then not loaded.
+
+    Raises `WorkbenchError` where nnsight is not installed, or the id names nothing that it can read.
+    """
+    try:
+        from nnsight import TransformersModel
+    except ImportError as error:
+        raise WorkbenchError(
+            "engine='nnsight' needs nnsight, which is not installed; install moe-workbench[interop]."
+        ) from error
+    try:
+        return TransformersModel(
+            source, task="text-generation", **({} if tokenizer is None else {"tokenizer": tokenizer})
+        )
+    except Exception as error:  # of an unknown or unreachable id the hub and transformers raise anything
+        if not isinstance(source, str):
+            raise
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise WorkbenchError(
+            f"nnsight could not read '{source}' ({said}); give a Hugging Face id that NDIF serves."
+        ) from error
 
 
 def look(wrapped: Any, layout: Layout, remote: bool | str) -> Far:
@@ -56,7 +80,7 @@ def _trace(wrapped: Any, layout: Layout, ids: Tensor, remote: bool | str) -> tup
     modules = sorted({path for place in places.values() for path in paths(place)})
     vectors, most = vectors_of(wrapped._module, layout), _SMALL
     options: dict[str, Any] = {"use_cache": False, "remote": remote}
-    with plainly(remote), shipped(intrace), torch.no_grad(), wrapped.trace(input_ids=ids, **options) as tracer:
+    with plainly(remote), shipped(in_trace), torch.no_grad(), wrapped.trace(input_ids=ids, **options) as tracer:
         seen = tracer.cache(modules=modules, device=None, include_inputs=True)
         wrapped.output  # noqa: B018 - the forward's end: by now the cache is full
         entries = seen._cache.entries

@@ -8,7 +8,7 @@ from workbench.hooks.active import activate
 from workbench.hooks.guards import as_it_is, check_here, outside_traces
 from workbench.hooks.points import HookPoint
 from workbench.hooks.register import held
-from workbench.model import MoEModel
+from workbench.model import MoEModel, Runtime
 from workbench.records import KEEPS, Recorder
 
 
@@ -31,20 +31,30 @@ def recording(
     if unknown:
         raise WorkbenchError(f"keep knows {', '.join(sorted(KEEPS))}, not {', '.join(sorted(unknown))}.")
     check_here(model.runtime)
-    model = as_it_is(model, weights=False)
-    runtime = model.runtime
-    chosen = None if experts is None else frozenset(experts)
-    limited = None if layers is None else frozenset(layers)
-    moe = model.anatomy.moe_layers
-    recorder = Recorder(frozenset(keep), moe, limited, chosen, runtime.multipliers)
-    points, state = _points(model, recorder), activate(runtime.uid, recorder=recorder)
-    with outside_traces("recording"), held(runtime, points), state:
+    runtime = as_it_is(model, weights=False).runtime
+    with outside_traces("recording"), recorded(runtime, frozenset(keep), layers, experts) as recorder:
         yield recorder
 
 
-def _points(model: MoEModel, recorder: Recorder) -> Iterator[HookPoint]:
+@contextmanager
+def recorded(
+    runtime: Runtime,
+    keep: frozenset[str],
+    layers: Collection[int] | None = None,
+    experts: Collection[tuple[int, int]] | None = None,
+) -> Iterator[Recorder]:
+    """`recording` of a model that was looked at just now."""
+    chosen = None if experts is None else frozenset(experts)
+    limited = None if layers is None else frozenset(layers)
+    recorder = Recorder(keep, runtime.anatomy.moe_layers, limited, chosen, runtime.multipliers)
+    points, state = _points(runtime, recorder), activate(runtime.uid, recorder=recorder)
+    with held(runtime, points), state:
+        yield recorder
+
+
+def _points(runtime: Runtime, recorder: Recorder) -> Iterator[HookPoint]:
     yield HookPoint("forward", -1)
-    for layer, block in model.runtime.layout.blocks.items():
+    for layer, block in runtime.layout.blocks.items():
         if block.adapter is not None:
             yield HookPoint("adapted", layer)
         if recorder.wants("logits", layer):
@@ -54,8 +64,8 @@ def _points(model: MoEModel, recorder: Recorder) -> Iterator[HookPoint]:
             yield HookPoint("shared", layer, number)
         if block.shared_gate is not None:
             yield HookPoint("gate", layer)
-        if "residual" in recorder.keep and layer in model.runtime.before:
+        if "residual" in recorder.keep and layer in runtime.before:
             yield HookPoint("before", layer)
-    if "residual" in recorder.keep and not any("residual" in x.refused for x in model.anatomy.layers):
-        for layer in range(len(model.runtime.layout.layers)):
+    if "residual" in recorder.keep and not any("residual" in x.refused for x in runtime.anatomy.layers):
+        for layer in range(len(runtime.layout.layers)):
             yield HookPoint("residual", layer)

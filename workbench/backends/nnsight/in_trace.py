@@ -1,9 +1,8 @@
 """What runs inside an nnsight trace, here or on NDIF: from what modules said to the numbers that a store keeps.
 
-These functions travel to the server as source, with `records.magnitudes`, so they know torch and nothing of a model, a hook
-or a store. Arguments are plain values: `entries` is nnsight's cache, {module path: visits}, each with `.inputs` and
-`.output`; a place is a dict (see `workbench.traced`). Nothing as large as a hidden state leaves the trace unless it was
-asked for.
+These functions travel to the server as source, with the files that they import from, so they know torch and nothing of a
+model, a hook or a store. Arguments are plain values: `entries` is nnsight's cache, {module path: visits}, each with `.inputs`
+and `.output`; a place is a dict (see the runner). Nothing as large as a hidden state leaves the trace unless it was asked for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -118,9 +117,19 @@ def residual_numbers(layer: int, path: str, place: Place | None, entries: Mappin
     return {"l2": l2, "max_abs": largest, "median_abs": median_abs(stream), "argmax": channel, "routed_change": change}
 
 
-def token_logprobs(logits: Tensor, ids: Tensor) -> Tensor:
-    """Log-probability [batch, tokens - 1] that each token but the first had where it stands."""
-    return logits[:, :-1].float().log_softmax(-1).gather(-1, ids[:, 1:, None].to(logits.device))[..., 0]
+def token_logprobs(logits: Tensor, ids: Tensor, n: int) -> dict[str, Any]:
+    """Log-probability [batch, tokens - 1] that each token but the first had where it stands, and the `n` likeliest there."""
+    shares = logits[:, :-1].float().log_softmax(-1)
+    found: dict[str, Any] = {"logprobs": shares.gather(-1, ids[:, 1:, None].to(logits.device))[..., 0]}
+    if n:
+        best = shares.topk(min(n, shares.shape[-1]))
+        found["likeliest"] = (best.indices, best.values)
+    return found
+
+
+def read_logprobs(logits: Tensor, longest: int) -> Tensor:
+    """Log-probabilities [batch, longest + 1, vocabulary] at the last positions."""
+    return logits[:, -(longest + 1) :].float().log_softmax(-1)
 
 
 def survey_numbers(place: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[str, Any]:
