@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+import workbench.loading.loader as loading
 from tests.support.refusals import refused
 from tests.support.stores import anatomy
-import workbench.loading.loader as loading
 from workbench.model import MoEModel
 
 

@@ -1,6 +1,6 @@
-"""Pictures of every page for the README: `python -m tests.support.screenshots` writes docs/screens/*.png (needs chromium).
+"""Pictures of every page for the README: `python -m tests.app.browser.screenshots` writes docs/screens/*.png (needs chromium).
 
-python -m tests.support.screenshots [--out DIR] [--dark] [--width N] [--height N]
+python -m tests.app.browser.screenshots [--out DIR] [--dark] [--width N] [--height N]
 """
 
 import argparse
@@ -15,7 +15,7 @@ from tests.app.browser.conftest import CHROMIUM
 from tests.app.browser.desk import Desk
 from tests.app.browser.serving import served
 
-OUT = Path(__file__).parents[2] / "docs" / "screens"
+OUT = Path(__file__).parents[3] / "docs" / "screens"
 QUESTION, PLAN = "what happened in 1979 in Banke?", "off L2E8; off L2E20"
 
 
