@@ -1,9 +1,9 @@
 """What a model's MoE layers are, and how an expert is named. No torch.
 
-refs           one expert: `L12E3`, and the model that it was ranked on
-anatomy        layers, experts and routing rules of one model, with what each layer refuses
-naming         experts in a line of text: `L12E3-7,L*E0`, `@plan.json`
-fingerprints   which model a plan, a score or a store was made for
+refs.py           one expert: `L12E3`, and the model that it was ranked on
+anatomy.py        layers, experts and routing rules of one model, with what each layer refuses
+naming.py         experts in a line of text: `L12E3-7,L*E0`, `@plan.json`
+fingerprints.py   which model a plan, a score or a store was made for
 """
 
 from workbench.anatomy.anatomy import CAPABILITIES, Anatomy, LayerAnatomy, RoutingRule

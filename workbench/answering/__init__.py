@@ -1,7 +1,7 @@
 """Answers of a model to prompts, under a plan or none.
 
-answers     many prompts, batched
-streaming   one prompt, token by token
+answers.py     many prompts, batched
+streaming.py   one prompt, token by token
 """
 
 from workbench.answering.answers import Answers, answer, decode, encode_all

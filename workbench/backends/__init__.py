@@ -12,24 +12,42 @@ Errors, plans and records come from below; loading, capturing and comparison sta
 """
 
 from workbench.backends.backend import Backend, Batch, Capabilities, Keep, Ran
-from workbench.backends.engines import FIRST, backend_of, check_words, compiled_for, was_bare
+from workbench.backends.engines import (
+    FIRST,
+    NAMES,
+    backend_of,
+    check_engine,
+    check_words,
+    compiled_for,
+    named,
+    old_word,
+    told_of,
+    was_bare,
+)
+from workbench.backends.native import Native
 from workbench.backends.refusals import check_decoding, check_keep, check_plan, check_scoring
 from workbench.backends.served import store_served
 
 __all__ = [
     "FIRST",
+    "NAMES",
     "Backend",
     "Batch",
     "Capabilities",
     "Keep",
+    "Native",
     "Ran",
     "backend_of",
     "check_decoding",
+    "check_engine",
     "check_keep",
     "check_plan",
     "check_scoring",
     "check_words",
     "compiled_for",
+    "named",
+    "old_word",
     "store_served",
+    "told_of",
     "was_bare",
 ]

@@ -1,11 +1,11 @@
 """Base against plan against random controls: metrics, distributions, sinks, with intervals.
 
-tables          each metric with and without the plan
-distributions   KL and what a plan moves, token by token
-choices         multiple choice by log-likelihood
-sinks           attention on the first tokens
-broken          where values stop being finite
-comparison      `compare`
+tables.py          each metric with and without the plan
+distributions.py   KL and what a plan moves, token by token
+choices.py         multiple choice by log-likelihood
+sinks.py           attention on the first tokens
+broken.py          where values stop being finite
+comparison.py      `compare`
 """
 
 from workbench.comparison.choices import choose

@@ -1,8 +1,8 @@
 """Batches and the one decode loop.
 
-batches    sequences of like length, padded, with seeds
-decoding   what chooses each next token
-loop       prefill, and one forward per chosen token
+batches.py    sequences of like length, padded, with seeds
+decoding.py   what chooses each next token
+loop.py       prefill, and one forward per chosen token
 """
 
 from workbench.generation.batches import SHARD_TOKENS, Schedule, padded, prompt_seeds, schedule

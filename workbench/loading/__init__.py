@@ -1,10 +1,10 @@
 """A name, a folder or a model of another library to a checked `MoEModel`.
 
-hub            what the hub says
-tiny_configs   sizes of the tiny models
-tiny           every family with random weights
-check          checked by intervening
-loader         `load`
+hub.py            what the hub says
+tiny_configs.py   sizes of the tiny models
+tiny.py           every family with random weights
+check.py          checked by intervening
+loader.py         `load`
 """
 
 from workbench.loading.loader import load

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from workbench.backends.engines import NAMES, check_engine, named, old_word, told_of
-from workbench.backends.native import Native
+from workbench.backends import NAMES, Native, check_engine, named, old_word, told_of
 from workbench.bundled import bundled_path
 from workbench.errors import WorkbenchError, listed
 from workbench.loading.check import check_by_intervening

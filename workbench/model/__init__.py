@@ -1,17 +1,16 @@
 """Where a transformers model keeps its experts, and what identifies it.
 
-answered      what a module answered
-quantised     weights that are quantised
-placement     weights on other devices, or offloaded
-adapters      families whose blocks have another shape, and your own
-layout        the modules: layers, blocks, routers, experts
-wrapped       models in a TransformerLens bridge or an nnsight model
-plain         a plain module as a causal model
-fingerprint   weights, settings and adapters as a digest
-runtime       what hooks must know of one model
-eager         compiled code runs as written meanwhile
-facts         what the faces must know of a model, whichever engine runs it
-model         `MoEModel`, which `load` returns
+answered.py      what a module answered
+quantised.py     weights that are quantised
+placement.py     weights on other devices, or offloaded
+adapters.py      families whose blocks have another shape, and your own
+layout.py        the modules: layers, blocks, routers, experts
+wrapped.py       models in a TransformerLens bridge or an nnsight model
+plain.py         a plain module as a causal model
+fingerprint.py   weights, settings and adapters as a digest
+runtime.py       what hooks must know of one model
+eager.py         compiled code runs as written meanwhile
+model.py         `MoEModel`, which `load` returns
 """
 
 from workbench.model.adapters import MoEAdapter, rerun

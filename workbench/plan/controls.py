@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from workbench.anatomy import Anatomy, ExpertRef, as_ref
 from workbench.errors import WorkbenchError
 from workbench.plan.edits import Edit
@@ -29,6 +27,8 @@ def random_like(
     """
     if match not in ("count", "layer", "usage"):
         raise WorkbenchError(f"match='{match}' is not known; random experts match by 'count', 'layer' or 'usage'.")
+    import numpy as np  # a plan is read by --help, which does without
+
     experts = sorted({edit.expert for edit in edits})
     rng, taken, drawn = np.random.default_rng(seed), set(experts), dict[ExpertRef, ExpertRef]()
     loads = _loads(usage) if match == "usage" else {}

@@ -1,14 +1,14 @@
 """Prompts with labels and pairs: read, checked, rendered, and each token told its role. No torch.
 
-files        prompts out of files
-rows         rows of tables, frames and lists
-chats        messages and tools, checked
-prompts      `Prompt`, `PromptSet`, `read_prompts`
-dates        the date that chat templates are told
-chat_forms   what a template makes of messages
-roles        whose each token is
-encoding     token ids with roles
-lm_eval      lm-evaluation-harness task files
+files.py        prompts out of files
+rows.py         rows of tables, frames and lists
+chats.py        messages and tools, checked
+prompts.py      `Prompt`, `PromptSet`, `read_prompts`
+dates.py        the date that chat templates are told
+chat_forms.py   what a template makes of messages
+roles.py        whose each token is
+encoding.py     token ids with roles
+lm_eval.py      lm-evaluation-harness task files
 """
 
 from workbench.prompts.dates import asks_the_date, moment, planned_at

@@ -1,11 +1,11 @@
 """What one forward tells: records as values, from the hooks that see them to the rows that a store keeps.
 
-magnitudes   how large vectors are
-forward      the record of a forward: layers, shared experts, the residual stream
-recorder     collects the running forward
-tap          routing weights that show each expert's output
-harvest      a batch's forwards joined on their way to host memory, padding left out
-finite       values in them that are not finite, counted
+magnitudes.py   how large vectors are
+forward.py      the record of a forward: layers, shared experts, the residual stream
+recorder.py     collects the running forward
+tap.py          routing weights that show each expert's output
+harvest.py      a batch's forwards joined on their way to host memory, padding left out
+finite.py       values in them that are not finite, counted
 """
 
 from workbench.records.finite import logits_not_finite, not_finite

@@ -1,9 +1,9 @@
 """What an answer is: refused or not, right or not, long or short. No torch.
 
-classifier   `Response`, the built-in refusal rule, `classify`
-texts        words, languages and repetition of a text
-metrics      the metrics by name
-llm_judge    a model on a server as judge
+classifier.py   `Response`, the built-in refusal rule, `classify`
+texts.py        words, languages and repetition of a text
+metrics.py      the metrics by name
+llm_judge.py    a model on a server as judge
 """
 
 from workbench.responses.classifier import (
@@ -21,6 +21,7 @@ from workbench.responses.metrics import (
     LABEL_READ,
     METRICS,
     Metric,
+    MetricFunction,
     MetricsArgument,
     length,
     metrics_from,
@@ -36,6 +37,7 @@ __all__ = [
     "Classifier",
     "ExactAnswer",
     "Metric",
+    "MetricFunction",
     "MetricsArgument",
     "Refusal",
     "Response",

@@ -1,10 +1,10 @@
 """Logits to chosen experts, and a plan compiled to masks.
 
-rule        `route`: one pure function for every router there is
-positions   which tokens a forward processes: phase, padding, spans
-compiled    a plan as masks by layer
-rerouting   a router's choice under edits, the rest bit for bit its own
-dose        tokens and slots that a plan really changed
+rule.py        `route`: one pure function for every router there is
+positions.py   which tokens a forward processes: phase, padding, spans
+compiled.py    a plan as masks by layer
+rerouting.py   a router's choice under edits, the rest bit for bit its own
+dose.py        tokens and slots that a plan really changed
 """
 
 from workbench.routing.compiled import CompiledPlan, LayerEdits, Replacement, compile_plan

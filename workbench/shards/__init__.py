@@ -1,11 +1,11 @@
 """The tables of a store as files: columns, row groups, one shard at a time, sealed.
 
-schema         the tables, with units
-parquet        row groups of one layer
-finite         the table of values that are not finite, said in a sentence
-shards         one shard: written beside the forward, published whole
-small_tables   prompts and labels
-manifest       completes and seals a store
+schema.py         the tables, with units
+parquet.py        row groups of one layer
+finite.py         the table of values that are not finite, said in a sentence
+shards.py         one shard: written beside the forward, published whole
+small_tables.py   prompts and labels
+manifest.py       completes and seals a store
 """
 
 from workbench.shards.finite import experts_with, said

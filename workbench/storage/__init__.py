@@ -1,7 +1,7 @@
 """Bytes that survive a crash: files that are whole or not there, and locks that end with their process.
 
-files   written under a temporary name, flushed, renamed; read, checksummed, and refused in one sentence
-locks   who of several processes is at work on a folder's part
+files.py      written under a temporary name, flushed, renamed; read, checksummed, and refused in one sentence
+locks.py      who of several processes is at work on a folder's part
 """
 
 from workbench.storage.files import (

@@ -1,15 +1,15 @@
 """A captured store: opened, read, counted, queried. No torch.
 
-tables      the tables, read whole, in part or batch by batch
-counts      how often each expert was selected
-outputs     mean outputs of experts
-texts       what was said
-labels      labels added later
-integrity   whether every file is what the manifest says
-export      columns for other libraries
-sql         read-only DuckDB
-store       `Store`, `open_store`
-write       a store from tables that you have
+tables.py      the tables, read whole, in part or batch by batch
+counts.py      how often each expert was selected
+outputs.py     mean outputs of experts
+texts.py       what was said
+labels.py      labels added later
+integrity.py   whether every file is what the manifest says
+export.py      columns for other libraries
+sql.py         read-only DuckDB
+store.py       `Store`, `open_store`
+write.py       a store from tables that you have
 """
 
 from workbench.store.counts import Counts, Routing, finite_weights, routed_tokens, token_index

@@ -1,11 +1,11 @@
 """One small forward that tells how a model routes, before anybody trusts a number.
 
-suitable   whether it is whole and has a head
-seen       what each layer did
-router     the router: how many experts, which rule
-residual   where the residual stream is
-forward    `survey`: all of it
-known      runtimes of models that were looked at
+suitable.py   whether it is whole and has a head
+seen.py       what each layer did
+router.py     the router: how many experts, which rule
+residual.py   where the residual stream is
+forward.py    `survey`: all of it
+known.py      runtimes of models that were looked at
 """
 
 from workbench.survey.forward import Survey, described, probe_ids

@@ -1,9 +1,9 @@
 """What of a response is thought and what is answer, for every template. No torch.
 
-thoughts   markers such as <think> and </think>
-channels   responses in channels, as gpt-oss writes them
-reading    thought, answer and what is unfinished: asked here by all others
-tokens     token ids as text, whole characters only
+thoughts.py   markers such as <think> and </think>
+channels.py   responses in channels, as gpt-oss writes them
+reading.py    thought, answer and what is unfinished: asked here by all others
+tokens.py     token ids as text, whole characters only
 """
 
 from workbench.thinking.channels import CHANNEL, SHOWN

@@ -12,9 +12,9 @@ from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts
 from workbench.answering import encode_all
 from workbench.backends import Batch, Keep, backend_of, check_keep, compiled_for
 from workbench.prompts import ROLES, encode
-from workbench.prompts.encoding import token_texts
 from workbench.records import Harvest, LayerRecord
 from workbench.routing import Dose, DoseCounts, slots_per_token
+from workbench.thinking import token_texts
 
 MOST_TOKENS = 4096
 """Of a typed prompt: one reading of so many tokens is a moment, and others wait for their turn at the model."""

@@ -1,6 +1,7 @@
 """The report's tables, whole, out of a made-up run on two models: what one model says never stands in the other's table."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from workbench_app.experiments.report.effect_tables import (
     unchanged,
 )
 from workbench_app.experiments.report.examples import examples
-from workbench_app.experiments.report.expert_tables import rankings, references, sinks
+from workbench_app.experiments.report.expert_tables import ranking_table, references, sinks
 from workbench_app.experiments.report.facts import Tables, claim_facts
 from workbench_app.experiments.report.report import MARKS, render, with_claims
 from workbench_app.experiments.tables import claims_table, read_tables, write_table
@@ -248,6 +249,13 @@ def test_changed_answers_are_the_first_five_of_each_claimed_plan(facts: Any, tab
 
 
 # ---- experts
+
+
+def rankings(recipe: Recipe, tables: Tables, tuned: Mapping[str, Sequence[str]]) -> list[Block]:
+    """A table for each ranking of each model."""
+    named = {r.name: r for r in recipe.rankings}
+    groups: list[tuple[Any, Any]] = list(tables["scores"].groupby(["model", "ranking"], sort=False))
+    return [ranking_table(named.get(key[1]), key, part.sort_values("rank"), tuned) for key, part in groups]
 
 
 def test_the_first_experts_of_every_ranking(tables: Tables) -> None:

@@ -22,7 +22,7 @@ from workbench_app.experiments.engine import (
 from workbench_app.experiments.engine.arms import Ranked, to_rows
 from workbench_app.experiments.engine.unit_files import write_unit
 from workbench_app.experiments.engine.units import Unit
-from workbench_app.experiments.recipe import Recipe, recipe_from
+from workbench_app.experiments.recipe import Recipe, own_metric, recipe_from
 from workbench_app.experiments.run import Models
 from workbench_app.experiments.tables import read_table, read_tables, write_table
 from workbench_app.experiments.tables.schema import as_table
@@ -379,10 +379,10 @@ def test_a_unit_is_measured_as_the_recipe_says(tmp_path: Path, monkeypatch: pyte
 def test_a_function_of_ones_own_gives_a_number_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     import builtins
 
-    assert measuring.own_metric("builtins:len").function("abc") == 3.0  # pyright: ignore[reportArgumentType]
-    assert measuring.own_metric("os.path:splitdrive").name == "os.path:splitdrive"
+    assert own_metric("builtins:len").function("abc") == 3.0  # pyright: ignore[reportArgumentType]
+    assert own_metric("os.path:splitdrive").name == "os.path:splitdrive"
     monkeypatch.setattr(builtins, "nothing_of_ours", lambda _: None, raising=False)
-    assert measuring.own_metric("builtins:nothing_of_ours").function("abc") is None  # pyright: ignore[reportArgumentType]
+    assert own_metric("builtins:nothing_of_ours").function("abc") is None  # pyright: ignore[reportArgumentType]
 
 
 # ---- capturing and ranking
