@@ -1,6 +1,7 @@
 """What is read of a store: which tokens, of which classes and pairs, counted into which units.
 
 axis.py        the experts in one order
+masks.py       tokens by role, phase and position, as a mask
 tokens.py      tokens by name: prompt, response, first answer
 classes.py     which responses are compared: labels, classifiers, conditions on prompts
 markers.py     where a marker such as <think> stands
@@ -12,6 +13,7 @@ units.py       what compared responses selected, counted response by response
 from probes.reading.axis import Axis, expert_axis
 from probes.reading.classes import Classes, classes, label_values, prompt_column, used_prompts
 from probes.reading.markers import Marker, find_marker
+from probes.reading.masks import token_mask
 from probes.reading.occurrence import Counted, Places, count_occurrences, places_of
 from probes.reading.shared_end import shared_end
 from probes.reading.tokens import NAMES, Tokens, describe, prompt_length, prompt_of_row, select, sequence_of_row
@@ -41,5 +43,6 @@ __all__ = [
     "select",
     "sequence_of_row",
     "shared_end",
+    "token_mask",
     "used_prompts",
 ]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from probes.reading.masks import token_mask
 from workbench.errors import WorkbenchError, suggestion
-from workbench.masks import token_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ def select(
                                prompt position, also where the store holds no response
             "first_generated"  the first response token's own position (MoTE's "first generated token" has no support in
                                what we could read)
-            or a mask of your own over `store.tokens` (`workbench.masks.token_mask`)
+            or a mask of your own over `store.tokens` (`probes.reading.token_mask`)
     roles   keep only tokens of these roles
     used    bool [prompts], which prompts "frame" must hold for; None for all
     """

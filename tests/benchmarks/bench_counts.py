@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from probes.reading import token_mask
 from tests.benchmarks.timing import Ratio, ratio
 from workbench import storage
 from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.capturing.rows import token_rows
-from workbench.masks import token_mask
 from workbench.shards import SCHEMA_VERSION, ShardWriter, conform, finish, write_table
 from workbench.store import Store, open_store
 

@@ -8,6 +8,7 @@ layout.py        the modules: layers, blocks, routers, experts
 wrapped.py       models in a TransformerLens bridge or an nnsight model
 plain.py         a plain module as a causal model
 fingerprint.py   weights, settings and adapters as a digest
+facts.py         what the faces need to know of a model, whichever engine runs it
 runtime.py       what hooks must know of one model
 eager.py         compiled code runs as written meanwhile
 model.py         `MoEModel`, which `load` returns

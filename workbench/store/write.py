@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from workbench import __version__, storage
+from workbench import storage
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.paths import given_path
 from workbench.shards import SCHEMA_VERSION, STREAMED, TABLES, ShardWriter, conform_frame, finish, write_table
 from workbench.store.store import Store, open_store
+from workbench.version import __version__
 
 
 def write_store(

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from probes.reading import token_mask
 from workbench import Store
-from workbench.masks import token_mask
 from workbench.store import Routing
 
 _BINS = 60

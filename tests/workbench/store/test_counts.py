@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from probes.reading import token_mask
 from tests.support.stores import anatomy, random_store, random_tables
 from workbench.errors import WorkbenchError
-from workbench.masks import token_mask
 from workbench.store import Store, routed_tokens, write_store
 
 

@@ -311,7 +311,7 @@ def test_a_unit_is_measured_as_the_recipe_says(tmp_path: Path, monkeypatch: pyte
     checked: list[Any] = []
     monkeypatch.setattr(measuring, "check_applies", lambda prompts, found: checked.append(list(found.values)))
     monkeypatch.setattr(
-        "workbench.comparison.sinks.sinks_by_prompt",
+        "workbench.comparison.comparison.sinks_by_prompt",
         lambda model, prompts, plan: asked.append(("sinks", str(plan))) or sinks,
     )
     texts = [SimpleNamespace(prompt_id=f"given{i}", before=(i,), read=(i, i)) for i in range(3)]
@@ -445,7 +445,7 @@ def test_a_ranking_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_model_is_opened_once_and_let_go_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.hooks.guards.as_it_is", lambda model: f"{model} as it is")
+    monkeypatch.setattr("workbench.hooks.as_it_is", lambda model: f"{model} as it is")
     opened: list[str] = []
     recipe = recipe_from(RECIPE | {"models": ["a", "b"]})
     models = Models(recipe, lambda source: opened.append(source.source) or source.source)  # pyright: ignore[reportArgumentType]
