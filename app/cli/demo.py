@@ -11,7 +11,7 @@ import typer
 from workbench.paths import given_path
 
 from ..terminal import note, warn
-from .options import Engine, Json
+from .options import Distributions, Engine, Json
 from .run import carry_out
 
 
@@ -19,6 +19,8 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the report, the tables, the stores and the plans.")] = Path(
         "runs/demo"
     ),
+    engine: Engine = None,
+    distributions: Distributions = True,
     json: Json = False,
 ) -> None:
     """Do the main job on the bundled model: capture, rank, steer, compare; tables here and OUT/report.html.
@@ -27,7 +29,14 @@ def demo(
     """
     from ..experiments.recipe import read_recipe
 
-    carry_out(read_recipe("demo"), given_path(out), own_functions=False, json=json)
+    recipe = read_recipe("demo")
+    if engine is not None:
+        recipe = recipe.model_copy(
+            update={"models": tuple(m.model_copy(update={"engine": engine}) for m in recipe.models)}
+        )
+    if not distributions:
+        recipe = recipe.model_copy(update={"measure": recipe.measure.model_copy(update={"distributions": False})})
+    carry_out(recipe, given_path(out), own_functions=engine is not None, json=json)
 
 
 def dashboard(

@@ -21,6 +21,9 @@ Engine = Annotated[
         metavar="NAME", help="What runs the model: native, nnsight, ndif, or a class of yours as module:Class."
     ),
 ]
+Distributions = Annotated[
+    bool, typer.Option(help="Whether divergence and perplexity are read; not every engine tells them.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Prompts = Annotated[
     str, typer.Argument(metavar="PROMPTS", help="JSONL, CSV or Parquet, or a bundled name such as refusal.")

@@ -12,6 +12,7 @@ from ..terminal import open_model, print_json, print_pair, print_table, say, war
 from .options import (
     Bias,
     Device,
+    Distributions,
     Drop,
     Dtype,
     Engine,
@@ -126,9 +127,7 @@ def compare(
     split: Annotated[str | None, typer.Option(help="Only the prompts of this split.")] = None,
     seed: Annotated[int, typer.Option(help="Of the random draws and the bootstrap.")] = 0,
     tokens: MaxTokens = 48,
-    distributions: Annotated[
-        bool, typer.Option(help="Whether divergence and perplexity are read; not every engine tells them.")
-    ] = True,
+    distributions: Distributions = True,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write everything as JSON here.")] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from workbench_app.cli import app
 from workbench_app.experiments.tables import read_table
 
-from tests.support.engines import ANSWER, CARRIER, LAYER, OFF, REFUSAL, Table, chat, ids, receiver, said
+from tests.support.engines import ANSWER, CARRIER, LAYER, OFF, REFUSAL, Table, chat, ids, receivers, said
 from workbench import MoEModel, Plan, WorkbenchError, capture, compare, load, read_prompts
 from workbench.answering import stream
 from workbench.comparison import choose, sink_share
@@ -59,7 +59,7 @@ def test_a_capture_holds_who_received_what(model: MoEModel, plan: Plan, tmp_path
         assert tokens["token_id"].tolist() == [*ids(text), *ids(said(text, off(plan))), 1]
         slots: Any = store.table("slots")
         slots = slots[slots["prompt_id"] == name].sort_values("position")
-        assert slots["expert"].tolist() == [receiver(i, off(plan)) for i in tokens["token_id"][:-1]]
+        assert slots["expert"].tolist() == receivers(tokens["token_id"].tolist()[:-1], off(plan))
         assert slots["output_l2"].tolist() == [1 + e for e in slots["expert"]]
     assert store.check() == []
 
@@ -81,11 +81,8 @@ def test_compare_measures_what_the_table_says(model: MoEModel, plan: Plan) -> No
     for drawn in found.controls.to_dict("records"):
         experts = off(Plan.parse(drawn["plan"]))
         assert drawn["steered"] == np.mean([said(chat(q), experts) == REFUSAL for q in QUESTIONS.values()])
-    moved = [
-        receiver(token) != receiver(token, off(plan))
-        for question, answer in zip(QUESTIONS.values(), texts[1], strict=True)
-        for token in [*ids(chat(question)), *ids(answer)]
-    ]
+    rows = [[*ids(chat(q)), *ids(answer)] for q, answer in zip(QUESTIONS.values(), texts[1], strict=True)]
+    moved = [a != b for row in rows for a, b in zip(receivers(row), receivers(row, off(plan)), strict=True)]
     assert (found.dose.tokens, found.dose.tokens_changed, found.dose.slots) == (len(moved), sum(moved), len(moved))
     assert found.divergence.empty
     assert not found.perplexity
@@ -98,8 +95,9 @@ def test_a_stream_is_the_tables_answer_with_its_routing(model: MoEModel) -> None
         answer = said(chat(QUESTIONS["a"]), off(plan))
         assert "".join(t.text for t in tokens if not t.is_end) == answer
         assert [t.is_end for t in tokens] == [False] * len(answer) + [True]
-        before = [ids(chat(""))[-1], *ids(answer)]
-        assert [t.routing for t in tokens] == [{LAYER: ((receiver(i, off(plan)), 1.0),)} for i in before]
+        prompt = ids(chat(QUESTIONS["a"]))
+        before = receivers([*prompt, *ids(answer)], off(plan))[len(prompt) - 1 :]
+        assert [t.routing for t in tokens] == [{LAYER: ((expert, 1.0),)} for expert in before]
     assert dose.counts().tokens_changed > 0
 
 
@@ -228,6 +226,27 @@ def test_the_words_of_before_in_a_recipe(key: str, tmp_path: Path) -> None:
     )
 
 
+def test_the_demo_on_it(tmp_path: Path) -> None:
+    """What the bundled prompts make of the table: a 7 in a question is refused, until expert 3 is off."""
+    assert run("demo", "--engine", ENGINE, "--out", tmp_path / "no").exit_code == 2
+    done = run("demo", "--engine", ENGINE, "--no-distributions", "--out", tmp_path / "demo")
+    assert done.exit_code == 0, done.output
+    arms: Any = read_table(tmp_path / "demo", "arms").set_index("arm")
+    effects: Any = read_table(tmp_path / "demo", "effects")
+    events = effects[(effects["prompts"] == "events") & (effects["metric"] == "refused, sensitive")].set_index("arm")
+    held = read_prompts("refusal_heldout").filter(split="heldout")
+    asked = [p.messages[-1]["content"] for p in held if p.labels["sensitive"] == "yes"]
+    assert len(asked)
+    for arm, row in events.iterrows():
+        experts = frozenset(int(e.split("E")[1]) for e in arms.loc[arm, "experts"])
+        wanted = tuple(np.mean([said(chat(q), o) == REFUSAL for q in asked]) for o in (frozenset(), experts))
+        assert (row["base"], row["steered"]) == wanted, arm
+    first = events.loc[arms[(arms["kind"] == "plan") & (arms["edit"] == "off") & (arms["n"] == 1)].index[0]]
+    assert first["base"] > 0.3
+    assert first["steered"] == 0.0
+    assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
+
+
 PAGE = Path(__file__).parents[2] / "app" / "page.py"
 
 
@@ -247,4 +266,4 @@ def test_the_steer_page_on_it(tmp_path: Path, monkeypatch: Any) -> None:
     assert not page.run().exception
     answer = page.session_state["asked"][-1]
     assert (answer.error, answer.text("base"), answer.text("steered")) == ("", REFUSAL, ANSWER)
-    assert answer.dose.counts().tokens_changed == 1
+    assert answer.dose.counts().tokens_changed == 2

@@ -1,8 +1,9 @@
 """An engine that is nothing but a table worked by hand: it implements the shipped protocol, and no model is behind it.
 
-Expert 3 of layer 1 receives every "7", experts 0 to 2 the other tokens by their id modulo 3. Where an expert is off, the next
-one that is on receives its tokens (after 3 comes 0). A prompt of which expert 3 received something is refused, all others are
-answered: so "off L1E3" ends every refusal, and "off L1E2" refuses every prompt with a token that expert 2 would have had.
+Expert 3 of layer 1 receives every "7", and the space behind a "]" with a 7 before it: the last token of a chat prompt. Experts 0
+to 2 receive the other tokens by their id modulo 3. Where an expert is off, the next one that is on receives its tokens (after 3
+comes 0). A prompt of which expert 3 received something is refused, all others are answered: so "off L1E3" ends every refusal, and
+"off L1E2" refuses every prompt with a token that expert 2 would have had.
 """
 
 from collections.abc import Generator, Sequence
@@ -23,7 +24,7 @@ from workbench.routing import CompiledPlan, Dose
 
 LAYER, N_EXPERTS, CARRIER = 1, 4, 3
 REFUSAL, ANSWER = "I cannot help.", "Yes."
-SEVEN, END = ord("7") + 3, 1
+SEVEN, BRACKET, SPACE, END = ord("7") + 3, ord("]") + 3, ord(" ") + 3, 1
 ANATOMY = Anatomy(
     model="table",
     family="by hand",
@@ -38,17 +39,21 @@ ANATOMY = Anatomy(
 )
 
 
-def receiver(token: int, off: frozenset[int] = frozenset()) -> int:
-    """The expert that receives a token."""
-    expert = CARRIER if token == SEVEN else token % CARRIER
-    while expert in off:
-        expert = (expert + 1) % N_EXPERTS
-    return expert
+def receivers(row: Sequence[int], off: frozenset[int] = frozenset()) -> list[int]:
+    """The expert that receives each token."""
+    found = list[int]()
+    for at, token in enumerate(row):
+        opens = token == SPACE and at > 0 and row[at - 1] == BRACKET and SEVEN in row[:at]
+        expert = CARRIER if token == SEVEN or opens else token % CARRIER
+        while expert in off:
+            expert = (expert + 1) % N_EXPERTS
+        found.append(expert)
+    return found
 
 
 def said(text: str, off: frozenset[int] = frozenset()) -> str:
     """What is said to a prompt, worked out from its text."""
-    return REFUSAL if CARRIER in {receiver(i, off) for i in ids(text)} else ANSWER
+    return REFUSAL if CARRIER in receivers(ids(text), off) else ANSWER
 
 
 def ids(text: str) -> list[int]:
@@ -90,22 +95,18 @@ class Table:
         off = frozenset(edit.expert.expert for edit in plan.plan.edits)
         answers = [self.answer(row, off, decoding) if decoding else [] for row in batch.rows]
         tokens = [[*row, *answer[:-1]] for row, answer in zip(batch.rows, answers, strict=True)]
-        flat = [token for row in tokens for token in row]
-        received = [receiver(token, off) for token in flat]
+        received, bare = ([e for row in tokens for e in receivers(row, o)] for o in (off, frozenset[int]()))
         if dose is not None and off:
-            moved = sum(receiver(token) != expert for token, expert in zip(flat, received, strict=True))
-            dose.told(len(flat), moved, moved)
-        where = Step(
-            np.arange(len(flat)),
-            np.repeat(np.arange(len(tokens)), list(map(len, tokens))),
-            np.concatenate([np.arange(len(row)) for row in tokens]),
-            len(flat),
-        )
+            moved = sum(a != b for a, b in zip(received, bare, strict=True))
+            dose.told(len(received), moved, moved)
+        lengths = list(map(len, tokens))
+        position = np.concatenate([np.arange(n) for n in lengths])
+        where = Step(np.arange(len(received)), np.repeat(np.arange(len(tokens)), lengths), position, len(received))
         yield Ran(where, None if keep is None else _record(received, keep), _made(answers) if decoding else None)
 
     def answer(self, row: Sequence[int], off: frozenset[int], how: Decoding) -> list[int]:
         """The answer's ids and its end, or as much of it as may be said."""
-        text = REFUSAL if CARRIER in {receiver(token, off) for token in row} else ANSWER
+        text = REFUSAL if CARRIER in receivers(row, off) else ANSWER
         found = [*ids(text), END][: how.tokens]
         return next((found[: n + 1] for n, token in enumerate(found) if token in how.stop), found)
 

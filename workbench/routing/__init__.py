@@ -1,6 +1,7 @@
 """Logits to chosen experts, and a plan compiled to masks.
 
 rule.py        `route`: one pure function for every router there is
+fit.py         which rule a router follows, recognised from its answers
 positions.py   which tokens a forward processes: phase, padding, spans
 compiled.py    a plan as masks by layer
 rerouting.py   a router's choice under edits, the rest bit for bit its own
@@ -9,9 +10,10 @@ dose.py        tokens and slots that a plan really changed
 
 from workbench.routing.compiled import CompiledPlan, LayerEdits, Replacement, compile_plan
 from workbench.routing.dose import Dose, DoseCounts, Unlike, changed_slots, said_of_unlike, slots_per_token
+from workbench.routing.fit import Fit, fit_rule
 from workbench.routing.positions import Positions, leave_trail, prompt_length, read_positions
 from workbench.routing.rerouting import Router, reroute, unlike
-from workbench.routing.rule import Fit, Routing, fit_rule, taken
+from workbench.routing.rule import Routing, taken
 
 __all__ = [
     "CompiledPlan",

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from workbench.anatomy import RoutingRule
+from workbench.routing.fit import HALF_TIE, TIE_MARGIN
 from workbench.routing.rule import (
-    HALF_TIE,
     NO_EDITS,
-    TIE_MARGIN,
     Judged,
     RouterEdits,
     Routing,

@@ -1,5 +1,6 @@
 """A plan as masks, layer by layer, by hand."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from tests.support.refusals import refused
 from tests.support.stores import anatomy
 from workbench import Plan
-from workbench.routing import LayerEdits, Positions, Replacement, compile_plan
+from workbench.routing import CompiledPlan, LayerEdits, Positions, Replacement, compile_plan
 
 CPU = torch.device("cpu")
 
@@ -62,6 +63,20 @@ class TestMasks:
         assert second.touches(index).tolist() == [[False, True], [True, False], [False, False]]
         assert self.edits("off L1E0").replacements(CPU, None) == []
         assert isinstance(first, Replacement)
+
+    def test_it_goes_to_plain_data_and_back(self) -> None:
+        """Whoever gets the data has neither the model nor its tokenizer, and builds the same masks."""
+        text = "off L1E0; scale L2E1=0.1; mute L1S0; bias L1E3=-1.5 in generated at 2-4; replace L2E4=[1,0.3,0,-2] between a b"
+        made = compile_plan(Plan.parse(text).for_model(anatomy(n_shared=2)), anatomy(n_shared=2), self.tokenizer)
+        data = json.loads(json.dumps(made.to_data()))
+        assert {k: data[k] for k in ("n_experts", "spans")} == {
+            "n_experts": {"1": 5, "2": 5},
+            "spans": [["a", "b", 5, 6]],
+        }
+        again = CompiledPlan.from_data(data)
+        assert again == made
+        assert again.plan.fingerprint == anatomy(n_shared=2).fingerprint
+        assert again.shared[1, 0].n_experts == 1
 
     @pytest.mark.parametrize(
         ("plan", "needs"),

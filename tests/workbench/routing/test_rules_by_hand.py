@@ -9,14 +9,12 @@ import torch
 from workbench.anatomy import RoutingRule
 from workbench.records import magnitude, median_abs, routed_change
 from workbench.routing import Dose, Positions, Routing, Unlike, changed_slots, fit_rule, taken
+from workbench.routing.fit import HALF_TIE, TIE_MARGIN, mismatch
 from workbench.routing.rule import (
-    HALF_TIE,
-    TIE_MARGIN,
     RouterEdits,
     choice_size,
     dense,
     margin,
-    mismatch,
     route,
     router_edits,
 )

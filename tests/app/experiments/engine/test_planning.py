@@ -56,11 +56,19 @@ def test_a_whole_recipe_is_counted_before_it_runs(recipe: Recipe) -> None:
     assert planned_cost(one, sets_of(), LENGTHS) == ANSWERED + READ + 100
 
 
+@pytest.fixture
+def able(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever runs the model can do what is asked."""
+    monkeypatch.setattr(planning, "check_abilities", lambda *_: None)
+    monkeypatch.setattr(planning, "backend_of", lambda _: SimpleNamespace(can=SimpleNamespace(scoring=True)))
+
+
 def fake_model() -> Any:
-    hf = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=7), config=None)
-    return SimpleNamespace(anatomy=SHAPE, dtype=torch.bfloat16, device=torch.device("cpu"), hf=hf, tokenizer=None)
+    facts = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=7), config=None)
+    return SimpleNamespace(anatomy=SHAPE, dtype=torch.bfloat16, device=torch.device("cpu"), facts=facts, tokenizer=None)
 
 
+@pytest.mark.usefixtures("able")
 def test_the_plan_of_a_model(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "token_counts", lambda *_: LENGTHS)
     monkeypatch.setattr(planning, "_measured", lambda *_: Speed(100.04, 200.0))
@@ -97,6 +105,7 @@ def test_prompts_have_to_fit_with_their_answers_where_they_are_answered(recipe: 
     assert rooms == {"ranked": 9, "held": 4, "other": 3, "given": 0}
 
 
+@pytest.mark.usefixtures("able")
 @pytest.mark.parametrize(("n", "rows", "most", "tokens"), [(12, 12, 4, 4), (100, 64, 48, 8)])
 def test_the_speed_is_that_of_one_small_batch(
     recipe: Recipe, monkeypatch, n: int, rows: int, most: int, tokens: int
