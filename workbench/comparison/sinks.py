@@ -81,9 +81,9 @@ def sinks_by_prompt(
     order, paid = list[int](), dict[int, list[Tensor]]()
     with steered(model, plan or Plan()), unwrapped(model.hf), _eagerly(model.hf), ExitStack() as stack:
         for layer, module in _attentions(model):
-            handle = module.register_forward_hook(partial(_add, paid, layer))
+            handle = module.register_forward_hook(partial(add_up, paid, layer))
             stack.callback(handle.remove)
-        for batch in _without_padding(rows):
+        for batch in without_padding(rows):
             model.hf(torch.tensor([rows[i] for i in batch], device=model.device), use_cache=False)
             order += batch
     n = np.array([len(ids) - 1 for ids in rows])
@@ -109,7 +109,7 @@ def decay(base: SinkShare, changed: SinkShare) -> dict[int, float]:
     return found
 
 
-def _without_padding(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+def without_padding(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
     """Batches of row numbers, of one length each: a padded query would pay attention as well."""
     for n, same in groupby(sorted(range(len(rows)), key=lambda i: len(rows[i])), key=lambda i: len(rows[i])):
         left = list(same)
@@ -145,7 +145,7 @@ def _several(entry: Any) -> Iterable[Any]:
     return entry if isinstance(entry, list | tuple) else (entry,)
 
 
-def _add(paid: dict[int, list[Tensor]], layer: int, module: nn.Module, args: Any, output: Any) -> None:
+def add_up(paid: dict[int, list[Tensor]], layer: int, module: nn.Module, args: Any, output: Any) -> None:
     """Sums the attention [batch, heads, queries, keys] to key 0 over the queries after it, row by row."""
     weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
     if not isinstance(weights, Tensor) or weights.ndim != 4:

@@ -50,7 +50,7 @@ class _About(NamedTuple):
 
 def measures_for(view: View, store: Store) -> Measures:
     """Every measure for this store, those that every store can answer first."""
-    about = _about(str(store.path), identity(store.path))
+    about = about_store(str(store.path), identity(store.path))
     able = [probe for probe in RANKERS.values() if not _lacks(store, about, probe)]
     plain = [probe for probe in able if not probe.classes and not probe.goes_with]
     found = [m for probe in plain if not probe.needs for m in _plain(probe)]
@@ -94,7 +94,7 @@ def values_of(view: View, measure: Measure) -> pd.DataFrame:
     """
     assert view.store_path is not None
     if measure.name == ENTROPY:
-        return _entropies(str(view.store_path), identity(view.store_path))
+        return entropies(str(view.store_path), identity(view.store_path))
     frame: Any = scores_of(view.store_path, measure.method, **dict(measure.options)).frame
     return frame[~frame["is_shared"]]
 
@@ -107,9 +107,9 @@ def notes_of(view: View, measure: Measure) -> tuple[str, ...]:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _about(path: str, now: Identity) -> _About:
+def about_store(path: str, now: Identity) -> _About:
     store = store_at(Path(path))
-    return _About([*_classes(store)], _roles(store), _has_responses(store))
+    return _About([*label_classes(store)], _roles(store), _has_responses(store))
 
 
 def _plain(probe: Method) -> Iterable[Measure]:
@@ -134,7 +134,7 @@ def _going_with(probe: Method, name: str, **options: Any) -> Measure:
     return Measure(said, probe.name, tuple(options.items()), probe.unit, palette_of(probe))
 
 
-def _classes(store: Store) -> Iterable[str]:
+def label_classes(store: Store) -> Iterable[str]:
     """Values of labels, as probes name them, where a label has a few."""
     for name, values in store.labels.groupby("name")["value"]:
         known = sorted(set(values.dropna()))
@@ -158,7 +158,7 @@ def _has_responses(store: Store) -> bool:
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the routing ...")
-def _entropies(path: str, now: Identity) -> pd.DataFrame:
+def entropies(path: str, now: Identity) -> pd.DataFrame:
     """Mean over the tokens that select an expert of the entropy of their routing weights, bits."""
     store = store_at(Path(path))
     rows: list[dict[str, float]] = []

@@ -31,7 +31,7 @@ def offer(path: Path) -> Offer:
 def _offer(path: str, now: Identity) -> Offer:
     store = store_at(Path(path))
     tokens: Any = store.tokens
-    labels = [f"{n}={v}" for n, v in _few_valued(store)]
+    labels = [f"{n}={v}" for n, v in few_valued(store)]
     splits = [f"split={v}" for v in sorted(store.prompts["split"].dropna().unique())]
     verdicts = ["refused", "answered"] if tokens["role"].eq("assistant").any() else []
     roles = tuple(str(role) for role, n in tokens["role"].value_counts().items() if n)
@@ -43,7 +43,7 @@ def _offer(path: str, now: Identity) -> Offer:
     return Offer((*verdicts, *labels), (*splits, *labels), roles, thinks)
 
 
-def _few_valued(store: Store) -> list[tuple[str, str]]:
+def few_valued(store: Store) -> list[tuple[str, str]]:
     pairs: Any = store.labels[["name", "value"]].dropna().drop_duplicates()
     values = pairs.groupby("name")["value"].size()
     kept = pairs[pairs["name"].isin(values.index[values <= _FEW])]
