@@ -9,10 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import typer
 from rich.console import Console
 from workbench_app import demo, measure, stages
-from workbench_app.cli import options
+from workbench_app.cli import edits
 from workbench_app.findings import Findings
 from workbench_app.stages import Stages
 from workbench_app.terminal import opening, values
@@ -288,21 +287,18 @@ def test_a_model_is_opened_with_what_was_asked(monkeypatch):
 def test_options_become_one_plan(tmp_path):
     path = tmp_path / "plan.json"
     Plan.parse("mute L0E2").to_json(path)
-    found = options.asked(path, off=["L0E1"], scale=["L1E2=3"], drop=None)
-    assert found == options.Asked(Plan.parse("mute L0E2"), ("off L0E1", "scale L1E2=3"))
+    found = edits.asked(path, off=["L0E1"], scale=["L1E2=3"], drop=None)
+    assert found == edits.Asked(Plan.parse("mute L0E2"), ("off L0E1", "scale L1E2=3"))
     assert str(found.on(SHAPE)) == str(Plan.parse("mute L0E2; off L0E1; scale L1E2=3"))
     assert found.on(SHAPE).fingerprint == SHAPE.fingerprint
-    assert options.asked(None, off=["L0E1"]).plan == Plan()
-    assert options.asked(path).edits == ()
+    assert edits.asked(None, off=["L0E1"]).plan == Plan()
+    assert edits.asked(path).edits == ()
     with pytest.raises(
         WorkbenchError, match="No edit was named, so nothing would change; name one, such as --off L0E15"
     ):
-        options.asked(None, off=None, force=[])
+        edits.asked(None, off=None, force=[])
     with pytest.raises(WorkbenchError, match="selects 2 of 4"):
-        options.asked(None, off=["L0E0,L0E1,L0E2"]).on(SHAPE)
-    made = options._edit("L0E15", "words")
-    assert isinstance(made, typer.models.OptionInfo)
-    assert (made.metavar, made.help) == ("L0E15", "words")
+        edits.asked(None, off=["L0E0,L0E1,L0E2"]).on(SHAPE)
 
 
 def test_the_script_of_the_page_runs_with_the_arguments_of_the_command(monkeypatch):
