@@ -7,6 +7,8 @@ Names are imported when first used, so that a store opens without torch. A modul
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from workbench.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from workbench.anatomy import Anatomy as Anatomy
     from workbench.capturing import capture as capture
@@ -14,18 +16,16 @@ if TYPE_CHECKING:
     from workbench.comparison import compare as compare
     from workbench.errors import WorkbenchError as WorkbenchError
     from workbench.experts import ExpertRef as ExpertRef
-    from workbench.experts import parse_experts as parse_experts
+    from workbench.hooks import steered as steered
+    from workbench.loader import load as load
     from workbench.model import MoEModel as MoEModel
-    from workbench.model import load as load
+    from workbench.naming import parse_experts as parse_experts
     from workbench.plan import Edit as Edit
     from workbench.plan import Plan as Plan
     from workbench.prompts import PromptSet as PromptSet
     from workbench.prompts import read_prompts as read_prompts
-    from workbench.steer import steered as steered
     from workbench.store import Store as Store
     from workbench.store import open_store as open_store
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Anatomy": "anatomy",
@@ -39,11 +39,11 @@ _HOME = {
     "WorkbenchError": "errors",
     "capture": "capturing",
     "compare": "comparison",
-    "load": "model",
+    "load": "loader",
     "open_store": "store",
-    "parse_experts": "experts",
+    "parse_experts": "naming",
     "read_prompts": "prompts",
-    "steered": "steer",
+    "steered": "hooks",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

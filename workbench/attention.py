@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from workbench.dose import Dose
 from workbench.errors import WorkbenchError
+from workbench.hooks.steering import steered
 from workbench.interop import unwrapped
 from workbench.plan import Plan
 from workbench.prompts import PromptSet, read_prompts
 from workbench.respond import encode_all
-from workbench.steer import steered
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel

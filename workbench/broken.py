@@ -9,9 +9,9 @@ import torch
 from workbench.errors import WorkbenchError
 from workbench.finite import not_finite, said
 from workbench.harvest import Harvest, prompt_step
+from workbench.hooks.recording import recording
+from workbench.hooks.steering import steered
 from workbench.plan import Plan
-from workbench.record import recording
-from workbench.steer import steered
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel

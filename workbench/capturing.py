@@ -24,13 +24,15 @@ from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
 from workbench.fingerprints import UNCOMPARED, is_unversioned
 from workbench.finite import logits_not_finite
-from workbench.known import as_it_is
+from workbench.hooks.guards import as_it_is
+from workbench.hooks.recording import recording
+from workbench.hooks.steering import steered
+from workbench.manifest import finish
 from workbench.moment import planned_at
 from workbench.paths import given_path
 from workbench.pieces import said, token_texts
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
-from workbench.record import recording
 from workbench.request import Request, Responses, check_same, expert_numbers, make_request
 from workbench.rewritten import check_rewritten
 from workbench.roles import MarkedIds, response_roles
@@ -38,9 +40,8 @@ from workbench.rows import BatchRows, token_rows
 from workbench.sampling import Runner
 from workbench.shards import Build, ShardWriter, conform, receipt_path
 from workbench.sizes import check_disk
-from workbench.steer import steered
+from workbench.small_tables import describe, write_table
 from workbench.store import Store, open_store
-from workbench.writing import describe, finish, write_table
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from workbench.errors import WorkbenchError
+from workbench.hooks.recording import recording
+from workbench.hooks.steering import steered
 from workbench.plan import Plan
-from workbench.record import LayerRecord, recording
-from workbench.steer import steered
+from workbench.record import LayerRecord
 from workbench.survey import probe_ids
 
 if TYPE_CHECKING:

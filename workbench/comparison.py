@@ -133,9 +133,9 @@ def compare(
     """
     from workbench.broken import broken_notes
     from workbench.divergence import divergence, given_text
-    from workbench.known import as_it_is
+    from workbench.hooks.guards import as_it_is
+    from workbench.hooks.steering import plan_in_force
     from workbench.respond import answer, encode_all
-    from workbench.steer import plan_in_force
 
     if seed < 0:
         raise WorkbenchError(f"compare(seed={seed}) makes no sense; it should be at least 0.")

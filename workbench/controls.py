@@ -1,6 +1,6 @@
 """Random experts to set beside a plan: same count, same layers, or same usage. Every draw is seeded and leaves the plan out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -9,15 +9,18 @@ from workbench.anatomy import Anatomy
 from workbench.edits import Edit
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef, as_ref
-from workbench.plan import Plan
 
 USAGE_NEIGHBOURS = 10
 
 
 def random_like(
-    plan: Plan, anatomy: Anatomy, match: Literal["count", "layer", "usage"] = "count", usage: Any = None, seed: int = 0
-) -> Plan:
-    """The plan's edits moved to other experts, one for one.
+    edits: Sequence[Edit],
+    anatomy: Anatomy,
+    match: Literal["count", "layer", "usage"] = "count",
+    usage: Any = None,
+    seed: int = 0,
+) -> tuple[Edit, ...]:
+    """The edits of a plan moved to other experts, one for one.
 
     match  "count": uniformly over all routed experts. "layer": within the same layer. "usage": among the ten unused experts
            of nearest load anywhere in the model (ours; papers report "usage-matched" without a rule).
@@ -27,9 +30,10 @@ def random_like(
     """
     if match not in ("count", "layer", "usage"):
         raise WorkbenchError(f"match='{match}' is not known; random experts match by 'count', 'layer' or 'usage'.")
-    rng, taken, drawn = np.random.default_rng(seed), set(plan.experts), dict[ExpertRef, ExpertRef]()
+    experts = sorted({edit.expert for edit in edits})
+    rng, taken, drawn = np.random.default_rng(seed), set(experts), dict[ExpertRef, ExpertRef]()
     loads = _loads(usage) if match == "usage" else {}
-    for expert in plan.experts:
+    for expert in experts:
         pool = [r for r in anatomy.refs(shared=True) if r.is_shared == expert.is_shared and r not in taken]
         pool = [r for r in pool if match != "layer" or r.layer == expert.layer]
         if match == "usage" and not expert.is_shared:
@@ -40,8 +44,7 @@ def random_like(
             )
         drawn[expert] = pool[int(rng.integers(len(pool)))]
         taken.add(drawn[expert])
-    edits = tuple(Edit(e.kind, drawn[e.expert], e.value, e.scope) for e in plan.edits)
-    return Plan(edits, plan.fingerprint)
+    return tuple(Edit(e.kind, drawn[e.expert], e.value, e.scope) for e in edits)
 
 
 def _loads(usage: Any) -> dict[ExpertRef, float]:

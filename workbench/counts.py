@@ -8,16 +8,14 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from workbench.errors import WorkbenchError
 from workbench.parquet import Part
-
-if TYPE_CHECKING:
-    from workbench.store import Store
+from workbench.tables import Tables
 
 
 class Counts(NamedTuple):
@@ -41,7 +39,7 @@ class Routing(NamedTuple):
 
 
 def counts(
-    store: "Store",
+    store: Tables,
     tokens: np.ndarray | None = None,
     by: Literal["prompt"] | np.ndarray = "prompt",
     value: Literal["count", "weight"] = "count",
@@ -81,7 +79,7 @@ def counts(
     return Counts(n.transpose(1, 0, 2), _routed_per_group(store, grouping), chosen)
 
 
-def routing(store: "Store", layer: int) -> Routing:
+def routing(store: Tables, layer: int) -> Routing:
     """One layer's selected experts and weights as [tokens, slots], in canonical token order; routed experts only.
 
     How many slots there are is read from the rows, not from the anatomy: k may have been changed after the model was loaded.
@@ -128,7 +126,7 @@ class TokenIndex(NamedTuple):
         return self.row_of[at + _numpy(batch, "position")]
 
 
-def token_index(store: "Store") -> TokenIndex:
+def token_index(store: Tables) -> TokenIndex:
     """The store's token index, made on first use."""
     found = store.__dict__.get("_token_index")
     if found is None:
@@ -136,7 +134,7 @@ def token_index(store: "Store") -> TokenIndex:
     return found
 
 
-def _token_index(store: "Store") -> TokenIndex:
+def _token_index(store: Tables) -> TokenIndex:
     frame = store.table("tokens", ["prompt_id", "sample", "position"])
     prompt = frame["prompt_id"].cat.codes.to_numpy().astype(np.int64)
     sequence = prompt * store.n_samples + frame["sample"].to_numpy()
@@ -150,7 +148,7 @@ def _token_index(store: "Store") -> TokenIndex:
     return TokenIndex(codes, store.n_samples, base, row_of, prompt, len(frame))
 
 
-def routed_tokens(store: "Store") -> np.ndarray:
+def routed_tokens(store: Tables) -> np.ndarray:
     """Bool [rows of store.tokens]: whether the token went through the experts (read from one layer)."""
     found = store.__dict__.get("_routed_tokens")
     if found is None:
@@ -163,7 +161,7 @@ def routed_tokens(store: "Store") -> np.ndarray:
     return found
 
 
-def finite_weights(store: "Store") -> np.ndarray:
+def finite_weights(store: Tables) -> np.ndarray:
     """Bool [rows of store.tokens]: False where a routing weight of the token, in any layer, is not finite."""
     found = store.__dict__.get("_finite_weights")
     if found is None:
@@ -187,7 +185,7 @@ class _Grouping(NamedTuple):
     tokens: TokenIndex
 
 
-def _grouping(store: "Store", tokens: np.ndarray | None, by: Literal["prompt"] | np.ndarray) -> _Grouping:
+def _grouping(store: Tables, tokens: np.ndarray | None, by: Literal["prompt"] | np.ndarray) -> _Grouping:
     index = token_index(store)
     if isinstance(by, str):
         if by != "prompt":
@@ -213,7 +211,7 @@ def _over_tokens(values: Any, index: TokenIndex, what: str) -> np.ndarray:
     return array
 
 
-def _columns(store: "Store", with_position: bool, value: str) -> list[str]:
+def _columns(store: Tables, with_position: bool, value: str) -> list[str]:
     sample = ["sample"] if with_position and store.n_samples > 1 else []
     position = ["position"] if with_position else []
     weight = ["weight"] if value == "weight" else []
@@ -264,7 +262,7 @@ def _codes(column: pa.DictionaryArray, codes: dict[str, int]) -> np.ndarray:
         ) from error
 
 
-def _routed_per_group(store: "Store", grouping: _Grouping) -> np.ndarray:
+def _routed_per_group(store: Tables, grouping: _Grouping) -> np.ndarray:
     groups = grouping.tokens.prompt if grouping.of_token is None else grouping.of_token[:-1]
     kept = routed_tokens(store) & (groups >= 0)
     return np.bincount(groups[kept], minlength=grouping.n_groups)

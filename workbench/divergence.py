@@ -13,11 +13,11 @@ from torch import Tensor
 
 from workbench.batches import schedule
 from workbench.dose import Dose
+from workbench.hooks.steering import steered
 from workbench.plan import Plan
 from workbench.positions import prompt_length
 from workbench.progress import Meter
 from workbench.respond import padded_batch
-from workbench.steer import steered
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel

@@ -1,25 +1,26 @@
 """Can this model do this plan? An impossible plan is refused with layer and numbers; it is never trimmed (contract 6)."""
 
+from collections.abc import Sequence
+
 from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.edits import Edit, Phase
 from workbench.errors import WorkbenchError
-from workbench.plan import Plan
 
 
-def check_plan(plan: Plan, anatomy: Anatomy) -> None:
+def check_edits(edits: Sequence[Edit], fingerprint: str | None, anatomy: Anatomy) -> None:
     """Raises `WorkbenchError` for an expert that does not exist, an unsupported edit, or numbers that cannot work.
 
     Scopes are taken at their widest: two edits meet unless their phases differ.
     """
-    anatomy.check_same(plan.fingerprint, "This plan")
-    for edit in plan.edits:
+    anatomy.check_same(fingerprint, "This plan")
+    for edit in edits:
         anatomy.check_ref(edit.expert)
         _check_edit(edit, anatomy)
     phases: tuple[Phase, ...] = ("prompt", "generated")
-    for layer in plan.layers:
+    for layer in sorted({edit.expert.layer for edit in edits}):
         for phase in phases:
-            edits = [e for e in plan.edits if e.expert.layer == layer and e.scope.phase in (None, phase)]
-            _check_layer(anatomy.layer(layer), edits)
+            meeting = [e for e in edits if e.expert.layer == layer and e.scope.phase in (None, phase)]
+            _check_layer(anatomy.layer(layer), meeting)
 
 
 def _check_edit(edit: Edit, anatomy: Anatomy) -> None:

@@ -1,22 +1,18 @@
-"""TransformerLens bridges and nnsight models as sources of `load`: what lies inside them, and what must not happen there.
+"""TransformerLens bridges and nnsight models as sources of `load`: what lies inside them.
 
 A `TransformerBridge` puts wrappers into the model that it bridges, so that routers and experts lie one level deeper and
 have other names. `unwrapped` takes the wrappers out while the model is looked at: the MoE map, its names and its
 fingerprint are those of the bare model. An nnsight model leaves its model as it is. Neither library is imported here.
 """
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from workbench.errors import WorkbenchError
-
-if TYPE_CHECKING:
-    from workbench.layout import Layout
-    from workbench.runtime import Runtime
+from workbench.layout import Layout
 
 
 class Opened(NamedTuple):
@@ -91,7 +87,7 @@ def unwrapped(hf: Any) -> Iterator[dict[nn.Module, nn.Module]]:
             owner._modules[name] = wrapper
 
 
-def as_it_runs(layout: "Layout", wrapper: dict[nn.Module, nn.Module]) -> "Layout":
+def as_it_runs(layout: Layout, wrapper: dict[nn.Module, nn.Module]) -> Layout:
     """The layout whose layers are the wrappers, where there are any: what leaves a layer has passed its wrapper's hooks."""
     layers = tuple(wrapper.get(layer, layer) for layer in layout.layers)
     return layout._replace(base=wrapper.get(layout.base, layout.base), layers=layers)
@@ -125,73 +121,3 @@ def _innermost(wrapper: nn.Module) -> nn.Module:
     inside = _inside(wrapper)
     assert inside is not None
     return _innermost(inside) if _wraps(inside) else inside
-
-
-def check_here(runtime: "Runtime") -> None:
-    """Raises `WorkbenchError` when what we would hook is not what runs: put into a bridge after `load`, or on NDIF."""
-    name = runtime.anatomy.model
-    if runtime.far:
-        raise WorkbenchError(
-            f"The weights of {name} are on NDIF, not here; capture(..., backend='nnsight', remote=True) works, and "
-            f"steering needs them here."
-        )
-    if not runtime.wrapped and is_wrapped(runtime.hf):
-        raise WorkbenchError(
-            f"{name} was put into a TransformerBridge after it was loaded; use load(bridge) from then on."
-        )
-
-
-class BridgeSteps:
-    """While made, the bridge's own decode loop states the prompt's length, so that phases hold with and without a cache."""
-
-    def __init__(self, bridge: Any) -> None:
-        self.bridge, own = bridge, bridge._generate_tokens
-
-        def steps(current: Any, prompt: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-            return _stating(own(current, prompt, *args, **kwargs), current.shape[1])
-
-        bridge.__dict__["_generate_tokens"] = steps
-
-    def remove(self) -> None:
-        """The bridge's own loop again."""
-        self.bridge.__dict__.pop("_generate_tokens", None)
-
-
-def _stating(steps: Iterator[Any], columns: int) -> Iterator[Any]:
-    """The same steps; only while one runs is the prompt's length stated, never in the caller's own code between them."""
-    from workbench.positions import prompt_length
-
-    while True:
-        with prompt_length(columns):
-            step = next(steps, None)
-        if step is None:
-            return
-        yield step
-
-
-# ---- nnsight's traces
-
-
-@contextmanager
-def outside_traces(what: str) -> Iterator[None]:
-    """Raises `WorkbenchError` where the block stands inside an nnsight trace, or behind one in the same `with` line.
-
-    The model does not run there but where the trace ends, so the block would do nothing.
-    """
-    tracer = sys.modules.get("nnsight.tracing.tracer")
-    if tracer is not None and getattr(getattr(tracer, "_local", None), "depth", 0):
-        raise _inside_trace(what)
-    try:
-        yield
-    except BaseException as error:
-        if type(error).__name__ != "ExitTracingException":
-            raise
-        sys.settrace(getattr(error, "displaced", None))  # as nnsight does when its own block ends
-        raise _inside_trace(what) from None
-
-
-def _inside_trace(what: str) -> WorkbenchError:
-    return WorkbenchError(
-        f"{what} inside an nnsight trace would do nothing, for the model runs where the trace ends; open it around the trace: "
-        f"with {what}(...), model.trace(...):"
-    )

@@ -12,14 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.answered import first
 from workbench.magnitude import magnitude, median_abs, routed_change
 
 Place = Mapping[str, Any]
-
-
-def first(value: Any) -> Any:
-    """A module's answer, or the first part of it."""
-    return value[0] if isinstance(value, tuple | list) else value
 
 
 def arguments(entry: Any) -> list[Any]:

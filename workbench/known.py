@@ -6,12 +6,10 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from workbench.active import active
 from workbench.adapters import MoEAdapter
 from workbench.anatomy import Anatomy
-from workbench.errors import WorkbenchError
 from workbench.identity import Weights, active_adapters, identity, read_weights, switches, weights_digest
 from workbench.interop import as_it_runs, is_wrapped, unwrapped
 from workbench.layout import Layout, find_layout
@@ -19,39 +17,14 @@ from workbench.runtime import Runtime
 from workbench.suitable import check_suitable
 from workbench.survey import Survey, survey
 
-if TYPE_CHECKING:
-    from workbench.model import MoEModel
-
 # both sides weak: a runtime holds its model, so a strong value would keep every model ever loaded in memory
 _LOCK = threading.Lock()
 _KNOWN: "weakref.WeakKeyDictionary[Any, weakref.WeakSet[Runtime]]" = weakref.WeakKeyDictionary()
 
 
-def as_it_is(model: "MoEModel", *, weights: bool = True) -> "MoEModel":
-    """The model with the MoE map that it has now: k, other settings or adapters may have been changed since it was loaded.
-
-    weights  also look whether weights were changed in place: reads about 4,096 values of each
-
-    Raises `WorkbenchError` when it was changed inside a block that steers or records it: what is in force there is for the
-    model of before.
-    """
-    runtime = model.runtime
-    if runtime.far or runtime.wrapped != is_wrapped(runtime.hf):
-        return model
-    found = known_runtime(runtime.hf, weights=weights, first=runtime) or _looked_again(runtime)
-    if found is runtime:
-        return model
-    if any(r is not found and active(r.uid) for r in (runtime, *_before(runtime.hf))):
-        raise WorkbenchError(
-            f"{runtime.anatomy.model} was changed (adapters, routing settings or weights) inside a block that steers or records "
-            f"it, or since it was loaded and before that block; change it outside, and load(model.hf) again."
-        )
-    return replace(model, runtime=found)
-
-
 def known_runtime(hf: Any, *, weights: bool = True, first: Runtime | None = None) -> Runtime | None:
     """A runtime of before that says what the model is now; `first` is preferred, then the latest."""
-    wrapped, known = is_wrapped(hf), sorted(_before(hf), key=lambda r: (r is first, r.uid), reverse=True)
+    wrapped, known = is_wrapped(hf), sorted(runtimes_of(hf), key=lambda r: (r is first, r.uid), reverse=True)
     set_so = [r for r in known if r.wrapped == wrapped and r.switches == switches(hf, r.layout)]
     sampled = read_weights(hf) if weights and set_so else None
     return next((r for r in set_so if sampled is None or _holds(r, sampled)), None)
@@ -59,7 +32,7 @@ def known_runtime(hf: Any, *, weights: bool = True, first: Runtime | None = None
 
 def in_bridge(hf: Any) -> bool:
     """Whether the model was loaded through a bridge that still lives."""
-    return any(r.bridges for r in _before(hf))
+    return any(r.bridges for r in runtimes_of(hf))
 
 
 def new_runtime(hf: Any, name: str, revision: str | None, adapter: MoEAdapter | None) -> Runtime:
@@ -95,7 +68,7 @@ def anatomy_of(hf: Any, layout: Layout, name: str, revision: str | None, found: 
     )
 
 
-def _before(hf: Any) -> list[Runtime]:
+def runtimes_of(hf: Any) -> list[Runtime]:
     """The runtimes of this model that are still in use."""
     with _LOCK:
         return list(_KNOWN.get(hf, ()))
@@ -108,7 +81,7 @@ def _holds(runtime: Runtime, weights: Weights) -> bool:
     return here == (anatomy.weights, anatomy.identity)
 
 
-def _looked_again(runtime: Runtime) -> Runtime:
+def looked_again(runtime: Runtime) -> Runtime:
     """A new runtime, or the old one where what was changed makes no difference to the MoE map."""
     hf, anatomy = runtime.hf, runtime.anatomy
     weights = read_weights(hf)

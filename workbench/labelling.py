@@ -1,7 +1,7 @@
 """Adding labels to a store after it was captured: a classifier's verdict, a hand-made grouping."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pandas as pd
@@ -10,9 +10,8 @@ from workbench.durable import disk_errors
 from workbench.errors import WorkbenchError, suggestion
 from workbench.promptrows import name_of, plain, rows_of
 from workbench.prompts import label_text
-
-if TYPE_CHECKING:
-    from workbench.store import Store
+from workbench.small_tables import write_table
+from workbench.tables import Tables
 
 LabelValues = Mapping[str, Any] | pd.Series | pd.DataFrame
 
@@ -25,7 +24,7 @@ class Label(NamedTuple):
     value: str
 
 
-def add_labels(store: "Store", name: str, values: LabelValues, source: str, *, replace: bool = False) -> None:
+def add_labels(store: Tables, name: str, values: LabelValues, source: str, *, replace: bool = False) -> None:
     """Writes `labels/NAME.parquet`: whole or not at all.
 
     values: prompt_id to value (for every sample), or a table (a DataFrame, Arrow's, Polars', rows, a dict of columns) with
@@ -33,8 +32,6 @@ def add_labels(store: "Store", name: str, values: LabelValues, source: str, *, r
     Adding the same labels again does nothing. Raises `WorkbenchError` for a prompt the store does not have, and for a
     name in use with other values unless `replace`.
     """
-    from workbench.writing import write_table
-
     rows = _rows(name, values)
     _check_name(store, name)
     _check_rows(store, name, rows)
@@ -99,7 +96,7 @@ def _frame(name: str, rows: list[Label], source: str) -> pd.DataFrame:
     return frame.assign(sample=frame["sample"].astype("Int32"), name=name, source=source)
 
 
-def _check_name(store: "Store", name: str) -> None:
+def _check_name(store: Tables, name: str) -> None:
     if not name or name == "given" or len(quote(name)) > 200:
         raise WorkbenchError(f"Labels cannot be called '{name}'; choose another name (not 'given', not empty).")
     labels = store.labels
@@ -107,7 +104,7 @@ def _check_name(store: "Store", name: str) -> None:
         raise WorkbenchError(f"The prompts of '{store.path}' came with labels '{name}'; choose another name.")
 
 
-def _check_rows(store: "Store", name: str, rows: list[Label]) -> None:
+def _check_rows(store: Tables, name: str, rows: list[Label]) -> None:
     known, seen = set(store.prompt_ids), set[tuple[str, int | None]]()
     for row in rows:
         if row.prompt_id not in known:

@@ -1,22 +1,20 @@
 """Which tokens of a store count: a boolean array over `store.tokens`, for `Store.counts`."""
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from workbench.errors import WorkbenchError, suggestion
 from workbench.schema import ROLES
-
-if TYPE_CHECKING:
-    from workbench.store import Store
+from workbench.tables import Tables
 
 Span = Literal["all", "prompt", "response", "first_prompt", "last_prompt"]
 _SPANS = ("all", "prompt", "response", "first_prompt", "last_prompt")
 
 
 def token_mask(
-    store: "Store",
+    store: Tables,
     span: Span = "all",
     *,
     roles: Iterable[str] | None = None,
@@ -43,7 +41,7 @@ def token_mask(
     return mask
 
 
-def _span(store: "Store", span: Span, prompt: np.ndarray, position: np.ndarray) -> np.ndarray:
+def _span(store: Tables, span: Span, prompt: np.ndarray, position: np.ndarray) -> np.ndarray:
     if span not in _SPANS:
         raise WorkbenchError(f"'{span}' is no span of tokens; it can be {', '.join(_SPANS)}.")
     if span == "all":

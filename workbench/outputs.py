@@ -1,17 +1,13 @@
 """Expert output vectors that a store kept (`keep` with "outputs")."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
-
-if TYPE_CHECKING:
-    from workbench.store import Store
+from workbench.tables import Tables
 
 
-def mean_output(store: "Store", expert: ExpertRef) -> np.ndarray:
+def mean_output(store: Tables, expert: ExpertRef) -> np.ndarray:
     """The expert's mean output over the tokens that selected it, before its routing weight, float64.
 
     As wide as the expert's output: [hidden], or what the anatomy says where experts work in a space of their own.

@@ -1,6 +1,6 @@
 """What to change in a model, as a value: `Plan`, a set of edits that prints, compares, joins with `|` and goes to JSON.
 
-Every face (code, command line, TOML, dashboard) makes the same object. Applying one is `workbench.steer`'s work.
+Every face (code, command line, TOML, dashboard) makes the same object. Applying one is `workbench.hooks.steering`'s work.
 """
 
 import json
@@ -8,18 +8,18 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
+from workbench.anatomy import Anatomy
+from workbench.controls import random_like
 from workbench.durable import write_text
 from workbench.edits import KINDS, TOKEN, Edit, Kind, Phase, Scope, parse_positions, parse_token
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef, ExpertRefs, as_ref, parse_experts
+from workbench.experts import ExpertRef, ExpertRefs, as_ref
+from workbench.feasible import check_edits
 from workbench.fingerprints import joined
+from workbench.naming import parse_experts
 from workbench.paths import given_path
-
-if TYPE_CHECKING:
-    from workbench.anatomy import Anatomy
-    from workbench.store import Store
 
 Experts = str | ExpertRef | Iterable[ExpertRef | str | tuple[int, int]]
 _CLAUSE = re.compile(
@@ -29,6 +29,14 @@ _CLAUSE = re.compile(
     re.DOTALL,
 )
 _CLAUSES = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^;])+', re.DOTALL)  # a semicolon within a JSON string parts nothing
+
+
+class HasMeans(Protocol):
+    """What knows the mean output of an expert: a store that kept outputs."""
+
+    def mean_output(self, expert: ExpertRef) -> Any:
+        """[hidden], before the routing weight."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class Plan:
             )
         return Plan(self.edits + other.edits, fingerprint or None)
 
-    def for_model(self, anatomy: "Anatomy") -> "Plan":
+    def for_model(self, anatomy: Anatomy) -> "Plan":
         """This plan, stamped with the model's fingerprint; refused when it carries another's."""
         anatomy.check_same(self.fingerprint, "This plan")
         return replace(self, fingerprint=anatomy.fingerprint)
@@ -127,7 +135,7 @@ class Plan:
     # ---- text and JSON
 
     @classmethod
-    def parse(cls, text: str, anatomy: "Anatomy | None" = None) -> "Plan":
+    def parse(cls, text: str, anatomy: Anatomy | None = None) -> "Plan":
         """A plan from `off L0E15; scale L1E4=8 in generated; mute L2E3 between <think> </think>` (`workbench.edits`)."""
         clauses = [c.strip() for c in _CLAUSES.findall(text) if c.strip() and c.strip() != "nothing"]
         plans = [_parse_clause(c, anatomy) for c in clauses]
@@ -155,14 +163,12 @@ class Plan:
 
     # ---- against a model or a store
 
-    def check(self, anatomy: "Anatomy") -> "Plan":
+    def check(self, anatomy: Anatomy) -> "Plan":
         """This plan, when the model can do all of it; otherwise `WorkbenchError` with layer and numbers. Never trimmed."""
-        from workbench.feasible import check_plan
-
-        check_plan(self, anatomy)
+        check_edits(self.edits, self.fingerprint, anatomy)
         return self
 
-    def with_means(self, store: "Store") -> "Plan":
+    def with_means(self, store: HasMeans) -> "Plan":
         """`replace` by "mean" resolved: each expert's mean unweighted output over the store's `outputs` table."""
         means = {e.expert: store.mean_output(e.expert) for e in self.edits if e.value == "mean"}
         edits = (replace(e, value=tuple(means[e.expert])) if e.value == "mean" else e for e in self.edits)
@@ -172,15 +178,13 @@ class Plan:
     def random_like(
         cls,
         plan: "Plan",
-        anatomy: "Anatomy",
+        anatomy: Anatomy,
         match: Literal["count", "layer", "usage"] = "count",
         usage: Any = None,
         seed: int = 0,
     ) -> "Plan":
         """The same edits on other, randomly drawn experts: a control. See `workbench.controls.random_like`."""
-        from workbench.controls import random_like
-
-        return random_like(plan, anatomy, match, usage, seed)
+        return cls(random_like(plan.edits, anatomy, match, usage, seed), plan.fingerprint)
 
 
 def _read_json(source: str | Path) -> tuple[str, Any]:
@@ -227,7 +231,7 @@ def _check_conflicts(edits: tuple[Edit, ...]) -> None:
             )
 
 
-def _parse_clause(clause: str, anatomy: "Anatomy | None") -> Plan:
+def _parse_clause(clause: str, anatomy: Anatomy | None) -> Plan:
     match = _CLAUSE.fullmatch(clause)
     if match is None or match["kind"] not in KINDS:
         shown = clause if len(clause) <= 80 else clause[:79] + "…"

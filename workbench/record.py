@@ -1,21 +1,13 @@
 """What one forward did, layer by layer: routing as the experts received it, their outputs' sizes, the residual stream."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from workbench.active import HookPoint, activate
 from workbench.errors import WorkbenchError
-from workbench.interop import check_here, outside_traces
-from workbench.known import as_it_is
 from workbench.magnitude import Magnitude, magnitude, median_abs, routed_change
-
-if TYPE_CHECKING:
-    from workbench.model import MoEModel
 
 KEEPS = frozenset({"norms", "residual", "logits", "outputs"})
 
@@ -202,52 +194,3 @@ class Recorder:
 
 def _joined(a: OutputRows | None, b: OutputRows) -> OutputRows:
     return b if a is None else OutputRows(*(torch.cat(pair) for pair in zip(a, b, strict=True)))
-
-
-@contextmanager
-def recording(
-    model: "MoEModel",
-    keep: Collection[str] = ("norms", "residual"),
-    layers: Collection[int] | None = None,
-    experts: Collection[tuple[int, int]] | None = None,
-) -> Iterator[Recorder]:
-    """While open, each forward of `model.hf` in this context is recorded; `recorder.take()` returns the last one.
-
-    keep     out of "norms", "residual", "logits", "outputs"; slots are always kept
-    layers   limits logits and outputs to these layers
-    experts  limits outputs to these (layer, expert) pairs; shared expert s is (layer, -1 - s)
-
-    What is recorded is what the experts received: inside `steered`, in either nesting order, the steered routing.
-    """
-    unknown = set(keep) - KEEPS
-    if unknown:
-        raise WorkbenchError(f"keep knows {', '.join(sorted(KEEPS))}, not {', '.join(sorted(unknown))}.")
-    check_here(model.runtime)
-    model = as_it_is(model, weights=False)
-    runtime = model.runtime
-    chosen = None if experts is None else frozenset(experts)
-    limited = None if layers is None else frozenset(layers)
-    moe = model.anatomy.moe_layers
-    recorder = Recorder(frozenset(keep), moe, limited, chosen, runtime.multipliers)
-    points, state = _points(model, recorder), activate(runtime.uid, recorder=recorder)
-    with outside_traces("recording"), runtime.hooks.held(points), state:
-        yield recorder
-
-
-def _points(model: "MoEModel", recorder: Recorder) -> Iterator[HookPoint]:
-    yield HookPoint("forward", -1)
-    for layer, block in model.runtime.layout.blocks.items():
-        if block.adapter is not None:
-            yield HookPoint("adapted", layer)
-        if recorder.wants("logits", layer):
-            yield HookPoint("router", layer)
-        yield HookPoint("experts", layer)
-        for number in range(len(block.shared)):
-            yield HookPoint("shared", layer, number)
-        if block.shared_gate is not None:
-            yield HookPoint("gate", layer)
-        if "residual" in recorder.keep and layer in model.runtime.before:
-            yield HookPoint("before", layer)
-    if "residual" in recorder.keep and not any("residual" in x.refused for x in model.anatomy.layers):
-        for layer in range(len(model.runtime.layout.layers)):
-            yield HookPoint("residual", layer)

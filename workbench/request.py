@@ -14,7 +14,6 @@ import tokenizers
 import torch
 import transformers
 
-from workbench import __version__
 from workbench.anatomy import Anatomy
 from workbench.batches import Schedule, prompt_seeds, schedule
 from workbench.decoding import Decoding, decoding_of
@@ -23,13 +22,14 @@ from workbench.encoding import warnings as doubts
 from workbench.errors import NotCompared, WorkbenchError, suggestion
 from workbench.experts import ExpertRef, as_ref
 from workbench.fingerprints import UNCOMPARED, is_unversioned
+from workbench.hooks.steering import plan_in_force
 from workbench.moment import asks_the_date, moment
 from workbench.promptrows import responses_of
 from workbench.prompts import PromptSet, check_characters
 from workbench.record import KEEPS
 from workbench.schema import SCHEMA_VERSION
 from workbench.sizes import Estimate, estimate
-from workbench.steer import plan_in_force
+from workbench.version import __version__
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel

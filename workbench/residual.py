@@ -1,19 +1,15 @@
 """Where the residual stream is in an MoE layer, and whether the block's output is added to it: read off one forward."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from workbench.layout import Layout, MoEBlock
-
-if TYPE_CHECKING:
-    from workbench.survey import Seen
+from workbench.seen import Seen
 
 _SUM = 2e-2  # a part is a sum of others when what is left over is below this share of its norm
 
 
-def residual_reason(layout: Layout, block: MoEBlock, seen: "Seen", shape: tuple[int, int], hidden: int) -> str | None:
+def residual_reason(layout: Layout, block: MoEBlock, seen: Seen, shape: tuple[int, int], hidden: int) -> str | None:
     """Why the residual stream cannot be read at this layer; None when it can."""
     if not layout.layers:
         return "the adapter's layers are not the positions of a list of modules"
@@ -23,7 +19,7 @@ def residual_reason(layout: Layout, block: MoEBlock, seen: "Seen", shape: tuple[
     return None
 
 
-def norm_before(layout: Layout, block: MoEBlock, seen: "Seen") -> nn.Module | None:
+def norm_before(layout: Layout, block: MoEBlock, seen: Seen) -> nn.Module | None:
     """The child of the decoder layer whose output is the MoE block's input: its own input is the residual stream."""
     if not layout.layers or seen.block_input is None:
         return None
@@ -33,7 +29,7 @@ def norm_before(layout: Layout, block: MoEBlock, seen: "Seen") -> nn.Module | No
     return None
 
 
-def routed_multiplier(seen: "Seen") -> float | None:
+def routed_multiplier(seen: Seen) -> float | None:
     """M in layer output = residual + M * routed sum + the rest, by least squares; None when the layer is no such sum.
 
     The rest are the shared experts in the block, and modules of the layer that work beside it on the same input.
@@ -59,14 +55,14 @@ def _flat(tensor: Tensor) -> Tensor:
     return tensor.double().reshape(-1)
 
 
-def _shared(seen: "Seen") -> list[Tensor]:
+def _shared(seen: Seen) -> list[Tensor]:
     if seen.gate is None:
         return [_flat(x) for x in seen.shared.values()]
     gate = seen.gate.double().sigmoid()
     return [_flat(x.double() * gate.reshape(*x.shape[:-1], 1)) for x in seen.shared.values()]
 
 
-def _beside(seen: "Seen") -> list[Tensor]:
+def _beside(seen: Seen) -> list[Tensor]:
     """Outputs of the layer's other children that got the block's own input."""
     assert seen.block_input is not None
     wanted = seen.block_input

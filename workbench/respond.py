@@ -13,12 +13,12 @@ from workbench.decoding import Choosing, decoding_of
 from workbench.dose import Dose, DoseCounts
 from workbench.encoding import check_unanswered, encode
 from workbench.errors import WorkbenchError
+from workbench.hooks.steering import steered
 from workbench.pieces import said
 from workbench.plan import Plan
 from workbench.progress import Meter
 from workbench.prompts import read_prompts
 from workbench.sampling import Forwards
-from workbench.steer import steered
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel

@@ -1,33 +1,18 @@
 """What one layer's router turned out to be: how many experts, which rule, and what is particular (hash, skip, identity)."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from workbench.anatomy import RoutingRule
 from workbench.errors import WorkbenchError
 from workbench.layout import MoEBlock, fused_weights
 from workbench.placement import forward_is_its_own, value
 from workbench.routing import Fit, Routing, fit_rule
+from workbench.runtime import RouterFacts
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 3e-2}
 _CHANCE = 4.0  # standard errors by which a router's logits must favour what it selected
-
-
-@dataclass(frozen=True, eq=False)
-class RouterFacts:
-    """One layer's routing. Tensors that the rule needs are named by module and attribute, and read when they are needed."""
-
-    n_experts: int
-    top_k: int
-    rule: RoutingRule | None
-    refused: dict[str, str] = field(default_factory=dict[str, str])
-    notes: tuple[str, ...] = ()
-    probabilities: bool = False
-    correction: tuple[nn.Module, str] | None = None
-    expert_scale: tuple[nn.Module, str] | None = None
 
 
 def router_facts(

@@ -8,20 +8,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.active import HookPoints
 from workbench.adapters import MoEAdapter
 from workbench.anatomy import Anatomy, RoutingRule
 from workbench.layout import Layout
 from workbench.placement import value
-from workbench.routerfacts import RouterFacts
 
 _NUMBERS = itertools.count(1)
 _BY_UID: "weakref.WeakValueDictionary[int, Runtime]" = weakref.WeakValueDictionary()
 
 
+@dataclass(frozen=True, eq=False)
+class RouterFacts:
+    """One layer's routing. Tensors that the rule needs are named by module and attribute, and read when they are needed."""
+
+    n_experts: int
+    top_k: int
+    rule: RoutingRule | None
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+    notes: tuple[str, ...] = ()
+    probabilities: bool = False
+    correction: tuple[nn.Module, str] | None = None
+    expert_scale: tuple[nn.Module, str] | None = None
+
+
 @dataclass(eq=False)
 class Runtime:
-    """Modules, rules and hooks of one model.
+    """Modules and rules of one model.
 
     before       layer -> the module whose input is the residual stream before the MoE block (its norm)
     multipliers  layer -> what the layer multiplies the MoE block's output with; None where the layer is no plain sum
@@ -45,15 +57,9 @@ class Runtime:
     switches: tuple[Any, ...] = ()
     bridges: "weakref.WeakSet[Any]" = field(default_factory=lambda: weakref.WeakSet())
     uid: int = field(default_factory=lambda: next(_NUMBERS))
-    hooks: HookPoints = field(init=False)
 
     def __post_init__(self) -> None:
-        from functools import partial
-
-        from workbench.hooks import register
-
         _BY_UID[self.uid] = self
-        self.hooks = HookPoints(partial(register, self))
 
     def rule(self, layer: int) -> RoutingRule:
         """The layer's routing rule; a plan that needs one was refused where there is none."""

@@ -1,18 +1,16 @@
 """DuckDB over a store: its tables as views, nothing else readable and nothing writable."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.prompts import check_characters
 from workbench.schema import TABLES
-
-if TYPE_CHECKING:
-    from workbench.store import Store
+from workbench.tables import Tables
 
 
-def query(store: "Store", sql: str) -> pd.DataFrame:
+def query(store: Tables, sql: str) -> pd.DataFrame:
     """The result of one SQL query over the store's tables.
 
     DuckDB runs in memory, may read files of this store's folder only, and its configuration is locked.
@@ -46,14 +44,14 @@ def _check_reads_only(connection: Any, sql: str) -> None:
         raise WorkbenchError(f"Store.query runs one SELECT and changes nothing; this is {found}.")
 
 
-def _lock_down(connection: Any, store: "Store") -> None:
+def _lock_down(connection: Any, store: Tables) -> None:
     connection.execute(f"SET allowed_directories = [{_quoted(str(store.path.resolve()) + '/')}]")
     connection.execute("SET temp_directory = ''")  # else `.tmp` where the user happens to be, readable and writable
     connection.execute("SET enable_external_access = false")
     connection.execute("SET autoinstall_known_extensions = false")
 
 
-def _view(connection: Any, store: "Store", name: str) -> None:
+def _view(connection: Any, store: Tables, name: str) -> None:
     files = [_quoted(str(store.path.resolve() / file)) for file in store.files(name)]
     if files:
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{', '.join(files)}])")

@@ -1,6 +1,6 @@
 """`workbench store check`: whether every file of a store is what the manifest says."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,12 +9,10 @@ from workbench import durable
 from workbench.errors import WorkbenchError
 from workbench.finite import said
 from workbench.schema import STREAMED
-
-if TYPE_CHECKING:
-    from workbench.store import Store
+from workbench.tables import Tables
 
 
-def problems(store: "Store") -> list[str]:
+def problems(store: Tables) -> list[str]:
     """One sentence per damaged, missing or surplus file, and one where values are not finite; empty for a sound store."""
     listed = _listed(store)
     found = [problem for file in listed if (problem := _problem(store, file))]
@@ -28,7 +26,7 @@ def problems(store: "Store") -> list[str]:
     return found + _missing_shards(store) + surplus + _not_finite(store)
 
 
-def check_files(store: "Store") -> None:
+def check_files(store: Tables) -> None:
     """Raises `WorkbenchError` when a file is missing or has another size: what costs no reading."""
     found = [problem for file in _listed(store) if (problem := _size_problem(store, file))]
     if found:
@@ -38,11 +36,11 @@ def check_files(store: "Store") -> None:
         )
 
 
-def _listed(store: "Store") -> list[dict[str, Any]]:
+def _listed(store: Tables) -> list[dict[str, Any]]:
     return [*store.manifest["files"], *(file for shard in store.manifest["shards"] for file in shard["files"])]
 
 
-def _size_problem(store: "Store", file: dict[str, Any]) -> str | None:
+def _size_problem(store: Tables, file: dict[str, Any]) -> str | None:
     path = store.path / file["path"]
     if not path.is_file():
         return f"{file['path']} is missing; capture the store again."
@@ -51,7 +49,7 @@ def _size_problem(store: "Store", file: dict[str, Any]) -> str | None:
     return None
 
 
-def _problem(store: "Store", file: dict[str, Any]) -> str | None:
+def _problem(store: Tables, file: dict[str, Any]) -> str | None:
     path = store.path / file["path"]
     if wrong := _size_problem(store, file):
         return wrong
@@ -64,7 +62,7 @@ def _problem(store: "Store", file: dict[str, Any]) -> str | None:
     return None if rows == file["rows"] else f"{file['path']} has {rows} rows, the manifest says {file['rows']}."
 
 
-def _not_finite(store: "Store") -> list[str]:
+def _not_finite(store: Tables) -> list[str]:
     try:
         found = said(store.nonfinite)
     except WorkbenchError:  # the file's own damage is told of above
@@ -72,7 +70,7 @@ def _not_finite(store: "Store") -> list[str]:
     return [f"{found} Store.nonfinite counts them."] if found else []
 
 
-def _missing_shards(store: "Store") -> list[str]:
+def _missing_shards(store: Tables) -> list[str]:
     have = {shard["shard"] for shard in store.manifest["shards"]}
     return [
         f"Shard {i} of the plan is not in the manifest." for i in range(len(store.plan_json["shards"])) if i not in have

@@ -3,22 +3,20 @@
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.channels import CHANNEL, SHOWN
 from workbench.errors import WorkbenchError
 from workbench.pieces import said
 from workbench.reading import opened_in
+from workbench.tables import Tables
 from workbench.thoughts import MARKERS
-
-if TYPE_CHECKING:
-    from workbench.store import Store
 
 Key = tuple[str, int]
 _CUT = "\ufffd"
 
 
-def what_was_said(store: "Store", tokenizer: Any = None) -> Iterator[tuple[Key, str]]:
+def what_was_said(store: Tables, tokenizer: Any = None) -> Iterator[tuple[Key, str]]:
     """(prompt id, sample) and the text of every response, in canonical order.
 
     Raises `WorkbenchError` when the store holds prompts alone, or no text.
@@ -29,20 +27,20 @@ def what_was_said(store: "Store", tokenizer: Any = None) -> Iterator[tuple[Key, 
     yield from sorted(found.items(), key=lambda item: (number[item[0][0]], item[0][1]))
 
 
-def is_whole(store: "Store") -> bool:
+def is_whole(store: Tables) -> bool:
     """Whether every response was written down whole, as an older workbench did not."""
     shards = store.manifest["shards"]
     return store.has("responses") and all("responses" in (f["table"] for f in shard["files"]) for shard in shards)
 
 
-def n_cut(store: "Store") -> int:
+def n_cut(store: Tables) -> int:
     """How many responses hold a character that was cut apart, as far as can be told; 0 where they were written whole."""
     if is_whole(store):
         return 0
     return sum(_CUT in text for _, text in what_was_said(store))
 
 
-def _written(store: "Store") -> dict[Key, str]:
+def _written(store: Tables) -> dict[Key, str]:
     if not store.has("responses"):
         return {}
     frame = store.table("responses")
@@ -50,7 +48,7 @@ def _written(store: "Store") -> dict[Key, str]:
     return {(str(prompt), int(sample)): text for prompt, sample, text in zip(*columns, strict=True)}
 
 
-def _put_together(store: "Store", tokenizer: Any) -> Iterator[tuple[Key, str]]:
+def _put_together(store: Tables, tokenizer: Any) -> Iterator[tuple[Key, str]]:
     columns = ["prompt_id", "sample", "position", "token_id", "token", "role"]
     frame: Any = store.table("tokens", columns)
     length = store.prompts["n_tokens"].to_numpy()[frame["prompt_id"].cat.codes.to_numpy()]
@@ -75,7 +73,7 @@ def _joined(tokens: list[tuple[str, str]], opened: str) -> str:
     return text if text.startswith(opened) else opened + text
 
 
-def _check_text(store: "Store", frame: Any) -> None:
+def _check_text(store: Tables, frame: Any) -> None:
     if frame.empty:
         raise WorkbenchError(
             f"'{store.path}' holds no responses to classify; capture with generate=... or responses=..., or name a label."

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from workbench.decoding import Choosing, Decoding, decoding_of
 from workbench.dose import Dose
+from workbench.hooks.recording import recording
+from workbench.hooks.steering import steered
 from workbench.pieces import Growing
 from workbench.plan import Plan
 from workbench.positions import prompt_length
-from workbench.record import ForwardRecord, recording
+from workbench.record import ForwardRecord
 from workbench.respond import encode_all
 from workbench.sampling import Forwards
-from workbench.steer import steered
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel

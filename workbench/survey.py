@@ -5,7 +5,6 @@ router selected, the residual stream is the tensor that really enters the MoE no
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -13,31 +12,17 @@ from torch import Tensor, nn
 
 from workbench.adapters import rerun
 from workbench.anatomy import LayerAnatomy
+from workbench.answered import first
 from workbench.errors import WorkbenchError
-from workbench.intrace import first
 from workbench.layout import Layout, MoEBlock
 from workbench.placement import brought
 from workbench.residual import norm_before, residual_reason, routed_multiplier
-from workbench.routerfacts import RouterFacts, router_facts
+from workbench.routerfacts import router_facts
+from workbench.runtime import RouterFacts
+from workbench.seen import Seen, watched
 from workbench.suitable import check_head
 
 PROBE_SHAPE = (2, 24)  # sequences x tokens of the survey's forward
-
-
-@dataclass
-class Seen:
-    """What one MoE layer did in the survey's forward."""
-
-    router: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    router_call: tuple[Any, Any] = ((), {})
-    received: list[tuple[Tensor, ...]] = field(default_factory=list[tuple[Tensor, ...]])
-    routed: Tensor | None = None
-    block: Tensor | None = None
-    layer: Tensor | None = None
-    shared: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    gate: Tensor | None = None
-    entering: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict[str, tuple[Tensor, Tensor]])
-    block_input: Tensor | None = None
 
 
 class Survey(NamedTuple):
@@ -65,7 +50,9 @@ def survey(hf: Any, layout: Layout) -> Survey:
     with ExitStack() as stack:
         for layer, block in layout.blocks.items():
             decoder = layout.layers[layer] if layout.layers else None
-            _watch(stack, decoder, block, seen[layer])
+            stack.enter_context(watched(decoder, block, seen[layer]))
+            if block.adapter is not None:
+                stack.callback(block.block.register_forward_hook(_check_adapter(block), with_kwargs=True).remove)
         answer = _ran(hf, ids)
     check_head(hf, getattr(answer, "logits", None), PROBE_SHAPE)
     for layer, block in layout.blocks.items():
@@ -89,61 +76,6 @@ def described(hf: Any, layout: Layout, seen: dict[int, Seen], ids: Tensor) -> Su
             before[number], multipliers[number] = norm, routed_multiplier(found)
         layers.append(_describe(hf, layout, block, found, facts[number], multipliers.get(number)))
     return Survey(tuple(layers), before, multipliers, facts)
-
-
-def _watch(stack: ExitStack, decoder: nn.Module | None, block: MoEBlock, seen: Seen) -> None:
-    def hold(handle: Any) -> None:
-        stack.callback(handle.remove)
-
-    def on_router(module: Any, args: Any, kwargs: Any, out: Any) -> None:
-        seen.router_call = (args, kwargs)
-        seen.router.append(tuple(out) if isinstance(out, tuple | list) else (out,))
-
-    def on_received(module: Any, args: Any, kwargs: Any) -> None:
-        seen.received.append(tuple([*args, *kwargs.values()][:3]))
-
-    def on_routed(module: Any, args: Any, out: Any) -> None:
-        seen.routed = out[0] if isinstance(out, tuple) else out
-
-    def on_block(module: Any, args: Any, kwargs: Any, out: Any) -> None:
-        seen.block_input = args[0] if args else next(iter(kwargs.values()))
-        seen.block = out[0] if isinstance(out, tuple) else out
-
-    def on_layer(module: Any, args: Any, out: Any) -> None:
-        seen.layer = out[0] if isinstance(out, tuple) else out
-
-    def on_shared(name: str) -> Any:
-        def hook(module: Any, args: Any, out: Any) -> None:
-            seen.shared[name] = out
-
-        return hook
-
-    def on_gate(module: Any, args: Any, out: Any) -> None:
-        seen.gate = out
-
-    def on_child(name: str) -> Any:
-        def hook(module: Any, args: Any, out: Any) -> None:
-            if isinstance(out, Tensor) and args and isinstance(args[0], Tensor):
-                seen.entering[name] = (args[0], out)
-
-        return hook
-
-    hold(block.router.register_forward_hook(on_router, with_kwargs=True))
-    hold(block.experts.register_forward_pre_hook(on_received, with_kwargs=True))
-    hold(block.experts.register_forward_hook(on_routed))
-    for name, shared in zip(block.shared_names, block.shared, strict=True):
-        hold(shared.register_forward_hook(on_shared(name)))
-    if block.shared_gate is not None:
-        hold(block.shared_gate.register_forward_hook(on_gate))
-    hold(block.block.register_forward_hook(on_block, with_kwargs=True))
-    if block.adapter is not None:
-        hold(block.block.register_forward_hook(_check_adapter(block), with_kwargs=True))
-    if decoder is None:
-        return
-    hold(decoder.register_forward_hook(on_layer))
-    for name, child in decoder.named_children():
-        if child is not block.block:
-            hold(child.register_forward_hook(on_child(name)))
 
 
 def _ran(hf: Any, ids: Tensor) -> Any:
@@ -184,7 +116,7 @@ def _check_adapter(block: MoEBlock) -> Any:
 
     def hook(module: Any, args: Any, kwargs: Any, out: Any) -> None:
         assert block.adapter is not None
-        hidden, own = args[0] if args else next(iter(kwargs.values())), out[0] if isinstance(out, tuple) else out
+        hidden, own = args[0] if args else next(iter(kwargs.values())), first(out)
         ours = rerun(block.adapter, block.block, block.router, block.experts, hidden).reshape(own.shape)
         off = ((ours - own).norm() / own.norm().clamp_min(1e-30)).item()
         if not off <= (1e-4 if own.dtype in (torch.float32, torch.float64) else 3e-2):

@@ -18,11 +18,11 @@ from workbench.batches import padded
 from workbench.decoding import Decoding, Response
 from workbench.errors import WorkbenchError
 from workbench.harvest import Chunk, Harvest, prompt_step
+from workbench.hooks.steering import plan_in_force
 from workbench.intrace import forward_numbers, token_logprobs
 from workbench.magnitude import Magnitude
 from workbench.ndif import plainly, shipped
 from workbench.record import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
-from workbench.steer import plan_in_force
 
 if TYPE_CHECKING:
     from workbench.layout import MoEBlock

@@ -7,18 +7,17 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from workbench import __version__, durable
+from workbench import durable
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
-from workbench.parquet import stored_schema, writer
+from workbench.manifest import finish
 from workbench.paths import given_path
-from workbench.prompts import label_text
 from workbench.schema import SCHEMA_VERSION, STREAMED, TABLES
-from workbench.seal import sealed
-from workbench.shards import ShardWriter, conform
+from workbench.shards import ShardWriter
+from workbench.small_tables import conform_frame, write_table
 from workbench.store import Store, open_store
+from workbench.version import __version__
 
 
 def write_store(
@@ -54,41 +53,6 @@ def write_store(
     return open_store(path)
 
 
-def write_table(store: Path, path: str, name: str, frame: pd.DataFrame) -> dict[str, Any]:
-    """Writes one small table of the store as one file; returns its line of the manifest."""
-    batch = _conform_frame(name, frame)
-    part = durable.temporary(store, path)
-    with writer(part, name) as file:
-        file.write_batch(batch)
-    found = pq.read_metadata(part).num_rows
-    assert found == batch.num_rows, f"{part}: wrote {batch.num_rows} rows, read {found}"
-    durable.publish(store, part, path)
-    return describe(store, path, name)
-
-
-def describe(store: Path, path: str, name: str) -> dict[str, Any]:
-    """A file's line of the manifest, from the file itself."""
-    file = store / path
-    size, rows = file.stat().st_size, pq.read_metadata(file).num_rows
-    return {"table": name, "path": path, "size_bytes": size, "sha256": durable.sha256(file), "rows": rows}
-
-
-def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, Any]], **about: Any) -> dict[str, Any]:
-    """Writes the manifest, which completes the store."""
-    lines = [*files, *(file for receipt in receipts for file in receipt["files"])]
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "rows": {name: sum(x["rows"] for x in lines if x["table"] == name) for name in TABLES if name != "labels"},
-        **about,
-        "files": files,
-        "shards": sorted(receipts, key=lambda receipt: receipt["shard"]),
-    }
-    manifest = sealed(store, manifest)
-    durable.write_json(store, "manifest.json", manifest)
-    durable.tidy(store)
-    return manifest
-
-
 def _check_columns(name: str, frame: pd.DataFrame) -> None:
     if name not in TABLES or not set(frame.columns) <= set(TABLES[name].names):
         raise WorkbenchError(
@@ -121,33 +85,9 @@ def _write_shard(store: Path, shard: int, prompts: list[str], tables: Mapping[st
         return out.publish({})
 
 
-def _conform_frame(name: str, frame: pd.DataFrame) -> pa.RecordBatch:
-    schema = stored_schema(name)
-    for field in schema:
-        if not field.nullable and (field.name not in frame or frame[field.name].isna().to_numpy().any()):
-            raise WorkbenchError(f"The table '{name}' needs a value of '{field.name}' in every row.")
-    columns = {field.name: _column(name, field, frame[field.name]) for field in schema if field.name in frame}
-    return conform(name, columns, len(frame))
-
-
-def _column(table: str, field: pa.Field, values: Any) -> pa.Array:
-    if (table, field.name) == ("labels", "value"):
-        values = values.map(label_text, na_action="ignore")
-    try:
-        return pa.array(values, _value_type(field.type), from_pandas=True).cast(field.type)
-    except pa.ArrowException as error:
-        raise WorkbenchError(
-            f"The column '{field.name}' of the table '{table}' holds what is no {_value_type(field.type)} ({error})."
-        ) from error
-
-
-def _value_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
 def _by_layer(name: str, frame: pd.DataFrame) -> Iterator[pa.RecordBatch]:
     if "layer" not in frame:
-        yield _conform_frame(name, frame)
+        yield conform_frame(name, frame)
         return
     for _, rows in frame.groupby("layer", sort=True):
-        yield _conform_frame(name, rows)
+        yield conform_frame(name, rows)

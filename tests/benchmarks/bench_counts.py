@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 from tests.benchmarks.timing import Ratio, ratio
 from workbench import durable
 from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.manifest import finish
 from workbench.masks import token_mask
 from workbench.rows import token_rows
 from workbench.schema import SCHEMA_VERSION
 from workbench.shards import ShardWriter, conform
+from workbench.small_tables import write_table
 from workbench.store import Store, open_store
-from workbench.writing import finish, write_table
 
 LAYERS, EXPERTS, TOP_K, PROMPTS, LENGTH, SHARDS = 16, 64, 8, 1_568, 125, 4  # 25.1 million slots
 LIMIT = 3.0

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
-from workbench.record import recording
+from workbench.hooks.recording import recording
 from workbench.tiny import tiny_tokenizer
 
 WIDTH, VOCAB = 16, 384

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from tests.conformance.checks.case import relative
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
+from workbench.hooks.recording import recording
 from workbench.layout import find_layout
-from workbench.record import recording
 from workbench.tiny import tiny_model, tiny_tokenizer
 
 PROMPT = [{"id": "a", "text": "Who routes?"}]

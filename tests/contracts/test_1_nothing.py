@@ -12,8 +12,8 @@ from tests.support.families import DTYPES, EACH
 from tests.support.watching import hooks_of, watch
 from workbench import Plan, load, steered
 from workbench.dose import Dose
+from workbench.hooks.recording import recording
 from workbench.model import MoEModel
-from workbench.record import recording
 from workbench.tiny import tiny_model
 
 EVERYTHING = {"norms", "residual", "logits", "outputs"}

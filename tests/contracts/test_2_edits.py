@@ -11,7 +11,7 @@ from tests.support.watching import Spec, edits_of, plan_of, relative, watch
 from workbench import ExpertRef, Plan, steered
 from workbench.compiled import LayerEdits
 from workbench.edits import Edit
-from workbench.hooks import _edit_weights
+from workbench.hooks.experts import _edit_weights
 from workbench.model import MoEModel
 
 

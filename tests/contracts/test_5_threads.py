@@ -15,8 +15,8 @@ from tests.support.families import MODELS, slow
 from tests.support.watching import hooks_of, watch
 from workbench import Plan, steered
 from workbench.dose import Dose
+from workbench.hooks.recording import recording
 from workbench.model import MoEModel
-from workbench.record import recording
 
 SOME = slow(MODELS, but=("demo",))
 
@@ -176,8 +176,8 @@ def test_contract_5_hooks_survive_a_neighbour_that_comes_and_goes() -> None:
 
 def test_contract_5_an_inactive_hook_called_without_keywords_does_nothing() -> None:
     """The race above, made certain."""
-    from workbench.active import HookPoint
-    from workbench.hooks import register
+    from workbench.hooks.points import HookPoint
+    from workbench.hooks.register import register
 
     model = families.get("olmoe")
     layout, layer = model.runtime.layout, 0

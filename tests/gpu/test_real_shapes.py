@@ -11,8 +11,8 @@ from tests.gpu.conftest import Scale
 from tests.gpu.real import SHAPES, config_of, fitting, random_model
 from workbench import Plan, WorkbenchError, capture, load, steered
 from workbench.dose import Dose
+from workbench.hooks.recording import recording
 from workbench.model import MoEModel
-from workbench.record import recording
 from workbench.tiny import tiny_tokenizer
 
 pytestmark = pytest.mark.gpu

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts, steered
 from workbench.dose import Dose, DoseCounts
 from workbench.encoding import encode, token_texts
-from workbench.record import LayerRecord, recording
+from workbench.hooks.recording import recording
+from workbench.record import LayerRecord
 from workbench.respond import encode_all
 from workbench.schema import ROLES
 

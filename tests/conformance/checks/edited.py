@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.conformance.checks.case import CLOSE, Case, case, relative
 from tests.support.reference import Edits
 from workbench import Plan, WorkbenchError, steered
-from workbench.record import recording
+from workbench.hooks.recording import recording
 
 
 @torch.no_grad()

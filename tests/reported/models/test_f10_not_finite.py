@@ -19,7 +19,7 @@ from tests.support.stores import anatomy, assert_same_content, random_tables
 from workbench import ExpertRef, Plan, WorkbenchError, capture, compare, load, open_store
 from workbench.finite import said
 from workbench.magnitude import routed_change
-from workbench.seal import sealed
+from workbench.manifest import sealed
 from workbench.store import Store
 from workbench.writing import write_store
 

@@ -8,7 +8,8 @@ import pytest
 from tests.support.refusals import refused
 from tests.workbench.routing.test_positions import F, T
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
-from workbench.experts import ExpertRef, parse_experts
+from workbench.experts import ExpertRef
+from workbench.naming import parse_experts
 
 
 class TestAnatomy:

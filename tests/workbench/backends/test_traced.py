@@ -15,8 +15,8 @@ from tests.support.refusals import refused
 from workbench import far, traced
 from workbench.decoding import Decoding
 from workbench.errors import WorkbenchError
+from workbench.hooks.steering import steered
 from workbench.plan import Plan
-from workbench.steer import steered
 
 
 class TestTraced:

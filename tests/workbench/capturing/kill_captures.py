@@ -21,7 +21,8 @@ import torch
 
 from tests.support.killing import count_forwards, ended_well, forked, kill_when, wait_for_death
 from workbench import capture, durable
-from workbench.model import MoEModel, load
+from workbench.loader import load
+from workbench.model import MoEModel
 
 PAUSES = ("write", "close", "flush", "before rename", "after rename")
 WORDS = ["one", "two", "three", "four", "five", "six", "seven"]

@@ -69,7 +69,7 @@ def test_a_token_that_the_generation_config_would_have_is_not_taken_for_the_like
 
 def test_the_routing_is_that_of_the_forward_that_made_the_token():
     model = families.get("demo")
-    from workbench.record import recording
+    from workbench.hooks.recording import recording
     from workbench.respond import encode_all
 
     tokens = list(stream(model, ASKED, max_new_tokens=4))

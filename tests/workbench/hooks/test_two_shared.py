@@ -12,7 +12,7 @@ from workbench.compiled import LayerEdits
 from workbench.dose import Dose, DoseCounts
 from workbench.edits import Edit
 from workbench.experts import ExpertRef
-from workbench.hooks import _edit_shared
+from workbench.hooks.shared import _edit_shared
 from workbench.tiny import tiny_tokenizer
 
 WIDTH = 8

@@ -10,8 +10,9 @@ from torch import nn
 from workbench.anatomy import LayerAnatomy
 from workbench.errors import WorkbenchError
 from workbench.layout import Layout, MoEBlock, _block, _decoder_layers, _places
-from workbench.routerfacts import RouterFacts
-from workbench.survey import Seen, _describe
+from workbench.runtime import RouterFacts
+from workbench.seen import Seen
+from workbench.survey import _describe
 
 
 class Experts(nn.Module):

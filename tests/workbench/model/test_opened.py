@@ -7,7 +7,9 @@ import pytest
 from torch import nn
 
 from tests.support.refusals import refused
-from workbench.interop import _stating, as_it_runs, opened, outside_traces, unwrapped
+from workbench.hooks.generating import _stating
+from workbench.hooks.guards import outside_traces
+from workbench.interop import as_it_runs, opened, unwrapped
 from workbench.layout import Layout
 
 

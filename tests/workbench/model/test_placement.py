@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from tests.support import families
 from tests.support.families import slow
 from workbench import Plan, WorkbenchError, capture, load, steered
+from workbench.hooks.recording import recording
 from workbench.model import MoEModel
-from workbench.record import recording
 from workbench.tiny import tiny_model, tiny_tokenizer
 
 offloading = pytest.mark.skipif(not find_spec("accelerate"), reason="accelerate is not installed")

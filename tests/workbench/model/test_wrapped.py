@@ -1,4 +1,4 @@
-"""Done when 3 of issue 4: one plan, three libraries, the same next-token distribution; and nobody's model is damaged."""
+"""One plan in three libraries gives the same next-token distribution, and nobody's model is damaged."""
 
 # ruff: noqa: SIM117 - nnsight reads the source of a `with`: how they are nested is what is tested
 import copy
@@ -14,8 +14,8 @@ from torch import Tensor
 from tests.support import families
 from tests.support.families import FAMILIES, MODELS, slow
 from workbench import Plan, WorkbenchError, capture, load, steered
+from workbench.hooks.recording import recording
 from workbench.model import MoEModel
-from workbench.record import recording
 
 # looked for, not imported: collecting the tests should not cost the import
 pytestmark = pytest.mark.skipif(

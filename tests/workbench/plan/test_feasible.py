@@ -9,7 +9,6 @@ from tests.support.refusals import refused
 from tests.support.stores import anatomy
 from workbench import Plan
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
-from workbench.feasible import check_plan
 
 
 class TestPlansThatCanBe:
@@ -45,12 +44,12 @@ class TestPlansThatCanBe:
     )  # fmt: skip
     def test_by_hand(self, plan: str, said: str | None) -> None:
         if said is None:
-            check_plan(Plan.parse(plan), self.shape())
+            Plan.parse(plan).check(self.shape())
         else:
-            assert refused(check_plan, Plan.parse(plan), self.shape()).startswith(said)
+            assert refused(Plan.parse(plan).check, self.shape()).startswith(said)
 
     def test_groups_that_score_by_their_best_two(self) -> None:
-        check_plan(Plan.off("L1E0"), self.shape(group_score="top2"))
+        Plan.off("L1E0").check(self.shape(group_score="top2"))
         for plan in ("off L1E0,L1E2,L1E4", "off L1E0-1,L1E2,L1E4"):
-            said = refused(check_plan, Plan.parse(plan), self.shape(group_score="top2"))
+            said = refused(Plan.parse(plan).check, self.shape(group_score="top2"))
             assert "leave at least 2 groups with 2 or more experts each" in said

@@ -1,4 +1,4 @@
-"""Done-when 6: what `recording` hands over equals the independent float64 loop over experts."""
+"""What `recording` hands over equals the independent float64 loop over experts."""
 
 from typing import Any
 
@@ -10,8 +10,9 @@ from tests.support import families, reference
 from tests.support.families import EACH, IMPLEMENTATIONS, SHARED
 from tests.support.watching import hooks_of, plan_of, relative, watch
 from workbench import Plan, WorkbenchError, steered
+from workbench.hooks.recording import recording
 from workbench.model import MoEModel
-from workbench.record import ForwardRecord, LayerRecord, recording
+from workbench.record import ForwardRecord, LayerRecord
 
 EVERYTHING = {"norms", "residual", "logits", "outputs"}
 CLOSE = {"float32": 1e-5, "bfloat16": 2e-2}  # relative: of weights, norms and vectors

@@ -17,8 +17,8 @@ from tests.support.stores import anatomy
 from workbench import Plan, __version__, shards
 from workbench.batches import SHARD_TOKENS
 from workbench.errors import WorkbenchError
+from workbench.manifest import check_seal, sealed
 from workbench.parquet import parts, stored_schema
-from workbench.seal import check_seal, sealed
 from workbench.shards import ShardWriter, conform
 from workbench.store import Store, open_store
 from workbench.writing import write_store

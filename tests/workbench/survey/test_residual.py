@@ -7,7 +7,7 @@ from tests.support.tensors import draw
 from tests.workbench.survey.test_routers import EMPTY
 from workbench.layout import Layout
 from workbench.residual import norm_before, residual_reason, routed_multiplier
-from workbench.survey import Seen
+from workbench.seen import Seen
 
 
 class TestResidual:

@@ -3,21 +3,19 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from workbench.active import HookPoint, activate, active
 from workbench.compiled import CompiledPlan, compile_plan
 from workbench.dose import Dose, Unlike, said_of_unlike
-from workbench.interop import check_here, outside_traces
-from workbench.known import as_it_is
+from workbench.hooks.active import activate, active
+from workbench.hooks.guards import as_it_is, check_here, outside_traces
+from workbench.hooks.points import HookPoint
+from workbench.hooks.register import held
+from workbench.model import MoEModel
 from workbench.plan import Plan
-
-if TYPE_CHECKING:
-    from workbench.model import MoEModel
 
 
 @contextmanager
-def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Iterator[Plan]:
+def steered(model: MoEModel, plan: Plan, *, dose: Dose | None = None) -> Iterator[Plan]:
     """While open, forwards and generations of `model.hf` in this context follow `plan`; yields the plan in force.
 
     So do those of the TransformerLens bridge or the nnsight model around it (run_with_cache, trace, generate, ...).
@@ -51,20 +49,20 @@ def steered(model: "MoEModel", plan: Plan, *, dose: Dose | None = None) -> Itera
         dose.slots_per_token = sum(x.top_k + x.n_shared for x in model.anatomy.layers)
     points, unlike = _points(model, compiled, dose is not None), Unlike(once=True) if dose is None else dose.unlike
     state = activate(model.runtime.uid, plan=joined, compiled=compiled, dose=dose, unlike=unlike)
-    with outside_traces("steered"), model.runtime.hooks.held(points), state:
+    with outside_traces("steered"), held(model.runtime, points), state:
         yield joined
     if dose is None and (found := unlike.by_layer()):
         said = said_of_unlike(sum(found.values()), tuple(found))
         warnings.warn(f"{joined} on {model.anatomy.model}: {said}; pass a Dose to count them.", stacklevel=3)
 
 
-def plan_in_force(model: "MoEModel") -> Plan:
+def plan_in_force(model: MoEModel) -> Plan:
     """The plan that steers this model in this context; empty when none does."""
     now = active(model.runtime.uid)
     return (now.plan if now else None) or Plan()
 
 
-def _points(model: "MoEModel", compiled: CompiledPlan, counted: bool) -> Iterator[HookPoint]:
+def _points(model: MoEModel, compiled: CompiledPlan, counted: bool) -> Iterator[HookPoint]:
     """Only the places that this plan needs: layers it does not touch compute what they computed."""
     if counted or compiled.needs_positions:
         yield HookPoint("forward", -1)

@@ -1,4 +1,4 @@
-"""The seal of a store: checksums of its plan and of its manifest, in the manifest, so that a damaged one is not believed."""
+"""The manifest completes a store, and seals it: with checksums of plan.json and its own, so that damage is not believed."""
 
 import hashlib
 import json
@@ -8,6 +8,23 @@ from typing import Any
 
 from workbench import durable
 from workbench.errors import WorkbenchError
+from workbench.schema import SCHEMA_VERSION, TABLES
+
+
+def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, Any]], **about: Any) -> dict[str, Any]:
+    """Writes the manifest, which completes the store."""
+    lines = [*files, *(file for receipt in receipts for file in receipt["files"])]
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "rows": {name: sum(x["rows"] for x in lines if x["table"] == name) for name in TABLES if name != "labels"},
+        **about,
+        "files": files,
+        "shards": sorted(receipts, key=lambda receipt: receipt["shard"]),
+    }
+    manifest = sealed(store, manifest)
+    durable.write_json(store, "manifest.json", manifest)
+    durable.tidy(store)
+    return manifest
 
 
 def sealed(store: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,74 @@
+"""What must hold before a block steers or records: the model is here, as it was looked at, and runs inside the block."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from workbench.errors import WorkbenchError
+from workbench.hooks.active import active
+from workbench.interop import is_wrapped
+from workbench.known import known_runtime, looked_again, runtimes_of
+from workbench.model import MoEModel
+from workbench.runtime import Runtime
+
+
+def check_here(runtime: Runtime) -> None:
+    """Raises `WorkbenchError` when what we would hook is not what runs: put into a bridge after `load`, or on NDIF."""
+    name = runtime.anatomy.model
+    if runtime.far:
+        raise WorkbenchError(
+            f"The weights of {name} are on NDIF, not here; capture(..., backend='nnsight', remote=True) works, and "
+            f"steering needs them here."
+        )
+    if not runtime.wrapped and is_wrapped(runtime.hf):
+        raise WorkbenchError(
+            f"{name} was put into a TransformerBridge after it was loaded; use load(bridge) from then on."
+        )
+
+
+@contextmanager
+def outside_traces(what: str) -> Iterator[None]:
+    """Raises `WorkbenchError` where the block stands inside an nnsight trace, or behind one in the same `with` line.
+
+    The model does not run there but where the trace ends, so the block would do nothing.
+    """
+    tracer = sys.modules.get("nnsight.tracing.tracer")
+    if tracer is not None and getattr(getattr(tracer, "_local", None), "depth", 0):
+        raise _inside_trace(what)
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "ExitTracingException":
+            raise
+        sys.settrace(getattr(error, "displaced", None))  # as nnsight does when its own block ends
+        raise _inside_trace(what) from None
+
+
+def _inside_trace(what: str) -> WorkbenchError:
+    return WorkbenchError(
+        f"{what} inside an nnsight trace would do nothing, for the model runs where the trace ends; open it around the trace: "
+        f"with {what}(...), model.trace(...):"
+    )
+
+
+def as_it_is(model: MoEModel, *, weights: bool = True) -> MoEModel:
+    """The model with the MoE map that it has now: k, other settings or adapters may have been changed since it was loaded.
+
+    weights  also look whether weights were changed in place: reads about 4,096 values of each
+
+    Raises `WorkbenchError` when it was changed inside a block that steers or records it: what is in force there is for the
+    model of before.
+    """
+    runtime = model.runtime
+    if runtime.far or runtime.wrapped != is_wrapped(runtime.hf):
+        return model
+    found = known_runtime(runtime.hf, weights=weights, first=runtime) or looked_again(runtime)
+    if found is runtime:
+        return model
+    if any(r is not found and active(r.uid) for r in (runtime, *runtimes_of(runtime.hf))):
+        raise WorkbenchError(
+            f"{runtime.anatomy.model} was changed (adapters, routing settings or weights) inside a block that steers or records "
+            f"it, or since it was loaded and before that block; change it outside, and load(model.hf) again."
+        )
+    return replace(model, runtime=found)

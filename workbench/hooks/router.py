@@ -1,0 +1,50 @@
+"""The hook on a router: the recorder sees its logits, and the plan's off, force and bias change its choice."""
+
+from typing import Any
+
+from torch import Tensor
+
+from workbench.compiled import LayerEdits
+from workbench.dose import Unlike, changed_slots
+from workbench.hooks.active import Active, active, running, running_here
+from workbench.hooks.adapted import touch
+from workbench.positions import Forward
+from workbench.reroute import Router, reroute, unlike
+from workbench.routing import Routing
+from workbench.runtime import runtime_of
+
+
+def on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any:
+    now = active(uid)
+    if now is None:
+        return None
+    answered, weights, index = output[:3]
+    logits = runtime_of(uid).logits(layer, answered)
+    if now.recorder is not None:
+        now.recorder.see_logits(layer, logits)
+    edits = now.compiled.routed.get(layer) if now.compiled else None
+    if edits is None or not edits.reroutes:
+        return None
+    routing = _reroute(uid, layer, edits, logits, Routing(weights, index), now)
+    touch(lambda: (routing.index != index) | (routing.weights != weights))
+    if now.dose is not None:
+        forward = running_here(uid, now)
+        forward.rerouted[layer] = changed_slots(index, weights, routing.index, routing.weights)
+    return (answered, routing.weights, routing.index, *output[3:])
+
+
+def _reroute(uid: int, layer: int, edits: LayerEdits, logits: Tensor, own: Routing, now: Active) -> Routing:
+    runtime, forward = runtime_of(uid), running(uid, now)
+    inside = edits.touched(logits.device, forward) if edits.is_scoped else None
+    router = Router(runtime.rule(layer), runtime.correction(layer), runtime.expert_scale(layer))
+    if now.unlike is not None and now.unlike.wants(layer):
+        _notice(now.unlike, layer, unlike(router, logits, own), inside, forward)
+    return reroute(router, logits, own, edits.router_edits(logits.device, forward), inside)
+
+
+def _notice(found: Unlike, layer: int, tokens: Tensor, inside: Tensor | None, forward: Forward | None) -> None:
+    """Padding is nobody's token, and outside of the edits' scope the router answers for itself."""
+    real = None if forward is None else forward.real.to(tokens.device)
+    for those in (inside, real):
+        tokens = tokens & those if those is not None and those.shape == tokens.shape else tokens
+    found.add(layer, tokens)
