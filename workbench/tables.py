@@ -139,6 +139,17 @@ class Tables:
         with self._reading():
             return parts([self.path / file for file in files], layers)
 
+    def slots_of(self, prompt: str, sample: int = 0) -> pd.DataFrame:
+        """The routed slots of one response: position, layer, slot, expert, weight, output_l2, output_max_abs.
+
+        Files and row groups that cannot hold it are not read.
+        """
+        columns = ["position", "layer", "slot", "expert", "weight", "output_l2", "output_max_abs"]
+        kept = [("prompt_id", "==", prompt), ("sample", "==", sample), ("slot", ">=", 0)]
+        files = [self.path / file for file in self.files("slots")]
+        with self._reading():
+            return pq.read_table(files, columns=columns, filters=kept).to_pandas()
+
     @cached_property
     def prompt_ids(self) -> list[str]:
         """The prompts in canonical order."""

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts, steered
 from workbench.dose import Dose, DoseCounts
@@ -53,18 +52,9 @@ def stored_trace(store: Store, prompt: str, sample: int) -> Trace:
         raise WorkbenchError(f"This store has no sample {sample} of the prompt '{prompt:.60}'; choose another.")
     texts = [t if isinstance(t, str) else f"#{i} " for t, i in zip(tokens["token"], tokens["token_id"], strict=True)]
     n_prompt = int(store.prompts.set_index("prompt_id").loc[prompt, "n_tokens"])  # pyright: ignore[reportArgumentType]
-    slots: Any = _slots_of(store, prompt, sample)
+    slots: Any = store.slots_of(prompt, sample)
     layers = {layer: _layer(rows, len(texts)) for layer, rows in slots.groupby("layer")}
     return Trace(tuple(texts), tuple(map(str, tokens["role"])), n_prompt, layers)  # pyright: ignore[reportArgumentType]
-
-
-def _slots_of(store: Store, prompt: str, sample: int) -> pd.DataFrame:
-    """The routed slots of one response; files and row groups that cannot hold it are not read."""
-    columns = ["position", "layer", "slot", "expert", "weight", "output_l2", "output_max_abs"]
-    kept = [("prompt_id", "==", prompt), ("sample", "==", sample), ("slot", ">=", 0)]
-    return pq.read_table(
-        [store.path / file for file in store.files("slots")], columns=columns, filters=kept
-    ).to_pandas()
 
 
 def _layer(rows: pd.DataFrame, n_tokens: int) -> LayerTrace:

@@ -59,6 +59,22 @@ def test_columns_and_layers_are_chosen(store: Store) -> None:
     assert all(len(set(batch.column("layer").to_pylist())) == 1 for batch in store.scan("slots"))
 
 
+def test_slots_of_one_response_are_its_routed_ones(store: Store) -> None:
+    every = store.table("slots")
+    for sample in (0, 1):
+        here = (every["prompt_id"] == "p1") & (every["sample"] == sample) & (every["slot"] >= 0)
+        found = store.slots_of("p1", sample)
+        assert len(found)
+        order = ["position", "layer", "slot"]
+        expected = every[here][list(found.columns)].sort_values(order, ignore_index=True)
+        pd.testing.assert_frame_equal(found.sort_values(order, ignore_index=True), expected)
+    assert store.slots_of("nobody").empty
+    file = store.path / store.files("slots")[0]
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(WorkbenchError, match=r"cannot be read .*; `workbench store check` says which"):
+        store.slots_of("p1")
+
+
 def test_columns_not_kept_are_null(store: Store) -> None:
     assert store.table("slots")["output_l2"].isna().all()
     assert store.query("select count(*) n from slots where output_l2 is null")["n"][0] == len(store.table("slots"))
