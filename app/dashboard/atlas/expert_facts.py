@@ -1,4 +1,4 @@
-"""What a store says about one expert: its tokens, contexts, positions, roles and how large its outputs are. No page here."""
+"""What a store says about one expert: its tokens, contexts, positions, roles, and with whom it is selected."""
 
 from typing import Any, NamedTuple
 
