@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .terminal import jsonable
 
 if TYPE_CHECKING:
-    from probes.scores import ExpertScores
+    from probes.ranking import ExpertScores
     from workbench import Comparison
 
 

@@ -10,7 +10,7 @@ from .findings import Arm, arm_of
 from .stages import Stages
 
 if TYPE_CHECKING:
-    from probes.scores import ExpertScores
+    from probes.ranking import ExpertScores
     from workbench import Comparison, MoEModel
 
 SIZES = (1, 2, 4, 8)

@@ -1,27 +1,36 @@
 """Questions asked of a store: which experts go with a class of responses, a token, a side of a pair; no torch, no model.
 
-Every method takes a store and returns `ExpertScores`: an association with these prompts, not an effect.
+Most take a store and return `ExpertScores`: an association with these prompts, not an effect. From below:
+
+reading, magnitudes  what is read of a store, and where its values are extreme
+ranking, statistics  what a probe answers with, and what chance could do
+contrasts, associations, utilisation, outputs  the probes: one a file, by what they ask about
+catalogue.py         every probe with what it needs and how it reads
+
+Names are imported when first used: the catalogue can be read without numpy.
 """
 
-from probes.contrast import contrast
-from probes.ftri import ftri
-from probes.massive import MassiveRule
-from probes.npmi import npmi
-from probes.safex import safex
-from probes.scores import ExpertScores
-from probes.super_experts import super_experts
-from probes.usage import co_selection, dead_experts, routing_entropy, usage
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "ExpertScores",
-    "MassiveRule",
-    "co_selection",
-    "contrast",
-    "dead_experts",
-    "ftri",
-    "npmi",
-    "routing_entropy",
-    "safex",
-    "super_experts",
-    "usage",
-]
+from probes.catalogue import METHODS
+
+if TYPE_CHECKING:
+    from probes.associations import *  # noqa: F403
+    from probes.contrasts import *  # noqa: F403
+    from probes.magnitudes import MassiveRule as MassiveRule
+    from probes.outputs import *  # noqa: F403
+    from probes.ranking import ExpertScores as ExpertScores
+    from probes.utilisation import *  # noqa: F403
+
+_HOME = {"ExpertScores": "ranking", "MassiveRule": "magnitudes"}
+_PROBES = {method.name: method for method in METHODS}
+__all__ = [*_HOME, *_PROBES]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PROBES:
+        return _PROBES[name].load()
+    if name not in _HOME:
+        raise AttributeError(f"probes has no '{name}'; it has {', '.join(sorted(__all__))}.")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

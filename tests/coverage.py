@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from probes.difference import Sample, class_members, difference
-from probes.exchange import Exchange, exchange, resampled
-from probes.npmi import _interval as npmi_interval  # pyright: ignore[reportPrivateUsage]
-from probes.occurrence import Counted
-from probes.usage import _interval as usage_interval  # pyright: ignore[reportPrivateUsage]
+from probes.associations.npmi import resampled_interval as npmi_interval
+from probes.reading import Counted
+from probes.statistics import Exchange, Sample, class_members, difference, exchange, resampled
+from probes.utilisation.usage import resampled_interval as usage_interval
 from workbench import read_prompts
 from workbench.effects import cluster_keys, paired_interval
 

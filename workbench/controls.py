@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from workbench.anatomy import Anatomy
 from workbench.edits import Edit
 from workbench.errors import WorkbenchError
@@ -28,6 +26,8 @@ def random_like(
 
     Raises `WorkbenchError` when not enough experts are left to draw from.
     """
+    import numpy as np  # only here: commands that read a plan should print their help without it
+
     if match not in ("count", "layer", "usage"):
         raise WorkbenchError(f"match='{match}' is not known; random experts match by 'count', 'layer' or 'usage'.")
     experts = sorted({edit.expert for edit in edits})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from probes.catalogue import RANKERS, Method, ranker
 from workbench import Plan, WorkbenchError
 from workbench.durable import check_writable
 from workbench.errors import suggestion
@@ -17,22 +18,19 @@ from ..terminal import note, print_json, print_table, say, warn, working
 from .options import Json, StorePath
 
 if TYPE_CHECKING:
-    from probes.scores import ExpertScores
+    from probes.ranking import ExpertScores
     from workbench import Store
 
-METHODS = ("ftri", "npmi", "contrast", "super_experts", "usage", "safex")
 _ALPHA = 0.05
 _WRITERS: dict[str, Callable[["ExpertScores", Path], object]] = {
     ".csv": lambda found, path: found.to_csv(path),
     ".parquet": lambda found, path: found.to_parquet(path),
     ".json": lambda found, path: found.to_json(path),
 }
-# the same two options for every method that compares two classes
-_CLASSES = {"target": ("target", "positive", "regular"), "baseline": ("baseline", "negative", "jailbreak")}
 
 
 def rank(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help=f"One of {', '.join(METHODS)}.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help=f"One of {', '.join(RANKERS)}.")],
     store: StorePath,
     target: Annotated[str | None, typer.Option(help="A label's value, or name=value: the class to find.")] = None,
     baseline: Annotated[str | None, typer.Option(help="The class to compare with; without it, all others.")] = None,
@@ -50,8 +48,9 @@ def rank(
     """Rank every expert by a published score. A score is association with these prompts; `compare` measures an effect."""
     from workbench import open_store
 
-    ask = _method(method)
-    options = _options(method, ask, {"target": target, "baseline": baseline}, set_ or [])
+    probe = ranker(method)
+    ask = probe.load()
+    options = _options(probe, ask, (target, baseline), set_ or [])
     _check_files(edit, out, scores)
     opened = open_store(store)
     with working(f"Ranking {opened.anatomy.n_experts} experts by {method}"):
@@ -109,17 +108,9 @@ def _doubt(found: "ExpertScores", top: int) -> str | None:
     return f"{passed} of the first {shown} pass p adjusted < {_ALPHA}; the others may be chance."
 
 
-def _method(name: str) -> Callable[..., "ExpertScores"]:
-    if name not in METHODS:
-        raise WorkbenchError(
-            f"There is no method '{name}'{suggestion(name, list(METHODS)) or ';'} use {', '.join(METHODS)}."
-        )
-    import probes
-
-    return getattr(probes, name)
-
-
-def _options(method: str, ask: Callable[..., Any], classes: dict[str, str | None], others: list[str]) -> dict[str, Any]:
+def _options(
+    probe: Method, ask: Callable[..., Any], classes: tuple[str | None, str | None], others: list[str]
+) -> dict[str, Any]:
     """The method's arguments from --target, --baseline and --set, checked against its signature."""
     parameters = inspect.signature(ask).parameters
     known = [name for name in parameters if name != "store"]
@@ -129,21 +120,21 @@ def _options(method: str, ask: Callable[..., Any], classes: dict[str, str | None
         if name in found:
             raise WorkbenchError(f"--set gives {name} twice; give it once.")
         found[name] = value
-    for name, value in classes.items():
+    options = ("target", "baseline")  # the same two for every method that compares classes
+    for name, own, value in zip(options, (*probe.classes, *options[len(probe.classes) :]), classes, strict=True):
         if value is not None:
-            own = next((n for n in _CLASSES[name] if n in known), name)
             if own in found:
                 raise WorkbenchError(f"--{name} and --set {own} name the same; give one of them.")
             found[own] = value
     for name in found:
         if name not in known:
             raise WorkbenchError(
-                f"{method} has no option '{name}'{suggestion(name, known) or ';'} it has {', '.join(known)}."
+                f"{probe.name} has no option '{name}'{suggestion(name, known) or ';'} it has {', '.join(known)}."
             )
     required = [n for n, p in parameters.items() if p.default is p.empty and n != "store"]
     if missing := [n for n in required if n not in found]:
         raise WorkbenchError(
-            f"{method} needs {' and '.join(missing)}; give --target VALUE, or --set {missing[0]}=VALUE."
+            f"{probe.name} needs {' and '.join(missing)}; give --target VALUE, or --set {missing[0]}=VALUE."
         )
     return found
 
@@ -173,7 +164,7 @@ def _show(found: "ExpertScores", top: int) -> None:
     options = ", ".join(f"{name}={value}" for name, value in found.options.items() if value is not None)
     say(f"{found.method} of {len(found.frame)} experts of {found.model} ({options})")
     columns = ["rank", "expert", "score", "95 % interval", "p", "p adjusted", "n", "flags"]
-    rows = [_row(i, row) for i, row in enumerate(found.frame.head(top).itertuples(), 1)]
+    rows = [_row(i, row) for i, row in enumerate(found.frame.head(top).to_dict("records"), 1)]
     print_table(columns, rows, right=["rank", "score", "p", "p adjusted", "n"])
     say("A score is association with these prompts. To measure an effect: workbench compare MODEL PROMPTS --plan FILE")
     for text in found.notes:
@@ -181,18 +172,11 @@ def _show(found: "ExpertScores", top: int) -> None:
 
 
 def _row(rank: int, row: Any) -> list[str]:
-    name = f"L{row.layer}{'S' if getattr(row, 'is_shared', False) else 'E'}{row.expert}"
-    interval = f"{row.low:.4g} to {row.high:.4g}" if row.low == row.low else "-"
-    return [
-        str(rank),
-        name,
-        _number(row.score),
-        interval,
-        _number(row.p),
-        _number(row.p_adjusted),
-        f"{row.n:,}",
-        row.flags,
-    ]
+    from probes.ranking import ref_of
+
+    interval = f"{row['low']:.4g} to {row['high']:.4g}" if row["low"] == row["low"] else "-"
+    score, p, adjusted = (_number(row[name]) for name in ("score", "p", "p_adjusted"))
+    return [str(rank), str(ref_of(row)), score, interval, p, adjusted, f"{row['n']:,}", row["flags"]]
 
 
 def _number(value: float) -> str:

@@ -10,12 +10,10 @@ import pytest
 from scipy.stats import binomtest
 
 from probes import ftri
-from probes.difference import Estimate, Sample, class_members, difference
-from probes.exchange import Exchange, exchange
-from probes.ftri import _read  # pyright: ignore[reportPrivateUsage]
-from probes.groups import classes
-from probes.permute import permutations
-from probes.reading import Read
+from probes.reading import Read, classes, read_units, select
+from probes.statistics import Exchange, Sample, class_members, difference, exchange
+from probes.statistics.difference import Estimate
+from probes.statistics.permute import permutations
 from workbench import open_store
 from workbench.bundled import bundled_path
 from workbench.store import Store
@@ -34,7 +32,7 @@ def store() -> Store:
 def read(tokens: str) -> tuple[Read, Exchange]:
     """Selections by prompt, and who may exchange labels with whom."""
     chosen = classes(store(), "sensitive=yes", "sensitive=no")
-    found = _read(store(), chosen, tokens, None, "rate")  # pyright: ignore[reportArgumentType]
+    found = read_units(store(), chosen, select(store(), tokens))  # pyright: ignore[reportArgumentType]
     return found, exchange(store(), found.sequence, found.label)
 
 

@@ -8,21 +8,21 @@ import pandas as pd
 import pytest
 
 from probes import co_selection, dead_experts, ftri, npmi, routing_entropy, super_experts, usage
-from probes.assemble import assemble, expert_axis
-from probes.difference import Sample, _effective, class_members
-from probes.extremes import extremes
-from probes.flags import join_flags, not_finite_note, tied
-from probes.inference import interval, permutation_test
-from probes.markers import _spelled, find_marker
-from probes.massive import MassiveRule, rule_from
-from probes.permute import Blocks, log_relabellings, members, permutations
-from probes.selection import describe, select
-from probes.shared_end import _common_end, shared_end
-from probes.shift import _all_shifts, circles
-from probes.super_experts import INFORMATIVE, thresholds
-from tests.probes.cases import empty, golden, label
-from tests.probes.goldens import outlier_rows
-from tests.probes.memory import anatomy, memory_store
+from probes.magnitudes import MassiveRule, rule_from
+from probes.magnitudes.extremes import extremes
+from probes.outputs import thresholds
+from probes.outputs.super_experts import INFORMATIVE
+from probes.ranking import assemble, join_flags, not_finite_note, refs_of, tied
+from probes.reading import describe, expert_axis, find_marker, select, shared_end
+from probes.reading.markers import spelled
+from probes.reading.shared_end import common_end
+from probes.statistics import Sample, class_members, interval, permutation_test
+from probes.statistics.difference import effective_size
+from probes.statistics.permute import Blocks, log_relabellings, members, permutations
+from probes.statistics.shift import all_shifts, circles
+from tests.probes.oracle.cases import empty, golden, label
+from tests.probes.oracle.goldens import outlier_rows
+from tests.probes.oracle.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
 
 # ---- markers
@@ -46,12 +46,12 @@ from workbench.errors import WorkbenchError
     ],
 )
 def test_a_marker_is_spelled_by_a_run_of_tokens(texts: list[str], marker: str, found: list[int]) -> None:
-    assert np.flatnonzero(_spelled(texts, np.zeros(len(texts), int), marker)).tolist() == found
+    assert np.flatnonzero(spelled(texts, np.zeros(len(texts), int), marker)).tolist() == found
 
 
 def test_no_marker_is_spelled_across_two_sequences() -> None:
     texts = ["<thi", "nk>", "<thi", "nk>"]
-    assert np.flatnonzero(_spelled(texts, np.array([0, 1, 1, 1]), "<think>")).tolist() == [3]
+    assert np.flatnonzero(spelled(texts, np.array([0, 1, 1, 1]), "<think>")).tolist() == [3]
 
 
 def words(texts: str, **columns: Any) -> Any:
@@ -131,9 +131,9 @@ def test_the_frame_is_what_all_used_prompts_share() -> None:
 
 
 def test_what_two_prompts_of_a_pair_end_with() -> None:
-    assert _common_end([[1, 2, 3], [9, 2, 3]]) == 2
-    assert _common_end([[2, 3], [1, 2, 3], [3]]) == 1
-    assert _common_end([[1], [2]]) == 0
+    assert common_end([[1, 2, 3], [9, 2, 3]]) == 2
+    assert common_end([[2, 3], [1, 2, 3], [3]]) == 1
+    assert common_end([[1], [2]]) == 0
     store = words("abcd|c/xcd|d/ad/zzd/d|d", pair=["k", "k", "k", "m", None])
     classes = np.array([0, 1, -1, 0, 1])
     assert where(store, shared_end(store, classes)) == ["p0:2", "p0:3", "p1:1", "p1:2"]
@@ -214,7 +214,7 @@ def test_an_answer_about_super_experts_says_everything() -> None:
     flags = {f: {str(x) for x in found.flagged(f)} for f in ("super expert", "dead", "not finite", "ties")}
     assert flags["dead"] == {"L1E10", "L2E10", "L3E10"}
     assert (flags["super expert"], flags["not finite"]) == ({"L1E7"}, set())
-    assert flags["ties"] == {str(r) for r in found._refs(found.frame[found.frame["score"].isin([1.0, 1.5])])}
+    assert flags["ties"] == {str(r) for r in refs_of(found.frame[found.frame["score"].isin([1.0, 1.5])])}
     # 3 x 11 routed and 3 shared; by the paper's rule the 99.5th percentile is 572.8, and max / 10 is 60
     alone = super_experts(store, "paper", guard=False, shared=False)
     assert "is_shared" not in alone.frame or not alone.frame["is_shared"].any()
@@ -253,11 +253,11 @@ def test_uneven_clusters_weigh_by_their_part_of_the_variance() -> None:
     d, who = np.array([1.0, 3.0, 2.0, 2.0]), np.array([0, 1, 0, 1])
     sample = Sample(np.zeros((4, 1)), d, class_members(np.array([0, 0, 1, 1]), 2), np.array([1.0, -1.0]))
     # each unit's d over its class's total of 4, squared by size: 1/16 3/16 | 2/16 2/16; clusters 3/16 and 5/16
-    assert _effective(sample, who) == pytest.approx(8**2 / (3**2 + 5**2))
+    assert effective_size(sample, who) == pytest.approx(8**2 / (3**2 + 5**2))
     three = Sample(np.zeros((4, 1)), d, class_members(np.array([0, 1, 1, 2]), 3), np.array([1.0, -0.5, -0.5]))
     # 1 | 1/4 x (3/25 2/25) | 1/4 x 1/2: clusters 1 + 1/50 and 3/100 + 1/8
     one, two = 1 + 1 / 50, 3 / 100 + 1 / 8
-    assert _effective(three, who) == pytest.approx((one + two) ** 2 / (one**2 + two**2))
+    assert effective_size(three, who) == pytest.approx((one + two) ** 2 / (one**2 + two**2))
 
 
 def test_units_of_blocks_move_together_and_alike() -> None:
@@ -281,7 +281,7 @@ def test_units_of_blocks_move_together_and_alike() -> None:
 
 def test_every_step_around_the_circle() -> None:
     expert, value = np.array([[0, 1], [1, -1], [2, 0], [0, -1]]), np.array([1.0, 0.0, -1.0, -1.0])
-    for step, found in enumerate(_all_shifts(expert, value, 3)):
+    for step, found in enumerate(all_shifts(expert, value, 3)):
         wanted = [sum(v for i, v in enumerate(value) if e in expert[(i + step) % 4]) for e in range(3)]
         assert found.tolist() == pytest.approx(wanted)
     sequence, read = np.array([0, 0, 1, 1, 2, 2]), np.array([1, 1, 1, 0, 1, 1], bool)

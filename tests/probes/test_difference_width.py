@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from probes.difference import Sample, class_members, difference
-from probes.exchange import Exchange
-from probes.permute import Blocks
+from probes.statistics import Exchange, Sample, class_members, difference
+from probes.statistics.permute import Blocks
 
 # the share of tokens that select an expert, in twelve places: of a prompt of class 0, and of its partner of class 1
 FIRST = np.array([0.30, 0.42, 0.18, 0.55, 0.37, 0.29, 0.61, 0.25, 0.44, 0.33, 0.50, 0.21])

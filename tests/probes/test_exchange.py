@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from probes.exchange import exchange, resampled
-from probes.permute import permutations
+from probes.statistics import exchange, resampled
+from probes.statistics.permute import permutations
 from workbench.errors import WorkbenchError
 from workbench.resample import effective_clusters, joined, widened
 

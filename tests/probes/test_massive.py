@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 
 from probes import MassiveRule, super_experts
-from probes.massive import forming_layers
-from probes.super_experts import _guarded, thresholds
-from tests.probes.cases import empty
-from tests.probes.memory import anatomy, memory_store
+from probes.magnitudes import forming_layers
+from probes.magnitudes.rule import guarded
+from probes.outputs import thresholds
 from tests.probes.null_super_experts import null
+from tests.probes.oracle.cases import empty
+from tests.probes.oracle.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
 from workbench.store import Store
 
@@ -183,5 +184,5 @@ def test_an_expert_of_exactly_ten_medians_is_not_above_them() -> None:
     """The median of 1, 1, 1, 10 is 1: ten times it is no more than ten times it; 10.5 is."""
     frame = pd.DataFrame({"layer": [2] * 8 + [3] * 4, "score": [1.0, 1, 1, 10, *[1.0] * 4, 1, 1, 1, 10.5]})
     second = frame.assign(layer=[2] * 4 + [4] * 4 + [3] * 4)
-    assert _guarded(second, (2, 3)).tolist() == [False] * 11 + [True]
-    assert not _guarded(second, (2, 4)).any(), "layer 3 forms nothing"
+    assert guarded(second, (2, 3)).tolist() == [False] * 11 + [True]
+    assert not guarded(second, (2, 4)).any(), "layer 3 forms nothing"

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import probes
-from tests.probes import checks
-from tests.probes.cases import Case, random_case
-from tests.probes.goldens import GOLDENS
+from tests.probes.oracle import checks
+from tests.probes.oracle.cases import Case, random_case
+from tests.probes.oracle.goldens import GOLDENS
 
 CASES = st.builds(
     random_case,

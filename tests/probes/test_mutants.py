@@ -5,10 +5,10 @@ from types import ModuleType
 
 import pytest
 
-from tests.probes import checks
-from tests.probes.cases import random_case
-from tests.probes.goldens import GOLDENS
-from tests.probes.planted import KINDS, MISTAKES, Mistake, planted
+from tests.probes.oracle import checks
+from tests.probes.oracle.cases import random_case
+from tests.probes.oracle.goldens import GOLDENS
+from tests.probes.oracle.planted import KINDS, MISTAKES, Mistake, planted
 
 PLANTED = [pytest.param(m, x, id=f"{m}-{x.kind.replace(' ', '-')}") for m, found in MISTAKES.items() for x in found]
 SEEDS = range(6)

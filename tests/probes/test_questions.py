@@ -9,9 +9,9 @@ import pytest
 
 import probes
 from probes import co_selection, contrast, ftri, npmi, super_experts, usage
-from tests.probes.cases import Case, empty, golden, label, random_case
-from tests.probes.checks import QUICK, scores
-from tests.probes.memory import anatomy, disk_store, memory_store
+from tests.probes.oracle.cases import Case, empty, golden, label, random_case
+from tests.probes.oracle.checks import QUICK, scores
+from tests.probes.oracle.memory import anatomy, disk_store, memory_store
 from workbench.classify import Refusal
 from workbench.errors import WorkbenchError
 from workbench.store import Store

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes import ExpertScores, ftri, super_experts, usage
-from probes.scores import ranked
-from tests.probes.cases import golden
-from tests.probes.checks import QUICK
-from tests.probes.goldens import outlier_rows
-from tests.probes.memory import anatomy, memory_store
+from probes.ranking import ranked, ref_of, refs_of
+from tests.probes.oracle.cases import golden
+from tests.probes.oracle.checks import QUICK
+from tests.probes.oracle.goldens import outlier_rows
+from tests.probes.oracle.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
 from workbench.experts import ExpertRef
 from workbench.plan import Plan
@@ -80,7 +80,8 @@ def test_files_give_the_same_scores_back(values: list[float | None], shared: boo
             getattr(scores, f"to_{kind}")(path)
             back = getattr(ExpertScores, f"from_{kind}")(path)
             pd.testing.assert_frame_equal(back.frame, scores.frame, check_exact=True)
-            assert back._about() == scores._about()
+            for name in ("method", "options", "notes", "fingerprint", "model"):
+                assert getattr(back, name) == getattr(scores, name)
     assert ExpertScores.from_json(scores.to_json()).notes == ("a note",)
 
 
@@ -151,3 +152,16 @@ def test_a_parquet_file_of_scores_is_also_a_frame_for_others(tmp_path: Path) -> 
     scores.to_parquet(tmp_path / "s.parquet")
     assert {b"pandas", b"expert_scores"} <= set(pq.read_schema(tmp_path / "s.parquet").metadata)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "s.parquet"), scores.frame)
+
+
+def test_every_frame_says_which_experts_are_shared_and_a_row_names_its_expert() -> None:
+    frame = pd.DataFrame(
+        {"layer": [3, 3], "expert": [1, 1], "score": [2.0, 1.0], "n": 1, "flags": "", "is_shared": [True, False]}
+    )
+    found = ExpertScores("mine", {}, frame, (), "f")
+    assert [str(ref) for ref in found.top(2)] == ["L3S1", "L3E1"]
+    assert [str(ref_of(row)) for row in found.frame.to_dict("records")] == ["L3S1", "L3E1"]
+    assert [str(ref) for ref in refs_of(found.frame)] == ["L3S1", "L3E1"]
+    alone = ExpertScores("mine", {}, frame.drop(columns="is_shared"), (), "f").frame
+    assert alone["is_shared"].tolist() == [False, False]
+    assert "is_shared" in ftri(golden().store, "refused", **QUICK).frame

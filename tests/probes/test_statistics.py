@@ -5,11 +5,18 @@ from itertools import permutations as orders
 import numpy as np
 import pytest
 
-from probes.adjust import benjamini_hochberg, bonferroni, check_adjust, holm
-from probes.difference import Sample, class_members, difference
-from probes.exchange import Exchange
-from probes.inference import interval, permutation_test
-from probes.permute import Blocks, log_relabellings, p_value, permutations
+from probes.statistics import (
+    Exchange,
+    Sample,
+    check_adjust,
+    class_members,
+    difference,
+    holm,
+    interval,
+    permutation_test,
+)
+from probes.statistics.adjust import benjamini_hochberg, bonferroni
+from probes.statistics.permute import Blocks, log_relabellings, p_value, permutations
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, percentile_interval
 
@@ -86,7 +93,7 @@ def test_blocks_of_experts_do_not_change_the_answer(monkeypatch: pytest.MonkeyPa
     score[2] = NAN
     for adjust in ("max", "max_step_down", "max_standardised"):
         whole = permutation_test(score, np.zeros(7), lambda b: null[:, b], 50, adjust)  # pyright: ignore[reportArgumentType]
-        monkeypatch.setattr("probes.inference.BLOCK_VALUES", 100)
+        monkeypatch.setattr("probes.statistics.inference.BLOCK_VALUES", 100)
         split = permutation_test(score, np.zeros(7), lambda b: null[:, b], 50, adjust)  # pyright: ignore[reportArgumentType]
         monkeypatch.undo()
         np.testing.assert_array_equal(whole, split)

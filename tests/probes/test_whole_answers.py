@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from probes import ExpertScores, contrast, ftri, npmi, safex, usage
-from probes.groups import classes, used_prompts
-from probes.massive import MassiveRule
-from probes.scores import _cell
-from tests.probes.cases import GOLDEN_ANSWER, GOLDEN_PROMPT, Case, empty, golden, label
-from tests.probes.memory import anatomy, memory_store
+from probes.magnitudes import MassiveRule
+from probes.ranking.scores import shown
+from probes.reading import classes, used_prompts
+from tests.probes.oracle.cases import GOLDEN_ANSWER, GOLDEN_PROMPT, Case, empty, golden, label
+from tests.probes.oracle.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
 
 EXPERTS = [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (2, 3), (2, 4)]
@@ -416,7 +416,7 @@ def test_two_labels_make_two_classes() -> None:
 
 
 def test_a_number_is_shown_as_a_reader_reads_it() -> None:
-    assert [_cell(x) for x in ("dead", float("nan"), None, 7, np.int64(12), 0.123456, 1e-7)] == [
+    assert [shown(x) for x in ("dead", float("nan"), None, 7, np.int64(12), 0.123456, 1e-7)] == [
         "dead", "-", "-", "7", "12", "0.1235", "1e-07",
     ]  # fmt: skip
     assert str(MassiveRule()) == "|h| > 100 and > 1000 x the median |h| of the layer's tokens"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from probes import MassiveRule, super_experts
-from probes.massive import forming_layers
+from probes.magnitudes import forming_layers
 from tests.real.groups import dealt, groups_store, muted, writers
 from tests.real.texts import READ
 from workbench.experts import ExpertRef

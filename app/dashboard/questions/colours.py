@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from probes.catalogue import RANKERS, Method, ranker
+from probes.ranking import refs_of
 from workbench import ExpertRef, WorkbenchError
 from workbench.streaming import StreamedToken
 
@@ -23,21 +25,32 @@ class Colouring(NamedTuple):
     note: str = ""
 
 
-PROBES: dict[str, tuple[str, str, str]] = {
-    "fTRI, refused against answered": ("ftri", "difference of selection rates", DIVERGING),
-    "load": ("usage", "share of the layer's selections", SEQUENTIAL),
-    "largest output": ("super_experts", "largest |output|", SEQUENTIAL),
+def palette_of(probe: Method) -> str:
+    """Two colours where a score has a sign, one from dark to light where it has none."""
+    return DIVERGING if probe.negative_end else SEQUENTIAL
+
+
+VERDICTS = ("refused", "answered")
+"""Classes that every store with responses has."""
+PROBES: dict[str, Method] = {
+    f"{probe.score}, {' against '.join(VERDICTS)}" if probe.classes else probe.score: probe
+    for probe in RANKERS.values()
+    if not probe.goes_with
 }
 THIS_ANSWER = "the answer just generated"
 CHOICES = (*PROBES, THIS_ANSWER)
 
 
 def options_of(view: View, method: str) -> dict[str, Any]:
-    """Options of a probe; for the bundled model the ones that were chosen on its ranking split."""
+    """Options of a probe: what it asks about classes, refused against answered, at the token that decides an answer.
+
+    For the bundled model the options of fTRI are the ones that were chosen on its ranking split.
+    """
+    asked = dict(zip(ranker(method).classes, VERDICTS, strict=False))
     if method != "ftri":
-        return {}
+        return asked
     chosen = committed_choice().options if view.name == "demo" else {}
-    return {"target": "refused", "baseline": "answered", "tokens": "last_prompt", **chosen}
+    return {**asked, "tokens": "last_prompt", **chosen}
 
 
 def ranked(view: View, method: str) -> Any:
@@ -51,14 +64,14 @@ def colouring(view: View, choice: str, tokens: Sequence[StreamedToken]) -> Colou
     """The values of `choice`; `tokens` are those of the last answer."""
     if choice == THIS_ANSWER:
         return _of_answer(tokens)
-    method, unit, palette = PROBES[choice]
+    probe = PROBES[choice]
+    unit, palette = probe.unit, palette_of(probe)
     try:
-        frame: pd.DataFrame = ranked(view, method).frame
+        frame: pd.DataFrame = ranked(view, probe.name).frame
     except WorkbenchError as error:
         return Colouring({}, unit, palette, str(error))
-    shared = frame["is_shared"] if "is_shared" in frame else [False] * len(frame)
-    rows = zip(frame["layer"], frame["expert"], shared, frame["score"], strict=True)
-    found = {ExpertRef(int(n), int(e)): float(s) for n, e, is_shared, s in rows if not is_shared and s == s}
+    scored = zip(refs_of(frame), frame["score"], strict=True)
+    found = {ref: float(score) for ref, score in scored if not ref.is_shared and score == score}
     return Colouring(found, unit, palette)
 
 

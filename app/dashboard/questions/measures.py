@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from probes.catalogue import RANKERS, Method, Need, ranker
 from workbench import Store
+from workbench.errors import listed
 
 from ..session import Identity, View, identity, scores_of, store_at
-from ..widgets import DIVERGING, SEQUENTIAL, visible
-from .colours import options_of
+from ..widgets import SEQUENTIAL, visible
+from .colours import VERDICTS, options_of, palette_of
 
 _MOST_VALUES = 12  # a label with more values names single answers, not classes
 
@@ -37,29 +39,51 @@ class Measures(NamedTuple):
 ENTROPY = "entropy of its tokens' routing"
 
 
+class _About(NamedTuple):
+    """What there is to ask a store about."""
+
+    classes: list[str]
+    roles: list[str]
+    has_responses: bool
+
+
 def measures_for(view: View, store: Store) -> Measures:
-    """Every measure for this store, the plain ones first."""
-    found, refused = [*_usage(), Measure(ENTROPY, "", (), "mean bits of its tokens' weights")], list[str]()
-    classes, roles, says = _about(str(store.path), identity(store.path))
-    for method, label, unit in (
-        ("ftri", "fTRI", "difference of selection rates"),
-        ("contrast", "contrast", "risk difference"),
-    ):
-        found += _compared(view, method, label, unit, classes, says)
-    found += [_npmi(f"role {role}", role=role) for role in roles]
-    found += [_npmi(name, label=name) for name in classes]
-    if not classes and not says:
-        refused.append("fTRI and contrast need labels with two values or responses; this store has neither.")
-    if store.has("residual") and "norms" in store.plan_json["options"].get("keep", ("norms",)):
-        found.append(Measure("largest output (super experts)", "super_experts", (), "largest |output|"))
-    else:
-        refused.append("Super experts need norms and residual; capture again with keep including both.")
-    return Measures(tuple(found), tuple(refused))
+    """Every measure for this store, those that every store can answer first."""
+    about = _about(str(store.path), identity(store.path))
+    able = [probe for probe in RANKERS.values() if not _lacks(store, about, probe)]
+    plain = [probe for probe in able if not probe.classes and not probe.goes_with]
+    found = [m for probe in plain if not probe.needs for m in _plain(probe)]
+    found.append(Measure(ENTROPY, "", (), "mean bits of its tokens' weights"))
+    found += [m for probe in able if probe.classes for m in _compared(view, probe, about)]
+    for probe in able:
+        if probe.goes_with:
+            found += [_going_with(probe, f"role {role}", role=role) for role in about.roles]
+            found += [_going_with(probe, name, label=name) for name in about.classes]
+    found += [m for probe in plain if probe.needs for m in _plain(probe)]
+    return Measures(tuple(found), tuple(_refused(store, about)))
+
+
+def _lacks(store: Store, about: _About, probe: Method) -> tuple[Need, ...]:
+    """What the probe needs and this store has not."""
+    kept = {"norms": "norms" in store.plan_json["options"].get("keep", ("norms",)), "residual": store.has("residual")}
+    kept["labels or responses"] = bool(about.classes) or about.has_responses
+    kept["pairs"] = bool(store.prompts["pair"].notna().any())
+    return tuple(need for need in probe.needs if not kept[need])
+
+
+def _refused(store: Store, about: _About) -> Iterable[str]:
+    """A sentence for all probes that need the same and cannot have it."""
+    without: dict[tuple[Need, ...], list[str]] = {}
+    for probe in RANKERS.values():
+        if _lacks(store, about, probe):
+            without.setdefault(probe.needs, []).append(probe.title)
+    for needs, titles in without.items():
+        yield f"{listed(titles)} cannot be asked here, for want of {' and '.join(needs)}; capture again with them."
 
 
 def token_measure(token: str) -> Measure:
     """How much experts go with one token, as it is written."""
-    return _npmi(f"token {visible(token)}", token=token)
+    return _going_with(ranker("npmi"), f"token {token}", token=token)
 
 
 def values_of(view: View, measure: Measure) -> pd.DataFrame:
@@ -71,7 +95,7 @@ def values_of(view: View, measure: Measure) -> pd.DataFrame:
     if measure.name == ENTROPY:
         return _entropies(str(view.store_path), identity(view.store_path))
     frame: Any = scores_of(view.store_path, measure.method, **dict(measure.options)).frame
-    return frame[~frame["is_shared"]] if "is_shared" in frame else frame
+    return frame[~frame["is_shared"]]
 
 
 def notes_of(view: View, measure: Measure) -> tuple[str, ...]:
@@ -82,33 +106,31 @@ def notes_of(view: View, measure: Measure) -> tuple[str, ...]:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _about(path: str, now: Identity) -> tuple[list[str], list[str], bool]:
-    """Classes to compare, roles to ask for, and whether there are responses with text."""
+def _about(path: str, now: Identity) -> _About:
     store = store_at(Path(path))
-    return [*_classes(store)], _roles(store), _has_responses(store)
+    return _About([*_classes(store)], _roles(store), _has_responses(store))
 
 
-def _usage() -> list[Measure]:
-    return [
-        Measure("load", "usage", (), "share of the layer's selections"),
-        Measure("share of tokens", "usage", (("measure", "rate"),), "share of tokens that select it"),
-        Measure("mean weight", "usage", (("measure", "weight"),), "mean routing weight a token"),
-    ]
+def _plain(probe: Method) -> Iterable[Measure]:
+    """The probe as it is, and what else it can measure."""
+    yield Measure(probe.score, probe.name, (), probe.unit, palette_of(probe))
+    for reading in probe.readings:
+        yield Measure(reading.name, probe.name, tuple(reading.options.items()), reading.unit, palette_of(probe))
 
 
-def _compared(
-    view: View, method: str, label: str, unit: str, classes: Iterable[str], has_responses: bool
-) -> Iterable[Measure]:
-    if has_responses:
-        options = options_of(view, "ftri") if method == "ftri" else {"positive": "refused", "negative": "answered"}
-        yield Measure(f"{label}: refused against answered", method, tuple(options.items()), unit, DIVERGING)
-    target = "target" if method == "ftri" else "positive"
-    for name in classes:
-        yield Measure(f"{label}: {visible(name)} against the others", method, ((target, name),), unit, DIVERGING)
+def _compared(view: View, probe: Method, about: _About) -> Iterable[Measure]:
+    palette = palette_of(probe)
+    if about.has_responses:
+        options = tuple(options_of(view, probe.name).items())
+        yield Measure(f"{probe.score}: {' against '.join(VERDICTS)}", probe.name, options, probe.unit, palette)
+    for name in about.classes:
+        against = f"{probe.score}: {visible(name)} against the others"
+        yield Measure(against, probe.name, ((probe.classes[0], name),), probe.unit, palette)
 
 
-def _npmi(name: str, **options: Any) -> Measure:
-    return Measure(f"nPMI: {visible(name)}", "npmi", tuple(options.items()), "nPMI", DIVERGING)
+def _going_with(probe: Method, name: str, **options: Any) -> Measure:
+    said = f"{probe.score}: {visible(name)}"
+    return Measure(said, probe.name, tuple(options.items()), probe.unit, palette_of(probe))
 
 
 def _classes(store: Store) -> Iterable[str]:

@@ -1,39 +1,76 @@
 """Widgets for a probe's options: choices come from the probe's signature, and labels may also be typed."""
 
 import inspect
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
 
 import streamlit as st
+
+from probes.catalogue import RANKERS, Method
 
 from ..widgets import visible
 from .offers import Offer
 
 EVERY = None
 """No choice made: all others, or every prompt."""
+_SHARED = ("tokens", "roles", "where", "permute", "adjust", "n_permutations", "seed")
+"""Options that mean the same for every probe and are drawn together."""
+_LEFT = ("cluster", "n_bootstrap")
+"""Options that stay at their default here."""
+
+
+def parameters(method: str) -> Mapping[str, inspect.Parameter]:
+    """The arguments of a probe, from its signature."""
+    return inspect.signature(RANKERS[method].load()).parameters
 
 
 def choices(method: str, name: str) -> tuple[tuple[Any, ...], Any]:
     """The values that an option of a probe can have, and its default, from the signature."""
-    import probes
-    from probes.selection import NAMES
+    parameter = parameters(method)[name]
+    return tuple(_words(parameter.annotation)), parameter.default
 
-    parameter = inspect.signature(getattr(probes, method)).parameters[name]
-    return (NAMES if name == "tokens" else get_args(parameter.annotation)), parameter.default
+
+def _words(annotation: Any) -> list[Any]:
+    """What the Literals of an annotation allow, those joined by `|` one after the other."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [word for part in get_args(annotation) for word in _words(part)]
 
 
 def default_of(method: str, name: str) -> Any:
     """The default of a probe's option, from the signature; something equal to nothing else when it has none."""
-    import probes
-
-    return inspect.signature(getattr(probes, method)).parameters[name].default
+    return parameters(method)[name].default
 
 
-def choice(method: str, name: str, default: Any = None, more: tuple[str, ...] = ()) -> Any:
-    """One of the values that the signature allows, or of `more`; the default is the signature's if none is given."""
+def own_options(probe: Method) -> tuple[str, ...]:
+    """Options of this probe alone that a widget can ask for: words to choose from, yes or no, a number."""
+    found = parameters(probe.name)
+    names = [name for name in found if name not in (*_SHARED, *_LEFT, *probe.classes, *probe.goes_with)]
+    return tuple(n for n in names if choices(probe.name, n)[0] or isinstance(found[n].default, bool | int | float))
+
+
+def option(probe: Method, name: str) -> Any:
+    """One of the probe's own options, in the words that the catalogue has for it."""
+    known, default = choices(probe.name, name)
+    if known:
+        return choice(probe.name, name)
+    label, key = probe.words.get(name, _label(name)), f"{probe.name}-{name}"
+    return (
+        st.checkbox(label, default, key=key)
+        if isinstance(default, bool)
+        else st.number_input(label, value=default, key=key)
+    )
+
+
+def choice(method: str, name: str, default: Any = None) -> Any:
+    """One of the values that the signature allows; the default is the signature's if none is given."""
     known, given = choices(method, name)
-    known = (*known, *more)
     at = known.index(default if default is not None else given)
-    return st.selectbox(name.replace("_", " ").capitalize(), known, at, key=f"{method}-{name}")
+    return st.selectbox(RANKERS[method].words.get(name, _label(name)), known, at, key=f"{method}-{name}")
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def one_of(label: str, key: str, options: Any, default: Any) -> Any:
@@ -47,22 +84,22 @@ def _shown(value: Any) -> str:
     return "all others" if value is EVERY else visible(value)
 
 
-def two_classes(method: str, names: tuple[str, str], offered: Offer, columns: Any) -> dict[str, Any]:
+def two_classes(method: str, names: tuple[str, ...], offered: Offer, columns: Any) -> dict[str, Any]:
     """The class to find, and what it is compared with, under the names that the probe has for them."""
     known: tuple[str | None, ...] = offered.classes
     defaults = [*known[:2], EVERY, EVERY][:2]
     found: dict[str, Any] = {}
-    for name, column, default in zip(names, columns, defaults, strict=True):
+    for name, column, default in zip(names, columns, defaults, strict=False):
         options = known if name == names[0] else [EVERY, *known]
         with column:
             found[name] = one_of(name.capitalize(), f"{method}-{name}", options, default)
     return found
 
 
-def read(method: str, offered: Offer) -> dict[str, Any]:
-    """Which roles of which prompts are read."""
-    roles = st.multiselect("Roles (none chosen: all)", offered.roles, key=f"{method}-roles", format_func=visible)
-    return {"roles": tuple(roles) or None, "where": where(method, offered)}
+def roles(method: str, offered: Offer) -> tuple[str, ...] | None:
+    """Which roles are read, or none chosen."""
+    found = st.multiselect("Roles (none chosen: all)", offered.roles, key=f"{method}-roles", format_func=visible)
+    return tuple(found) or None
 
 
 def where(method: str, offered: Offer) -> str | None:
@@ -77,10 +114,9 @@ def _shown_where(value: Any) -> str:
     return "every prompt" if value is EVERY else visible(value)
 
 
-def p_values(method: str, permute: bool = True) -> dict[str, Any]:
-    """How p-values are made."""
-    how = {"permute": choice(method, "permute")} if permute else {}
-    adjust = choice(method, "adjust")
+def p_values(method: str) -> dict[str, Any]:
+    """How p-values are made, of a probe that makes them."""
+    how = {name: choice(method, name) for name in ("permute", "adjust") if name in parameters(method)}
     n = st.number_input("Permutations", 0, 100_000, 1000, 500, key=f"{method}-permutations")
     seed = st.number_input("Seed", 0, 2**31 - 1, 0, key=f"{method}-seed")
-    return how | {"adjust": adjust, "n_permutations": int(n), "seed": int(seed)}
+    return how | {"n_permutations": int(n), "seed": int(seed)}

@@ -1,23 +1,32 @@
-"""The questions of the page Probes: which probe, and its options; what most people change first, the rest folded away."""
+"""The questions of the page Probes: what the catalogue and a probe's own signature say can be asked; details folded away."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import streamlit as st
 
+from probes.catalogue import RANKERS, Method
 from workbench import WorkbenchError
 
-from ..questions import Offer, choice, default_of, one_of, p_values, read, two_classes, where
+from ..questions import (
+    Offer,
+    choice,
+    default_of,
+    one_of,
+    option,
+    own_options,
+    p_values,
+    parameters,
+    roles,
+    two_classes,
+    where,
+)
 
-PROBES = {
-    "ftri": "fTRI: selected more in one class of responses than in another",
-    "npmi": "nPMI: goes with a token, a role or a label",
-    "contrast": "Contrast: switches between the sides of paired prompts",
-    "usage": "Usage: how much each expert is used",
-    "super_experts": "Super experts: writes extreme values",
-}
+PROBES = {name: f"{method.title}: {method.sentence}" for name, method in RANKERS.items()}
 _MARKERS, _TOKEN, _ROLE, _LABEL = "<think> against </think>", "a token", "a role", "a label"
-_NEEDED = ("target", "positive", "token", "role", "label")
+Part = Callable[[], dict[str, Any]]
+"""Draws widgets and returns what they say."""
 
 
 class Asked(NamedTuple):
@@ -33,8 +42,9 @@ class Asked(NamedTuple):
 
 def check(asked: Asked) -> Asked:
     """The question, when it is complete; `WorkbenchError` when a class or a marker was left open."""
+    needed = (*RANKERS[asked.method].classes[:1], *RANKERS[asked.method].goes_with)
     for name, value in asked.options:
-        if not value and name in _NEEDED:
+        if not value and name in needed:
             raise WorkbenchError(
                 f"{asked.method} needs a {name} and has none; choose or type one, or capture prompts that have labels."
             )
@@ -43,88 +53,82 @@ def check(asked: Asked) -> Asked:
 
 def ask(method: str, offered: Offer) -> Asked:
     """Draws the options of a probe and returns what they say now; what is left at the probe's default is left out."""
-    found = _QUESTIONS[method](offered)
+    probe = RANKERS[method]
+    main, rest = _question(probe, offered)
+    found = main()
+    if rest:
+        with st.expander("More options"):
+            found |= _side_by_side(rest)
     return Asked(method, tuple(sorted((k, v) for k, v in found.items() if v != default_of(method, k))))
 
 
-# ---- the probes' own options
+def _question(probe: Method, offered: Offer) -> tuple[Part, list[Part]]:
+    """What is asked first, and what is folded away: classes, a marker, or the probe's own options where it asks for neither."""
+    own, reads, chance = _own(probe), _reads(probe, offered), _chance(probe)
+    tokens = [partial(_tokens, probe)] if "tokens" in parameters(probe.name) else []
+    if probe.classes:
+        return partial(_classes, probe, offered), [*own, *reads, *chance]
+    if probe.goes_with:
+        return partial(_goes_with, probe, offered), [*own, *tokens, *reads, *chance]
+    alone = [partial(_options, probe, (name,)) for name in own_options(probe)]
+    return partial(_side_by_side, [*alone, *tokens]), reads
 
 
-def _ftri(offered: Offer) -> dict[str, Any]:
-    main = _two_classes("ftri", ("target", "baseline"), offered)
-    with st.expander("More options"):
-        a, b, c = st.columns(3)
-        with a:
-            how = {"reduce": choice("ftri", "reduce"), "contrast": choice("ftri", "contrast")}
-        with b:
-            how |= read("ftri", offered)
-        with c:
-            return main | how | p_values("ftri")
+def _side_by_side(parts: list[Part]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for column, part in zip(st.columns(max(1, len(parts))), parts, strict=False):
+        with column:
+            found |= part()
+    return found
 
 
-def _contrast(offered: Offer) -> dict[str, Any]:
-    labels_first = tuple(sorted(offered.classes, key=lambda c: "=" not in c))  # the sides of a pair differ in a label
-    main = _two_classes("contrast", ("positive", "negative"), offered._replace(classes=labels_first), ("shared_end",))
-    with st.expander("More options"):
-        a, b, c = st.columns(3)
-        with a:
-            how = {"pooling": choice("contrast", "pooling")}
-        with b:
-            how |= read("contrast", offered)
-        with c:
-            return main | how | p_values("contrast")
+# ---- what is asked first
 
 
-def _two_classes(method: str, names: tuple[str, str], offered: Offer, more: tuple[str, ...] = ()) -> dict[str, Any]:
+def _classes(probe: Method, offered: Offer) -> dict[str, Any]:
+    if probe.paired:  # the sides of a pair differ in a label
+        offered = offered._replace(classes=tuple(sorted(offered.classes, key=lambda c: "=" not in c)))
     a, b, c = st.columns(3)
-    found = two_classes(method, names, offered, (a, b))
+    found = two_classes(probe.name, probe.classes, offered, (a, b))
     with c:  # the last prompt position decides the first token of an answer: a question about answers begins there
-        return found | {"tokens": choice(method, "tokens", "last_prompt", more)}
+        return found | _tokens(probe, "last_prompt")
 
 
-def _npmi(offered: Offer) -> dict[str, Any]:
-    kinds = (_MARKERS, _TOKEN, _ROLE, _LABEL)
+def _goes_with(probe: Method, offered: Offer) -> dict[str, Any]:
+    name, kinds = probe.name, (_MARKERS, _TOKEN, _ROLE, _LABEL)
     labels = [c for c in offered.classes if "=" in c]
     a, b, c, d = st.columns(4)
-    kind = a.selectbox("Goes with", kinds, 0 if offered.thinks else 2, key="npmi-kind")
+    kind = a.selectbox("Goes with", kinds, 0 if offered.thinks else 2, key=f"{name}-kind")
     with b:
-        role = one_of("If a role, which", "npmi-role", offered.roles, "assistant")
+        role = one_of("If a role, which", f"{name}-role", offered.roles, "assistant")
     with c:
-        token = st.text_input("If a token, which", "<think>", key="npmi-token")
+        token = st.text_input("If a token, which", "<think>", key=f"{name}-token")
     with d:
-        label = one_of("If a label, which", "npmi-label", labels, None)
-    question = {_TOKEN: {"token": token}, _ROLE: {"role": role}, _LABEL: {"label": label}}.get(kind, {})
-    with st.expander("More options"):
-        a, b = st.columns(2)
-        with a:
-            how = {"tokens": choice("npmi", "tokens"), "where": where("npmi", offered)}
-        with b:
-            return question | how | p_values("npmi", permute=False)
+        label = one_of("If a label, which", f"{name}-label", labels, None)
+    return {_TOKEN: {"token": token}, _ROLE: {"role": role}, _LABEL: {"label": label}}.get(kind, {})
 
 
-def _usage(offered: Offer) -> dict[str, Any]:
-    a, b = st.columns(2)
-    with a:
-        measure = choice("usage", "measure")
-    with b:
-        tokens = choice("usage", "tokens")
-    with st.expander("More options"):
-        return {"measure": measure, "tokens": tokens} | read("usage", offered)
+def _tokens(probe: Method, default: str | None = None) -> dict[str, Any]:
+    return {"tokens": choice(probe.name, "tokens", default)}
 
 
-def _super_experts(offered: Offer) -> dict[str, Any]:
-    rule = choice("super_experts", "rule")
-    guard = st.checkbox(
-        "Guard: only in layers that form massive activations, and above ten medians", True, key="super-guard"
-    )
-    shared = st.checkbox("Shared experts too", True, key="super-shared")
-    return {"rule": rule, "guard": guard, "shared": shared}
+# ---- what is folded away: the probe's own options, what is read, what chance could do
 
 
-_QUESTIONS: dict[str, Callable[[Offer], dict[str, Any]]] = {
-    "ftri": _ftri,
-    "npmi": _npmi,
-    "contrast": _contrast,
-    "usage": _usage,
-    "super_experts": _super_experts,
-}
+def _own(probe: Method) -> list[Part]:
+    names = own_options(probe)
+    return [partial(_options, probe, names)] if names else []
+
+
+def _options(probe: Method, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: option(probe, name) for name in names}
+
+
+def _reads(probe: Method, offered: Offer) -> list[Part]:
+    draws = {"roles": roles, "where": where}
+    names = [name for name in draws if name in parameters(probe.name)]
+    return [lambda: {name: draws[name](probe.name, offered) for name in names}] if names else []
+
+
+def _chance(probe: Method) -> list[Part]:
+    return [partial(p_values, probe.name)] if "n_permutations" in parameters(probe.name) else []

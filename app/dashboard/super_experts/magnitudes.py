@@ -14,7 +14,7 @@ from ..widgets import BASE, MARK, QUIET, STEERED, chart, named, points, text, ti
 
 if TYPE_CHECKING:
     from probes import ExpertScores, MassiveRule
-    from probes.super_experts import Thresholds
+    from probes.outputs import Thresholds
 
 _BELOW = {"orientation": "h", "y": -0.2}
 _WIDTH = 0.8  # of a layer's column of points
@@ -22,7 +22,7 @@ _WIDTH = 0.8  # of a layer's column of points
 
 def magnitudes(store: Store, scores: "ExpertScores") -> None:
     """Draws every expert at its layer, on a log scale, with the thresholds."""
-    from probes.super_experts import thresholds
+    from probes.outputs import thresholds
 
     found, frame = thresholds(store, scores), named(scores).dropna(subset=["score"])
     chart(magnitude_figure(frame, found, str(scores.options["rule"])), "super-magnitude", frame.drop(columns=["rank"]))

@@ -35,7 +35,7 @@ def show(view: View) -> None:
 
 
 def _residual(store: Store) -> None:
-    from probes.massive import MassiveRule, forming_layers
+    from probes.magnitudes import MassiveRule, forming_layers
 
     st.subheader("Massive activations", divider="gray")
     rule = MassiveRule()

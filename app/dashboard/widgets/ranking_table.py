@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from probes.ranking import refs_of
+
 from .literal import escaped, visible
 
 if TYPE_CHECKING:
@@ -21,9 +23,7 @@ _DIGITS = "%.4g"
 def named(scores: "ExpertScores") -> pd.DataFrame:
     """The frame with `rank` from 1 and `name` (L2E8; L2S0 for a shared expert) in front."""
     frame = scores.frame
-    shared = frame["is_shared"] if "is_shared" in frame else pd.Series(False, frame.index)
-    kind = np.where(shared.astype(bool), "S", "E")
-    name = "L" + frame["layer"].astype(str) + kind + frame["expert"].astype(str)
+    name = list(map(str, refs_of(frame)))
     front = pd.DataFrame({"rank": np.arange(1, len(frame) + 1), "name": name}, frame.index)
     return pd.concat([front, frame], axis=1)
 
@@ -35,10 +35,8 @@ def ranked_table(scores: "ExpertScores", key: str) -> None:
     st.text(f"{len(kept):,} of {len(full):,} experts")
     if kept.empty:
         st.text("No expert meets these filters; widen them.")
-    shown = kept.assign(flags=kept["flags"].map(visible)).dropna(axis=1, how="all")
-    st.dataframe(
-        shown.drop(columns="is_shared", errors="ignore"), hide_index=True, column_config=_columns(scores.method)
-    )
+    shown = kept.drop(columns="is_shared").assign(flags=kept["flags"].map(visible)).dropna(axis=1, how="all")
+    st.dataframe(shown, hide_index=True, column_config=_columns(scores.method))
     _downloads(scores, key)
 
 

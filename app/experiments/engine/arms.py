@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from probes.ranking import SUPER_EXPERT, ExpertScores, refs_of
 from workbench import ExpertRef, Plan, WorkbenchError
 
 from ..recipe import Cell, CellPart, Recipe, cells
 from .unit_files import read_unit, write_unit
 
 if TYPE_CHECKING:
-    from probes.scores import ExpertScores
     from workbench.anatomy import Anatomy
 
 MATCHES = ("count", "layer", "usage")
-SUPER_EXPERT = "super expert"
 
 
 class Arm(NamedTuple):
@@ -166,10 +165,7 @@ def _last(scores: "ExpertScores", part: CellPart) -> tuple[ExpertRef, ...]:
     rows = frame.tail(part.n).iloc[::-1] if part.end == "top" else frame.head(part.n)
     if len(rows) < part.n:
         raise WorkbenchError(f"Only {len(rows)} experts were selected at all, and {part.n} were asked for.")
-    shared = rows["is_shared"] if "is_shared" in rows else [False] * len(rows)
-    return tuple(
-        ExpertRef(int(a), int(b), bool(s)) for a, b, s in zip(rows["layer"], rows["expert"], shared, strict=True)
-    )
+    return tuple(refs_of(rows))
 
 
 def _joined(cell: Cell, experts: list[tuple[ExpertRef, ...]]) -> Plan:

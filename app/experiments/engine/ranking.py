@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from probes.scores import ExpertScores
+from probes.catalogue import ranker
+from probes.ranking import ExpertScores
 from workbench import PromptSet, Store, WorkbenchError, capture, open_store
 from workbench.comparison import expert_loads
 from workbench.durable import publish, temporary
 from workbench.progress import Meter, Progress, Report
 
-from ..recipe import Ranking, Recipe, rankers
+from ..recipe import Ranking, Recipe
 from .arms import Ranked
 from .planning import ranking_sets
 from .unit_files import about_unit, read_unit, write_unit
@@ -82,7 +83,7 @@ def rank(run: Path, recipe: Recipe, number: int, stores: Mapping[str, Store], me
 def _make(run: Path, path: str, number: int, ranking: Ranking, store: Store) -> None:
     """Scores as a file; of a ranking that this store does not allow, the reason."""
     try:
-        found: ExpertScores = rankers()[ranking.method](store, **ranking.options)
+        found: ExpertScores = ranker(ranking.method).load()(store, **ranking.options)
     except WorkbenchError as error:
         write_unit(run, path, pd.DataFrame(), {"failed": str(error)})
         return

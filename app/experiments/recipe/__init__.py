@@ -5,7 +5,6 @@ In reading order: sections (the tables of a recipe and their keys), recipe (the 
 prompt_sets (its prompts, held apart), metric_words (how a metric's numbers are written).
 """
 
-from .consistency import rankers
 from .grid import Cell, CellPart, cells, chosen
 from .metric_words import NOTHING, change, interval, level, levels, p_value, said, unit_of
 from .metrics import CHOICE, DIVERGENCE, JUDGE, NLL, SINK, metrics_of, text_metrics
@@ -17,5 +16,5 @@ from .sections import Claim, ModelSource, Ranking, Statistics
 __all__ = [
     "CHOICE", "DIVERGENCE", "JUDGE", "NLL", "NOTHING", "SINK", "Cell", "CellPart", "Claim", "ModelSource", "Ranking",
     "Recipe", "Statistics", "cells", "change", "chosen", "find_recipe", "interval", "level", "levels", "metrics_of",
-    "p_value", "rankers", "read_recipe", "read_sets", "recipe_from", "said", "text_metrics", "unit_of",
+    "p_value", "read_recipe", "read_sets", "recipe_from", "said", "text_metrics", "unit_of",
 ]  # fmt: skip

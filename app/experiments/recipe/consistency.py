@@ -2,9 +2,9 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from probes.catalogue import RANKERS
 from workbench import Plan, WorkbenchError
 from workbench.edits import VALUED_KINDS
 from workbench.errors import listed, suggestion
@@ -23,19 +23,6 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     """Raises `WorkbenchError` for the first key that does not go with the others."""
     for place, what in _mistakes(recipe):
         raise WorkbenchError(f"{where}: '{place}' {what}")
-
-
-def rankers() -> dict[str, Callable[..., Any]]:
-    """The probes that rank: those that take a store and return `ExpertScores`."""
-    import probes
-
-    found = {name: getattr(probes, name) for name in probes.__all__}
-    return {
-        name: probe
-        for name, probe in found.items()
-        if inspect.isfunction(probe)
-        and inspect.signature(probe).return_annotation in (probes.ExpertScores, "ExpertScores")
-    }
 
 
 def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
@@ -97,9 +84,8 @@ def _ranking_mistakes(recipe: Recipe, place: str, ranking: Ranking) -> Iterator[
     yield from _unknown(f"{place}.prompts", "prompt set", ranking.prompts, list(recipe.prompts))
     if recipe.prompts[ranking.prompts].role != "ranking":
         yield f"{place}.prompts", f"ranks on '{ranking.prompts}', which is measured; rank on a set of role ranking."
-    known = rankers()
-    yield from _unknown(f"{place}.method", "ranking method", ranking.method, list(known))
-    options = [name for name in inspect.signature(known[ranking.method]).parameters if name != "store"]
+    yield from _unknown(f"{place}.method", "ranking method", ranking.method, list(RANKERS))
+    options = [name for name in inspect.signature(RANKERS[ranking.method].load()).parameters if name != "store"]
     for option in ranking.options:
         yield from _unknown(f"{place}.options.{option}", f"option of {ranking.method}", option, options)
     if ranking.method == "super_experts" and recipe.controls.super_experts == "exclude":

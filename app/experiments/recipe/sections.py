@@ -101,7 +101,7 @@ class Ranking(Section):
     name: Name
     """What plans and claims call it."""
     method: Name
-    """Any probe that ranks: ftri, npmi, contrast, super_experts, usage, ..."""
+    """Any probe that ranks; `workbench rank --help` names them."""
     prompts: Name
     """The prompt set, of role ranking."""
     options: dict[str, Any] = {}

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from probes.ranking import ref_of
+
 from ..recipe import NOTHING, Recipe, p_value
 from .effect_tables import Block, Row, number
 from .facts import Tables
@@ -27,18 +29,12 @@ def rankings(recipe: Recipe, tables: Tables, truth: dict[str, tuple[str, ...]]) 
 
 
 def _score_row(row: Any, truth: dict[str, tuple[str, ...]]) -> Row:
-    name = expert_name(row)
+    name = str(ref_of(row))
     known = [f"tuned in training: {kind}" for kind, experts in truth.items() if name in experts]
     flags = "; ".join([*([row["flags"]] if row["flags"] else []), *known])
     low, high = (number(row[c]) for c in ("low", "high"))
     spread = NOTHING if math.isnan(low) else f"[{low:.3g}, {high:.3g}]".replace("-", "−")
     return Row((name, _short(row["score"]), spread, f"{int(row['n']):,}", p_value(number(row["p_adjusted"])), flags))
-
-
-def expert_name(row: Any) -> str:
-    """L12E3, or L12S0 for a shared expert."""
-    shared = given(row["is_shared"]) and bool(row["is_shared"])
-    return f"L{row['layer']}{'S' if shared else 'E'}{row['expert']}"
 
 
 def sinks(tables: Tables) -> list[Block]:
@@ -94,7 +90,7 @@ def _bare(model: str) -> str:
 
 
 def _reference_row(reference: Any, scores: list[dict[str, Any]]) -> Row:
-    found = [s for s in scores if expert_name(s) == reference.expert and reference.ranking in (None, s["ranking"])]
+    found = [s for s in scores if str(ref_of(s)) == reference.expert and reference.ranking in (None, s["ranking"])]
     ours, rank = (_short(found[0]["score"]), str(found[0]["rank"])) if found else (NOTHING, NOTHING)
     return Row((reference.expert, reference.what, _short(reference.value), ours, rank, reference.source or ""))
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from probes.adjust import Adjust, holm
-from probes.inference import Tested, permutation_test
+from probes.statistics import Adjust, Tested, holm, permutation_test
 from workbench.effects import paired_interval
 
 from ..engine import MATCHES

@@ -195,8 +195,8 @@ class _Tables:
     def _scores(self) -> Frame:
         found: list[Frame] = []
         for name, scores in read_scores(self.run, self.recipe, self.number)[0].items():
-            frame = scores.frame.assign(ranking=name, method=scores.method, rank=np.arange(1, len(scores.frame) + 1))
-            found.append(frame if "is_shared" in frame else frame.assign(is_shared=False))
+            rank = np.arange(1, len(scores.frame) + 1)
+            found.append(scores.frame.assign(ranking=name, method=scores.method, rank=rank))
         return pd.concat(found, ignore_index=True) if found else Frame()
 
     def _notes(self, values: Frame) -> Iterator[dict[str, str]]:

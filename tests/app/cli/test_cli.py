@@ -136,15 +136,6 @@ def test_methods_without_classes_are_ranked_and_shown(store, method):
     assert "A score is association" in said.stdout
 
 
-def test_every_method_of_probes_can_be_ranked():
-    from workbench_app.cli.rank import METHODS
-
-    import probes
-
-    assert all(callable(getattr(probes, name)) for name in METHODS)
-    assert set(METHODS) == {"ftri", "npmi", "contrast", "super_experts", "usage", "safex"}
-
-
 def test_store_info_and_check(store):
     found = json.loads(run("store", "info", store, "--json").stdout)
     assert found["prompts"] == 8

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ import pandas as pd
 import pytest
 from workbench_app.cli import rank as cli_rank
 
-import probes
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.app.cli.printed import NAN, Recorder, columns, lines, run
 from tests.support.stores import anatomy, random_store
 from workbench import Plan, WorkbenchError
@@ -42,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
     def ftri(store: Any, target: str, baseline: str | None = None, *, tokens: str = "all", n_bootstrap: int = 5) -> Any:
         return found(store, target=target, baseline=baseline, tokens=tokens, n_bootstrap=n_bootstrap)
 
-    monkeypatch.setattr(probes, "ftri", ftri)
+    monkeypatch.setattr(import_module("probes.contrasts.ftri"), "ftri", ftri)
     random_store(tmp_path / "s")
     return found
 
@@ -123,8 +123,8 @@ def test_rank_writes_the_scores_and_a_plan(asked: Recorder, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["magic", "s"], "There is no method 'magic'; use ftri, npmi, contrast, super_experts, usage, safex."),
-        (["ftr", "s"], "There is no method 'ftr'; did you mean 'ftri'? use ftri, npmi, contrast, super_experts, usage, safex."),
+        (["magic", "s"], "There is no method 'magic'; use ftri, contrast, safex, npmi, usage, super_experts."),
+        (["ftr", "s"], "There is no method 'ftr'; did you mean 'ftri'? use ftri, contrast, safex, npmi, usage, super_experts."),
         (["ftri", "s"], "ftri needs target; give --target VALUE, or --set target=VALUE."),
         (["ftri", "s", "--set", "=3"], "'=3' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt."),
         (["ftri", "s", "--set", "tokens"], "'tokens' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt."),

@@ -15,9 +15,9 @@ from workbench_app.dashboard.steer import page as steer_page
 from workbench_app.dashboard.super_experts import magnitudes, sinks_panel
 from workbench_app.dashboard.texts import trace
 
-from probes.massive import MassiveRule
-from probes.scores import ExpertScores
-from probes.super_experts import Thresholds
+from probes.magnitudes import MassiveRule
+from probes.outputs import Thresholds
+from probes.ranking import ExpertScores
 from tests.app.paper import write_on
 from tests.app.world import SHAPE, store_at, view_of
 from workbench import ExpertRef, Plan, WorkbenchError

@@ -18,7 +18,7 @@ from workbench_app.terminal import opening, values
 from workbench_app.terminal import printing as terminal
 
 import probes
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.app.demo.test_drawn_report import arm, effects
 from tests.app.world import SHAPE, store_at
 from workbench import Plan, WorkbenchError, read_prompts

@@ -11,7 +11,7 @@ from workbench_app import charts, checks, choice, measure, stages, summary
 from workbench_app.findings import Arm, Effect, Example, Findings, Ranking, arm_of, ranking_of
 from workbench_app.report import _parts, percent
 
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.app.paper import assert_drawn
 from workbench import Plan, WorkbenchError
 from workbench.classify import Response
@@ -253,7 +253,10 @@ def test_a_ranking_of_the_findings_is_plain():
     frame = pd.DataFrame({"layer": np.int32([1]), "expert": np.int32([2]), "score": [NAN], "flags": ["dead"]})
     found = ranking_of(ExpertScores("ftri", {"target": ("a", "b")}, frame, ("note",), "f00d"))
     assert found == Ranking(
-        "ftri", {"target": ["a", "b"]}, ({"layer": 1, "expert": 2, "score": None, "flags": "dead"},), ("note",)
+        "ftri",
+        {"target": ["a", "b"]},
+        ({"layer": 1, "expert": 2, "score": None, "flags": "dead", "is_shared": False},),
+        ("note",),
     )
 
 

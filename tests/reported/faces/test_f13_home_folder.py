@@ -17,7 +17,7 @@ from workbench_app.experiments.recipe import read_recipe
 from workbench_app.experiments.tables import read_table
 
 from probes import usage
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, open_store, parse_experts, read_prompts
 from workbench.harness import read_task

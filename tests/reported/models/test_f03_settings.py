@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from probes import usage
-from probes.usage import co_selection
+from probes.utilisation import co_selection
 from tests.support import families
 from tests.support.stores import anatomy, random_tables
 from workbench import MoEModel, Plan, Store, WorkbenchError, capture, compare, load, steered

@@ -20,7 +20,7 @@ from workbench_app.experiments.run import run_recipe
 from workbench_app.experiments.tables import TABLES, read_tables
 
 from probes import usage
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.fixtures.a01768e import OPTIONS, PLAN, PROMPTS, RECIPE
 from tests.support import families
 from workbench import Plan, Store, WorkbenchError, capture, compare, load, open_store, steered

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from probes.selection import select
+from probes.reading import select
 from workbench import capture, load
 from workbench.classify import ExactAnswer, Refusal, Response, classify, responses
 from workbench.judge import judge

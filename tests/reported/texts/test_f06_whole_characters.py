@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from probes.groups import classes
+from probes.reading import classes
 from workbench import capture, load
 from workbench.classify import ExactAnswer, Refusal, classify, responses
 from workbench.pieces import pieces

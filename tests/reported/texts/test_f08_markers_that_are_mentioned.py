@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from probes.markers import find_marker
-from probes.selection import select
-from tests.probes.cases import empty
-from tests.probes.memory import anatomy, memory_store
+from probes.reading import find_marker, select
+from tests.probes.oracle.cases import empty
+from tests.probes.oracle.memory import anatomy, memory_store
 from tests.workbench.prompts.test_roles import SHOUTS, THINKS_AT_ONCE, fast
 from workbench import WorkbenchError, capture, load, read_prompts
 from workbench.encoding import encode

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from probes import usage
-from probes.groups import used_prompts
+from probes.reading import used_prompts
 from tests.support import families
 from workbench import WorkbenchError, capture
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.probes.cases import empty, label
-from tests.probes.memory import anatomy, memory_store
+from tests.probes.oracle.cases import empty, label
+from tests.probes.oracle.memory import anatomy, memory_store
 from workbench.classify import ExactAnswer, Refusal, Response, answer_part, classify, is_exact, responses
 from workbench.errors import WorkbenchError
 from workbench.store import Store

@@ -126,7 +126,7 @@ def test_every_measure_that_is_offered_is_drawn_with_its_own_values(tmp_path, mo
     monkeypatch.setattr(atlas_page, "values_of", lambda view, m: (asked.append(m), values_of(view, m))[1])
     page = page_of("atlas", "demo", tmp_path)
     boards, measures = on_every_board(page, drawn, asked)
-    assert {n.split(":")[0] for n in boards} >= {"load", "fTRI", "contrast", "nPMI", "largest output (super experts)"}
+    assert {n.split(":")[0] for n in boards} >= {"load", "fTRI", "contrast", "SAFEx", "nPMI", "largest output"}
     store = open_store(bundled_path("demo-store"))
     for name, expected in counted_by_hand(store).items():
         for (layer, expert), value in expected.items():
@@ -135,7 +135,7 @@ def test_every_measure_that_is_offered_is_drawn_with_its_own_values(tmp_path, mo
         if measure.method in ("", "usage"):
             continue
         frame = getattr(probes, measure.method)(store, **dict(measure.options)).frame
-        for row in frame[~frame["is_shared"]].itertuples() if "is_shared" in frame else frame.itertuples():
+        for row in frame[~frame["is_shared"]].itertuples():
             on_board = boards[name].rows[row.layer][row.expert]
             assert (on_board is None) if row.score != row.score else on_board == row.score, (
                 name,

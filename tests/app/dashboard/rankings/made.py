@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.app.world import SHAPE
 
 NAN = float("nan")

@@ -5,7 +5,7 @@ from workbench_app.dashboard.rankings import page as probes_page
 from workbench_app.dashboard.rankings.probe_options import Asked
 from workbench_app.dashboard.widgets import ranking_table as ranked_table
 
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.app.dashboard.rankings.made import FOUND, OTHER
 from tests.app.paper import assert_drawn, drawn, said, write_on
 from tests.app.world import view_of

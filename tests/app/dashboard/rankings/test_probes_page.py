@@ -11,8 +11,8 @@ from workbench_app.dashboard.widgets import named
 from workbench_app.dashboard.widgets.ranking_table import as_file
 
 from probes import contrast, ftri, npmi, super_experts, usage
-from probes.scores import ExpertScores
-from probes.super_experts import thresholds
+from probes.outputs import thresholds
+from probes.ranking import ExpertScores
 from tests.app.pages import HOSTILE, hostile_store, opened, says, texts
 from workbench import Plan, load, open_store
 from workbench.bundled import bundled_path

@@ -27,8 +27,8 @@ CHOSEN = {
     "contrast-pooling": "any",
     "usage-measure": "weight",
     "usage-roles": ["user", "assistant"],
-    "super-guard": False,
-    "super-shared": False,
+    "super_experts-guard": False,
+    "super_experts-shared": False,
     "super_experts-rule": "paper",
 }
 
@@ -92,7 +92,8 @@ def test_widgets_begin_with_what_is_there(monkeypatch):
     assert option_widgets.two_classes("m", ("one", "two"), none, paper.columns(2)) == {"one": None, "two": None}
     alone = none._replace(classes=("x",))
     assert option_widgets.two_classes("n", ("one", "two"), alone, paper.columns(2)) == {"one": "x", "two": None}
-    assert option_widgets.choice("usage", "measure", more=("mine",)) == "load"
+    assert option_widgets.choice("usage", "measure") == "load"
+    assert option_widgets.choice("contrast", "tokens", "shared_end") == "shared_end"
     assert option_widgets.choice("usage", "measure", "weight") == "weight"
     assert option_widgets.default_of("npmi", "role") is None
     assert_drawn("widgets", drawn(paper))

@@ -8,9 +8,9 @@ import pytest
 from workbench_app.dashboard.super_experts import magnitudes, sinks_panel
 from workbench_app.dashboard.super_experts import page as super_page
 
-from probes.massive import MassiveRule
-from probes.scores import ExpertScores
-from probes.super_experts import Thresholds
+from probes.magnitudes import MassiveRule
+from probes.outputs import Thresholds
+from probes.ranking import ExpertScores
 from tests.app.paper import assert_drawn, drawn, figure_said, write_on
 from tests.app.world import SHAPE, view_of
 from workbench import WorkbenchError
@@ -36,9 +36,9 @@ def test_the_whole_page_of_super_experts(tmp_path, store, monkeypatch):
 def test_every_expert_is_drawn_at_its_layer_with_the_thresholds_and_the_guards(monkeypatch):
     paper = write_on(monkeypatch)
     found = Thresholds({"50 x mean": 123.456, "z": 7.0}, (0, 2), {0: 40.0, 2: 50.0})
-    monkeypatch.setattr(sys.modules["probes.super_experts"], "thresholds", lambda store, scores: found)
+    monkeypatch.setattr(sys.modules["probes.outputs"], "thresholds", lambda store, scores: found)
     magnitudes.magnitudes(None, FOUND)
-    monkeypatch.setattr(sys.modules["probes.super_experts"], "thresholds", lambda store, scores: Thresholds({}, (), {}))
+    monkeypatch.setattr(sys.modules["probes.outputs"], "thresholds", lambda store, scores: Thresholds({}, (), {}))
     magnitudes.magnitudes(None, scores([(0, 1, 3.0, 4, "", False)]))
     assert_drawn("magnitudes", drawn(paper))
 

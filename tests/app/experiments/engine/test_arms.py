@@ -8,7 +8,7 @@ from workbench_app.experiments.engine import arms_of
 from workbench_app.experiments.engine.arms import Ranked, empty_arms, from_rows, to_rows
 from workbench_app.experiments.recipe import Recipe, recipe_from
 
-from probes.scores import ExpertScores
+from probes.ranking import ExpertScores
 from tests.app.experiments.engine.small import SHAPE
 from tests.support.recipes import recipe_data
 from workbench import ExpertRef, Plan, WorkbenchError

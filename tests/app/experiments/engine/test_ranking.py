@@ -1,6 +1,7 @@
 """A recipe's captures and rankings: each made once as it says, and read again."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -41,7 +42,7 @@ def test_every_ranking_set_is_captured_once_as_the_recipe_says(tmp_path: Path, m
 
 
 def test_a_ranking_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from probes.scores import ExpertScores
+    from probes.ranking import ExpertScores
 
     recipe, made, said = recipe_from(RECIPE), list[Any](), list[Progress]()
     frame = pd.DataFrame({"layer": [1], "expert": [2], "score": [0.5], "n": [3], "low": NAN, "high": NAN, "p": NAN,
@@ -54,7 +55,9 @@ def test_a_ranking_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pyte
     def fails(store: Any) -> ExpertScores:
         raise WorkbenchError("no labels.")
 
-    monkeypatch.setattr(ranking, "rankers", lambda: {"usage": usage, "ftri": fails})
+    monkeypatch.setattr(
+        ranking, "ranker", lambda name: SimpleNamespace(load=lambda: {"usage": usage, "ftri": fails}[name])
+    )
     monkeypatch.setattr(ranking, "expert_loads", lambda store: f"loads of {store}")
     for _ in range(2):
         found: Ranked = ranking.rank(tmp_path, recipe, 2, {"ranked": "the store"}, Meter(0, said.append))  # pyright: ignore[reportArgumentType]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from workbench_app.experiments.engine import own_metric
-from workbench_app.experiments.recipe import cells, chosen, find_recipe, rankers, read_recipe, read_sets, recipe_from
+from workbench_app.experiments.recipe import cells, chosen, find_recipe, read_recipe, read_sets, recipe_from
 
 from tests.support.recipes import make_recipe, recipe_data, write_prompts
 from workbench import WorkbenchError
@@ -198,11 +198,6 @@ def test_everything_in_lists_is_crossed(tmp_path):
     last = found[-1]
     assert (last.end, last.edit, last.n, last.value, last.name) == ("top+bottom", "force+off", 4, None, "both")
     assert {c.value for c in found if c.edit == "scale"} == {"2", "64"}
-
-
-def test_every_probe_that_ranks_can_be_named():
-    assert {"ftri", "npmi", "contrast", "super_experts", "usage"} <= set(rankers())
-    assert not {"co_selection", "MassiveRule", "ExpertScores"} & set(rankers())
 
 
 @pytest.mark.parametrize("how", ["id", "words"])

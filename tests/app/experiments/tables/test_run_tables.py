@@ -24,7 +24,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert read_arms(run, 0) == ARMS
     scores = pd.DataFrame({"layer": [1, 1], "expert": [4, 2], "score": [0.5, 0.25], "n": [3, 2], "low": NAN, "high": NAN,
                            "p": NAN, "p_adjusted": NAN, "flags": ""})  # fmt: skip
-    from probes.scores import ExpertScores
+    from probes.ranking import ExpertScores
 
     ExpertScores("usage", {}, scores, ("a note",), "f").to_parquet(run / "units" / "00-scores-00.parquet")
     write_unit(run, "units/00-scores-01.parquet", pd.DataFrame(), {"failed": "no labels."})

@@ -1,0 +1,144 @@
+"""Which experts go with a token: normalised pointwise mutual information, with RICE's signed markers."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from probes.ranking import ExpertScores, assemble
+from probes.reading import (
+    Counted,
+    Marker,
+    Places,
+    Tokens,
+    count_occurrences,
+    describe,
+    places_of,
+    prompt_of_row,
+    select,
+    used_prompts,
+)
+from probes.statistics import Adjust, association_test, check_adjust, interval, resampled
+from workbench.counts import routed_tokens
+from workbench.errors import WorkbenchError
+from workbench.resample import cluster_draws, effective_clusters
+
+if TYPE_CHECKING:
+    from workbench.store import Store
+
+THINKING: dict[Marker, float] = {"<think>": 1, "</think>": -1}
+"""RICE's markers that every note agrees on; one adds "Alternatively": -1."""
+
+
+def npmi(
+    store: "Store",
+    markers: Mapping[Marker, float] | None = None,
+    *,
+    token: Marker | None = None,
+    role: str | None = None,
+    label: str | None = None,
+    tokens: Tokens | np.ndarray = "all",
+    where: str | None = None,
+    cluster: str = "auto",
+    n_permutations: int = 1000,
+    n_bootstrap: int = 1000,
+    adjust: Adjust = "max",
+    seed: int = 0,
+) -> ExpertScores:
+    """How much an expert's selection goes with a token: the signed sum over markers of nPMI(marker, expert).
+
+        nPMI = (log2(k / M) + log2(T / K)) / log2(T / k)
+        M: occurrences of the marker; T: tokens read; K: tokens that selected the expert; k: occurrences that did
+        score = sum over markers of sign * nPMI
+
+    markers   marker to sign; the default is RICE's {"<think>": +1, "</think>": -1}. A string or a token id; several tokens
+              that spell a marker count once, at the last (`probes.reading.markers`). A marker of thoughts that a system or user
+              message only mentions does not count; as `token` it does. Or one of:
+    token     one marker with sign +1
+    role      every token of this role ("think"), sign +1
+    label     every token of the responses with this label ("topic=war"), sign +1
+    tokens    what T counts: by default prompt and response, every routed token (the paper's choice is not known)
+    cluster   what the interval resamples; see `probes.statistics.exchange`
+
+    Range [-1, 1] for one marker, in no unit (bits over bits); 1: selected at the marker and nowhere else; 0: no association;
+    -1: never selected at the marker. Null for an expert never selected (0 / 0; flag "dead"). n = K.
+
+    p-values: for markers and roles all markers of a sequence shift together around its positions; for a label, labels
+    exchange (`probes.statistics.exchange`). The tested statistic is sum of sign * (k / M - K / T), the same association on
+    a straight scale: nPMI drops to -1 wherever a rare expert misses the marker, which would drown the maximum over experts.
+
+    Paper: arXiv 2505.14681 (RICE); its formula, markers and the single list over all layers from three concordant notes, not
+    from its text. Ours: k = 0 gives -1 (the limit), k = T gives 0, markers of several tokens, roles, labels, intervals,
+    p-values.
+
+    Not evidence about thinking: routing follows the token's identity, so almost every fixed token has experts that go with
+    it. RICE scales the first two and measures; do that.
+    Raises `WorkbenchError` when a marker does not occur, and for unknown names.
+    """
+    check_adjust(adjust)
+    question = _question(markers, token, role, label)
+    used = used_prompts(store, where)
+    read = select(store, tokens, None, used) & used[prompt_of_row(store)] & routed_tokens(store)
+    places = places_of(store, question, read, where)
+    counted = count_occurrences(store, read, places)
+    score = _score(counted.k.sum(1), counted.m.sum(1), counted.total.sum(0), counted.t.sum(), places.sign)
+    clusters = resampled(store, counted.sequence, cluster)
+    low, high, lost = resampled_interval(counted, places.sign, clusters.of_unit, n_bootstrap, seed)
+    tested, why = association_test(store, read, places, counted, score, where, n_permutations, adjust, seed)
+    options = {**question, "tokens": describe(tokens), "where": where, "cluster": cluster, "adjust": adjust}
+    options |= {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
+    columns = {"score": score, "n": counted.total.sum(0).astype(np.int64), "low": low, "high": high, **tested._asdict()}
+    notes = (*_said(places, counted), clusters.note, *lost, *why)
+    return assemble(store, "npmi", options, counted.axis, columns, notes)
+
+
+def _question(
+    markers: Mapping[Marker, float] | None, token: Marker | None, role: str | None, label: str | None
+) -> dict[str, object]:
+    given = {"markers": markers, "token": token, "role": role, "label": label}
+    chosen = {name: value for name, value in given.items() if value is not None} or {"markers": THINKING}
+    if len(chosen) > 1:
+        raise WorkbenchError(f"npmi was given {' and '.join(chosen)}; ask for one of markers, token, role, label.")
+    if "markers" in chosen and not markers and markers is not None:
+        raise WorkbenchError("npmi was given no marker; name one with its sign, like {'<think>': +1}.")
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in chosen.items()}
+
+
+def _score(k: np.ndarray, m: np.ndarray, total: np.ndarray, t: np.ndarray, sign: np.ndarray) -> np.ndarray:
+    """[..., experts] from k [markers, ..., experts], m [markers, ...], total [..., experts], t [...]; null where total is 0."""
+    t = np.asarray(t, np.float64)[..., None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = (np.log2(k / m[..., None]) + np.log2(t / total)) / np.log2(t / k)
+    score = np.where(k == 0, -1.0, np.where(k == t, 0.0, score))
+    return np.where(total == 0, np.nan, np.tensordot(sign, score, axes=1))
+
+
+def resampled_interval(
+    counted: Counted, sign: np.ndarray, cluster: np.ndarray, n_draws: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """95 % interval of every expert's score, and what to say of the resamples; sign: [markers], cluster: [units]."""
+    n_experts = counted.total.shape[1]
+    with_marker = min(len(np.unique(cluster[row > 0])) for row in counted.m)
+    if n_draws < 1 or with_marker < 2:
+        why = "none was asked for" if n_draws < 1 else f"a marker is in {with_marker} cluster, and 2 are needed"
+        return np.full(n_experts, np.nan), np.full(n_experts, np.nan), (f"no interval: {why}",)
+    drawn = cluster_draws(cluster, n_draws, np.random.default_rng([seed, 1]))
+    drawn = drawn[(drawn @ counted.m.T > 0).all(axis=1)]
+    m, t = (drawn @ counted.m.T).T, drawn @ counted.t
+
+    def replicates(block: np.ndarray) -> np.ndarray:
+        k = np.stack([drawn @ one[:, block] for one in counted.k])
+        return _score(k, m, drawn @ counted.total[:, block], t, sign)
+
+    n_effective = min(effective_clusters(row.astype(np.float64), cluster) for row in counted.m)
+    low, high = interval(replicates, n_experts, len(drawn), n_effective)
+    lost = n_draws - len(drawn)
+    return low, high, (f"{lost} of {n_draws} resamples held no marker and were not used",) if lost else ()
+
+
+def _said(places: Places, counted: Counted) -> tuple[str, ...]:
+    met = [
+        f"{name}: {int(m.sum())} occurrences in {int((m > 0).sum())} responses"
+        for name, m in zip(places.names, counted.m, strict=True)
+    ]
+    return (*met, f"{int(counted.t.sum())} tokens of {len(counted.t)} responses read")

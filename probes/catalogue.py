@@ -1,0 +1,201 @@
+"""Every probe, once: what it asks, what it needs of a store, how its score reads, and which paper it is from.
+
+The command line, recipes, the dashboard and the README read this and list no probe themselves.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from math import inf
+from typing import Any, Literal, NamedTuple
+
+from workbench.errors import WorkbenchError, suggestion
+
+Need = Literal["labels or responses", "pairs", "norms", "residual"]
+
+
+class Reading(NamedTuple):
+    """Another measure that the same probe offers."""
+
+    name: str
+    options: Mapping[str, Any]
+    unit: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """One probe. A name is what `from probes import NAME`, the command line and recipes say."""
+
+    name: str
+    function: str
+    """Module and name below `probes`, imported when it is used."""
+    title: str
+    sentence: str
+    """Goes on after the title: "fTRI: selected more in ..."."""
+    score: str
+    """What the score is called on a chart."""
+    unit: str
+    range: tuple[float, float]
+    needs: tuple[Need, ...] = ()
+    """What it needs of a store beside routing."""
+    classes: tuple[str, ...] = ()
+    """Names of the arguments that take classes of responses: the one looked for, then the one compared with."""
+    goes_with: tuple[str, ...] = ()
+    """Names of the arguments of which one says what experts may go with."""
+    paired: bool = False
+    """Whether the classes are meant to be the two sides of pairs of prompts."""
+    negative_end: str = ""
+    """What an expert of the negative end does; empty where no score is negative."""
+    paper: str = ""
+    ranks: bool = True
+    """Whether it answers `ExpertScores`, as `workbench rank` and recipes need it."""
+    readings: tuple[Reading, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
+    """What a form says of an option whose name does not say enough."""
+
+    def load(self) -> Callable[..., Any]:
+        """The function."""
+        module, _, name = self.function.partition(":")
+        return getattr(import_module(f"{__package__}.{module}"), name)
+
+
+METHODS = (
+    Method(
+        "ftri",
+        "contrasts.ftri:ftri",
+        title="fTRI",
+        sentence="selected more in one class of responses than in another",
+        score="fTRI",
+        unit="difference of selection rates",
+        range=(-1, 1),
+        needs=("labels or responses",),
+        classes=("target", "baseline"),
+        negative_end="selected more in the baseline",
+        paper="MoTE, arXiv 2502.11096",
+    ),
+    Method(
+        "contrast",
+        "contrasts.contrast:contrast",
+        title="Contrast",
+        sentence="switches between the sides of paired prompts",
+        score="contrast",
+        unit="risk difference",
+        range=(-1, 1),
+        needs=("labels or responses",),
+        classes=("positive", "negative"),
+        paired=True,
+        negative_end="selected more on the negative side",
+        paper="SteerMoE, arXiv 2509.09660",
+    ),
+    Method(
+        "safex",
+        "contrasts.safex:safex",
+        title="SAFEx",
+        sentence="used stably by one class of prompts, and not by another",
+        score="SAFEx",
+        unit="share of tokens",
+        range=(0, 1),
+        needs=("labels or responses",),
+        classes=("regular", "jailbreak"),
+        paper="SAFEx, arXiv 2506.17368",
+        words={
+            "alpha": "Alpha: share of experts that come first",
+            "n_resamples": "Resamples",
+            "share": "Share of the resamples to be first in",
+        },
+    ),
+    Method(
+        "npmi",
+        "associations.npmi:npmi",
+        title="nPMI",
+        sentence="goes with a token, a role or a label",
+        score="nPMI",
+        unit="nPMI",
+        range=(-1, 1),
+        goes_with=("token", "role", "label"),
+        negative_end="selected away from it",
+        paper="RICE, arXiv 2505.14681",
+    ),
+    Method(
+        "usage",
+        "utilisation.usage:usage",
+        title="Usage",
+        sentence="how much each expert is used",
+        score="load",
+        unit="share of the layer's selections",
+        range=(0, 1),
+        paper="ESFT, arXiv 2407.01906",
+        readings=(
+            Reading("share of tokens", {"measure": "rate"}, "share of tokens that select it"),
+            Reading("mean weight", {"measure": "weight"}, "mean routing weight a token"),
+        ),
+    ),
+    Method(
+        "super_experts",
+        "outputs.super_experts:super_experts",
+        title="Super experts",
+        sentence="writes extreme values",
+        score="largest output",
+        unit="largest |output|",
+        range=(0, inf),
+        needs=("norms", "residual"),
+        paper="Super Experts, arXiv 2507.23279",
+        words={
+            "guard": "Guard: only in layers that form massive activations, and above ten medians",
+            "shared": "Shared experts too",
+        },
+    ),
+    Method(
+        "routing_entropy",
+        "utilisation.entropy:routing_entropy",
+        title="Routing entropy",
+        sentence="how evenly each layer routes",
+        score="entropy",
+        unit="bits",
+        range=(0, inf),
+        ranks=False,
+    ),
+    Method(
+        "co_selection",
+        "utilisation.co_selection:co_selection",
+        title="Co-selection",
+        sentence="which experts of a layer are selected together",
+        score="share of tokens",
+        unit="share of tokens",
+        range=(0, 1),
+        ranks=False,
+    ),
+    Method(
+        "dead_experts",
+        "utilisation.dead_experts:dead_experts",
+        title="Dead experts",
+        sentence="which experts no token selects",
+        score="selections",
+        unit="selections",
+        range=(0, 0),
+        ranks=False,
+    ),
+)
+RANKERS = {method.name: method for method in METHODS if method.ranks}
+"""By name, the probes that rank every expert."""
+
+
+def ranker(name: str) -> Method:
+    """The probe of this name that ranks; `WorkbenchError` with the names that exist when there is none."""
+    if name not in RANKERS:
+        raise WorkbenchError(
+            f"There is no method '{name}'{suggestion(name, list(RANKERS)) or ';'} use {', '.join(RANKERS)}."
+        )
+    return RANKERS[name]
+
+
+def table() -> list[str]:
+    """The probes as lines of a Markdown table: name, question, needs, score with its range, paper."""
+    heads = ("probe", "what it asks", "needs", "score", "paper")
+    return [f"| {' | '.join(cells)} |" for cells in (heads, ("---",) * len(heads), *map(_cells, METHODS))]
+
+
+def _cells(method: Method) -> tuple[str, ...]:
+    low, high = (f"{end:g}".replace("inf", "∞") for end in method.range)
+    score = method.unit.replace("|", "\\|") + (f", {low} to {high}" if method.ranks else "")
+    return f"`{method.name}`", method.sentence, ", ".join(method.needs) or "routing", score, method.paper

@@ -1,0 +1,106 @@
+"""Which experts are selected more in one class of responses than in another: fTRI."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from probes.ranking import ExpertScores, assemble
+from probes.reading import Classes, Read, Tokens, class_notes, classes, describe, read_units, select
+from probes.statistics import Adjust, Permute, Sample, check_adjust, class_members, difference, exchange
+from workbench.classify import Classifier
+from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.store import Store
+
+Reduce = Literal["rate", "weight", "count", "weight_sum"]
+Contrast = Literal["pooled", "class_means"]
+
+
+def ftri(
+    store: "Store",
+    target: str | Callable[[str], bool] = "refused",
+    baseline: str | None = None,
+    *,
+    tokens: Tokens | np.ndarray = "prompt",
+    roles: str | list[str] | None = None,
+    reduce: Reduce = "rate",
+    contrast: Contrast = "pooled",
+    classifier: Classifier | None = None,
+    where: str | None = None,
+    permute: Permute = "auto",
+    cluster: str = "auto",
+    n_permutations: int = 1000,
+    n_bootstrap: int = 1000,
+    adjust: Adjust = "max",
+    seed: int = 0,
+) -> ExpertScores:
+    """Functional Token Resonance Imaging: how much more an expert is selected when the response is of the target class.
+
+        A[j, e]  = selections of expert e among the tokens read of response j, divided by how many tokens were read
+        score[e] = mean of A over the target's responses - mean of A over the baseline's
+
+    target, baseline  a label's value ("refused"), a label and value ("topic=war"), or (target) a function of the response.
+                      Without a label that says so, "refused" and "answered" come from the rules of
+                      `workbench.classify.Refusal`. No baseline: all others that have a value for the label
+    tokens, roles     which tokens are read; see `probes.reading.select`
+    reduce            "rate" (share of tokens), "weight" (mean routing weight a token), or without dividing by tokens
+                      "count" and "weight_sum", where long prompts score high
+    contrast          "pooled": target against all others as one class; "class_means": against the mean of the others'
+                      class means
+    classifier        labels the responses in place of labels in the store
+    where             only prompts of "split=ranking", say
+    permute, cluster  see `probes.statistics.exchange`; adjust: see `probes.statistics.adjust`
+
+    Range [-1, 1] for "rate"; 0 means no difference, also for an expert never selected (flag "dead"). Unit: share of
+    tokens; routing weight, selections a response for the other reductions. n: tokens read at which it was selected.
+
+    Paper: arXiv 2502.11096 (MoTE). Verified: prompt tokens are read, the selections of each layer recorded, refused set
+    against answered prompts, experts of all layers ranked in one list. Second-hand: counts summed over prompt tokens
+    (reduce="count"), class means, target minus all others. Ours: the rate (length is a confounder; the notes give the
+    mean number of tokens read by class), the other token sets, weights, "class_means", intervals and p-values.
+
+    Not evidence that the expert causes the behaviour: whatever differs between the classes (topic, wording, length) moves
+    the score. Steer, and compare with random experts.
+    Raises `WorkbenchError` for unknown names and when a class is empty.
+    """
+    _check(reduce, contrast, adjust)
+    chosen = classes(store, target, baseline, split_rest=contrast == "class_means", classifier=classifier, where=where)
+    read = _read(store, chosen, tokens, roles, reduce)
+    found = exchange(store, read.sequence, read.label, permute, cluster)
+    per_token = reduce in ("rate", "weight")
+    a = read.a / read.tokens[:, None] if per_token else read.a
+    member = class_members(read.label, len(chosen.names))
+    sample = Sample(a, np.ones(len(a)), member, _coefficients(len(member)))
+    estimate = difference(sample, found, n_permutations, n_bootstrap, seed, adjust)
+    options = {
+        "target": chosen.names[0],
+        "baseline": baseline,
+        "tokens": describe(tokens),
+        "roles": roles,
+        "reduce": reduce,
+    }
+    options |= {"contrast": contrast, "where": where, "permute": found.permute, "cluster": cluster, "adjust": adjust}
+    options |= {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
+    columns = {**estimate._asdict(), "n": read.selected}
+    del columns["notes"]
+    notes = (*chosen.notes, *class_notes(chosen, read), *found.notes, *estimate.notes)
+    return assemble(store, "ftri", options, read.axis, columns, notes)
+
+
+def _read(store: "Store", chosen: Classes, tokens: Tokens | np.ndarray, roles: Any, reduce: Reduce) -> Read:
+    used = np.asarray((chosen.of_sequence >= 0).reshape(-1, store.n_samples).any(axis=1))
+    mask = select(store, tokens, roles, used)
+    return read_units(store, chosen, mask, weighted=reduce in ("weight", "weight_sum"))
+
+
+def _coefficients(n_classes: int) -> np.ndarray:
+    return np.array([1.0] + [-1.0 / (n_classes - 1)] * (n_classes - 1))
+
+
+def _check(reduce: str, contrast: str, adjust: Adjust) -> None:
+    for name, value, known in (("reduce", reduce, get_args(Reduce)), ("contrast", contrast, get_args(Contrast))):
+        if value not in known:
+            raise WorkbenchError(f"{name}='{value}' is not known; it can be {', '.join(known)}.")
+    check_adjust(adjust)

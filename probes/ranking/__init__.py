@@ -1,0 +1,28 @@
+"""What a probe answers with: every expert ranked, flagged, and with what to be told.
+
+refs.py      the experts that rows of a table name
+scores.py    `ExpertScores`, the answer, and its files
+marks.py     flags and notes: super, dead, tied, not finite, captured under a plan
+assemble.py  from arrays by expert to the answer
+"""
+
+from probes.ranking.assemble import assemble
+from probes.ranking.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flags, not_finite_note, steering_note, tied
+from probes.ranking.refs import ref_of, refs_of
+from probes.ranking.scores import ExpertScores, ranked
+
+__all__ = [
+    "DEAD",
+    "NOT_FINITE",
+    "SUPER_EXPERT",
+    "TIES",
+    "ExpertScores",
+    "assemble",
+    "join_flags",
+    "not_finite_note",
+    "ranked",
+    "ref_of",
+    "refs_of",
+    "steering_note",
+    "tied",
+]

@@ -1,0 +1,45 @@
+"""What is read of a store: which tokens, of which classes and pairs, counted into which units.
+
+axis.py        the experts in one order
+tokens.py      tokens by name: prompt, response, first answer
+classes.py     which responses are compared: labels, classifiers, conditions on prompts
+markers.py     where a marker such as <think> stands
+occurrence.py  occurrences of markers, and who was selected at them
+shared_end.py  the tokens with which the prompts of a pair both end
+units.py       what compared responses selected, counted response by response
+"""
+
+from probes.reading.axis import Axis, expert_axis
+from probes.reading.classes import Classes, classes, label_values, prompt_column, used_prompts
+from probes.reading.markers import Marker, find_marker
+from probes.reading.occurrence import Counted, Places, count_occurrences, places_of
+from probes.reading.shared_end import shared_end
+from probes.reading.tokens import NAMES, Tokens, describe, prompt_length, prompt_of_row, select, sequence_of_row
+from probes.reading.units import Read, class_notes, read_units
+
+__all__ = [
+    "NAMES",
+    "Axis",
+    "Classes",
+    "Counted",
+    "Marker",
+    "Places",
+    "Read",
+    "Tokens",
+    "class_notes",
+    "classes",
+    "count_occurrences",
+    "describe",
+    "expert_axis",
+    "find_marker",
+    "label_values",
+    "places_of",
+    "prompt_column",
+    "prompt_length",
+    "prompt_of_row",
+    "read_units",
+    "select",
+    "sequence_of_row",
+    "shared_end",
+    "used_prompts",
+]

@@ -1,0 +1,129 @@
+"""Which tokens a method reads, by name. Every name says which position's own routing is read.
+
+The computation at the last prompt position decides the first generated token; the first generated token's own position is
+computed one step later and decides the second. The last generated token is never computed: it has no routing.
+"""
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import WorkbenchError, suggestion
+from workbench.masks import token_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from workbench.store import Store
+
+Tokens = Literal["all", "prompt", "response", "last_prompt", "frame", "first_answer", "first_generated"]
+NAMES: tuple[str, ...] = get_args(Tokens)
+_NOT_ANSWER = ("think", "tool", "template", "special")
+_NOT_FRAME = ("system", "template", "special")
+
+
+def select(
+    store: "Store", tokens: Tokens | np.ndarray, roles: "Iterable[str] | None" = None, used: np.ndarray | None = None
+) -> np.ndarray:
+    """Bool [rows of store.tokens]: the tokens to read.
+
+    tokens  "all"              every routed token
+            "prompt"           what was put in, template included
+            "response"         what followed, generated or given
+            "last_prompt"      the last prompt position, which decides the first generated token
+            "frame"            prompt tokens whose id occurs in every used prompt: the sentence all share, such as "What
+                               happened ... ?"; system and template roles are left out where the roles are known
+            "first_answer"     the position that decides the first token of the answer: the one before the first response
+                               token that is not thinking, tool, template, special or blank. Without thinking this is the last
+                               prompt position, also where the store holds no response
+            "first_generated"  the first response token's own position (MoTE's "first generated token" has no support in
+                               what we could read)
+            or a mask of your own over `store.tokens` (`workbench.masks.token_mask`)
+    roles   keep only tokens of these roles
+    used    bool [prompts], which prompts "frame" must hold for; None for all
+    """
+    mask = _mask(store, tokens, used)
+    if roles is not None:
+        mask = mask & token_mask(store, roles=roles)
+    if not mask.any():
+        only = "" if roles is None else f" with role {', '.join([roles] if isinstance(roles, str) else roles)}"
+        raise WorkbenchError(f"No token of '{store.path}' is in tokens={describe(tokens)!r}{only}; read other tokens.")
+    return mask
+
+
+def describe(tokens: Tokens | np.ndarray) -> str:
+    """The name, or how many tokens a mask holds."""
+    return tokens if isinstance(tokens, str) else f"a mask of {int(np.sum(tokens))} tokens"
+
+
+def _mask(store: "Store", tokens: Tokens | np.ndarray, used: np.ndarray | None) -> np.ndarray:
+    if not isinstance(tokens, str):
+        mask = np.asarray(tokens)
+        if mask.shape != (len(store.tokens),) or mask.dtype != bool:
+            raise WorkbenchError(
+                f"tokens has shape {list(mask.shape)} of {mask.dtype}; it needs a name ({', '.join(NAMES)}) or one bool for "
+                f"each of the {len(store.tokens)} rows of store.tokens."
+            )
+        return mask
+    if tokens == "frame":
+        return _frame(store, np.ones(store.n_prompts, bool) if used is None else used)
+    if tokens == "first_answer":
+        return _first_answer(store)
+    if tokens == "first_generated":
+        return store.tokens["position"].to_numpy() == prompt_length(store)
+    if tokens in ("all", "prompt", "response", "last_prompt"):
+        return token_mask(store, tokens)
+    raise WorkbenchError(
+        f"tokens='{tokens}' is not known; it can be {', '.join(NAMES)}{suggestion(tokens, list(NAMES))}."
+    )
+
+
+def prompt_of_row(store: "Store") -> np.ndarray:
+    """[rows of store.tokens] prompt number."""
+    return store.tokens["prompt_id"].cat.codes.to_numpy().astype(np.int64)
+
+
+def sequence_of_row(store: "Store") -> np.ndarray:
+    """[rows of store.tokens] number of the response: prompt number times samples, plus sample."""
+    return prompt_of_row(store) * store.n_samples + store.tokens["sample"].to_numpy().astype(np.int64)
+
+
+def prompt_length(store: "Store") -> np.ndarray:
+    """[rows of store.tokens] how many tokens the row's prompt has."""
+    return store.prompts["n_tokens"].to_numpy()[prompt_of_row(store)]
+
+
+def _frame(store: "Store", used: np.ndarray) -> np.ndarray:
+    tokens: Any = store.tokens
+    if tokens["token_id"].isna().all():
+        raise WorkbenchError(
+            f"'{store.path}' was captured without text, so its sentence frame is unknown; read other tokens."
+        )
+    prompt = prompt_of_row(store)
+    inside = token_mask(store, "prompt") & used[prompt]
+    if tokens["role"].isin(["user"]).any():
+        inside &= ~tokens["role"].isin(_NOT_FRAME).to_numpy()
+    found = pd.DataFrame({"prompt": prompt[inside], "token_id": tokens["token_id"].to_numpy()[inside]})
+    prompts_with: Any = found.drop_duplicates().groupby("token_id")["prompt"].size()
+    common = prompts_with.index[prompts_with == int(used.sum())]
+    if common.empty:
+        raise WorkbenchError(
+            f"No token is common to all {int(used.sum())} prompts, so there is no sentence frame; read tokens='prompt', or "
+            f"choose prompts of one template with where=..."
+        )
+    return inside & tokens["token_id"].isin(common).to_numpy()
+
+
+def _first_answer(store: "Store") -> np.ndarray:
+    tokens: Any = store.tokens
+    sequence = sequence_of_row(store)
+    response = tokens["position"].to_numpy() >= prompt_length(store)
+    blank = tokens["token"].fillna("x").str.strip().eq("").to_numpy()
+    answer = response & ~tokens["role"].isin(_NOT_ANSWER).to_numpy() & ~blank
+    first = np.flatnonzero(answer)
+    first = first[np.unique(sequence[first], return_index=True)[1]]  # rows are in order of position
+    mask = np.zeros(len(tokens), bool)
+    mask[first - 1] = True
+    silent = ~np.isin(sequence, sequence[response])
+    return mask | (token_mask(store, "last_prompt") & silent)

@@ -1,0 +1,33 @@
+"""What chance could do: intervals and p-values over all experts at once, whatever the score.
+
+permute.py      relabellings of blocks of units within strata
+exchange.py     who exchanges labels with whom, and what is resampled together
+adjust.py       p-values over many experts
+inference.py    from replicates to intervals and p-values
+difference.py   the difference of a rate between classes
+shift.py        markers that shift around their sequence
+association.py  whether markers and selections meet more than by chance
+"""
+
+from probes.statistics.adjust import Adjust, check_adjust, holm
+from probes.statistics.association import association_test
+from probes.statistics.difference import Sample, class_members, difference
+from probes.statistics.exchange import Exchange, Permute, exchange, resampled
+from probes.statistics.inference import Tested, interval, permutation_test
+
+__all__ = [
+    "Adjust",
+    "Exchange",
+    "Permute",
+    "Sample",
+    "Tested",
+    "association_test",
+    "check_adjust",
+    "class_members",
+    "difference",
+    "exchange",
+    "holm",
+    "interval",
+    "permutation_test",
+    "resampled",
+]

@@ -1,0 +1,25 @@
+"""Which experts no token selects."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from probes.ranking import DEAD
+from probes.reading import Tokens
+from probes.utilisation.usage import usage
+from workbench.experts import ExpertRefs
+
+if TYPE_CHECKING:
+    from workbench.store import Store
+
+
+def dead_experts(
+    store: "Store",
+    *,
+    tokens: Tokens | np.ndarray = "all",
+    roles: str | list[str] | None = None,
+    where: str | None = None,
+) -> ExpertRefs:
+    """The experts that no token read selected, in order of layer and number."""
+    found = usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).flagged(DEAD)
+    return ExpertRefs(sorted(found), found.fingerprint)

@@ -1,0 +1,49 @@
+"""How evenly each layer routes: the entropy of its load and of its tokens' weights."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from probes.reading import Tokens
+from probes.utilisation.units import routed_units
+from probes.utilisation.usage import usage
+from workbench.counts import finite_weights
+
+if TYPE_CHECKING:
+    from workbench.store import Store
+
+
+def routing_entropy(
+    store: "Store",
+    *,
+    tokens: Tokens | np.ndarray = "all",
+    roles: str | list[str] | None = None,
+    where: str | None = None,
+) -> pd.DataFrame:
+    """How evenly each layer routes: layer, n_experts, load_entropy_bits, evenness, token_entropy_bits, n_dead.
+
+    load_entropy_bits  entropy of the layer's load, from 0 (one expert takes all) to log2(n_experts) (even)
+    evenness           the same over its maximum, 0 to 1
+    token_entropy_bits mean over tokens of the entropy of the token's own routing weights, divided by their sum: from 0
+                       (one expert has all the weight) to log2(top_k). Not the router's entropy over all experts. Tokens
+                       with a weight that is not finite are left out
+    """
+    group, _ = routed_units(store, tokens, roles, where)
+    finite = finite_weights(store)
+    scores: Any = usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).frame
+    rows: list[dict[str, Any]] = []
+    for layer, part in scores.groupby("layer"):
+        load = part["score"].to_numpy(np.float64)
+        bits, most = _entropy_bits(load[None])[0], np.log2(len(load))
+        weight = store.routing(int(layer)).weight[(group >= 0) & finite].astype(np.float64)
+        per_token = _entropy_bits(weight / weight.sum(axis=1, keepdims=True)).mean()
+        evenness = bits / most if most else 1.0
+        rows.append({"layer": layer, "n_experts": len(load), "load_entropy_bits": bits, "evenness": evenness,
+                     "token_entropy_bits": per_token, "n_dead": int((part["n"] == 0).sum())})  # fmt: skip
+    return pd.DataFrame(rows).astype({"layer": "int32", "n_experts": "int32", "n_dead": "int32"})
+
+
+def _entropy_bits(share: np.ndarray) -> np.ndarray:
+    """[rows] entropy of shares [rows, n] that sum to 1; 0 log 0 = 0."""
+    return -(share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=1)

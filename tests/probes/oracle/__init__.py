@@ -1,0 +1,9 @@
+"""What probes are held against: stores worked by hand or drawn, tables by hand, brute force, and planted mistakes.
+
+memory.py   a store that never touches a disk
+cases.py    a store to compute by hand, and random ones
+goldens.py  every probe's table, worked by hand
+brute.py    every probe again, by loops over rows
+checks.py   what every probe must equal, on any copy of the package
+planted.py  copies of the package with one mistake
+"""
