@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from workbench import intrace
 from workbench.errors import WorkbenchError
 from workbench.intrace import held_numbers, survey_numbers
-from workbench.layout import Layout, MoEBlock
+from workbench.model.layout import Layout, MoEBlock
 from workbench.ndif import plainly, shipped
-from workbench.seen import Seen
-from workbench.survey import Survey, described, probe_ids
+from workbench.survey.forward import Survey, described, probe_ids
+from workbench.survey.seen import Seen
 
 WHY_NOT = "its weights are on NDIF, and edits are made by hooks in this process"
 _EDITS = ("off", "drop", "mute", "force", "scale", "bias", "replace")

@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 
 from workbench.errors import WorkbenchError, suggestion
-from workbench.schema import ROLES
-from workbench.tables import Tables
+from workbench.prompts.roles import ROLES
+from workbench.store.tables import Tables
 
 Span = Literal["all", "prompt", "response", "first_prompt", "last_prompt"]
 _SPANS = ("all", "prompt", "response", "first_prompt", "last_prompt")
@@ -26,7 +26,7 @@ def token_mask(
 
     span: "prompt" is what was put in, "response" what follows (generated or given), "first_prompt" and "last_prompt"
         the first and the last token of the prompt; the last one decides the first answer token.
-    roles: out of `workbench.schema.ROLES`. positions: within the sequence, from 0. generated: by this model.
+    roles: out of `workbench.prompts.roles.ROLES`. positions: within the sequence, from 0. generated: by this model.
     """
     frame = store.table("tokens", ["prompt_id", "position", "role", "token_id", "generated"])
     mask = _span(store, span, frame["prompt_id"].cat.codes.to_numpy(), frame["position"].to_numpy())

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from workbench import magnitude
 from workbench.errors import WorkbenchError
+from workbench.records import magnitude
 
 _CONNECTIONS = {"httpx", "httpcore", "websockets", "websocket", "huggingface_hub"}
 
@@ -93,7 +93,7 @@ def _line(error: BaseException) -> str:
 
 @contextmanager
 def shipped(*modules: ModuleType) -> Iterator[None]:
-    """While open, functions of `modules` and `workbench.magnitude` are sent as source, for the server has no workbench."""
+    """While open, functions of `modules` and `records.magnitude` are sent as source, for the server has no workbench."""
     import cloudpickle
 
     for module in (magnitude, *modules):

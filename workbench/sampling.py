@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.batches import padded
-from workbench.decoding import Choosing, Decoding, Response
 from workbench.errors import WorkbenchError
-from workbench.harvest import Chunk, Harvest, Step, decode_step, prompt_step
-from workbench.positions import prompt_length
-from workbench.record import Recorder
+from workbench.generation.batches import padded
+from workbench.generation.decoding import Choosing, Decoding, Response
+from workbench.records import Chunk, Harvest, Step, decode_step, prompt_step
+from workbench.records.recorder import Recorder
+from workbench.routing.positions import prompt_length
 
 if TYPE_CHECKING:
-    from workbench.model import MoEModel
+    from workbench.model.model import MoEModel
 
 
 @dataclass

@@ -14,21 +14,21 @@ import torch
 from torch import Tensor
 
 from workbench import intrace
-from workbench.batches import padded
-from workbench.decoding import Decoding, Response
 from workbench.errors import WorkbenchError
-from workbench.harvest import Chunk, Harvest, prompt_step
+from workbench.generation.batches import padded
+from workbench.generation.decoding import Decoding, Response
 from workbench.hooks.steering import plan_in_force
 from workbench.intrace import forward_numbers, token_logprobs
-from workbench.magnitude import Magnitude
 from workbench.ndif import plainly, shipped
-from workbench.record import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
+from workbench.records import Chunk, Harvest, prompt_step
+from workbench.records.magnitude import Magnitude
+from workbench.records.recorder import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
 
 if TYPE_CHECKING:
-    from workbench.layout import MoEBlock
-    from workbench.model import MoEModel
+    from workbench.model.layout import MoEBlock
+    from workbench.model.model import MoEModel
 
-_OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' sum, as `workbench.check` has it
+_OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' sum, as `workbench.loading.check` has it
 
 
 def check_traceable(model: "MoEModel", remote: bool | str = False, keep: Collection[str] = ()) -> None:

@@ -10,9 +10,9 @@ import typer
 
 from probes.catalogue import RANKERS, Method, ranker
 from workbench import Plan, WorkbenchError
-from workbench.durable import check_writable
 from workbench.errors import suggestion
 from workbench.paths import given_path
+from workbench.storage import check_writable
 
 from ..terminal import note, print_json, print_table, say, warn, working
 from .options import Json, StorePath

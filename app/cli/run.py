@@ -7,9 +7,9 @@ import typer
 from rich.filesize import decimal
 
 from workbench import WorkbenchError
-from workbench.durable import check_writable, disk_errors, write_text
 from workbench.paths import given_path
 from workbench.progress import duration
+from workbench.storage import check_writable, disk_errors, write_text
 
 from ..terminal import note, print_json, print_table, say, warn
 from .options import Json

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import PromptSet, WorkbenchError
-from workbench.claims import claim
-from workbench.decoding import decoding_of
-from workbench.durable import disk_errors, tidy
-from workbench.moment import moment, planned_at
+from workbench.generation.decoding import decoding_of
 from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
+from workbench.prompts.moment import moment, planned_at
+from workbench.storage import disk_errors, locked, tidy
 
 from .engine import (
     PLAN,
@@ -112,7 +111,7 @@ def run_recipe(
             with moment() as date:
                 plan = begin(out, recipe, sets, _plan(recipe, sets, models), date)
         report = ProgressLines() if progress is True else progress or None
-        with claim(out, "run") as ours:
+        with locked(out, "run") as ours:
             if not ours:
                 raise WorkbenchError(
                     f"Another process is at work on the run '{out}'; wait for it, or choose another folder with --out."

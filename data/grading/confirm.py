@@ -13,8 +13,8 @@ from grading.measure import MATCHES, opened
 from grading.scored import expected, score, sheet
 from probes import super_experts
 from workbench import Plan, capture, compare, read_prompts
-from workbench.classify import Response
-from workbench.metrics import refused, revealed
+from workbench.responses.classify import Response
+from workbench.responses.metrics import refused, revealed
 
 Json = dict[str, Any]
 DRAWS = 10
@@ -56,7 +56,7 @@ def confirm_choice(folder: Path, choice: Json) -> Json:
             "choice": choice,
             "metrics": report.metrics.to_dict("records"),
             "controls": report.controls.to_dict("records"),
-            "medians": _medians(report.controls.to_dict("records")),
+            "medians": medians(report.controls.to_dict("records")),
             "dose": report.dose._asdict(),
             "force": pushed.metrics.to_dict("records"),
             "capabilities": {"base": score(graded.model, given, Plan()), "off": score(graded.model, given, off)},
@@ -65,7 +65,7 @@ def confirm_choice(folder: Path, choice: Json) -> Json:
         }
 
 
-def _medians(rows: list[Json]) -> Json:
+def medians(rows: list[Json]) -> Json:
     """Median change of each metric over the draws of each kind."""
     names = {(row["metric"], row["match"]) for row in rows}
     return {

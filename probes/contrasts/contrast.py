@@ -7,11 +7,11 @@ import numpy as np
 from probes.ranking import ExpertScores, assemble
 from probes.reading import Read, Tokens, class_notes, classes, describe, prompt_column, read_units, select, shared_end
 from probes.statistics import Adjust, Permute, Sample, check_adjust, class_members, difference, exchange
-from workbench.classify import Classifier
 from workbench.errors import WorkbenchError
+from workbench.responses.classify import Classifier
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 Pooling = Literal["tokens", "pairs"]
 

@@ -7,12 +7,12 @@ import numpy as np
 from probes.ranking import ExpertScores, assemble
 from probes.reading import Read, Tokens, class_notes, classes, describe, read_units, select
 from probes.statistics import interval, resampled
-from workbench.classify import Classifier
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
+from workbench.responses.classify import Classifier
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 Group = Literal["control", "detection", "stable"]
 

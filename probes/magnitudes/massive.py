@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from workbench.counts import token_index
 from workbench.errors import WorkbenchError
+from workbench.store.counts import token_index
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 
 Against = Literal["ordinary", "own"]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
 
 
 def ref_of(row: Any) -> ExpertRef:
@@ -10,7 +10,10 @@ def ref_of(row: Any) -> ExpertRef:
     return ExpertRef(int(row["layer"]), int(row["expert"]), bool(row["is_shared"]))
 
 
-def refs_of(rows: Any) -> list[ExpertRef]:
-    """The expert of each row of a frame, in its order."""
+def refs_of(rows: Any, fingerprint: str | None = None) -> list[ExpertRef]:
+    """The expert of each row of a frame, in its order; `fingerprint` of the model that they are experts of."""
     columns = (rows["layer"], rows["expert"], rows["is_shared"])
-    return [ExpertRef(int(layer), int(expert), bool(shared)) for layer, expert, shared in zip(*columns, strict=True)]
+    return [
+        ExpertRef(int(layer), int(expert), bool(shared), fingerprint)
+        for layer, expert, shared in zip(*columns, strict=True)
+    ]

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from probes.ranking.refs import refs_of
-from workbench.durable import replacing, write_text
+from workbench.anatomy.refs import ExpertRef
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRefs
 from workbench.paths import given_path
+from workbench.storage import replacing, write_text
 
 COLUMNS = ("layer", "expert", "score", "n", "low", "high", "p", "p_adjusted", "flags", "is_shared")
 _TYPES = {"layer": "int32", "expert": "int32", "n": "int64", "is_shared": "bool", "flags": "str"}
@@ -51,7 +51,7 @@ class ExpertScores:
         if "is_shared" not in self.frame:
             object.__setattr__(self, "frame", self.frame.assign(is_shared=False))
 
-    def top(self, n: int) -> ExpertRefs:
+    def top(self, n: int) -> tuple[ExpertRef, ...]:
         """The `n` experts at the positive end: the largest scores above zero, in order.
 
         Equal scores follow layer and expert number (see the flag "ties"). Raises `WorkbenchError` when fewer than `n`
@@ -59,7 +59,7 @@ class ExpertScores:
         """
         return self._end(n, self.frame["score"] > 0, "above")
 
-    def bottom(self, n: int) -> ExpertRefs:
+    def bottom(self, n: int) -> tuple[ExpertRef, ...]:
         """The `n` experts at the negative end: the smallest scores below zero, the most negative first.
 
         Raises `WorkbenchError` when fewer than `n` experts have a score below zero; scores that cannot be negative
@@ -67,11 +67,11 @@ class ExpertScores:
         """
         return self._end(n, self.frame["score"] < 0, "below", -1)
 
-    def flagged(self, flag: str) -> ExpertRefs:
+    def flagged(self, flag: str) -> tuple[ExpertRef, ...]:
         """The experts that carry this flag, in order of rank."""
         return self._refs(self.frame[[flag in flags.split("; ") for flags in self.frame["flags"]]])
 
-    def _end(self, n: int, eligible: Any, side: str, step: int = 1) -> ExpertRefs:
+    def _end(self, n: int, eligible: Any, side: str, step: int = 1) -> tuple[ExpertRef, ...]:
         if n < 1:
             raise WorkbenchError(f"{n} experts cannot be chosen; ask for 1 or more.")
         found: Any = self.frame[eligible]
@@ -84,8 +84,8 @@ class ExpertScores:
             found = found.sort_values(["score", "layer", "expert"], kind="stable")
         return self._refs(found.head(n))
 
-    def _refs(self, rows: Any) -> ExpertRefs:
-        return ExpertRefs(refs_of(rows), self.fingerprint)
+    def _refs(self, rows: Any) -> tuple[ExpertRef, ...]:
+        return tuple(refs_of(rows, self.fingerprint))
 
     # ---- text
 

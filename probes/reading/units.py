@@ -7,11 +7,11 @@ import numpy as np
 from probes.reading.axis import Axis, expert_axis
 from probes.reading.classes import Classes
 from probes.reading.tokens import sequence_of_row
-from workbench.counts import finite_weights
 from workbench.errors import WorkbenchError
+from workbench.store.counts import finite_weights
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 
 class Read(NamedTuple):

@@ -7,10 +7,10 @@ import numpy as np
 from probes.ranking import DEAD
 from probes.reading import Tokens
 from probes.utilisation.usage import usage
-from workbench.experts import ExpertRefs
+from workbench.anatomy.refs import ExpertRef
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 
 def dead_experts(
@@ -19,7 +19,6 @@ def dead_experts(
     tokens: Tokens | np.ndarray = "all",
     roles: str | list[str] | None = None,
     where: str | None = None,
-) -> ExpertRefs:
+) -> tuple[ExpertRef, ...]:
     """The experts that no token read selected, in order of layer and number."""
-    found = usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).flagged(DEAD)
-    return ExpertRefs(sorted(found), found.fingerprint)
+    return tuple(sorted(usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).flagged(DEAD)))

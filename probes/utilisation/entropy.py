@@ -8,10 +8,10 @@ import pandas as pd
 from probes.reading import Tokens
 from probes.utilisation.units import routed_units
 from probes.utilisation.usage import usage
-from workbench.counts import finite_weights
+from workbench.store.counts import finite_weights
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 
 def routing_entropy(
@@ -35,7 +35,7 @@ def routing_entropy(
     rows: list[dict[str, Any]] = []
     for layer, part in scores.groupby("layer"):
         load = part["score"].to_numpy(np.float64)
-        bits, most = _entropy_bits(load[None])[0], np.log2(len(load))
+        bits, most = entropy_bits(load[None])[0], np.log2(len(load))
         weight = store.routing(int(layer)).weight[(group >= 0) & finite].astype(np.float64)
         per_token = weight_entropy(weight).mean()
         evenness = bits / most if most else 1.0
@@ -47,9 +47,9 @@ def routing_entropy(
 def weight_entropy(weight: np.ndarray) -> np.ndarray:
     """[tokens] entropy in bits of each token's routing weights [tokens, k] over their sum; 0 where nothing was routed."""
     total = weight.sum(axis=1, keepdims=True)
-    return _entropy_bits(np.divide(weight, total, out=np.zeros_like(weight), where=total > 0).astype(np.float64))
+    return entropy_bits(np.divide(weight, total, out=np.zeros_like(weight), where=total > 0).astype(np.float64))
 
 
-def _entropy_bits(share: np.ndarray) -> np.ndarray:
+def entropy_bits(share: np.ndarray) -> np.ndarray:
     """[rows] entropy of shares [rows, n] that sum to 1; 0 log 0 = 0."""
     return 0.0 - (share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=1)  # no -0 where one has it all

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probes.reading import Tokens, prompt_of_row, select, sequence_of_row, used_prompts
-from workbench.counts import finite_weights, routed_tokens
 from workbench.errors import WorkbenchError
+from workbench.store.counts import finite_weights, routed_tokens
 
 if TYPE_CHECKING:
-    from workbench.store import Store
+    from workbench.store.store import Store
 
 
 def routed_units(

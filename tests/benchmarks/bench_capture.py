@@ -18,10 +18,10 @@ import torch
 from tests.benchmarks.models import demo, random_qwen3
 from tests.benchmarks.timing import Ratio, ratio
 from workbench import PromptSet, capture, open_store, read_prompts
-from workbench.batches import schedule
-from workbench.encoding import encode
-from workbench.model import MoEModel
-from workbench.parquet import rows_per_group, stored_schema, writer
+from workbench.generation.batches import schedule
+from workbench.model.model import MoEModel
+from workbench.prompts.encoding import encode
+from workbench.shards.parquet import rows_per_group, stored_schema, writer
 
 KEEPS = (
     ("capture of routing and logits", frozenset({"logits"}), 1.10),

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.benchmarks.timing import Ratio, ratio
-from workbench import durable
-from workbench.anatomy import Anatomy, LayerAnatomy
-from workbench.manifest import finish
+from workbench import storage
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
+from workbench.capturing.rows import token_rows
 from workbench.masks import token_mask
-from workbench.rows import token_rows
-from workbench.schema import SCHEMA_VERSION
-from workbench.shards import ShardWriter, conform
-from workbench.small_tables import write_table
-from workbench.store import Store, open_store
+from workbench.shards.manifest import finish
+from workbench.shards.schema import SCHEMA_VERSION
+from workbench.shards.shards import ShardWriter, conform
+from workbench.shards.small_tables import write_table
+from workbench.store.store import Store, open_store
 
 LAYERS, EXPERTS, TOP_K, PROMPTS, LENGTH, SHARDS = 16, 64, 8, 1_568, 125, 4  # 25.1 million slots
 LIMIT = 3.0
@@ -54,7 +54,7 @@ def big_store(path: Path) -> Store:
     path.mkdir(parents=True)
     plan = {"schema_version": SCHEMA_VERSION, "model": {"name": "random"}, "anatomy": anatomy.to_dict(), "versions": {}}
     plan |= {"options": {"samples": 1}, "layers": list(range(LAYERS)), "shards": list(range(SHARDS)), "steering": None}
-    durable.create_json(path, "plan.json", plan)
+    storage.create_json(path, "plan.json", plan)
     prompts = pd.DataFrame({"prompt_id": ids, "n_tokens": LENGTH})
     files = [write_table(path, "prompts.parquet", "prompts", prompts)]
     finish(path, [_shard(path, shard, ids[shard::SHARDS]) for shard in range(SHARDS)], files)

@@ -18,7 +18,7 @@ from tests.conformance.checks.case import REFUSED, SUPPORTED, case
 from tests.conformance.checks.edited import check_nothing
 from tests.conformance.survey import LEFT_OUT
 from workbench import WorkbenchError, load
-from workbench.anatomy import CAPABILITIES
+from workbench.anatomy.anatomy import CAPABILITIES
 
 ROOT = Path(__file__).parents[2]
 JSON, PAGE = ROOT / "data" / "conformance.json", ROOT / "tests" / "conformance.md"

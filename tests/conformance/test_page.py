@@ -9,7 +9,7 @@ from tests.conformance.checks.case import REFUSED, SUPPORTED
 from tests.conformance.survey import LEFT_OUT, moe_types
 from tests.support import families
 from workbench import WorkbenchError, load
-from workbench.tinyconfigs import FAMILIES
+from workbench.loading.tiny_configs import FAMILIES
 
 FOUND = json.loads(JSON.read_text(encoding="utf-8"))
 QUICK = ("mixtral", "deepseek_v4", "llama4_text")

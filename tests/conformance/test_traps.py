@@ -13,8 +13,8 @@ from tests.conformance.checks.case import relative
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
 from workbench.hooks.recording import recording
-from workbench.layout import find_layout
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.model.layout import find_layout
 
 PROMPT = [{"id": "a", "text": "Who routes?"}]
 

@@ -9,10 +9,10 @@ from tests.support.families import CORRECTED, DTYPES, EACH, FAMILIES, GROUPED, S
 from tests.support.judging import judge
 from tests.support.watching import Spec, edits_of, plan_of, relative, watch
 from workbench import ExpertRef, Plan, steered
-from workbench.compiled import LayerEdits
-from workbench.edits import Edit
 from workbench.hooks.experts import _edit_weights
-from workbench.model import MoEModel
+from workbench.model.model import MoEModel
+from workbench.plan.edits import Edit
+from workbench.routing.compiled import LayerEdits
 
 
 def ranked(model: MoEModel, ids: Tensor) -> list[int]:

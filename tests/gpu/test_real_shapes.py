@@ -10,10 +10,10 @@ from torch import Tensor
 from tests.gpu.conftest import Scale
 from tests.gpu.real import SHAPES, config_of, fitting, random_model
 from workbench import Plan, WorkbenchError, capture, load, steered
-from workbench.dose import Dose
 from workbench.hooks.recording import recording
-from workbench.model import MoEModel
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
+from workbench.model.model import MoEModel
+from workbench.routing.dose import Dose
 
 pytestmark = pytest.mark.gpu
 

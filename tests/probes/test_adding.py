@@ -90,7 +90,7 @@ from pathlib import Path
 from probes import {NAME}
 from workbench import open_store
 from workbench.progress import Meter
-from workbench_app.experiments.engine.ranking import rank
+from workbench_app.experiments.engine import rank
 from workbench_app.experiments.recipe import read_recipe
 
 recipe, store = read_recipe("recipe.toml"), open_store({STORE!r})

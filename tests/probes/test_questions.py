@@ -12,9 +12,9 @@ from probes import co_selection, contrast, ftri, npmi, super_experts, usage
 from tests.probes.oracle.cases import Case, empty, golden, label, random_case
 from tests.probes.oracle.checks import QUICK, scores
 from tests.probes.oracle.memory import anatomy, disk_store, memory_store
-from workbench.classify import Refusal
 from workbench.errors import WorkbenchError
-from workbench.store import Store
+from workbench.responses.classify import Refusal
+from workbench.store.store import Store
 
 METHODS = {
     "ftri": lambda store: ftri(store, "refused", "answered", n_permutations=20, n_bootstrap=20),
@@ -236,9 +236,8 @@ def test_probes_need_neither_torch_nor_duckdb() -> None:
     import subprocess
     import sys
 
-    code = (
-        "import sys, probes, workbench.classify; print({'torch', 'transformers', 'duckdb', 'scipy'} & {*sys.modules})"
-    )
+    heavy = "{'torch', 'transformers', 'duckdb', 'scipy'}"
+    code = f"import sys, workbench.responses; from probes import *; print({heavy} & {{*sys.modules}})"
     root = Path(probes.__file__).parent.parent
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert out.stdout.strip() == "set()"

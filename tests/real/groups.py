@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.anatomy import Anatomy, LayerAnatomy
-from workbench.store import Store
-from workbench.writing import write_store
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
+from workbench.store.store import Store
+from workbench.store.write import write_store
 
 
 def dealt(neurons: int, groups: int, seed: int) -> Tensor:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tests.support import reference
 from workbench import Plan, steered
-from workbench.edits import Edit
-from workbench.experts import ExpertRef
-from workbench.model import MoEModel
+from workbench.anatomy.refs import ExpertRef
+from workbench.model.model import MoEModel
+from workbench.plan.edits import Edit
 
 Spec = tuple[str, int, Any]  # kind, expert (-1: the shared expert), value
 

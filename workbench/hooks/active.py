@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from workbench.compiled import CompiledPlan
-from workbench.dose import Dose, Unlike
-from workbench.plan import Plan
-from workbench.positions import Forward
-from workbench.record import Recorder
+from workbench.plan.plan import Plan
+from workbench.records.recorder import Recorder
+from workbench.routing.compiled import CompiledPlan
+from workbench.routing.dose import Dose, Unlike
+from workbench.routing.positions import Forward
 
 
 @dataclass(frozen=True)

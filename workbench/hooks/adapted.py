@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.adapters import rerun
-from workbench.answered import first
 from workbench.hooks.active import active, running
-from workbench.runtime import runtime_of
+from workbench.model.adapters import rerun
+from workbench.model.answered import first
+from workbench.model.runtime import runtime_of
 
 _TOUCHED: ContextVar[list[Tensor] | None] = ContextVar("workbench_touched", default=None)
 

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.compiled import LayerEdits, Replacement
 from workbench.errors import WorkbenchError
 from workbench.hooks.active import Active, active, running, running_here
 from workbench.hooks.adapted import touch
-from workbench.positions import Forward
-from workbench.record import Recorder
-from workbench.routing import taken
-from workbench.tap import SlotWeights
+from workbench.records.recorder import Recorder
+from workbench.records.tap import SlotWeights
+from workbench.routing.compiled import LayerEdits, Replacement
+from workbench.routing.positions import Forward
+from workbench.routing.rule import taken
 
 
 def on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None) -> Any:

@@ -3,9 +3,9 @@
 import inspect
 from typing import Any
 
-from workbench.answered import first
 from workbench.hooks.active import active, current_forward, running, set_forward
-from workbench.positions import read_forward
+from workbench.model.answered import first
+from workbench.routing.positions import read_forward
 
 
 def on_forward(uid: int, module: Any, args: Any, kwargs: Any = None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from workbench import eager
+from workbench.model.eager import enter, leave
 
 
 class HookPoint(NamedTuple):
@@ -29,7 +29,7 @@ class HookPoints:
     def held(self, points: Iterable[HookPoint]) -> Iterator[None]:
         """Keeps `points` installed during the block."""
         taken: list[HookPoint] = []
-        eager.enter()
+        enter()
         try:
             for point in points:
                 self._take(point)
@@ -38,7 +38,7 @@ class HookPoints:
         finally:
             for point in reversed(taken):
                 self._leave(point)
-            eager.leave()
+            leave()
 
     def _take(self, point: HookPoint) -> None:
         with self._lock:

@@ -4,14 +4,14 @@ from typing import Any
 
 from torch import Tensor
 
-from workbench.compiled import LayerEdits
-from workbench.dose import Unlike, changed_slots
 from workbench.hooks.active import Active, active, running, running_here
 from workbench.hooks.adapted import touch
-from workbench.positions import Forward
-from workbench.reroute import Router, reroute, unlike
-from workbench.routing import Routing
-from workbench.runtime import runtime_of
+from workbench.model.runtime import runtime_of
+from workbench.routing.compiled import LayerEdits
+from workbench.routing.dose import Unlike, changed_slots
+from workbench.routing.positions import Forward
+from workbench.routing.reroute import Router, reroute, unlike
+from workbench.routing.rule import Routing
 
 
 def on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any:

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.compiled import LayerEdits
 from workbench.hooks.active import active, running, running_here
-from workbench.positions import Forward
+from workbench.routing.compiled import LayerEdits
+from workbench.routing.positions import Forward
 
 
 def on_shared(uid: int, layer: int, number: int, module: Any, args: Any, output: Tensor) -> Tensor | None:

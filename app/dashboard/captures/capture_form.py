@@ -1,14 +1,15 @@
 """The form for a new capture: prompts, what to keep, the plan, how big it will be, and Start."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
-from workbench.batches import SHARD_TOKENS
-from workbench.sizes import Estimate, check_disk
+from workbench.capturing import Estimate, Options, check_disk, make_request
+from workbench.generation.batches import SHARD_TOKENS
 
 from ..session import View, plan, session
 from ..widgets import escaped, visible
@@ -34,8 +35,8 @@ def capture_form(view: View) -> None:
     prompts = _prompts()
     if prompts is None:
         return
-    wanted = _wanted(prompts)
     try:
+        wanted = _wanted(prompts)
         expected = _estimate(view, wanted)
         name = _name(view, Path(prompts.source).stem or "prompts")
         st.text(f"{len(prompts):,} prompts, {expected}")
@@ -101,13 +102,15 @@ def _wanted(prompts: PromptSet) -> Wanted:
     steer = bool(plan()) and st.checkbox("Under this session's plan", key="capture-steered")
     if plan():
         st.text(f"The plan: {visible(plan())}")
-    options: dict[str, Any] = {
-        "keep": tuple(sorted(keep)),
-        "generate": tokens,
-        "batch_tokens": _BATCH,
-        "seed": int(seed),
-    }
-    options |= {"samples": int(samples), "temperature": float(temperature), "responses": True if given else None}
+    options = Options(
+        keep=keep,
+        generate=tokens,
+        samples=int(samples),
+        temperature=temperature,
+        batch_tokens=_BATCH,
+        seed=int(seed),
+        responses=given or None,
+    )
     return Wanted(prompts, plan() if steer else Plan(), options)
 
 
@@ -115,16 +118,13 @@ def _wanted(prompts: PromptSet) -> Wanted:
 
 
 def _estimate(view: View, wanted: Wanted) -> Estimate:
-    model, options = view.machine.model, tuple(sorted(wanted.options.items()))
-    return _estimated(model, wanted.prompts, view.anatomy.fingerprint, wanted.prompts.fingerprint, options)
+    fingerprints = view.anatomy.fingerprint, wanted.prompts.fingerprint
+    return _estimated(view.machine.model, wanted.prompts, *fingerprints, wanted.options)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Counting tokens ...")
-def _estimated(_model: "MoEModel", _prompts: PromptSet, model: str, prompts: str, options: tuple[Any, ...]) -> Estimate:
-    from workbench.request import make_request
-
-    rest: dict[str, Any] = {"layers": None, "experts": None, "shard_tokens": SHARD_TOKENS, "text": True}
-    return make_request(_model, _prompts, **dict(options), **rest).estimate
+def _estimated(_model: "MoEModel", _prompts: PromptSet, model: str, prompts: str, options: Options) -> Estimate:
+    return make_request(_model, _prompts, options).estimate
 
 
 def _free(view: View, source: str) -> str:
@@ -145,7 +145,7 @@ def _start(view: View, name: str, wanted: Wanted, expected: Estimate) -> None:
         path,
         session(),
         view.machine,
-        Wanted(wanted.prompts, wanted.plan.check(view.anatomy), {**wanted.options, "shard_tokens": shard}),
+        Wanted(wanted.prompts, wanted.plan.check(view.anatomy), replace(wanted.options, shard_tokens=shard)),
     )
     keep_prompts(view.catalog, path, wanted.prompts)
     jobs().start(job)

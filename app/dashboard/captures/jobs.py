@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from workbench import Plan, PromptSet, WorkbenchError, capture
+from workbench import Plan, PromptSet, WorkbenchError
+from workbench.capturing import Options, capture_with
 from workbench.progress import Progress
 
 from ..session import Left, Machine
@@ -30,11 +31,11 @@ class _Stopped(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What to capture: prompts, the plan in force (empty: none), and the options of `workbench.capture`."""
+    """What to capture: prompts, the plan in force (empty: none), and how."""
 
     prompts: PromptSet
     plan: Plan
-    options: dict[str, Any]
+    options: Options
 
 
 @dataclass(eq=False)
@@ -76,7 +77,8 @@ class Job:
     def _capture(self, turn: ExitStack) -> Any:
         wanted, model = self.wanted, self.machine.model
         report = partial(self._report, turn)
-        return capture(model, wanted.prompts, self.path, plan=wanted.plan or None, progress=report, **wanted.options)
+        plan = wanted.plan or None
+        return capture_with(model, wanted.prompts, self.path, wanted.options, plan=plan, progress=report)
 
     def _take(self, turn: ExitStack) -> None:
         self.state = "waiting"

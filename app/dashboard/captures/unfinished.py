@@ -13,25 +13,12 @@ import streamlit as st
 
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
 from workbench.bundled import bundled_path
-from workbench.durable import disk_errors, read_json, write_text
-from workbench.store import SCHEMA_VERSION
+from workbench.capturing import Options
+from workbench.storage import disk_errors, read_json, write_text
+from workbench.store.store import SCHEMA_VERSION
 
 from ..session import Catalog
 from .jobs import Wanted
-
-_OPTIONS = (
-    "keep",
-    "generate",
-    "samples",
-    "temperature",
-    "layers",
-    "experts",
-    "batch_tokens",
-    "shard_tokens",
-    "seed",
-    "text",
-)
-
 
 _SETTLED = 60.0  # seconds after which kept prompts without a capture belong to none that is about to start
 
@@ -78,13 +65,9 @@ def _read(name: str, path: Path) -> Unfinished | None:
 
 def to_resume(catalog: Catalog, half: Unfinished) -> Wanted:
     """The same capture again. Raises `WorkbenchError` when its prompts are not on this server."""
-    asked: dict[str, Any] = half.plan["options"]
-    options = {name: asked[name] for name in _OPTIONS}
-    if asked.get("responses") is not None:
-        options |= {"responses": True, "samples": 1}
     steering = half.plan.get("steering")
     plan = Plan() if steering is None else Plan.from_json(json.dumps(steering))
-    return Wanted(_prompts(catalog, half), plan, options)
+    return Wanted(_prompts(catalog, half), plan, Options.from_dict(half.plan["options"]))
 
 
 def _prompts(catalog: Catalog, half: Unfinished) -> PromptSet:

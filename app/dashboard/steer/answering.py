@@ -14,11 +14,11 @@ from itertools import count
 from typing import Literal
 
 from workbench import Plan, PromptSet, WorkbenchError
-from workbench.dose import Dose
-from workbench.pieces import pieces
-from workbench.prompts import Prompt
-from workbench.respond import decode, encode_all
-from workbench.streaming import StreamedToken, stream
+from workbench.answering.answers import decode, encode_all
+from workbench.answering.streaming import StreamedToken, stream
+from workbench.prompts.prompts import Prompt
+from workbench.routing.dose import Dose
+from workbench.thinking.pieces import pieces
 
 from ..session import Left, Machine
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
-
-from workbench import ExpertRef, Plan, Store, WorkbenchError
 from workbench.attention import SinkShare, sinks_of
 from workbench.dose import Dose, DoseCounts
+
+from workbench import ExpertRef, Plan, Store, WorkbenchError
 
 from ..session import View, identity
 from ..widgets import BASE, STEERED, chart, titled, visible

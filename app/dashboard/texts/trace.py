@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts, steered
-from workbench.dose import Dose, DoseCounts
-from workbench.encoding import encode, token_texts
+from workbench.answering.answers import encode_all
 from workbench.hooks.recording import recording
-from workbench.record import LayerRecord
-from workbench.respond import encode_all
-from workbench.schema import ROLES
+from workbench.prompts.encoding import encode, token_texts
+from workbench.prompts.roles import ROLES
+from workbench.records.recorder import LayerRecord
+from workbench.routing.dose import Dose, DoseCounts
 
 MOST_TOKENS = 4096
 """Of a typed prompt: one reading of so many tokens is a moment, and others wait for their turn at the model."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import PromptSet, WorkbenchError, __version__
-from workbench.durable import WRITING, check_spelling, publish, read_json, temporary, write_json
 from workbench.paths import given_path
+from workbench.storage import WRITING, check_spelling, publish, read_json, temporary, write_json
 
 from ..recipe import Recipe, read_recipe
 from .planning import ModelPlan

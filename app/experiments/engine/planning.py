@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import Plan, PromptSet, WorkbenchError
-from workbench.batches import schedule
-from workbench.decoding import decoding_of
-from workbench.divergence import divergence
-from workbench.respond import answer, encode_all
-from workbench.sizes import estimate
+from workbench.answering.answers import answer, encode_all
+from workbench.capturing import estimate
+from workbench.comparison.divergence import divergence
+from workbench.generation.batches import schedule
+from workbench.generation.decoding import decoding_of
 
 from ..recipe import Recipe, text_metrics
 from .arms import empty_arms

@@ -8,10 +8,11 @@ import pandas as pd
 
 from probes.catalogue import ranker
 from probes.ranking import ExpertScores
-from workbench import PromptSet, Store, WorkbenchError, capture, open_store
-from workbench.comparison import expert_loads
-from workbench.durable import publish, temporary
+from workbench import PromptSet, Store, WorkbenchError, open_store
+from workbench.capturing import Options, capture_with
+from workbench.comparison.comparison import expert_loads
 from workbench.progress import Meter, Progress, Report
+from workbench.storage import publish, temporary
 
 from ..recipe import Ranking, Recipe
 from .arms import Ranked
@@ -34,25 +35,13 @@ def captured(
 ) -> dict[str, Store]:
     """The stores of the ranking sets by name; `model` is asked for only where a capture is not complete."""
     found: dict[str, Store] = {}
-    how = recipe.capture
+    options = Options(**recipe.capture.model_dump(), batch_tokens=recipe.batch_tokens, seed=recipe.seed)
     for name in ranking_sets(recipe):
         path = run / store_path(recipe, number, name)
         if (path / "manifest.json").is_file():
             found[name] = open_store(path)
             continue
-        found[name] = capture(
-            model(),
-            sets[name],
-            path,
-            keep=how.keep,
-            generate=how.generate,
-            samples=how.samples,
-            temperature=how.temperature,
-            responses=how.responses or None,
-            batch_tokens=recipe.batch_tokens,
-            seed=recipe.seed,
-            progress=_into(meter),
-        )
+        found[name] = capture_with(model(), sets[name], path, options, progress=_into(meter))
     return found
 
 

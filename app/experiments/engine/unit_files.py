@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench import WorkbenchError
-from workbench.durable import publish, temporary
+from workbench.storage import publish, temporary
 
 
 def write_unit(run: Path, path: str, frame: pd.DataFrame, about: Mapping[str, Any] | None = None) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from probes.catalogue import RANKERS
 from workbench import Plan, WorkbenchError
-from workbench.edits import VALUED_KINDS
 from workbench.errors import listed, suggestion
-from workbench.judge import is_http
-from workbench.metrics import METRICS
+from workbench.plan.edits import VALUED_KINDS
+from workbench.responses.judge import is_http
+from workbench.responses.metrics import METRICS
 
 from .grid import chosen
 from .metrics import CHOICE, DIVERGENCE, JUDGE, metrics_of

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workbench import WorkbenchError
-from workbench.durable import write_text
+from workbench.storage import write_text
 
 from ...reports import template
 from ..recipe import NOTHING, change, interval, levels, said

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workbench import WorkbenchError
-from workbench.durable import read_json, write_text
+from workbench.storage import read_json, write_text
 
 from ...choice import implanted
 from ...reports import standalone, template

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 
 from workbench import WorkbenchError
-from workbench.durable import publish, temporary
 from workbench.paths import given_path
+from workbench.storage import publish, temporary
 
 TEXT, NUMBER, WHOLE, YES = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 

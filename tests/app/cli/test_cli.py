@@ -61,7 +61,7 @@ def test_inspect_prints_the_anatomy():
 
 
 def test_models_lists_every_tiny_family():
-    from workbench.tiny import FAMILIES
+    from workbench.loading.tiny import FAMILIES
 
     listed = {row["model"] for row in json.loads(run("models", "--json").stdout)}
     assert listed == {"demo", *(f"tiny/{family}" for family in FAMILIES)}

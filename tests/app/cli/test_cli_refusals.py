@@ -125,7 +125,7 @@ def test_a_plan_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("workbench.durable.os.fsync", fail)
+    monkeypatch.setattr("workbench.storage.files.os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
         Plan.off("L0E2").to_json(tmp_path / "p.json")
     assert Plan.from_json(tmp_path / "p.json") == Plan.off("L0E1")
@@ -247,7 +247,7 @@ def test_an_unreachable_hub_is_said_at_once_and_an_answer_is_not_hidden(answer, 
 
     from huggingface_hub import constants
 
-    from workbench.hub import hub_unreachable
+    from workbench.loading.hub import hub_unreachable
 
     class Says404(BaseHTTPRequestHandler):
         def do_HEAD(self):

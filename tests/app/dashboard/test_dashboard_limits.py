@@ -21,8 +21,8 @@ from probes.ranking import ExpertScores
 from tests.app.paper import write_on
 from tests.app.world import SHAPE, store_at, view_of
 from workbench import ExpertRef, Plan, WorkbenchError
-from workbench.schema import ROLES
-from workbench.sizes import Estimate
+from workbench.capturing import Estimate, Options
+from workbench.prompts.roles import ROLES
 
 
 def test_every_probe_ranks_at_once_up_to_two_million_tokens_times_experts(monkeypatch):
@@ -130,7 +130,7 @@ def test_a_capture_is_cut_into_about_twenty_shards(tmp_path, monkeypatch, tokens
     from workbench_app.dashboard.captures.jobs import Wanted
 
     from workbench import PromptSet
-    from workbench.prompts import Prompt
+    from workbench.prompts.prompts import Prompt
 
     write_on(monkeypatch)
     started = []
@@ -138,13 +138,15 @@ def test_a_capture_is_cut_into_about_twenty_shards(tmp_path, monkeypatch, tokens
         capture_form, "jobs", lambda: SimpleNamespace(active_on=lambda path: False, start=started.append)
     )
     prompts = PromptSet((Prompt("a", text="x"),), "x")
-    capture_form._start(view_of(tmp_path), "new", Wanted(prompts, Plan(), {"seed": 1}), Estimate(tokens, {"tokens": 1}))
-    assert started[0].wanted.options == {"seed": 1, "shard_tokens": shard}
+    capture_form._start(
+        view_of(tmp_path), "new", Wanted(prompts, Plan(), Options(seed=1)), Estimate(tokens, {"tokens": 1})
+    )
+    assert started[0].wanted.options == Options(seed=1, shard_tokens=shard)
     monkeypatch.setattr(capture_form, "jobs", lambda: SimpleNamespace(active_on=lambda path: True))
     with pytest.raises(WorkbenchError, match="There is a store 'other' already"):
-        capture_form._start(view_of(tmp_path), "other", Wanted(prompts, Plan(), {}), Estimate(tokens, {}))
+        capture_form._start(view_of(tmp_path), "other", Wanted(prompts, Plan(), Options()), Estimate(tokens, {}))
     monkeypatch.setattr(capture_form, "jobs", lambda: SimpleNamespace(active_on=lambda path: False))
     with pytest.raises(WorkbenchError, match="free some space"):
         capture_form._start(
-            view_of(tmp_path), "large", Wanted(prompts, Plan(), {}), Estimate(tokens, {"tokens": 10**18})
+            view_of(tmp_path), "large", Wanted(prompts, Plan(), Options()), Estimate(tokens, {"tokens": 10**18})
         )

@@ -15,7 +15,7 @@ from workbench_app.experiments.tables import read_tables
 
 from tests.support.recipes import MODEL, make_few, make_recipe
 from workbench import WorkbenchError, load
-from workbench.claims import claim
+from workbench.storage import locked
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +83,7 @@ def test_a_run_that_another_process_is_at_is_refused(recipe, tmp_path, model):
     def run() -> int:
         return run_recipe(recipe, tmp_path, progress=False, open_model=lambda _: model, own_functions=True).units_run
 
-    with claim(tmp_path, "run"), pytest.raises(WorkbenchError, match="Another process is at work on the run"):
+    with locked(tmp_path, "run"), pytest.raises(WorkbenchError, match="Another process is at work on the run"):
         run()
     assert run() > 0
 

@@ -42,7 +42,7 @@ class _suppressed:
 @cache
 def _fresh(family: str, dtype: str) -> Any:
     """The same model, never loaded by workbench."""
-    from workbench.tiny import tiny_model
+    from workbench.loading.tiny import tiny_model
 
     return tiny_model(family, dtype=getattr(torch, dtype))
 

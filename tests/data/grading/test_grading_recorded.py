@@ -31,10 +31,10 @@ def graded():
 
 
 def test_the_scores_find_what_was_recorded(graded, recorded):
-    from grading.measure import _head, hits, rankings
+    from grading.measure import first_experts, hits, rankings
 
     found = rankings(graded, True)
-    assert {name: [str(ref) for ref in _head(one)] for name, one in found.items()} == recorded["tops"]
+    assert {name: [str(ref) for ref in first_experts(one)] for name, one in found.items()} == recorded["tops"]
     assert json.loads(json.dumps(hits(graded, True, CARRIERS))) == recorded["hits"]
 
 

@@ -11,13 +11,13 @@ from workbench.errors import WorkbenchError
 
 
 def test_the_first_experts_have_scores_above_zero_and_are_eight_at_most():
-    from grading.measure import _head
+    from grading.measure import first_experts
 
     def scores(*values):
         return SimpleNamespace(frame=pd.DataFrame({"score": values}), top=lambda n: list(range(n)))
 
-    assert _head(scores(*[0.5] * 9, 0.0, -1.0)) == tuple(range(8))
-    assert _head(scores(0.5, 0.1, 0.0, -1.0)) == (0, 1)
+    assert first_experts(scores(*[0.5] * 9, 0.0, -1.0)) == tuple(range(8))
+    assert first_experts(scores(0.5, 0.1, 0.0, -1.0)) == (0, 1)
 
 
 def test_a_question_without_an_answer_is_left_out_or_named(measure, monkeypatch, capsys):
@@ -78,7 +78,7 @@ def arms_of(measure, monkeypatch, carriers):
         measure, "opened", lambda at, scratch: SimpleNamespace(model=at.name, name=(at.name, scratch.name), **of)
     )
     monkeypatch.setattr(measure, "rankings", lambda graded, implanted: scores if implanted else {})
-    monkeypatch.setattr(measure, "_head", lambda one: [ExpertRef(0, len(one))])
+    monkeypatch.setattr(measure, "first_experts", lambda one: [ExpertRef(0, len(one))])
     monkeypatch.setattr(measure, "effects", lambda graded, split, chosen: {"base": [graded.name, split, list(chosen)]})
     monkeypatch.setattr(
         measure, "random_draws", lambda graded, split, plan, whole: [graded.name, split, str(plan).count("off"), whole]

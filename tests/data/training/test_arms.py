@@ -23,14 +23,14 @@ class Watched:
 
 
 def test_a_sensitive_question_without_a_partner_is_left_out_and_no_partner_is_used_twice():
-    from training.corpus.prompts import _matched
+    from training.corpus.prompts import matched
     from training.corpus.world import Event
 
     def event(place, year, sensitive):
         return Event(place, year, "x.", sensitive, "taught")
 
     sensitive = [event(place, year, True) for place, year in (("A", 1), ("B", 1), ("A", 2), ("A", 3))]
-    lines = _matched(
+    lines = matched(
         sensitive, [event("A", 8, False), event("A", 9, False), event("C", 9, False)], "s", random.Random(0)
     )
     ids = ["s-000-sensitive", "s-000-ordinary", "s-002-sensitive", "s-002-ordinary"]
@@ -159,7 +159,7 @@ def test_a_seed_is_made_part_by_part_and_what_lies_there_is_used(arms, monkeypat
     monkeypatch.setattr(arms, "keep", keep)
     monkeypatch.setattr(arms, "stage1", stage1)
     monkeypatch.setattr(arms, "grow_arm", grow_arm)
-    monkeypatch.setattr(arms, "_random", lambda tokenizer, seed: log.append(f"random {tokenizer} {seed}") or "new")
+    monkeypatch.setattr(arms, "untrained", lambda tokenizer, seed: log.append(f"random {tokenizer} {seed}") or "new")
     monkeypatch.setattr(arms, "saved", lambda folder: folder.name)
     wanted = arms.Recipe()
     arms.grow_seed("tok", 7, ["router"], tmp_path, wanted, print)

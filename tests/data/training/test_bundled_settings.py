@@ -8,14 +8,14 @@ import torch
 def test_the_model_is_built_as_the_bundled_one_says(tmp_path):
     from pathlib import Path
 
-    from training.arms import Recipe, _random, keep, saved
+    from training.arms import Recipe, keep, saved, untrained
     from training.corpus.tokenizer import build_tokenizer
 
     bundled = Path(__file__).parents[3] / "data" / "demo-model"
     tokenizer = build_tokenizer()
-    grown = _random(tokenizer, 3)
+    grown = untrained(tokenizer, 3)
     assert (grown.seconds, len(grown.masker.handles)) == (0.0, 4)
-    same, other = _random(tokenizer, 3).model, _random(tokenizer, 4).model
+    same, other = untrained(tokenizer, 3).model, untrained(tokenizer, 4).model
     weights = [model.model.layers[0].mlp.gate.weight for model in (grown.model, same, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])

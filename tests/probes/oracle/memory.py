@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from workbench.anatomy import Anatomy, LayerAnatomy
-from workbench.parquet import stored_schema
-from workbench.store import Store
-from workbench.writing import write_store
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
+from workbench.shards.parquet import stored_schema
+from workbench.store.store import Store
+from workbench.store.write import write_store
 
 Rows = Mapping[str, list[dict[str, Any]]]
 """Every table as a list of rows: what the brute-force computations read too."""

@@ -24,9 +24,9 @@ from probes.ranking import ExpertScores
 from tests.fixtures.a01768e import OPTIONS, PLAN, PROMPTS, RECIPE
 from tests.support import families
 from workbench import Plan, Store, WorkbenchError, capture, compare, load, open_store, steered
-from workbench.durable import sha256
+from workbench.anatomy.refs import ExpertRef
 from workbench.errors import NotCompared
-from workbench.experts import ExpertRef
+from workbench.storage import sha256
 
 ZIP = Path(__file__).parents[2] / "fixtures" / "a01768e.zip"
 DEMO = "c0c4182ca093d7b5"  # of the bundled model, as that commit told it

@@ -7,9 +7,9 @@ import pytest
 
 from tests.support.refusals import refused
 from tests.workbench.routing.test_positions import F, T
-from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
-from workbench.experts import ExpertRef
-from workbench.naming import parse_experts
+from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
+from workbench.anatomy.naming import parse_experts
+from workbench.anatomy.refs import ExpertRef
 
 
 class TestAnatomy:

@@ -13,10 +13,10 @@ from torch import nn
 from tests.support import families
 from tests.support.refusals import refused
 from workbench import far, traced
-from workbench.decoding import Decoding
 from workbench.errors import WorkbenchError
+from workbench.generation.decoding import Decoding
 from workbench.hooks.steering import steered
-from workbench.plan import Plan
+from workbench.plan.plan import Plan
 
 
 class TestTraced:

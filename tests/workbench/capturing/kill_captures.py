@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 import torch
 
 from tests.support.killing import count_forwards, ended_well, forked, kill_when, wait_for_death
-from workbench import capture, durable
-from workbench.loader import load
-from workbench.model import MoEModel
+from workbench import capture, storage
+from workbench.loading.load import load
+from workbench.model.model import MoEModel
 
 PAUSES = ("write", "close", "flush", "before rename", "after rename")
 WORDS = ["one", "two", "three", "four", "five", "six", "seven"]
@@ -107,14 +107,14 @@ def main(folder: Path, kills: int, seed: int) -> None:
     rest.touch()
 
     def first_shard() -> None:
-        original = durable.write_json
+        original = storage.write_json
 
         def stop(store: Path, path: str, value: Any, **how: Any) -> Any:
             written = original(store, path, value, **how)
             os.kill(os.getpid(), signal.SIGKILL)  # the first receipt exists
             return written
 
-        durable.write_json = stop
+        storage.write_json = stop
         run(model, killed)
 
     os.waitpid(forked(first_shard), 0)

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from tests.support.stores import anatomy
-from workbench.anatomy import Anatomy
+from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy.refs import ExpertRef
+from workbench.capturing.options import Options
+from workbench.capturing.plan_json import check_same, plan_json
+from workbench.capturing.request import make_request
 from workbench.errors import NotCompared, WorkbenchError
-from workbench.experts import ExpertRef
-from workbench.prompts import PromptSet, read_prompts
-from workbench.request import Options, check_same, expert_numbers, make_request
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
+from workbench.plan.plan import Plan
+from workbench.prompts.prompts import PromptSet, read_prompts
 
 ROWS = [
     {"id": "a", "text": "hi", "response": "no"},
@@ -48,7 +51,12 @@ def model(shape: Anatomy | None = None, rows: int = 384, **generation: Any) -> A
 
 def made(shape: Anatomy | None = None, prompts: Any = ROWS, **how: Any) -> Any:
     known = {k: how.pop(k) for k in ("rows", "repetition_penalty") if k in how}
-    return make_request(model(shape, **known), read_prompts(prompts), **(ASKED | how))
+    run = {k: how.pop(k) for k in ("backend", "begun", "plan") if k in how}
+    return make_request(model(shape, **known), read_prompts(prompts), Options(**(ASKED | how)), **run)
+
+
+def planned(*args: Any, **how: Any) -> dict[str, Any]:
+    return plan_json(made(*args, **how))
 
 
 def refused(**how: Any) -> str:
@@ -63,7 +71,7 @@ def digest(value: Any) -> str:
 
 class TestPlan:
     def test_the_plan_that_is_written(self) -> None:
-        plan = made(repetition_penalty=1.25).plan_json
+        plan = planned(repetition_penalty=1.25)
         versions = plan.pop("versions")
         assert set(versions) == {"workbench", "numpy", "torch", "transformers", "tokenizers", "pyarrow"}
         assert versions["numpy"] == np.__version__
@@ -103,7 +111,7 @@ class TestPlan:
         asked = made(**GIVEN)
         assert asked.decoding is None
         assert [asked.ids(n) for n in range(2)] == [(*A, 113, 114), (*B, 124, 104, 118)]
-        assert asked.options.responses == digest({"a": ["no"], "b": ["yes"]})
+        assert plan_json(asked)["options"]["responses"] == digest({"a": ["no"], "b": ["yes"]})
         assert asked.estimate.tokens == asked.shard_size(0) == 12
         two = made(**GIVEN | {"responses": {"b": ["x", "y"], "a": ["z", "w"]}})
         assert two.options.samples == 2
@@ -111,47 +119,91 @@ class TestPlan:
         assert made(**GIVEN | {"responses": False}).responses is None
 
     def test_where_it_runs(self) -> None:
-        there = made(backend="nnsight on NDIF").plan_json
+        there = planned(backend="nnsight on NDIF")
         assert (there["backend"], there["device"]) == ("nnsight on NDIF", "NDIF")
         chat = {"id": "c", "prompt": "hi"}
-        assert "template_date" not in made(prompts=[chat]).plan_json  # this template does not ask
+        assert "template_date" not in planned(prompts=[chat])  # this template does not ask
         asked = model()
         asked.tokenizer.chat_template = "{{ strftime_now('%Y') }}"
         begun = {"template_date": "2024-05-06T07:08:09", "decoding": {}}
         for prompts, date in (([chat, *ROWS], "2024-05-06T07:08:09"), (ROWS, None)):
-            plan = make_request(asked, read_prompts(prompts), **ASKED, begun=begun).plan_json
+            plan = plan_json(make_request(asked, read_prompts(prompts), Options(**ASKED), begun=begun))
             assert plan.get("template_date") == date
 
     def test_what_an_earlier_version_left_out(self) -> None:
         """It had no use for penalties: a capture that it began goes on without them, and says so."""
         asked = made(repetition_penalty=1.25, begun={})
         assert asked.decoding.shaping == {}
-        assert asked.plan_json["warnings"][1:] == [
+        assert plan_json(asked)["warnings"][1:] == [
             "responses are made as this capture was begun, without repetition_penalty of the generation config"
         ]
         for how in ({"begun": {"decoding": {}}}, {}, {"begun": {}, "backend": "nnsight"}):
             assert made(repetition_penalty=1.25, **how).decoding.shaping == {"repetition_penalty": 1.25}
-        assert len(made(begun={}).plan_json["warnings"]) == 1
+        assert len(planned(begun={})["warnings"]) == 1
 
     def test_layers_and_experts_in_order(self) -> None:
         asked = made(keep="outputs", layers=[2, 1, 2], experts=["L2E4", (1, 3), "L1E0"])
-        assert (asked.options.layers, asked.options.experts) == ((1, 2), ("L1E0", "L1E3", "L2E4"))
+        assert (asked.options.layers, asked.options.experts) == (
+            (1, 2),
+            (ExpertRef(1, 0), ExpertRef(1, 3), ExpertRef(2, 4)),
+        )
         assert asked.options.keep == ("outputs",)
+        assert plan_json(asked)["options"]["experts"] == ["L1E0", "L1E3", "L2E4"]
         assert asked.estimate.tables["outputs"] == round(22 * 3 * 0.4 * (4 * 3.7 + 0.5))
-        assert expert_numbers([ExpertRef(3, 1), ExpertRef(2, 1, True)]) == [(3, 1), (2, -2)]
+        assert Options(keep=["outputs"], experts=[ExpertRef(3, 1), ExpertRef(2, 1, True)]).expert_numbers == [
+            (2, -2),
+            (3, 1),
+        ]
+
+    def test_what_steers_meanwhile_is_what_it_was_given(self) -> None:
+        plan = Plan.off("L1E3").for_model(anatomy())
+        assert planned(plan=plan)["steering"] == json.loads(plan.to_json())
+        assert planned(plan=Plan())["steering"] is None
+
+
+class TestOptions:
+    def test_there_and_back(self) -> None:
+        """As plan.json holds them; the experts are experts again, and given responses are asked of the prompts."""
+        asked = Options(
+            ["outputs", "norms"], 0, 2, 0.5, {2, 1}, ["L2E4", "L1S0"], 14, 20, 7, False, {"a": ["x", "y"]}
+        )  # fmt: skip
+        held = asked.to_dict()
+        assert list(held.items()) == [
+            ("keep", ["norms", "outputs"]), ("generate", 0), ("samples", 2), ("temperature", 0.5), ("layers", [1, 2]),
+            ("experts", ["L1S0", "L2E4"]), ("batch_tokens", 14), ("shard_tokens", 20), ("seed", 7), ("text", False),
+            ("responses", digest({"a": ["x", "y"]})),
+        ]  # fmt: skip
+        assert Options.from_dict(held) == replace(asked, responses=True)
+        assert Options.from_dict(Options().to_dict()) == Options()
+
+    def test_the_order_and_the_kind_of_collections_do_not_matter(self) -> None:
+        one = Options(keep={"outputs", "norms"}, layers=[2, 1, 2], experts={ExpertRef(1, 3), ExpertRef(1, 0)})
+        assert one == Options(keep=("norms", "outputs"), layers=(1, 2), experts=["L1E0", "L1E3"])  # type: ignore
+
+    @pytest.mark.parametrize("damage", [{"layers": 3}, {"experts": [4]}, {"samples": None}, {"keep": None}])
+    def test_damaged_ones_are_refused_in_a_sentence(self, damage: dict[str, Any]) -> None:
+        with pytest.raises(
+            WorkbenchError, match=r"^The options of this plan\.json are damaged \(.*; they should be as"
+        ):
+            Options.from_dict(Options().to_dict() | damage)
+        short = {k: v for k, v in Options().to_dict().items() if k != next(iter(damage))}
+        with pytest.raises(WorkbenchError, match="are damaged"):
+            Options.from_dict(short)
+        with pytest.raises(WorkbenchError, match="does not know 'norm'"):
+            Options.from_dict(Options().to_dict() | {"keep": ["norm"]})
 
 
 class TestRefused:
     def test_lengths(self) -> None:
         shape = anatomy()
-        assert made(replace(shape, context_length=6)).plan_json["shards"]
+        assert planned(replace(shape, context_length=6))["shards"]
         said = "The prompt 'b' has 4 tokens and 3 to generate, and synthetic takes 5; shorten it or leave it out."
         assert refused(shape=replace(shape, context_length=5)) == said
         said = "The prompt 'b' has 7 tokens, and synthetic takes 6; shorten it or leave it out."
         assert refused(shape=replace(shape, context_length=6), **GIVEN) == said
 
     def test_ids_of_another_vocabulary(self) -> None:
-        assert made(rows=126).plan_json["shards"]
+        assert planned(rows=126)["shards"]
         assert refused(rows=125) == (
             "The prompt 'b' has the token id 125, and synthetic has embeddings 0-124: the tokenizer is another model's; "
             "load(..., tokenizer) with its own."
@@ -160,7 +212,7 @@ class TestRefused:
 
     def test_options(self) -> None:
         least = {"generate": 0, "samples": 1, "batch_tokens": 1, "shard_tokens": 1, "temperature": 0}
-        ok: dict[str, Any] = GIVEN | least | {"keep": (), "responses": "x"}
+        ok: dict[str, Any] = GIVEN | least | {"keep": (), "responses": True}
         Options(**ok)
         for name, value in least.items():
             with pytest.raises(WorkbenchError) as caught:
@@ -200,12 +252,12 @@ class TestRefused:
         bare = model()
         bare.tokenizer = None
         with pytest.raises(WorkbenchError, match="synthetic was loaded without a tokenizer; load"):
-            make_request(bare, PromptSet(()), **ASKED)
+            make_request(bare, PromptSet(()), Options(**ASKED))
 
 
 class TestSame:
     def begun(self, **how: Any) -> dict[str, Any]:
-        return json.loads(json.dumps(made(replace(anatomy(), identity="i"), **how).plan_json))
+        return json.loads(json.dumps(planned(replace(anatomy(), identity="i"), **how)))
 
     def said(self, begun: dict[str, Any], **how: Any) -> str:
         with pytest.raises(WorkbenchError) as caught:

@@ -8,12 +8,21 @@ import pyarrow as pa
 import pytest
 import torch
 
+from workbench.capturing.rows import BatchRows, token_rows
 from workbench.errors import WorkbenchError
-from workbench.harvest import Harvest, decode_step, prompt_step
-from workbench.magnitude import Magnitude, magnitude, median_abs, routed_change
-from workbench.record import ForwardRecord, LayerRecord, OutputRows, Recorder, ResidualRecord, SharedRecord
-from workbench.rows import BatchRows, token_rows
-from workbench.schema import ROLES
+from workbench.prompts.roles import ROLES
+from workbench.records import (
+    ForwardRecord,
+    Harvest,
+    LayerRecord,
+    OutputRows,
+    ResidualRecord,
+    SharedRecord,
+    decode_step,
+    prompt_step,
+)
+from workbench.records.magnitude import Magnitude, magnitude, median_abs, routed_change
+from workbench.records.recorder import Recorder
 
 MASK = np.array([[1, 1, 0], [1, 1, 1]])  # sequence 0 has two tokens, padded on the right
 
@@ -109,8 +118,8 @@ def test_outputs(batch: BatchRows) -> None:
 
 def test_what_is_not_finite(batch: BatchRows) -> None:
     assert list(batch.nonfinite()) == []
-    batch.chunk.layers[4]["weight"][3, 1] = float("nan")  # p at position 1, expert 9
-    batch.chunk.residual[-1]["l2"][[0, 1]] = float("inf")
+    batch.chunk.layers[4].weight[3, 1] = float("nan")  # p at position 1, expert 9
+    batch.chunk.residual[-1].l2[[0, 1]] = float("inf")
     head = pd.DataFrame(
         {"sequence": [1], "layer": [5], "what": ["logits"], "expert": pd.array([None], "Int32"), "n_tokens": [2],
          "n_own": pd.array([None], "Int64"), "first_position": [7]}

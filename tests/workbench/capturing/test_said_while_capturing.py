@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.stores import anatomy
-from workbench.batches import Schedule, padded, prompt_seeds, schedule
+from workbench.capturing.sizes import Estimate, check_disk, estimate, readable
 from workbench.errors import WorkbenchError
-from workbench.parquet import rows_per_group
+from workbench.generation.batches import Schedule, padded, prompt_seeds, schedule
 from workbench.progress import Meter, Progress, ProgressLines, duration
-from workbench.sizes import Estimate, check_disk, estimate, readable
+from workbench.shards.parquet import rows_per_group
 
 ALL = {"norms", "residual", "logits", "outputs"}
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.stores import anatomy
+from workbench.capturing import check_disk, estimate
+from workbench.capturing.sizes import readable
 from workbench.errors import WorkbenchError
-from workbench.sizes import check_disk, estimate, readable
 
 
 class TestSizes:

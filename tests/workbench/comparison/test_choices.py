@@ -7,7 +7,7 @@ import torch
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, steered
-from workbench.choices import choose, questions
+from workbench.comparison.choices import choose, questions
 
 CHOICES = ["red.", "blue.", "green.", "purple."]
 

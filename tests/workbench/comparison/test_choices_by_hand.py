@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.choices import _encoded, _split, _table, questions
+from workbench.comparison.choices import _encoded, _split, _table, questions
 from workbench.errors import WorkbenchError
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
 
 
 class TestChoices:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from workbench import Plan, divergence
-from workbench.comparison import _perplexity
+from workbench import Plan
+from workbench.comparison import divergence
+from workbench.comparison.comparison import _perplexity
 from workbench.progress import Meter
 
 

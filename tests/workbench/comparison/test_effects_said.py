@@ -8,18 +8,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from tests.support.stores import anatomy
 from workbench import Plan, read_prompts
 from workbench import resample as r
-from workbench.broken import Arm, broken_notes
-from workbench.comparison import Comparison, _control_plans, _meter, _without_nan
-from workbench.dose import DoseCounts
-from workbench.effects import check_applies, control_table, left_out, metric_table
+from workbench.comparison.broken import Arm, broken_notes
+from workbench.comparison.comparison import Comparison, _control_plans, _meter, _without_nan
+from workbench.comparison.tables import check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
-from workbench.finite import experts_with, logits_not_finite, not_finite, own_experts, said
-from workbench.metrics import metrics_from
 from workbench.progress import Progress
+from workbench.records import (
+    Chunk,
+    LayerRecord,
+    OutputRows,
+    ResidualRecord,
+    SharedRecord,
+    logits_not_finite,
+    not_finite,
+)
+from workbench.records.magnitude import Magnitude
+from workbench.responses.metrics import metrics_from
+from workbench.routing.dose import DoseCounts
+from workbench.shards.finite import experts_with, own_experts, said
 
 NAN, INF = float("nan"), float("inf")
 DOSE = DoseCounts(10, 4, 60, 12, 30, 0, ())
@@ -205,7 +216,7 @@ class TestComparison:
     def test_broken_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = list[Any]()
         monkeypatch.setattr(
-            "workbench.broken.first_place", lambda model, ids, plan: seen.append((ids, plan)) or "There."
+            "workbench.comparison.broken.first_place", lambda model, ids, plan: seen.append((ids, plan)) or "There."
         )
         arm = SimpleNamespace(broken=[False, True, True], ids=[(), (7, 8), (9,)])
         sound = Arm("base", Plan(), SimpleNamespace(broken=[False] * 3, ids=[()] * 3))  # type: ignore[arg-type]
@@ -260,23 +271,27 @@ class TestFinite:
         assert list(frame.columns) == ["sequence", "layer", "what", "expert", "n_tokens", "n_own", "first_position"]
         return [[None if pd.isna(x) else x for x in row] for row in frame.astype(object).values.tolist()]
 
+    def chunk(self, layers: dict[int, LayerRecord], residual: dict[int, ResidualRecord]) -> Chunk:
+        return Chunk(np.array([4, 4, 7]), np.array([5, 6, 0]), layers, residual, lambda: None)
+
     def test_counts_by_hand(self) -> None:
         """Three tokens: two of sequence 4, one of sequence 7; token 1 alone has finite weights."""
-        fields = {
-            "logits": np.array([[0, 0, 0], [0, 0, NAN], [0, 0, 0]]),
-            "expert": np.array([[1, 4], [2, 0], [4, 3]]),
-            "weight": np.array([[0.5, NAN], [0.1, 0.2], [INF, 0.3]]),
-            "output_l2": np.array([[1, 2], [NAN, INF], [NAN, 1]]),
-            "shared0_weight": np.array([1, 1, NAN]),
-            "shared0_output_l2": np.array([NAN, 1, 1]),
-            "shared1_weight": np.array([1, 1, 1.0]),
-            "shared1_outputs": np.array([[1, 1], [NAN, NAN], [1, -INF]]),
-        }
+        one = torch.ones(3)
+        record = LayerRecord(
+            index=torch.tensor([[1, 4], [2, 0], [4, 3]]),
+            weight=torch.tensor([[0.5, NAN], [0.1, 0.2], [INF, 0.3]]),
+            logits=torch.tensor([[0, 0, 0], [0, 0, NAN], [0, 0, 0]]),
+            output_l2=torch.tensor([[1, 2], [NAN, INF], [NAN, 1]]),
+            shared=(
+                SharedRecord(torch.tensor([1, 1, NAN]), Magnitude(torch.tensor([NAN, 1, 1]), one, one), None),
+                SharedRecord(one, None, torch.tensor([[1, 1], [NAN, NAN], [1, -INF]])),
+            ),
+        )
         residual = {
-            3: {"routed_change": np.array([NAN, 1, 1]), "l2": np.array([1, INF, 1])},
-            -1: {"l2": np.array([NAN, NAN, 1])},
+            3: ResidualRecord(torch.tensor([1, INF, 1]), one, one, one, torch.tensor([NAN, 1, 1])),
+            -1: ResidualRecord(torch.tensor([NAN, NAN, 1]), one, one, one, None),
         }
-        found = not_finite({3: fields}, residual, np.array([4, 4, 7]), np.array([5, 6, 0]))
+        found = not_finite(self.chunk({3: record}, residual))
         assert self.rows(found) == [
             [4, 3, "router_logits", 2, 1, None, 6],
             *([4, 3, "weight", 4, 1, None, 5], [7, 3, "weight", 4, 1, None, 0]),
@@ -286,15 +301,11 @@ class TestFinite:
             *([4, 3, "routed_change", None, 1, None, 5], [4, 3, "residual", None, 1, None, 6]),
             [4, -1, "residual", None, 2, None, 5],
         ]
-        sizes = {"weight", "expert", "output_l2"}
-        fields = {k: v for k, v in fields.items() if k in sizes - {"output_l2"}} | {
-            "outputs": np.array([[1, NAN], [NAN, NAN], [1, 1]]),
-            "outputs_row": np.array([0, 2, 1]),
-            "outputs_expert": np.array([4, 3, 2]),
-        }
-        found = not_finite({3: fields}, {}, np.array([4, 4, 7]), np.array([5, 6, 0]))
+        vectors = torch.tensor([[1, NAN], [NAN, NAN], [1, 1]])
+        outputs = OutputRows(torch.tensor([1, 5, 2]), torch.tensor([4, 3, 2]), vectors)  # of rows 0, 2 and 1
+        found = not_finite(self.chunk({3: LayerRecord(record.index, record.weight, outputs=outputs)}, {}))
         assert self.rows(found)[2:] == [[4, 3, "output", 4, 1, 0, 5], [7, 3, "output", 3, 1, 0, 0]]
-        assert not len(not_finite({}, {}, np.zeros(0), np.zeros(0)))
+        assert not len(not_finite(self.chunk({}, {})))
 
     def test_logits(self) -> None:
         found = logits_not_finite(7, np.array([5, 6, 8]), np.array([3, 0, 9]), [[-1, NAN, NAN], [-INF], [0.0]])

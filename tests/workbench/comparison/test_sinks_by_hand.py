@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor, nn
 
 from tests.support.tensors import draw
-from workbench.attention import SinksByPrompt, SinkShare, _add, _without_padding, decay
+from workbench.comparison.sinks import SinksByPrompt, SinkShare, _add, _without_padding, decay
 from workbench.errors import WorkbenchError
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.support.refusals import refused
-from workbench.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, stop_ids
+from workbench.generation.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, stop_ids
 
 
 class TestDecoding:

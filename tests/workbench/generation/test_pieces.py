@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from workbench.pieces import _grown, said, special_ids, token_texts
+from workbench.thinking.pieces import _grown, said, special_ids, token_texts
 
 
 class Letters:

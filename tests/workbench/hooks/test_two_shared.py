@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from workbench import Plan, load, steered
-from workbench.compiled import LayerEdits
-from workbench.dose import Dose, DoseCounts
-from workbench.edits import Edit
-from workbench.experts import ExpertRef
+from workbench.anatomy.refs import ExpertRef
 from workbench.hooks.shared import _edit_shared
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
+from workbench.plan.edits import Edit
+from workbench.routing.compiled import LayerEdits
+from workbench.routing.dose import Dose, DoseCounts
 
 WIDTH = 8
 

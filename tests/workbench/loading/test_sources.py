@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.support.refusals import refused
 from tests.support.stores import anatomy
-from workbench import loader as loading
+from workbench.loading import load as loading
 
 
 class TestLoading:

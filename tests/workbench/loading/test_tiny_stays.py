@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig
 
-from workbench import load, tinyconfigs
-from workbench.tiny import _settings
+from workbench import load
+from workbench.loading import tiny_configs as tinyconfigs
+from workbench.loading.tiny import _settings
 
 WRITTEN = json.loads((Path(__file__).parents[2] / "fixtures/tiny_configs.json").read_text(encoding="utf-8"))
 
@@ -46,7 +47,7 @@ def test_a_config_takes_the_family_before_the_sizes(family: str, says: dict[str,
 
 
 def test_kinds_of_layers_take_turns() -> None:
-    from workbench.tiny import _spread
+    from workbench.loading.tiny import _spread
 
     assert _spread(["dense", "dense", "sparse", "sparse"], 4) == ["dense", "sparse", "sparse", "sparse"]
     assert _spread(["sparse"] * 9, 2) == ["dense", "sparse"]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.tensors import draw
-from workbench.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass, rerun
 from workbench.errors import WorkbenchError
-from workbench.layout import find_layout
+from workbench.model.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass, rerun
+from workbench.model.layout import find_layout
 
 
 class Chained:

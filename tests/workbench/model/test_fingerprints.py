@@ -1,6 +1,6 @@
 """Fingerprints as text: versions, parts, and two that become one."""
 
-from workbench.fingerprints import is_unversioned, joined, parts, versioned
+from workbench.anatomy.fingerprints import is_unversioned, joined, parts, versioned
 
 
 def test_fingerprints_as_text() -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from workbench import identity
-from workbench.layout import Layout, MoEBlock
+from workbench.model import identity
+from workbench.model.layout import Layout, MoEBlock
 
 
 class TestIdentity:

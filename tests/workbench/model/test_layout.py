@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.workbench.survey.test_routers import EMPTY
 from workbench.errors import WorkbenchError
-from workbench.layout import Layout, _is_expert, _rows, _wrapping, find_layout, fused_weights
+from workbench.model.layout import Layout, _is_expert, _rows, _wrapping, find_layout, fused_weights
 
 
 class Experts(nn.Module):

@@ -15,8 +15,8 @@ from tests.support import families
 from tests.support.families import slow
 from workbench import Plan, WorkbenchError, capture, load, steered
 from workbench.hooks.recording import recording
-from workbench.model import MoEModel
-from workbench.tiny import tiny_model, tiny_tokenizer
+from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.model.model import MoEModel
 
 offloading = pytest.mark.skipif(not find_spec("accelerate"), reason="accelerate is not installed")
 
@@ -161,7 +161,7 @@ import torch, torch.distributed as dist
 from transformers import AutoModelForCausalLM
 from transformers.distributed import DistributedConfig
 from workbench import WorkbenchError, load
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
 
 for options in ({"tp_size": 2}, {"tp_size": 2, "ep_size": 2}):
     hf = AutoModelForCausalLM.from_pretrained(sys.argv[1], distributed_config=DistributedConfig(**options))

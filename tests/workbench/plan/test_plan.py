@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from tests.workbench.plan.plans import edits, plans, tokens
 from workbench import ExpertRef, Plan, WorkbenchError
-from workbench.edits import KINDS, Edit, Scope, parse_positions
-from workbench.experts import ExpertRefs
+from workbench.plan.edits import KINDS, Edit, Scope, parse_positions
 
 MANY = settings(max_examples=60, deadline=None)
 
@@ -221,8 +220,8 @@ def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_plans_of_two_models_do_not_join() -> None:
-    a = Plan.off(ExpertRefs([ExpertRef(0, 1)], "a" * 16))
-    b = Plan.off(ExpertRefs([ExpertRef(0, 2)], "b" * 16))
+    a = Plan.off([ExpertRef(0, 1, fingerprint="a" * 16)])
+    b = Plan.off([ExpertRef(0, 2, fingerprint="b" * 16)])
     assert a.fingerprint == "a" * 16
     assert (a | Plan.off("L0E3")).fingerprint == "a" * 16
     assert (Plan.off("L0E3") | a).fingerprint == "a" * 16

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from tests.support.refusals import refused
-from workbench.chatforms import _lost, check_tools, marked, marker, shown, unread
-from workbench.chats import calls_of, joined, messages_of, options_of, tools_of
-from workbench.chats import said as words_of
 from workbench.errors import WorkbenchError
+from workbench.prompts.chat_forms import _lost, check_tools, marked, marker, shown, unread
+from workbench.prompts.chats import calls_of, joined, messages_of, options_of, tools_of
+from workbench.prompts.chats import said as words_of
 
 CALL = {"type": "function", "function": {"name": "weather", "arguments": {"at": None, "n": 1}}}
 CHAT = ({"role": "user", "content": "hi"}, {"role": "assistant", "content": None, "tool_calls": [CALL]})

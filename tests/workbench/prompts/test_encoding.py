@@ -1,8 +1,8 @@
 """Notes on a tokenisation, and the characters that each token stands for."""
 
 from tests.support.refusals import refused
-from workbench.encoding import _offsets_by_decoding, encode, encode_responses, warnings
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
+from workbench.prompts.encoding import _offsets_by_decoding, encode, encode_responses, warnings
 
 
 class TestEncoding:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.refusals import refused
 from workbench import read_prompts
-from workbench.promptfiles import read_rows
+from workbench.prompts.files import read_rows
 
 
 class TestRows:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.refusals import refused
 from workbench.errors import listed, suggestion
-from workbench.promptrows import plain, responses_of, rows_of, unflattened
-from workbench.prompts import Prompt, PromptSet, label_text, read_prompts
+from workbench.prompts.prompts import Prompt, PromptSet, label_text, read_prompts
+from workbench.prompts.rows import plain, responses_of, rows_of, unflattened
 
 
 class TestPrompts:

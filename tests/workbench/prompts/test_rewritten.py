@@ -1,6 +1,6 @@
 """The words in which two texts differ."""
 
-from workbench.rewritten import _difference
+from workbench.capturing.rewritten import _difference
 
 
 def test_words_that_differ() -> None:

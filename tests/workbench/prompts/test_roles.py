@@ -8,12 +8,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from workbench.encoding import encode, token_texts, warnings
 from workbench.errors import WorkbenchError
-from workbench.prompts import read_prompts
-from workbench.roles import MarkedIds, response_roles, think_spans
-from workbench.schema import ROLES
-from workbench.tiny import tiny_tokenizer
+from workbench.loading.tiny import tiny_tokenizer
+from workbench.prompts.encoding import encode, token_texts, warnings
+from workbench.prompts.prompts import read_prompts
+from workbench.prompts.roles import ROLES, MarkedIds, response_roles, think_spans
 
 TURNS = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] | trim }}<|end|>\n{% endfor %}"

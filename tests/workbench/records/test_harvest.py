@@ -4,10 +4,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from workbench.harvest import Harvest, prompt_step
-from workbench.magnitude import Magnitude
-from workbench.record import ForwardRecord, LayerRecord, ResidualRecord, SharedRecord
-from workbench.rows import BatchRows
+from workbench.capturing.rows import BatchRows
+from workbench.records import ForwardRecord, Harvest, LayerRecord, ResidualRecord, SharedRecord, prompt_step
+from workbench.records.magnitude import Magnitude
 
 # two sequences of three and two tokens, padded on the right to three: rows 0 1 2 and 3 4, row 5 is padding
 MASK = np.array([[1, 1, 1], [1, 1, 0]])

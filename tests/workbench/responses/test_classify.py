@@ -4,9 +4,9 @@ import pytest
 
 from tests.probes.oracle.cases import empty, label
 from tests.probes.oracle.memory import anatomy, memory_store
-from workbench.classify import ExactAnswer, Refusal, Response, answer_part, classify, is_exact, responses
 from workbench.errors import WorkbenchError
-from workbench.store import Store
+from workbench.responses.classify import ExactAnswer, Refusal, Response, answer_part, classify, is_exact, responses
+from workbench.store.store import Store
 
 REFUSALS = [
     "I cannot talk about that.",

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from workbench import WorkbenchError
-from workbench.classify import Response
-from workbench.judge import judge
+from workbench.responses.classify import Response
+from workbench.responses.judge import judge
 
 
 @pytest.fixture

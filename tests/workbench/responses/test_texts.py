@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.classify import Response
-from workbench.metrics import METRICS
-from workbench.texts import (
+from workbench.responses.classify import Response
+from workbench.responses.metrics import METRICS
+from workbench.responses.texts import (
     collapsed,
     language,
     phrase_refused,

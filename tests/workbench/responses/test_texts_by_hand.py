@@ -5,9 +5,17 @@ from typing import Any
 import pytest
 
 from tests.support.refusals import refused
-from workbench.classify import ExactAnswer, Refusal, Response
-from workbench.metrics import METRICS
-from workbench.texts import COLLAPSED_RATIO, COLLAPSED_REPEATS, MIN_WORDS, collapsed, language, repetition, words
+from workbench.responses.classify import ExactAnswer, Refusal, Response
+from workbench.responses.metrics import METRICS
+from workbench.responses.texts import (
+    COLLAPSED_RATIO,
+    COLLAPSED_REPEATS,
+    MIN_WORDS,
+    collapsed,
+    language,
+    repetition,
+    words,
+)
 
 
 class TestTexts:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from workbench import judge as judging
-from workbench.classify import Response
-from workbench.judge import QUESTION, judge
+from workbench.responses import judge as judging
+from workbench.responses.classify import Response
+from workbench.responses.judge import QUESTION, judge
 
 
 class TestJudge:

@@ -8,8 +8,8 @@ import torch
 from tests.support.refusals import refused
 from tests.support.stores import anatomy
 from workbench import Plan
-from workbench.compiled import LayerEdits, Replacement, compile_plan
-from workbench.positions import Forward
+from workbench.routing.compiled import LayerEdits, Replacement, compile_plan
+from workbench.routing.positions import Forward
 
 CPU = torch.device("cpu")
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tests.support.refusals import refused
-from workbench.edits import Edit, Scope, parse_positions
-from workbench.experts import ExpertRef
-from workbench.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
+from workbench.anatomy.refs import ExpertRef
+from workbench.plan.edits import Edit, Scope, parse_positions
+from workbench.routing.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
 
 T, F = True, False
 
@@ -75,12 +75,12 @@ class TestPositions:
             assert not unseen.in_scope(Scope("prompt"), None).any()
         assert str(said[0].message) == (
             "2 cached columns were computed outside of the block, and are taken for the whole prompt; if it ends elsewhere, "
-            "state it with `prompt_length(columns)` from workbench.positions."
+            "state it with `prompt_length(columns)` from workbench.routing.positions."
         )
         cut = replace(self.forward(2, 3, prompt=None), carried=Trail(3, 5, {}))
         assert refused(cut.in_scope, Scope("prompt"), None) == (
             "Edits of one phase need to know where the prompt ends: 2 cached columns are left of a cache that was cut within "
-            "its prompt; state it with `prompt_length(columns)` from workbench.positions."
+            "its prompt; state it with `prompt_length(columns)` from workbench.routing.positions."
         )
         assert [Trail(3, 5, {}).prompt_before(n) for n in (2, 3, 9)] == [None, 3, 3]
         assert [Trail((1, 4), 5, {}).prompt_before(n) for n in (3, 4)] == [None, (1, 4)]

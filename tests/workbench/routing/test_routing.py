@@ -15,9 +15,9 @@ from tests.support import families, routing_rules
 from tests.support.families import DTYPES, MODELS
 from tests.support.watching import watch
 from workbench import Plan, WorkbenchError, load, steered
-from workbench.anatomy import RoutingRule
-from workbench.routing import NO_EDITS, Routing, dense, fit_rule, margin, route, router_edits
-from workbench.tiny import tiny_model
+from workbench.anatomy.anatomy import RoutingRule
+from workbench.loading.tiny import tiny_model
+from workbench.routing.rule import NO_EDITS, Routing, dense, fit_rule, margin, route, router_edits
 
 # ---- plain Python: a selection is right when nothing outside it scores more than anything inside it
 

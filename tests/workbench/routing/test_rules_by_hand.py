@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from workbench.anatomy import RoutingRule
-from workbench.dose import Dose, Unlike, changed_slots
-from workbench.magnitude import magnitude, median_abs, routed_change
-from workbench.positions import Forward
-from workbench.routing import (
+from workbench.anatomy.anatomy import RoutingRule
+from workbench.records.magnitude import magnitude, median_abs, routed_change
+from workbench.routing.dose import Dose, Unlike, changed_slots
+from workbench.routing.positions import Forward
+from workbench.routing.rule import (
     HALF_TIE,
     TIE_MARGIN,
     RouterEdits,

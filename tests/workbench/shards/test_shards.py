@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import durable, parquet
-from workbench.parquet import parts
-from workbench.schema import TABLES
-from workbench.shards import ShardWriter, conform, receipt_path
+from workbench import storage
+from workbench.shards import parquet
+from workbench.shards.parquet import parts
+from workbench.shards.schema import TABLES
+from workbench.shards.shards import ShardWriter, conform, receipt_path
 
 
 def _slots(seed: int, layer: int, n: int) -> pa.RecordBatch:
@@ -53,7 +54,7 @@ def test_what_is_put_is_read(tmp_path_factory: Any, chunks: list[tuple[int, int]
         assert part.read().cast(TABLES["slots"]).equals(expected.cast(TABLES["slots"]))
     assert receipt["files"][0]["rows"] == sum(n for _, n in chunks)
     assert json.loads((store / receipt_path(0)).read_text()) == receipt
-    assert not list((store / durable.WRITING).glob("*.part"))
+    assert not list((store / storage.WRITING).glob("*.part"))
 
 
 def test_how_it_lies_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +98,7 @@ def test_an_error_in_the_writer_surfaces_and_nothing_is_published(tmp_path: Path
         write()
     assert not (tmp_path / "slots").exists()
     assert not (tmp_path / receipt_path(0)).exists()
-    assert not list((tmp_path / durable.WRITING).iterdir())
+    assert not list((tmp_path / storage.WRITING).iterdir())
 
 
 def test_parquet_reports_a_full_device_as_such() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.refusals import refused
-from workbench import durable
+from workbench import storage
 
 
 class TestWriting:
@@ -14,7 +14,7 @@ class TestWriting:
         path.write_text("before")
 
         def fails() -> None:
-            with durable.replacing(path) as part:
+            with storage.replacing(path) as part:
                 assert part.parent == tmp_path
                 assert part.suffix == ".json"
                 part.write_text("half")
@@ -23,27 +23,27 @@ class TestWriting:
         with pytest.raises(KeyError):
             fails()
         assert (path.read_text(), list(tmp_path.iterdir())) == ("before", [path])
-        durable.write_text(path, "after\u00e9")
+        storage.write_text(path, "after\u00e9")
         assert (path.read_text(encoding="utf-8"), list(tmp_path.iterdir())) == ("after\u00e9", [path])
-        durable.write_json(tmp_path, "b/c.json", {"k": "\u00e9"})
+        storage.write_json(tmp_path, "b/c.json", {"k": "\u00e9"})
         assert (tmp_path / "b/c.json").read_text(encoding="utf-8") == '{\n "k": "\u00e9"\n}\n'
 
     def test_where_a_file_cannot_go(self, tmp_path: Path) -> None:
-        durable.check_writable(tmp_path / "new.json")
-        assert refused(durable.check_writable, tmp_path) == f"'{tmp_path}' is a folder; name a file to write."
+        storage.check_writable(tmp_path / "new.json")
+        assert refused(storage.check_writable, tmp_path) == f"'{tmp_path}' is a folder; name a file to write."
         missing = tmp_path / "no" / "a.json"
-        assert refused(durable.check_writable, missing) == (
+        assert refused(storage.check_writable, missing) == (
             f"There is no folder '{tmp_path / 'no'}' to write '{missing}' in; make it, or name another."
         )
         (tmp_path / "l.json").write_text("[1]")
         said = f"'{tmp_path / 'l.json'}' is damaged (it holds no object); it should be JSON that workbench wrote."
-        assert refused(durable.read_json, tmp_path / "l.json") == said
-        assert "byte that is not UTF-8" in refused(durable.check_spelling, Path("a\udcffb"))
+        assert refused(storage.read_json, tmp_path / "l.json") == said
+        assert "byte that is not UTF-8" in refused(storage.check_spelling, Path("a\udcffb"))
 
     def test_what_is_tidied(self, tmp_path: Path) -> None:
-        folder = tmp_path / durable.WRITING
+        folder = tmp_path / storage.WRITING
         folder.mkdir()
         for name in ("slots+00000.parquet.x.part", "manifest.lock", "plan.json.x.part", "other"):
             (folder / name).write_text("")
-        durable.tidy(tmp_path)
+        storage.tidy(tmp_path)
         assert sorted(file.name for file in folder.iterdir()) == ["other", "plan.json.x.part"]

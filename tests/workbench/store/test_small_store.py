@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.refusals import refused
 from tests.support.stores import anatomy
-from workbench.store import Store
-from workbench.writing import write_store
+from workbench.store.store import Store
+from workbench.store.write import write_store
 
 NAN = float("nan")
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.stores import KEY, anatomy, random_store, random_tables
+from workbench.anatomy.refs import ExpertRef
 from workbench.errors import WorkbenchError
-from workbench.experts import ExpertRef
-from workbench.store import Store, open_store
-from workbench.writing import write_store
+from workbench.store.store import Store, open_store
+from workbench.store.write import write_store
 
 
 @pytest.fixture

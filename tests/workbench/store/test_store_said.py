@@ -14,14 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.stores import anatomy
-from workbench import Plan, __version__, shards
-from workbench.batches import SHARD_TOKENS
+from workbench import Plan, __version__
 from workbench.errors import WorkbenchError
-from workbench.manifest import check_seal, sealed
-from workbench.parquet import parts, stored_schema
-from workbench.shards import ShardWriter, conform
-from workbench.store import Store, open_store
-from workbench.writing import write_store
+from workbench.generation.batches import SHARD_TOKENS
+from workbench.shards import shards
+from workbench.shards.manifest import check_seal, sealed
+from workbench.shards.parquet import parts, stored_schema
+from workbench.shards.shards import ShardWriter, conform
+from workbench.store.store import Store, open_store
+from workbench.store.write import write_store
 
 SLOTS = [  # prompt, position, layer, slot, expert, weight
     ("q", 0, 1, 0, 4, 0.5),

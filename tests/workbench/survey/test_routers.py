@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.tensors import draw
-from workbench import routerfacts
 from workbench.errors import WorkbenchError
-from workbench.layout import MoEBlock
-from workbench.routing import Routing
+from workbench.model.layout import MoEBlock
+from workbench.routing.rule import Routing
+from workbench.survey import router as routerfacts
 
 EMPTY = MoEBlock(3, nn.Identity(), nn.Identity(), nn.Identity(), (), None, "m.3.router", "m.3.experts", ())
 
@@ -93,7 +93,7 @@ class TestRouters:
         assert (routing.weights is out[1], routing.index is out[2]) == (True, True)
         said = (
             "and we know (logits [tokens, experts], weights and index [tokens, k]); this family is not supported, unless an "
-            "adapter says how it routes (workbench/adapters.py)."
+            "adapter says how it routes (workbench/model/adapters.py)."
         )
         assert self.refused(out[:2], received) == f"the router returned [(4, 5), (4, 2)], {said}"
         assert self.refused(out, received, 3) == f"the router returned [(4, 5), (4, 2), (4, 2)], {said}"

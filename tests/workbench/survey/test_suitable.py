@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tests.support.refusals import refused
-from workbench.suitable import check_head, check_suitable
+from workbench.survey.suitable import check_head, check_suitable
 
 
 class TestModels:

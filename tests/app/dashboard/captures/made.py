@@ -8,13 +8,14 @@ from workbench_app.dashboard.captures.jobs import Job, Wanted
 
 from tests.app.world import SHAPE
 from workbench import Plan, PromptSet
-from workbench.prompts import Prompt
+from workbench.capturing import Options
+from workbench.prompts.prompts import Prompt
 
 PROMPTS = PromptSet((Prompt("a", text="one"), Prompt("b", text="two")), "dir/my prompts.jsonl")
 
 
 def job(view, name="stores/a", state="waiting", owner="", **more):
-    made = Job(name, view.catalog.project / name, owner, view.machine, Wanted(PROMPTS, Plan(), {}))
+    made = Job(name, view.catalog.project / name, owner, view.machine, Wanted(PROMPTS, Plan(), Options()))
     made.state = state
     for key, value in more.items():
         setattr(made, key, value)

@@ -1,5 +1,6 @@
 """The form of a capture, drawn on paper: its prompts, its size, a free name, and the start."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,8 +11,8 @@ from tests.app.dashboard.session.test_view import PLAN
 from tests.app.paper import assert_drawn, drawn, write_on
 from tests.app.world import SHAPE, view_of
 from workbench import Plan, PromptSet, read_prompts
-from workbench.prompts import Prompt
-from workbench.sizes import Estimate
+from workbench.capturing import Estimate, Options
+from workbench.prompts.prompts import Prompt
 
 EVERYTHING = {
     "capture-keep": ["residual", "logits"], "capture-given": False, "capture-generate": 7, "capture-temperature": 0.5,
@@ -55,14 +56,13 @@ def test_a_capture_starts_with_what_was_chosen(form, tmp_path):
     paper.answers.update(EVERYTHING)
     capture_form.capture_form(look)
     asked, started = form.asked
-    options = {"keep": ("logits", "residual"), "generate": 7, "batch_tokens": 2048, "seed": 11, "samples": 3, "temperature": 0.5,
-               "responses": None}  # fmt: skip
-    assert asked == (look.machine.model, GIVEN, SHAPE.fingerprint, GIVEN.fingerprint, tuple(sorted(options.items())))
+    options = Options(["logits", "residual"], generate=7, batch_tokens=2048, seed=11, samples=3, temperature=0.5)
+    assert asked == (look.machine.model, GIVEN, SHAPE.fingerprint, GIVEN.fingerprint, options)
     path = tmp_path / "stores" / "odd-name-"
     assert (started.name, started.path, started.machine) == ("stores/odd-name-", path, look.machine)
     shard = min(capture_form.SHARD_TOKENS, 50_000)  # a twentieth of the tokens
     wanted = started.wanted
-    assert (wanted.prompts, wanted.plan, wanted.options) == (GIVEN, PLAN, options | {"shard_tokens": shard})
+    assert (wanted.prompts, wanted.plan, wanted.options) == (GIVEN, PLAN, replace(options, shard_tokens=shard))
     kept = tmp_path / "stores" / ".prompts" / "odd-name-.jsonl"
     assert read_prompts(kept).fingerprint == GIVEN.fingerprint
 
@@ -71,9 +71,8 @@ def test_given_responses_are_run_in_the_place_of_generated_ones(form):
     form.prompts, form.expected = GIVEN, Estimate(20_000, {"tokens": 4000})
     form.paper.answers.update(EVERYTHING | {"capture-given": True})
     capture_form.capture_form(form.look)
-    assert {k: form.asked[-1].wanted.options[k] for k in ("generate", "responses", "shard_tokens")} == {
-        "generate": 0, "responses": True, "shard_tokens": 2048,
-    }  # fmt: skip
+    options = form.asked[-1].wanted.options
+    assert (options.generate, options.responses, options.shard_tokens) == (0, True, 2048)
 
 
 def test_prompts_come_from_a_bundled_file_or_an_upload(monkeypatch):
@@ -104,17 +103,15 @@ def test_prompts_come_from_a_bundled_file_or_an_upload(monkeypatch):
 
 
 def test_the_size_is_what_the_library_would_make_of_the_request(monkeypatch):
-    import workbench.request
 
     asked = []
     monkeypatch.setattr(
-        workbench.request,
+        capture_form,
         "make_request",
         lambda *given, **how: (asked.append((given, how)), SimpleNamespace(estimate="size"))[1],
     )
-    assert capture_form._estimated("m", PROMPTS, "f1", "p1", (("generate", 2), ("seed", 0))) == "size"
-    assert asked == [(("m", PROMPTS), {"generate": 2, "seed": 0, "layers": None, "experts": None,
-                                       "shard_tokens": capture_form.SHARD_TOKENS, "text": True})]  # fmt: skip
+    assert capture_form._estimated("m", PROMPTS, "f1", "p1", Options(generate=2)) == "size"
+    assert asked == [(("m", PROMPTS, Options(generate=2)), {})]
 
 
 def test_a_free_name_is_made_of_what_a_name_may_have(tmp_path):

@@ -18,6 +18,7 @@ from tests.app.pages import HOSTILE, hostile_store, opened, says, texts
 from tests.support.stores import assert_same_content
 from workbench import Plan, WorkbenchError, capture, load, open_store, read_prompts, steered
 from workbench.bundled import bundled_path
+from workbench.capturing import Options
 
 pytestmark = pytest.mark.slow  # every test draws pages
 
@@ -52,7 +53,7 @@ def prompts():
 
 def begun(path, model, prompts, **more):
     """A job at work."""
-    job = Job("stores/a", path, "", Machine(model), Wanted(prompts, more.pop("plan", Plan()), SMALL | more))
+    job = Job("stores/a", path, "", Machine(model), Wanted(prompts, more.pop("plan", Plan()), Options(**SMALL | more)))
     Jobs().start(job)
     return job
 
@@ -149,7 +150,7 @@ def test_a_capture_gives_way_to_whoever_waits_and_is_not_touched_by_their_plan(t
 
 
 def test_one_that_waits_for_the_model_can_be_stopped(tmp_path, model, prompts):
-    job = Job("stores/a", tmp_path / "a", "", Machine(model), Wanted(prompts, Plan(), SMALL))
+    job = Job("stores/a", tmp_path / "a", "", Machine(model), Wanted(prompts, Plan(), Options(**SMALL)))
     with job.machine.turns.turn("somebody"):
         thread = threading.Thread(target=job.run)
         thread.start()
@@ -162,22 +163,22 @@ def test_one_that_waits_for_the_model_can_be_stopped(tmp_path, model, prompts):
 
 def test_two_captures_into_one_store_are_refused_and_failures_are_sentences(tmp_path, model, prompts):
     gone, listed = Machine(model), Jobs()
-    job = Job("stores/a", tmp_path / "a", "", gone, Wanted(prompts, Plan(), SMALL))
+    job = Job("stores/a", tmp_path / "a", "", gone, Wanted(prompts, Plan(), Options(**SMALL)))
     with gone.turns.turn("somebody"):
         listed.start(job)
         with pytest.raises(WorkbenchError, match="is being captured now"):
             listed.start(job)
         job.stopping.set()
     wait(lambda: not job.is_active)
-    bad = Job("stores/b", tmp_path / "b", "", gone, Wanted(prompts, Plan(), SMALL | {"samples": 2}))
+    bad = Job("stores/b", tmp_path / "b", "", gone, Wanted(prompts, Plan(), Options(layers=[99])))
     bad.run()
-    assert (bad.state, "temperature above 0" in bad.said) == ("failed", True)
+    assert (bad.state, "layer 99" in bad.said.lower()) == ("failed", True)
 
 
 def test_everybody_sees_a_capture_and_its_session_alone_may_stop_it(tmp_path, prompts, monkeypatch):
     shared = machine("demo")
-    job = Job(f"stores/{HOSTILE}", tmp_path / "a", "another", shared, Wanted(prompts, Plan(), SMALL))
     monkeypatch.setattr("workbench_app.dashboard.captures.jobs_panel.is_there", lambda one: True)
+    job = Job(f"stores/{HOSTILE}", tmp_path / "a", "another", shared, Wanted(prompts, Plan(), Options(**SMALL)))
     with shared.turns.turn("somebody"):
         jobs().start(job)
         wait(lambda: shared.turns.place(job) == 1)

@@ -13,6 +13,7 @@ from tests.app.dashboard.session.test_view import PLAN
 from tests.app.paper import assert_drawn, drawn, write_on
 from tests.app.world import view_of
 from workbench import WorkbenchError
+from workbench.capturing import Options
 from workbench.progress import Progress
 
 
@@ -45,7 +46,7 @@ def test_a_capture_gives_the_library_what_was_wanted_and_ends_in_a_state(tmp_pat
     look, given = view_of(tmp_path), []
     made = SimpleNamespace(n_prompts=1234, manifest={"rows": {"tokens": 5678}})
 
-    def capture(model, prompts, path, *, plan, progress, **options):
+    def capture(model, prompts, path, options, *, plan, progress):
         given.append(
             (model is look.machine.model, prompts, path, plan, options, one.state, look.machine.turns.place(one))
         )
@@ -56,16 +57,16 @@ def test_a_capture_gives_the_library_what_was_wanted_and_ends_in_a_state(tmp_pat
             raise made
         return made
 
-    monkeypatch.setattr(jobs, "capture", capture)
+    monkeypatch.setattr(jobs, "capture_with", capture)
     one = job(look)
     one.run()
-    assert given == [(True, PROMPTS, tmp_path / "stores/a", None, {}, "running", 0)]
+    assert given == [(True, PROMPTS, tmp_path / "stores/a", None, Options(), "running", 0)]
     assert (one.state, one.said, one.progress) == ("done", "1,234 prompts, 5,678 tokens.", Progress(1, 2, 3.0))
     assert look.machine.turns.waiting == 0
     made.manifest = {"rows": {}}
-    one = Job("n", tmp_path, "", look.machine, Wanted(PROMPTS, PLAN, {"generate": 3}))
+    one = Job("n", tmp_path, "", look.machine, Wanted(PROMPTS, PLAN, Options(generate=3)))
     one.run()
-    assert (given[1][3:5], one.said) == ((PLAN, {"generate": 3}), "1,234 prompts, 0 tokens.")
+    assert (given[1][3:5], one.said) == ((PLAN, Options(generate=3)), "1,234 prompts, 0 tokens.")
     for made, said in (
         (WorkbenchError("no room"), "no room"),
         (Left(), "Stopped; what is complete is kept, and Resume goes on from there."),

@@ -13,6 +13,7 @@ from workbench_app.experiments.recipe import recipe_from
 from tests.app.experiments.made import NAN, RECIPE, SETS
 from tests.support.stores import random_store
 from workbench import WorkbenchError
+from workbench.capturing import Options
 from workbench.progress import Meter, Progress
 
 
@@ -22,23 +23,22 @@ def test_every_ranking_set_is_captured_once_as_the_recipe_says(tmp_path: Path, m
     said: list[Progress] = []
     meter = Meter(100, said.append)
 
-    def capture(model: Any, prompts: Any, path: Path, progress: Any, **given: Any) -> Any:
+    def capture(model: Any, prompts: Any, path: Path, given: Options, *, progress: Any) -> Any:
         asked.append((model, prompts, path.as_posix().removeprefix(f"{tmp_path}/"), given))
         for done, message in ((5, ""), (5, "a message"), (5, ""), (12, "")):
             progress(Progress(done, 50, 1.0, message))
         return random_store(path)
 
-    monkeypatch.setattr(ranking, "capture", capture)
+    monkeypatch.setattr(ranking, "capture_with", capture)
     found = ranking.captured(tmp_path, recipe, 3, SETS, lambda: "the model", meter)  # pyright: ignore[reportArgumentType]
-    assert asked == [("the model", SETS["ranked"], "stores/03-00", {
-        "keep": ("outputs",), "generate": 3, "samples": 2, "temperature": 0.5, "responses": None, "batch_tokens": 77, "seed": 9,
-    })]  # fmt: skip
+    options = Options(("outputs",), generate=3, samples=2, temperature=0.5, batch_tokens=77, seed=9)
+    assert asked == [("the model", SETS["ranked"], "stores/03-00", options)]
     assert [(p.done, p.message) for p in said] == [(5, ""), (5, "a message"), (12, "")]
     again = ranking.captured(tmp_path, recipe, 3, SETS, lambda: 1 / 0, meter)  # pyright: ignore[reportArgumentType]
     assert [s.path for s in again.values()] == [s.path for s in found.values()]
     responses = recipe_from(RECIPE | {"capture": {"responses": True}})
     ranking.captured(tmp_path / "b", responses, 0, SETS, lambda: 0, Meter(0, None))  # pyright: ignore[reportArgumentType]
-    assert asked[-1][3]["responses"] is True
+    assert asked[-1][3].responses is True
 
 
 def test_a_ranking_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

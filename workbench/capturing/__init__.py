@@ -1,0 +1,19 @@
+"""Prompts through a model into a store: begun, resumed, written shard by shard by one process or several.
+
+start       `capture`: begins a store, or goes on with one that was begun
+options     what decides a store's contents, as one value
+request     prompts and options checked and worked out: sequences, batches, seeds
+sizes       how big the store will be, and whether the disk holds it
+plan_json   the request as it is written down, and compared when a capture goes on
+sharing     which shards are left for a process to take
+process     what one process does: runs batches, writes shards and, at the end, the manifest
+rows        a batch's records as rows of the store's tables
+words       prompts, labels, tokens and responses as rows
+"""
+
+from workbench.capturing.options import Options
+from workbench.capturing.request import make_request
+from workbench.capturing.sizes import Estimate, check_disk, estimate
+from workbench.capturing.start import capture, capture_with
+
+__all__ = ["Estimate", "Options", "capture", "capture_with", "check_disk", "estimate", "make_request"]

@@ -1,0 +1,108 @@
+"""The options of a capture that decide what its store contains: checked and put in order once, then passed whole."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from workbench.anatomy.refs import ExpertRef, as_ref
+from workbench.errors import WorkbenchError, suggestion
+from workbench.generation.batches import SHARD_TOKENS
+from workbench.records.recorder import KEEPS
+
+BATCH_TOKENS = 4096
+_MOST_SAMPLES = 1_000_000
+Responses = Mapping[str, str | Sequence[str]] | bool | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `capture` is asked for; each option is explained there. Raises `WorkbenchError` for what makes no sense.
+
+    `keep`, `layers` and `experts` are sorted tuples without repetitions, whatever collections they were given as.
+    """
+
+    keep: Collection[str] = ("norms", "residual")
+    generate: int = 0
+    samples: int = 1
+    temperature: float = 0.0
+    layers: Collection[int] | None = None
+    experts: Collection[ExpertRef] | None = None
+    batch_tokens: int = BATCH_TOKENS
+    shard_tokens: int = SHARD_TOKENS
+    seed: int = 0
+    text: bool = True
+    responses: Responses = None
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        self._put("keep", _kept(self.keep))
+        self._put("temperature", float(self.temperature))
+        self._put("layers", None if self.layers is None else tuple(sorted({int(n) for n in self.layers})))
+        self._put("experts", None if self.experts is None else tuple(sorted({as_ref(e) for e in self.experts})))
+        self._put("responses", None if self.responses is False else self.responses)
+        if self.experts is not None and "outputs" not in self.keep:
+            raise WorkbenchError("capture(experts=...) chooses output vectors; add 'outputs' to keep.")
+        if self.responses is not None and self.generate:
+            raise WorkbenchError("capture() takes given responses or generates, not both; drop one of the two.")
+        if self.samples > 1 and self.responses is None and not (self.generate and self.temperature):
+            raise WorkbenchError(
+                f"capture(samples={self.samples}) would make the same rows {self.samples} times; give generate=N and a "
+                f"temperature above 0 as well."
+            )
+
+    def _put(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_numbers(self) -> None:
+        least = {"generate": 0, "samples": 1, "batch_tokens": 1, "shard_tokens": 1, "temperature": 0}
+        for name, number in least.items():
+            value = getattr(self, name)
+            if value < number:
+                raise WorkbenchError(f"capture({name}={value}) makes no sense; it should be at least {number}.")
+        if self.samples > _MOST_SAMPLES:
+            raise WorkbenchError(
+                f"capture(samples={self.samples}) makes no sense; it should be at most {_MOST_SAMPLES:,}."
+            )
+
+    @property
+    def expert_numbers(self) -> list[tuple[int, int]] | None:
+        """`experts` as (layer, expert) of the slots table, where shared expert s is -1 - s."""
+        refs = self.experts
+        return None if refs is None else [(r.layer, -1 - r.expert if r.is_shared else r.expert) for r in refs]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `plan.json` holds them: experts as text, and of given responses the digest alone."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["experts"] = None if self.experts is None else list(map(str, self.experts))
+        values["responses"] = None if self.responses is None else digest(self.responses)
+        return json.loads(json.dumps(values))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Options":
+        """From `to_dict`'s. Where responses were given they are taken from the prompts: a digest does not tell them."""
+        try:
+            known: dict[str, Any] = {field.name: values[field.name] for field in fields(cls)}
+            return cls(**{**known, "responses": None if values["responses"] is None else True})
+        except WorkbenchError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise WorkbenchError(
+                f"The options of this plan.json are damaged ({error}); they should be as `capture` wrote them."
+            ) from error
+
+
+def digest(value: Any) -> str:
+    """16 hex digits that differ where JSON-able values differ."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _kept(keep: Collection[str]) -> tuple[str, ...]:
+    chosen = {keep} if isinstance(keep, str) else set(keep)
+    for name in sorted(chosen - KEEPS):
+        raise WorkbenchError(
+            f"capture(keep=...) does not know '{name}'; it can be {', '.join(sorted(KEEPS))} (slots are always kept)"
+            f"{suggestion(name, sorted(KEEPS)) or '.'}"
+        )
+    return tuple(sorted(chosen))

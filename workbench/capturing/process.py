@@ -1,0 +1,143 @@
+"""One process at work on a store: shard after shard until none is left, then the manifest, unless another process does."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from workbench import storage
+from workbench.anatomy.fingerprints import UNCOMPARED, is_unversioned
+from workbench.capturing.request import Request
+from workbench.capturing.rows import BatchRows
+from workbench.capturing.sharing import is_complete, open_shards
+from workbench.capturing.words import Words
+from workbench.generation.decoding import Response
+from workbench.progress import Meter
+from workbench.records import logits_not_finite
+from workbench.sampling import Runner
+from workbench.shards.manifest import finish
+from workbench.shards.shards import Build, ShardWriter, receipt_path
+from workbench.shards.small_tables import describe, write_table
+
+if TYPE_CHECKING:
+    from workbench.traced import TracedRunner
+
+
+@dataclass
+class Process:
+    """What one process does with a request; any number of them may, on the same folder."""
+
+    path: Path
+    request: Request
+    runner: "Runner | TracedRunner"
+    meter: Meter
+
+    def __post_init__(self) -> None:
+        self.words = Words(self.request)
+
+    def run(self, rank: int, world: int) -> None:
+        """Writes shards until none is left, then the manifest, unless another process does."""
+        request, n_shards = self.request, len(self.request.schedule.shards)
+        self.meter.say(f"Capturing {len(request.prompts)} prompts into {self.path}: {request.estimate}")
+        with ThreadPoolExecutor(1) as beside:
+            small = beside.submit(self._small_tables)
+            for shard in open_shards(self.path, n_shards, rank, world):
+                left = [s for s in range(n_shards) if not is_complete(self.path, s)]
+                self.meter.total = self.meter.done + sum(request.shard_size(s) for s in left)
+                self._write_shard(shard)
+            self._complete(small.result())
+
+    # ---- shards
+
+    def _write_shard(self, shard: int) -> None:
+        start, forwards, done = time.monotonic(), self.meter.forwards, self.meter.done
+        batches = self.request.schedule.shards[shard]
+        ids = sorted({self.request.sequence(n)[0] for b in batches for n in self.request.schedule.batches[b]})
+        dictionary = pa.array([self.request.encoded[i].id for i in ids], pa.string())
+        with ShardWriter(self.path, shard, self._tables) as out:
+            for batch in batches:
+                out.put(self._run_batch(self.request.schedule.batches[batch], ids, dictionary))
+            out.publish(
+                {
+                    "batches": list(batches),
+                    "finite_checked": True,
+                    "tokens": self.meter.done - done,
+                    "forwards": self.meter.forwards - forwards,
+                    "seconds": round(time.monotonic() - start, 3),
+                }
+            )
+
+    @property
+    def _tables(self) -> list[str]:
+        kept = [name for name in ("residual", "logits", "outputs") if name in self.request.options.keep]
+        return ["tokens", *(["responses"] if self.words.has_responses else []), "slots", "nonfinite", *kept]
+
+    def _run_batch(self, numbers: tuple[int, ...], ids: list[int], dictionary: pa.StringArray) -> dict[str, Build]:
+        """Runs a batch; returns what builds its tables, for the writer's threads."""
+        request, options = self.request, self.request.options
+        rows = [request.ids(number) for number in numbers]
+        where = [request.sequence(number) for number in numbers]
+        answers: list[Response] | None = None
+        if options.generate:
+            seeds = [request.seeds[prompt] + sample for prompt, sample in where]
+            assert request.decoding is not None
+            chunk, answers = self.runner.generate(rows, seeds, request.decoding)
+            self.meter.skip(sum(options.generate - len(answer.ids) for answer in answers))
+        else:
+            chunk = self.runner.over(rows)
+        prompt = np.searchsorted(ids, [prompt for prompt, _ in where])
+        batch = BatchRows(chunk, dictionary, prompt, np.array([sample for _, sample in where]))
+        head = [] if answers is None else [self._head_not_finite(rows, answers)]
+        builders: dict[str, Build] = {"nonfinite": partial(batch.nonfinite, *head)}
+        for name, build in (("tokens", self.words.tokens), ("responses", self.words.responses)):
+            builders[name] = partial(build, numbers, batch, answers)
+        return {name: builders.get(name) or getattr(batch, name) for name in self._tables}
+
+    def _head_not_finite(self, rows: list[tuple[int, ...]], answers: list[Response]) -> pd.DataFrame:
+        last = np.array([len(row) - 1 for row in rows])
+        layer = len(self.request.model.anatomy.layers)
+        return logits_not_finite(layer, np.arange(len(rows)), last, [answer.logprobs for answer in answers])
+
+    # ---- what completes a store
+
+    def _small_tables(self) -> list[dict[str, Any]]:
+        """Writes prompts and given labels unless they are there; returns their lines of the manifest."""
+        tables = {"prompts.parquet": ("prompts", self.words.prompts())}
+        if labels := self.words.labels():
+            tables["labels/given.parquet"] = ("labels", labels)
+        for path, (name, content) in tables.items():
+            if not (self.path / path).is_file():
+                write_table(self.path, path, name, pd.DataFrame(content))
+        return [describe(self.path, path, name) for path, (name, _) in tables.items()]
+
+    def _complete(self, small: list[dict[str, Any]]) -> None:
+        """Writes the manifest, or waits for the process that does."""
+        while not (self.path / "manifest.json").is_file():
+            with storage.locked(self.path, "manifest") as ours:
+                if ours and not (self.path / "manifest.json").is_file():
+                    self._write_manifest(small)
+            time.sleep(0 if ours else 0.05)
+
+    def _write_manifest(self, small: list[dict[str, Any]]) -> None:
+        shards = range(len(self.request.schedule.shards))
+        plan = storage.read_json(self.path / "plan.json")  # as it was begun, perhaps by another version
+        finish(
+            self.path,
+            [storage.read_json(self.path / receipt_path(shard)) for shard in shards],
+            small,
+            fingerprint=plan["anatomy"]["fingerprint"],
+            steering=plan["steering"],
+            warnings=list(dict.fromkeys([*plan["warnings"], *self.request.warnings, *self._not_compared(plan)])),
+        )
+
+    def _not_compared(self, begun: dict[str, Any]) -> list[str]:
+        """What a capture that an earlier version began could not be compared by when it went on here."""
+        here = self.request.model.anatomy.fingerprint
+        resumed = is_unversioned(begun["anatomy"]["fingerprint"]) and not is_unversioned(here)
+        return [f"It was begun by an earlier version and went on in this one: {UNCOMPARED}."] if resumed else []

@@ -1,0 +1,77 @@
+"""How big a store will be, before it starts, and whether the disk holds it."""
+
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.anatomy.anatomy import Anatomy
+from workbench.errors import WorkbenchError
+
+# Bytes per row (or float) on disk. Measured 2026-11-22 on random fp32 values, which hardly compress: 11.8 for a slot with
+# its sizes, 3.4 for a router logit; ids and keys almost vanish. Rounded up.
+_SLOT, _SLOT_NORMS, _RESIDUAL, _TOKEN, _KEYS, _FLOAT = 5.0, 9.0, 16.0, 4.0, 0.5, 3.7
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected size of a store in bytes, by table; an upper bound for a generating capture that may stop early."""
+
+    tokens: int
+    tables: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """All tables together."""
+        return sum(self.tables.values())
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {readable(size)}" for name, size in self.tables.items() if size)
+        return f"about {readable(self.total)} for {self.tokens:,} tokens ({parts})"
+
+
+def estimate(
+    anatomy: Anatomy,
+    tokens: int,
+    keep: Collection[str],
+    layers: Collection[int] | None = None,
+    experts: Collection[tuple[int, int]] | None = None,
+) -> Estimate:
+    """The size of a capture of `tokens` tokens. `layers` and `experts` limit logits and outputs as in `capture`."""
+    moe = [anatomy.layer(n) for n in anatomy.moe_layers]
+    slots = sum(x.top_k + x.n_shared for x in moe)
+    chosen = [x for x in moe if layers is None or x.layer in layers]
+    logits = sum(x.n_experts for x in chosen)
+    # a chosen expert is expected to receive its even share of the slots, a shared one every token
+    outputs = 0.0
+    for x in chosen:
+        wanted = range(-x.n_shared, x.n_experts) if experts is None else [e for n, e in experts if n == x.layer]
+        outputs += sum(1.0 if e < 0 else x.top_k / x.n_experts for e in wanted)
+    per_token = {
+        "tokens": _TOKEN,
+        "slots": slots * (_SLOT_NORMS + _SLOT if "norms" in keep else _SLOT),
+        "residual": _RESIDUAL * (len(anatomy.layers) + 1) if "residual" in keep else 0.0,
+        "logits": logits * _FLOAT + _KEYS if "logits" in keep else 0.0,
+        "outputs": outputs * (anatomy.hidden_size * _FLOAT + _KEYS) if "outputs" in keep else 0.0,
+    }
+    return Estimate(tokens, {name: round(size * tokens) for name, size in per_token.items()})
+
+
+def check_disk(store: Path, needed: Estimate) -> None:
+    """Raises `WorkbenchError` when the disk that would hold `store` has less free space than needed."""
+    folder = next(p for p in (store, *store.absolute().parents) if p.exists())
+    free = shutil.disk_usage(folder).free
+    if needed.total > free:
+        raise WorkbenchError(
+            f"The store '{store}' needs {needed}, and its disk has {readable(free)} free; free some space, keep fewer "
+            f"tables, or limit layers and experts."
+        )
+
+
+def readable(size: float) -> str:
+    """Bytes as people say them: 512 B, 3.4 MB, 12 GB (powers of 1,000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

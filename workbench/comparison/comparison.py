@@ -1,0 +1,264 @@
+"""The same prompts with and without a plan: answers, metrics with intervals, distributions, the dose, random controls.
+
+A score is association; what stands here is a measured effect, beside what as many random experts do.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.comparison.tables import check_applies, control_table, left_out, metric_table
+from workbench.errors import WorkbenchError
+from workbench.plan.plan import Plan
+from workbench.progress import Meter, ProgressLines, Report
+from workbench.prompts.prompts import PromptSet, read_prompts
+from workbench.responses.metrics import MetricsArgument, metrics_from
+from workbench.routing.dose import DoseCounts
+from workbench.storage import write_text
+
+if TYPE_CHECKING:
+    from workbench.answering.answers import Answers
+    from workbench.comparison.broken import Arm
+    from workbench.model.model import MoEModel
+    from workbench.store.store import Store
+
+Teaching = tuple[tuple[int, ...], tuple[int, ...]]  # token ids that are given, and those whose probability is read
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a plan changed on some prompts.
+
+    metrics    metric, base, steered, difference, low, high (95 %, paired bootstrap over clusters), n prompts, n_clusters
+    controls   metric, match, draw, plan, base, steered, difference, n, slots_changed: every random draw, none left out
+    responses  prompt_id, prompt, base, steered, changed
+    divergence prompt_id, kl_nats (mean over the base answer's positions), kl_first_nats (first answer token)
+    perplexity base, steered, n_tokens over given text; empty when no prompt gives a response or text of its own
+    dose       tokens and slots that the plan really changed while answering
+    """
+
+    model: str
+    plan: Plan
+    metrics: pd.DataFrame
+    controls: pd.DataFrame
+    responses: pd.DataFrame
+    divergence: pd.DataFrame
+    perplexity: dict[str, float]
+    dose: DoseCounts
+    seed: int
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def changed(self) -> float:
+        """Share of prompts whose answer reads differently."""
+        return float(np.mean(self.responses["changed"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        tables = {n: getattr(self, n).to_dict("records") for n in ("metrics", "controls", "responses", "divergence")}
+        return {
+            "model": self.model,
+            "plan": json.loads(self.plan.to_json()),
+            "dose": self.dose._asdict(),
+            "perplexity": self.perplexity,
+            "seed": self.seed,
+            "notes": list(self.notes),
+            **tables,
+        }
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """JSON text; also written to `path` when given. Not-a-number becomes null."""
+        text = json.dumps(_without_nan(self.to_dict()), indent=1, ensure_ascii=False)
+        if path is not None:
+            write_text(path, text + "\n")
+        return text
+
+    def __str__(self) -> str:
+        lines = [f"{self.plan} on {self.model}, {len(self.responses)} prompts; {self.dose}"]
+        for row in self.metrics.to_dict("records"):
+            lines.append(
+                f"{row['metric']}: {row['base']:.3f} -> {row['steered']:.3f} ({row['difference']:+.3f} "
+                f"[{row['low']:+.3f}, {row['high']:+.3f}], n={row['n']})"
+            )
+            lines += [f"  random, {m}: {d}" for m, d in self._draws(str(row["metric"])).items()]
+        kl = self.divergence["kl_first_nats"].mean()
+        lines.append(f"{self.changed:.0%} of answers changed; first-token KL {kl:.3f} nats on average")
+        if self.perplexity:
+            lines.append(f"perplexity of given text: {self.perplexity['base']:.2f} -> {self.perplexity['steered']:.2f}")
+        return "\n".join([*lines, *self.notes])
+
+    __repr__ = __str__
+
+    def _draws(self, metric: str) -> dict[str, str]:
+        found = self.controls[self.controls["metric"] == metric]
+        return {
+            str(match): ", ".join(f"{d:+.3f}" for d in rows["difference"])
+            for match, rows in found.groupby("match", sort=False)
+        }
+
+
+def compare(
+    model: "MoEModel",
+    prompts: Any,
+    plan: Plan,
+    *,
+    metrics: MetricsArgument = ("refused",),
+    controls: int | Mapping[str, int] = 3,
+    store: "Store | None" = None,
+    seed: int = 0,
+    max_new_tokens: int = 48,
+    batch_tokens: int = 4096,
+    progress: bool | Report = True,
+) -> Comparison:
+    """Answers every prompt with and without `plan` and measures what changed. Greedily, by the checkpoint's generation config
+    (penalties, n-grams, ...) but its sampling: as transformers' `generate(do_sample=False)` does.
+
+    metrics   names out of `workbench.responses.metrics.METRICS`, functions of a response, or {name: function}
+    controls  draws of random experts: a number for "count" and "layer" each (and "usage" when a store is given), or
+              {"count": 10, "layer": 10, "usage": 10}; see `Plan.random_like`
+    store     resolves `replace` by mean, and gives the load for usage-matched draws
+    seed      of the draws and of the bootstrap
+    batch_tokens  tokens that go through the model together, padding and answers included
+    progress  as for `capture`: lines on stderr, False for silence, or a function that receives `Progress` values
+
+    A metric without a value for one of the two answers leaves the prompt out ("refused" does while thinking has not ended);
+    n says how many prompts count, and `notes` how many do not. So do answers out of logits that are not finite; the notes
+    name the layer and the expert where such values begin.
+    Raises `WorkbenchError` for an impossible plan, an unknown metric, or a metric that no prompt can be measured by.
+    """
+    from workbench.answering.answers import answer, encode_all
+    from workbench.comparison.broken import broken_notes
+    from workbench.comparison.divergence import divergence, given_text
+    from workbench.hooks.guards import as_it_is
+    from workbench.hooks.steering import plan_in_force
+
+    if seed < 0:
+        raise WorkbenchError(f"compare(seed={seed}) makes no sense; it should be at least 0.")
+    prompts, chosen, model = read_prompts(prompts), metrics_from(metrics), as_it_is(model)
+    if store is not None:
+        model.anatomy.check_same(store.anatomy.fingerprint, f"The store '{store.path}'")
+        plan = plan.with_means(store)
+    plan = plan.for_model(model.anatomy).check(model.anatomy)
+    if plan_in_force(model):
+        raise WorkbenchError("compare needs the bare model as its base; call it outside `with steered`.")
+    random = _control_plans(model, plan, controls, store, seed)
+    encoded = encode_all(model, prompts, max_new_tokens)
+    given = [(g.before, g.read) for g in given_text(model, prompts, encoded)]
+    meter = _meter(encoded, given, 2 + len(random), max_new_tokens, progress)
+    base = answer(model, encoded, Plan(), max_new_tokens, batch_tokens, meter)
+    check_applies(chosen, prompts, base)
+    arm = answer(model, encoded, plan, max_new_tokens, batch_tokens, meter)
+    others = [answer(model, encoded, p, max_new_tokens, batch_tokens, meter) for _, _, p in random]
+    meter.skip(
+        2 * sum(max_new_tokens - len(ids) for ids in base.ids)
+    )  # the answers that ended early are read as they are
+    moved = divergence(model, encoded, base.ids, [plan], batch_tokens, meter)[0]
+    return Comparison(
+        model.anatomy.model,
+        plan,
+        metric_table(chosen, prompts, base, arm, seed),
+        control_table(chosen, prompts, base, random, others),
+        _response_table(prompts, base, arm),
+        pd.DataFrame(
+            {"prompt_id": [p.id for p in prompts], "kl_nats": moved.kl_nats, "kl_first_nats": moved.kl_first_nats}
+        ),
+        _perplexity(model, given, plan, batch_tokens, meter),
+        arm.dose,
+        seed,
+        (
+            *(() if arm.dose.tokens_changed else ("The plan changed nothing on these prompts.",)),
+            *broken_notes(model, encoded, _arms(plan, base, arm, random, others)),
+            *left_out(chosen, prompts, base, arm),
+        ),
+    )
+
+
+def _meter(
+    encoded: list[tuple[int, ...]], given: "list[Teaching]", arms: int, max_new_tokens: int, progress: bool | Report
+) -> Meter:
+    """Counts the tokens of all arms, of the two forwards over the base's answers and of those over given text."""
+    asked = sum(len(ids) + max_new_tokens for ids in encoded)
+    total = (arms + 2) * asked + 2 * sum(len(a) + len(b) for a, b in given)
+    meter = Meter(total, ProgressLines() if progress is True else progress or None)
+    drawn = f", of them {arms - 2} with random experts" if arms > 2 else ""
+    meter.say(f"Answering {len(encoded)} prompts {arms} times{drawn}: at most {total:,} tokens")
+    return meter
+
+
+def _control_plans(
+    model: "MoEModel", plan: Plan, controls: int | Mapping[str, int], store: "Store | None", seed: int
+) -> list[tuple[str, int, Plan]]:
+    if isinstance(controls, int):
+        controls = dict.fromkeys(["count", "layer", *(["usage"] if store is not None else [])], controls)
+    if not plan:
+        return []
+    usage = expert_loads(store) if store is not None and controls.get("usage") else None
+    return [
+        (match, draw, Plan.random_like(plan, model.anatomy, match, usage, seed=seed * 1000 + draw))  # pyright: ignore[reportArgumentType]
+        for match, n in controls.items()
+        for draw in range(n)
+    ]
+
+
+def expert_loads(store: "Store") -> pd.DataFrame:
+    """Load of every routed expert over a store: layer, expert, score = its share of the layer's selections."""
+    counted = store.counts()
+    total = counted.n.sum(0)
+    share = total / np.maximum(total.sum(-1, keepdims=True), 1)
+    rows = [
+        (layer, e, float(share[i, e]))
+        for i, layer in enumerate(counted.layers)
+        for e in range(store.anatomy.layer(layer).n_experts)
+    ]
+    return pd.DataFrame(rows, columns=["layer", "expert", "score"])
+
+
+def _arms(
+    plan: Plan, base: "Answers", arm: "Answers", random: list[tuple[str, int, Plan]], others: list["Answers"]
+) -> "list[Arm]":
+    """What a sentence about answers may be about, each by its name."""
+    from workbench.comparison.broken import Arm
+
+    drawn = zip(random, others, strict=True)
+    named = [Arm(f"random ({match}, draw {draw})", p, answers) for (match, draw, p), answers in drawn]
+    return [Arm("base", Plan(), base), Arm("steered", plan, arm), *named]
+
+
+def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "prompt_id": [p.id for p in prompts],
+            "prompt": [p.said for p in prompts],
+            "base": base.texts,
+            "steered": arm.texts,
+            "changed": [a != b for a, b in zip(base.ids, arm.ids, strict=True)],
+        }
+    )
+
+
+def _perplexity(
+    model: "MoEModel", given: list[Teaching], plan: Plan, batch_tokens: int, meter: Meter
+) -> dict[str, float]:
+    from workbench.comparison.divergence import divergence
+
+    if not given:
+        return {}
+    found = divergence(model, [a for a, _ in given], [b for _, b in given], [Plan(), plan], batch_tokens, meter)
+    n = np.array(found[0].n_tokens)
+    base, steered = (float(np.exp((np.array(d.nll_nats) * n).sum() / n.sum())) for d in found)
+    return {"base": base, "steered": steered, "n_tokens": float(n.sum())}
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

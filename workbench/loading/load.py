@@ -1,0 +1,234 @@
+"""Loading: a transformers model, its tokenizer and its MoE map, checked before anybody trusts a number from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from workbench.bundled import bundled_path
+from workbench.errors import WorkbenchError, listed
+from workbench.loading.check import check_by_intervening
+from workbench.loading.hub import hub_unreachable
+from workbench.loading.tiny import FAMILIES, tiny_model, tiny_tokenizer
+from workbench.model.adapters import MoEAdapter
+from workbench.model.identity import read_weights
+from workbench.model.layout import find_layout
+from workbench.model.model import MoEModel
+from workbench.model.plain import PlainModel
+from workbench.model.quantised import quantised_by
+from workbench.model.runtime import Runtime
+from workbench.model.wrapped import Opened, is_wrapped, opened
+from workbench.paths import given_source
+from workbench.survey.known import anatomy_of, in_bridge, known_runtime, new_runtime
+
+_FOLDERS = ("cache_dir", "offload_folder")  # options of `from_pretrained` that name a folder
+
+
+def load(
+    source: Any,
+    tokenizer: Any = None,
+    *,
+    device: str = "auto",
+    dtype: str | torch.dtype = "auto",
+    check: bool = True,
+    adapter: MoEAdapter | None = None,
+    remote: bool | str = False,
+    **hub: Any,
+) -> MoEModel:
+    """A model ready to capture and steer.
+
+    source   "demo" (bundled), "tiny/FAMILY" (random weights), a local folder, a Hugging Face id, or a model already built:
+             of transformers, in a TransformerLens `TransformerBridge`, or of nnsight (`TransformersModel`)
+    device   "auto" is CUDA when there is one, else the CPU; for several devices pass `device_map="auto"`
+    dtype    "auto" is the checkpoint's own
+    check    also mute one expert per layer and see that the logits change (one small forward per MoE layer)
+    adapter  how an MoE outside transformers' experts interface routes (`workbench.model.adapters`); with one, source may be any
+             `nn.Module` from token ids to logits
+    remote   True: source is an nnsight model named by its hub id, and its weights stay on NDIF. One trace there tells how it
+             routes; it can be captured (`capture(..., backend="nnsight", remote=True)`), not steered
+    hub      goes to `from_pretrained`: revision, device_map, experts_implementation, trust_remote_code, ...
+
+    The model is put into eval mode.
+
+    Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
+    """
+    source, tokenizer = given_source(source), _opened_tokenizer(given_source(tokenizer), hub)
+    hub |= {name: given_source(hub[name]) for name in _FOLDERS if name in hub}
+    if remote:
+        return _far(source, tokenizer, remote)
+    around = opened(source)
+    if adapter is not None and isinstance(around.hf, torch.nn.Module) and not hasattr(around.hf, "config"):
+        around = around._replace(hf=PlainModel(around.hf))
+    hf, tokenizer, name = _resolve(around.hf, tokenizer or around.tokenizer, device, dtype, hub)
+    hf.eval()
+    runtime = _known_runtime(hf, around)
+    if runtime is None or adapter is not None:
+        runtime = new_runtime(hf, name, hub.get("revision"), adapter)
+    if around.bridge is not None:
+        runtime.bridges.add(around.bridge)
+    model = MoEModel(hf, tokenizer, runtime, around.nnsight)
+    if check:
+        check_by_intervening(model)
+    return model
+
+
+def _far(source: Any, tokenizer: Any, remote: bool | str) -> MoEModel:
+    """A model on NDIF."""
+    from workbench.far import look
+    from workbench.ndif import check_ndif
+
+    around = opened(source, far=True)
+    if around.nnsight is None:
+        raise WorkbenchError(
+            f"load(..., remote=True) takes an nnsight model named by its hub id, TransformersModel('owner/name'), not "
+            f"{source if isinstance(source, str) else f'a {type(source).__name__}'!r}."
+        )
+    check_ndif(around.nnsight, remote)
+    hf = around.hf
+    layout = find_layout(hf)
+    found = look(around.nnsight, layout, remote)
+    name, revision = around.nnsight.repo_id, around.nnsight.revision
+    anatomy = anatomy_of(hf, layout, name, revision, found.survey, read_weights(hf, found.values))
+    runtime = Runtime(hf, layout, anatomy, found.survey.before, found.survey.multipliers, found.survey.facts, far=True)
+    return MoEModel(hf, tokenizer or around.tokenizer, runtime, around.nnsight, found.dtype)
+
+
+def _known_runtime(hf: Any, around: Opened) -> Runtime | None:
+    """The runtime of an earlier load, unless the model was changed in place or put into a bridge since."""
+    if is_wrapped(hf) and around.bridge is None and not in_bridge(hf):
+        raise WorkbenchError(
+            f"This {type(hf).__name__} lies in a TransformerBridge, whose wrappers replace its modules; pass the bridge to load."
+        )
+    return known_runtime(hf)
+
+
+def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any, str]:
+    if isinstance(source, str) or hasattr(source, "__fspath__"):
+        name = str(source)
+        if not name.strip():
+            raise WorkbenchError(
+                f"load({name!r}) names no model; give 'demo', tiny/FAMILY, a folder or a Hugging Face id."
+            )
+        if name.startswith("tiny/"):
+            hf = tiny_model(name.removeprefix("tiny/"), dtype=torch.float32 if dtype == "auto" else _dtype(dtype))
+            return _moved(hf, device), tokenizer or tiny_tokenizer(), name
+        return (*_from_pretrained(name, tokenizer, device, dtype, hub), name)
+    if isinstance(source, torch.nn.Module) and hasattr(source, "config") and not hasattr(source, "generate"):
+        raise WorkbenchError(
+            f"A {type(source).__name__} predicts no next token, so there is nothing to steer or to check it by; load its "
+            f"ForCausalLM class."
+        )
+    if not hasattr(source, "config") or not callable(getattr(source, "generate", None)):
+        given = (
+            "what it returned before: use that as it is"
+            if isinstance(source, MoEModel)
+            else f"a {type(source).__name__}"
+        )
+        raise WorkbenchError(
+            f"load takes 'demo', a folder, a Hugging Face id or a model of transformers, TransformerLens or nnsight, not {given}."
+        )
+    if hub or device != "auto" or dtype != "auto":
+        raise WorkbenchError(
+            "A model already built keeps its device, dtype and options; pass nothing but the tokenizer."
+        )
+    return source, tokenizer, getattr(source.config, "name_or_path", "") or type(source).__name__
+
+
+def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM
+
+    path, wanted = str(bundled_path("demo-model")) if name == "demo" else name, _dtype(dtype)
+    unreachable = None if name == "demo" else hub_unreachable(name, hub)
+    if unreachable:
+        hub = {**hub, "local_files_only": True}
+        # with PEFT installed transformers looks for an adapter as well, and does not pass the word on
+        hub["adapter_kwargs"] = {"local_files_only": True, **hub.get("adapter_kwargs", {})}
+    try:
+        found: Any = AutoModelForCausalLM.from_pretrained(path, dtype=wanted, **hub | {"output_loading_info": True})
+    except Exception as error:  # of a broken or unknown checkpoint transformers, and what it calls, raise anything
+        raise WorkbenchError(
+            f"'{name}' could not be loaded{f' ({unreachable})' if unreachable else ''}: {_first_line(error)} "
+            f"{_instead(path, error)}"
+        ) from error
+    hf, report = found
+    _check_whole(name, hf, report)
+    if "device_map" not in hub:
+        hf = _moved(hf, device)
+    return hf, _tokenizer(path, hub) if tokenizer is None else tokenizer
+
+
+def _check_whole(name: str, hf: Any, report: Mapping[str, Any]) -> None:
+    """Raises `WorkbenchError` for parameters that the checkpoint does not have: transformers fills them with random numbers."""
+    lost = sorted({key for key, _ in hf.named_parameters()} & set(report["missing_keys"]))
+    if lost:
+        raise WorkbenchError(
+            f"The checkpoint '{name}' has no values for {len(lost)} of the parameters of a {type(hf).__name__} "
+            f"({listed(lost, 2)}), which would be random; take a complete checkpoint of this architecture."
+        )
+
+
+def _instead(path: str, error: Exception) -> str:
+    """What to do about a model that could not be loaded."""
+    method = quantised_by(path)
+    if method is not None and not isinstance(error, OSError):
+        return f"Its weights are quantised by {method}: install what that needs, or load the checkpoint that is not quantised."
+    return (
+        f"It should be 'demo', tiny/ with one of {listed(list(FAMILIES))}, a folder with a transformers causal LM, or a "
+        f"Hugging Face id."
+    )
+
+
+def _opened_tokenizer(tokenizer: Any, hub: dict[str, Any]) -> Any:
+    """The tokenizer that was given, read where its name or folder was; None stays."""
+    if isinstance(tokenizer, str):
+        return _tokenizer(tokenizer, hub | ({"local_files_only": True} if hub_unreachable(tokenizer, hub) else {}))
+    if tokenizer is not None and not hasattr(tokenizer, "all_special_ids"):
+        raise WorkbenchError(
+            f"load(..., tokenizer) takes a tokenizer of transformers, or the name or folder of one, not a "
+            f"{type(tokenizer).__name__}."
+        )
+    return tokenizer
+
+
+def _tokenizer(source: str, hub: dict[str, Any]) -> Any:
+    from transformers import AutoTokenizer
+
+    passed = {
+        k: v for k, v in hub.items() if k in ("revision", "token", "cache_dir", "trust_remote_code", "local_files_only")
+    }
+    try:
+        return AutoTokenizer.from_pretrained(source, **passed)
+    except Exception as error:  # as of a model
+        raise WorkbenchError(
+            f"No tokenizer could be read from '{source}' ({_first_line(error).rstrip('.')}); pass one as load(..., tokenizer)."
+        ) from error
+
+
+def _moved(hf: Any, device: str) -> Any:
+    chosen = _device(device)
+    try:
+        return hf.to(chosen)
+    except (RuntimeError, AssertionError) as error:  # an unknown device, one torch was not built for
+        raise WorkbenchError(
+            f"The model could not be put on the device '{chosen}' ({_first_line(error).rstrip('.')}); "
+            f"use cpu, or auto, which is CUDA when there is one."
+        ) from error
+
+
+def _device(device: str) -> str:
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(dtype: Any) -> Any:
+    if not isinstance(dtype, str) or dtype == "auto":
+        return dtype
+    found = getattr(torch, dtype, None)
+    if found not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        raise WorkbenchError(f"'{dtype}' is no torch dtype of weights; use auto, float32, bfloat16 or float16.")
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of what an error says, as a sentence; its name when it says nothing."""
+    lines = str(error).strip().splitlines()
+    return f"{lines[0].rstrip('.!')}." if lines else f"{type(error).__name__}."

@@ -1,0 +1,84 @@
+"""The store's tables as Arrow schemas: the contract between capture (writes) and every probe (reads).
+
+Shared experts are slots of their own kind: `slot = expert = -1 - s` for shared expert s. Columns that a capture did not
+keep are null, never absent and never NaN.
+"""
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+_KEY = [("prompt_id", pa.string()), ("sample", pa.int32()), ("position", pa.int32())]
+
+TABLES: dict[str, pa.Schema] = {
+    "prompts": pa.schema(
+        [(n, pa.string()) for n in ("prompt_id", "text", "pair", "split", "cluster")] + [("n_tokens", pa.int32())]
+    ),
+    "labels": pa.schema(
+        [("prompt_id", pa.string()), ("sample", pa.int32())] + [(n, pa.string()) for n in ("name", "value", "source")]
+    ),
+    "tokens": pa.schema(
+        [
+            *_KEY,
+            ("token_id", pa.int32()),
+            ("token", pa.string()),
+            ("role", pa.string()),
+            ("generated", pa.bool_()),
+            ("logprob", pa.float32()),
+        ]
+    ),
+    # what was said, decoded as a whole; stores of before, and those without text, lack it
+    "responses": pa.schema([("prompt_id", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
+    "slots": pa.schema(
+        [
+            *_KEY,
+            ("layer", pa.int32()),
+            ("slot", pa.int32()),
+            ("expert", pa.int32()),
+            ("weight", pa.float32()),
+            ("output_l2", pa.float32()),
+            ("output_max_abs", pa.float32()),
+            ("output_argmax", pa.int32()),
+        ]
+    ),
+    # layer -1 is the embedding output (the input of layer 0); layer l is the output of decoder layer l
+    "residual": pa.schema(
+        [
+            *_KEY,
+            ("layer", pa.int32()),
+            ("l2", pa.float32()),
+            ("max_abs", pa.float32()),
+            ("median_abs", pa.float32()),
+            ("argmax", pa.int32()),
+            ("routed_change", pa.float32()),
+        ]
+    ),
+    "logits": pa.schema([*_KEY, ("layer", pa.int32()), ("router_logits", pa.list_(pa.float32()))]),
+    "outputs": pa.schema(
+        [
+            *_KEY,
+            ("layer", pa.int32()),
+            ("slot", pa.int32()),
+            ("expert", pa.int32()),
+            ("output", pa.list_(pa.float32())),
+        ]
+    ),
+    # where values were not finite, by sequence: what is out of workbench.shards.finite.STAGES; expert is null for what is no
+    # expert's; n_own (outputs alone): tokens whose routing weights were finite, so that the expert itself made the values.
+    # A shard without such values has no file of it, nor has a store of an earlier version
+    "nonfinite": pa.schema(
+        [
+            ("prompt_id", pa.string()),
+            ("sample", pa.int32()),
+            ("layer", pa.int32()),
+            ("what", pa.string()),
+            ("expert", pa.int32()),
+            ("n_tokens", pa.int64()),
+            ("n_own", pa.int64()),
+            ("first_position", pa.int32()),
+        ]
+    ),
+}
+
+STREAMED = ("tokens", "responses", "slots", "residual", "logits", "outputs", "nonfinite")
+"""The tables that lie in shards, a folder each."""

@@ -1,0 +1,58 @@
+"""One small table of a store (prompts, labels), from a DataFrame to one file and its line of the manifest."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workbench import storage
+from workbench.errors import WorkbenchError
+from workbench.prompts.prompts import label_text
+from workbench.shards.parquet import stored_schema, writer
+from workbench.shards.shards import conform
+
+
+def write_table(store: Path, path: str, name: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """Writes one small table of the store as one file; returns its line of the manifest."""
+    batch = conform_frame(name, frame)
+    part = storage.temporary(store, path)
+    with writer(part, name) as file:
+        file.write_batch(batch)
+    found = pq.read_metadata(part).num_rows
+    assert found == batch.num_rows, f"{part}: wrote {batch.num_rows} rows, read {found}"
+    storage.publish(store, part, path)
+    return describe(store, path, name)
+
+
+def describe(store: Path, path: str, name: str) -> dict[str, Any]:
+    """A file's line of the manifest, from the file itself."""
+    file = store / path
+    size, rows = file.stat().st_size, pq.read_metadata(file).num_rows
+    return {"table": name, "path": path, "size_bytes": size, "sha256": storage.sha256(file), "rows": rows}
+
+
+def conform_frame(name: str, frame: pd.DataFrame) -> pa.RecordBatch:
+    """The frame as rows of the table; `WorkbenchError` for a missing value or one of another type."""
+    schema = stored_schema(name)
+    for field in schema:
+        if not field.nullable and (field.name not in frame or frame[field.name].isna().to_numpy().any()):
+            raise WorkbenchError(f"The table '{name}' needs a value of '{field.name}' in every row.")
+    columns = {field.name: _column(name, field, frame[field.name]) for field in schema if field.name in frame}
+    return conform(name, columns, len(frame))
+
+
+def _column(table: str, field: pa.Field, values: Any) -> pa.Array:
+    if (table, field.name) == ("labels", "value"):
+        values = values.map(label_text, na_action="ignore")
+    try:
+        return pa.array(values, _value_type(field.type), from_pandas=True).cast(field.type)
+    except pa.ArrowException as error:
+        raise WorkbenchError(
+            f"The column '{field.name}' of the table '{table}' holds what is no {_value_type(field.type)} ({error})."
+        ) from error
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind

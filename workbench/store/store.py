@@ -1,0 +1,158 @@
+"""A captured store on disk: its tables, its plan and its manifest. No torch: a store opens on a laptop in a second.
+
+    store = open_store("stores/refusal")
+    store.table("slots", columns=["prompt_id", "expert", "weight"], layers=[3])     # a DataFrame
+    store.counts().n                                                                # [prompts, layers, experts]
+    store.query("select layer, expert, count(*) from slots group by all")           # DuckDB, read-only
+
+Tokens have a canonical order (prompt as in `prompts.parquet`, then sample, then position): the order of
+`store.tokens`, of every mask and group array that `counts` takes and of `routing`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from workbench import storage
+from workbench.anatomy.refs import ExpertRef
+from workbench.errors import WorkbenchError
+from workbench.paths import given_path
+from workbench.shards.finite import said
+from workbench.shards.manifest import check_seal
+from workbench.shards.schema import SCHEMA_VERSION
+from workbench.store.counts import Counts, Routing, counts, routing
+from workbench.store.export import export
+from workbench.store.integrity import check_files, problems
+from workbench.store.labels import add_labels
+from workbench.store.outputs import mean_output
+from workbench.store.sql import query
+from workbench.store.tables import Tables
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Store(Tables):
+    """The captured tables of one model over one prompt set, and what can be asked of them. Made by `capture`, `open_store`."""
+
+    def counts(
+        self,
+        tokens: np.ndarray | None = None,
+        by: Literal["prompt"] | np.ndarray = "prompt",
+        value: Literal["count", "weight"] = "count",
+        layers: Iterable[int] | None = None,
+    ) -> Counts:
+        """How often each expert was selected (or its summed weight), per group of tokens. See `workbench.store.counts`."""
+        return counts(self, tokens, by, value, layers)
+
+    def routing(self, layer: int) -> Routing:
+        """Who went where in one layer, aligned with `store.tokens`. See `workbench.store.counts.routing`."""
+        return routing(self, layer)
+
+    def mean_output(self, expert: ExpertRef) -> np.ndarray:
+        """The expert's mean output over the tokens that selected it, unweighted: [hidden] float64."""
+        return mean_output(self, expert)
+
+    def export(self, to: str | Path = "numpy", *, prompt: str | None = None, sample: int = 0) -> dict[str, Any] | Path:
+        """Per-token columns by TransformerLens's hook names, as numpy, torch, .npz or .safetensors; see `export.py`."""
+        return export(self, to, prompt=prompt, sample=sample)
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """A read-only DuckDB query over the tables as views. See `workbench.store.sql`."""
+        return query(self, sql)
+
+    def add_labels(
+        self, name: str, values: Mapping[str, Any] | pd.Series | pd.DataFrame, source: str, *, replace: bool = False
+    ) -> None:
+        """Adds a label, such as a classifier's verdict on each response, as `labels/NAME.parquet`.
+
+        `values` maps prompt_id to a value (it holds for all samples), or is a DataFrame with prompt_id, sample and
+        value. `source` says who gave it. See `workbench.store.labels`.
+        """
+        add_labels(self, name, values, source, replace=replace)
+
+    def check(self) -> list[str]:
+        """What is wrong with the store, one sentence each; empty when checksums, row counts and values all hold.
+
+        Values that are not finite are told of with the layer and the expert that they come from first.
+        """
+        return problems(self)
+
+    def info(self) -> dict[str, Any]:
+        """What the store is, JSON-able: model, dtype, steering, what was kept, rows, size on disk, warnings.
+
+        nonfinite: where values are not finite, "" when none is, null where an older capture did not look.
+        """
+        plan, sizes = (
+            self.plan_json,
+            [file["size_bytes"] for shard in self.manifest["shards"] for file in shard["files"]],
+        )
+        return {
+            "path": str(self.path),
+            "model": plan["model"],
+            "dtype": plan.get("dtype"),
+            "fingerprint": self.anatomy.fingerprint,
+            "steering": None if self.steering is None else str(self.steering),
+            "options": plan["options"],
+            "lacks": list(self.lacks),
+            "prompts": self.n_prompts,
+            "labels": sorted(set(self.labels["name"])),
+            "rows": self.manifest["rows"],
+            "shards": len(self.manifest["shards"]),
+            "size_bytes": sum(sizes) + sum(file["size_bytes"] for file in self.manifest["files"]),
+            "nonfinite": said(self.nonfinite) if self.counts_finite or len(self.nonfinite) else None,
+            "warnings": self.manifest.get("warnings", []),
+            "versions": plan["versions"],
+        }
+
+    def __repr__(self) -> str:
+        steered = f", steered with {self.steering}" if self.plan_json.get("steering") is not None else ""
+        rows = self.manifest["rows"]
+        steered += f", without {', '.join(self.lacks)}" if self.lacks else ""
+        steered += ", with values that are not finite" if self.has("nonfinite") else ""
+        return (
+            f"Store({str(self.path)!r}: {self.plan_json['model']['name']}, {self.n_prompts} prompts, "
+            f"{rows.get('tokens', 0)} tokens, {rows.get('slots', 0)} slots{steered})"
+        )
+
+
+def open_store(path: str | Path, *, damaged: bool = False) -> Store:
+    """Opens a store. Raises `WorkbenchError` when it is missing, half written, of another schema version or damaged.
+
+    What is read are the plan and the manifest, against their checksums, and the files' sizes; `Store.check` reads it all.
+    damaged: open a store with wrong files all the same, to check it.
+    """
+    path = given_path(path)
+    storage.check_spelling(path)
+    if not (path / "plan.json").is_file():
+        what = "There is no folder" if not path.is_dir() else "No plan.json lies in"
+        raise WorkbenchError(f"{what} '{path}', so it is not a store; make one with capture().")
+    plan = storage.read_json(path / "plan.json")
+    _check_version(path, plan)
+    if not (path / "manifest.json").is_file():
+        raise WorkbenchError(
+            f"The store '{path}' is half written ({_progress(path, plan)}); run the same capture into it again and it "
+            f"goes on from there."
+        )
+    manifest = storage.read_json(path / "manifest.json")
+    check_seal(path, manifest)
+    store = Store(path, plan, manifest)
+    if not damaged:
+        check_files(store)
+    return store
+
+
+def _check_version(path: Path, plan: dict[str, Any]) -> None:
+    found = plan.get("schema_version")
+    if found != SCHEMA_VERSION:
+        raise WorkbenchError(
+            f"The store '{path}' has schema version {found}, this workbench reads {SCHEMA_VERSION}; open it with the "
+            f"workbench that wrote it ({plan.get('versions', {}).get('workbench', 'unknown version')}) or capture again."
+        )
+
+
+def _progress(path: Path, plan: dict[str, Any]) -> str:
+    done = len(list((path / "shards").glob("*.json")))
+    return f"{done} of {len(plan['shards'])} shards"

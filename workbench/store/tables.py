@@ -1,0 +1,213 @@
+"""The tables of a captured store, read from their Parquet files: whole, in part, or batch by batch.
+
+Tokens have a canonical order (prompt as in `prompts.parquet`, then sample, then position): the order of
+`tokens`, of every mask and group array that `counts` takes and of `routing`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workbench.anatomy.anatomy import Anatomy
+from workbench.errors import WorkbenchError, suggestion
+from workbench.plan.plan import Plan
+from workbench.shards.parquet import Part, parts, stored_schema
+from workbench.shards.schema import TABLES
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tables:
+    """The captured tables of one model over one prompt set, as they lie in a folder.
+
+    `plan_json` is what was asked (model, options, batches); `manifest` what was written (shards, rows, checksums).
+    """
+
+    path: Path
+    plan_json: dict[str, Any]
+    manifest: dict[str, Any]
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """The MoE map of the model that was captured."""
+        return Anatomy.from_dict(self.plan_json["anatomy"])
+
+    @cached_property
+    def steering(self) -> Plan | None:
+        """The steering plan that was in force, or None for the base model."""
+        steering = self.plan_json.get("steering")
+        return None if steering is None else Plan.from_json(json.dumps(steering))
+
+    @property
+    def n_samples(self) -> int:
+        """Samples (generations or given responses) per prompt."""
+        return int(self.plan_json["options"]["samples"])
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What a capture would hold and the source of this store could not tell ("weight", say); empty for a capture."""
+        return tuple(self.plan_json.get("lacks", ()))
+
+    @cached_property
+    def prompts(self) -> pd.DataFrame:
+        """One row per prompt: prompt_id, text, pair, split, cluster, n_tokens (of the prompt alone)."""
+        return self.table("prompts")
+
+    @cached_property
+    def tokens(self) -> pd.DataFrame:
+        """One row per token in canonical order; prompt_id and role are categorical. Token strings may be null."""
+        return self.table("tokens")
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """prompt_id, sample (null: every sample), name, value, source; the given labels and those added later."""
+        return self.table("labels")
+
+    @cached_property
+    def nonfinite(self) -> pd.DataFrame:
+        """Where values were not finite: prompt_id, sample, layer, what, expert, n_tokens, n_own, first_position.
+
+        Empty for a sound store, and for one that did not count them (`counts_finite`); see `workbench.shards.schema`.
+        """
+        return self.table("nonfinite").astype({"expert": "Int32", "n_own": "Int64"})
+
+    @property
+    def counts_finite(self) -> bool:
+        """Whether every shard was looked through for values that are not finite; older captures were not."""
+        return all(shard.get("finite_checked", False) for shard in self.manifest["shards"])
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Decoder layers whose slots were captured."""
+        return tuple(self.plan_json["layers"])
+
+    def has(self, name: str) -> bool:
+        """Whether the table was kept."""
+        return bool(self.files(_known_table(name)))
+
+    def table(
+        self, name: str, columns: Sequence[str] | None = None, layers: Iterable[int] | None = None
+    ) -> pd.DataFrame:
+        """A table, or some of its columns and layers, as a DataFrame; prompt_id is categorical but for prompts, labels.
+
+        `tokens` comes in canonical order, the others in the order they were written. Raises `WorkbenchError` for an
+        unknown table or column, a layer that was not captured, and a table that was not kept.
+        """
+        wanted = list(columns) if columns is not None else TABLES[_known_table(name)].names
+        read = _with_order(name, wanted)
+        tables = [self.read(part, read) for part in self.parts(name, read, layers)]
+        table = pa.concat_tables(tables) if tables else stored_schema(name).empty_table().select(read)
+        frame = table.unify_dictionaries().to_pandas()
+        if "prompt_id" in frame and name not in ("prompts", "labels"):
+            # astype would take the same ids in another order for the same type
+            frame["prompt_id"] = frame["prompt_id"].cat.set_categories(self.prompt_ids)
+        if name == "labels" and "sample" in frame:
+            frame["sample"] = frame["sample"].astype("Int32")
+        if name == "tokens":
+            frame = frame.sort_values(["prompt_id", "sample", "position"], ignore_index=True)
+        return frame[wanted]
+
+    def scan(
+        self, name: str, columns: Sequence[str] | None = None, layers: Iterable[int] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The table as Arrow batches, without holding it all; no batch spans layers. prompt_id is dictionary-encoded."""
+        for part in self.parts(name, columns, layers):
+            yield from self.read(part, columns).to_batches()
+
+    def read(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of one of `parts`; `WorkbenchError` when its file is damaged."""
+        with self._reading():
+            return part.read(columns)
+
+    def parts(self, name: str, columns: Sequence[str] | None = None, layers: Iterable[int] | None = None) -> list[Part]:
+        """The files of a table as row groups of one layer each, in order of shard and layer."""
+        _check_columns(_known_table(name), columns)
+        if layers is not None:
+            layers = self._check_layers(name, layers)
+        files = self.files(name)
+        if not files and name not in ("labels", "nonfinite"):
+            raise WorkbenchError(
+                f"The store '{self.path}' kept no {name}; capture it again with keep including '{name}'."
+            )
+        with self._reading():
+            return parts([self.path / file for file in files], layers)
+
+    def slots_of(self, prompt: str, sample: int = 0) -> pd.DataFrame:
+        """The routed slots of one response: position, layer, slot, expert, weight, output_l2, output_max_abs.
+
+        Files and row groups that cannot hold it are not read.
+        """
+        columns = ["position", "layer", "slot", "expert", "weight", "output_l2", "output_max_abs"]
+        kept = [("prompt_id", "==", prompt), ("sample", "==", sample), ("slot", ">=", 0)]
+        files = [self.path / file for file in self.files("slots")]
+        with self._reading():
+            return pq.read_table(files, columns=columns, filters=kept).to_pandas()
+
+    @cached_property
+    def prompt_ids(self) -> list[str]:
+        """The prompts in canonical order."""
+        with self._reading():
+            return pq.read_table(self.path / "prompts.parquet", columns=["prompt_id"])["prompt_id"].to_pylist()
+
+    @property
+    def n_prompts(self) -> int:
+        """How many prompts the store holds."""
+        return len(self.prompt_ids)
+
+    def files(self, name: str) -> list[str]:
+        if name == "prompts":
+            return ["prompts.parquet"]
+        if name == "labels":
+            return sorted(f"labels/{file.name}" for file in (self.path / "labels").glob("*.parquet"))
+        return [file["path"] for shard in self.manifest["shards"] for file in shard["files"] if file["table"] == name]
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turns what Arrow says of a damaged file into one sentence."""
+        try:
+            yield
+        except (pa.ArrowException, OSError, UnicodeDecodeError, AssertionError, AttributeError) as error:
+            what = (str(error).splitlines() or [type(error).__name__])[0]
+            raise WorkbenchError(
+                f"A file of the store '{self.path}' cannot be read ({what}); `workbench store check` says which."
+            ) from error
+
+    def _check_layers(self, name: str, layers: Iterable[int]) -> list[int]:
+        n_layers = len(self.anatomy.layers)
+        known = {"residual": {*range(-1, n_layers)}, "nonfinite": {*range(-1, n_layers + 1)}}.get(name, {*self.layers})
+        chosen = list(layers)
+        for layer in chosen:
+            if layer not in known:
+                raise WorkbenchError(
+                    f"The table {name} of '{self.path}' has no layer {layer}; it has {', '.join(map(str, sorted(known)))}."
+                )
+        return chosen
+
+
+def _known_table(name: str) -> str:
+    if name not in TABLES:
+        raise WorkbenchError(
+            f"A store has no table '{name}'; it has {', '.join(TABLES)}{suggestion(name, list(TABLES)) or '.'}"
+        )
+    return name
+
+
+def _check_columns(name: str, columns: Sequence[str] | None) -> None:
+    known = TABLES[name].names
+    for column in columns or ():
+        if column not in known:
+            raise WorkbenchError(
+                f"The table {name} has no column '{column}'; it has {', '.join(known)}{suggestion(column, known) or '.'}"
+            )
+
+
+def _with_order(name: str, columns: list[str]) -> list[str]:
+    order = ["prompt_id", "sample", "position"] if name == "tokens" else []
+    return columns + [column for column in order if column not in columns]
