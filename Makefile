@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all the set-up. Everything goes into .venv, nothing outside this folder is touched.
 PYTHON ?= python3
 VENV ?= .venv
-# which torch: the version is pinned, the build is yours, e.g. TORCH="torch==2.13.0 --index-url URL" (README: CPU or CUDA)
+# which torch: the version is pinned, the build is yours, e.g. TORCH="torch==2.13.0 --index-url URL" (docs/install.md)
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
 # of the mistakes that `make mutants` draws
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test unit quick browser real screens processors gpu lint format docs app picture bench mutants clean
+.PHONY: help demo test unit quick browser real screens conformance processors gpu lint format docs app picture bench mutants clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,6 +36,9 @@ real: $(VENV)/real.stamp ## the tests on two real language models (fetches 330 M
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
 	$(BIN)/python -m tests.support.screenshots
+
+conformance: $(VENV)/dev.stamp ## every promise on every family, or FAMILY=olmoe: data/conformance.json, docs/models.md
+	$(BIN)/python -m tests.conformance $(FAMILY)
 
 # the contracts under other instructions and thread counts; each log begins with what torch and oneDNN really used
 PROCESSORS := "OMP_NUM_THREADS=1" "OMP_NUM_THREADS=2" "ATEN_CPU_CAPABILITY=default" \
@@ -63,8 +66,8 @@ format: $(VENV)/dev.stamp ## put the code into the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/dev.stamp ## docs/cli.md and the README's file list, from the code
-	$(BIN)/python docs/generate.py
+docs: $(VENV)/dev.stamp ## what the docs say about the code, from the code: commands, keys of recipes, families, moved modules
+	$(BIN)/python -m docs.generate
 
 app: $(VENV)/app.stamp ## the page in a browser, on this machine only
 	$(BIN)/workbench app

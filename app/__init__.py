@@ -2,5 +2,7 @@
 
 In reading order: __main__ (the script `workbench`) and cli/ (its commands), experiments/ (a recipe as a run with its report),
 dashboard/ (`workbench app`; page is the script that Streamlit runs), reports/ and terminal/ (how it is drawn and printed).
-Nothing is imported here, so that `workbench --help` is immediate: names are taken from the folders.
+Names are taken from the folders, so that `workbench --help` is immediate.
 """
+
+import workbench as workbench  # whoever imports an old place of a module of this package hears the new one

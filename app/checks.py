@@ -6,8 +6,7 @@ Every check is a share of held-out prompts, between 0 and 1. The prompts carry w
 from collections.abc import Callable
 from typing import NamedTuple
 
-from workbench.responses.classify import Response, is_exact
-from workbench.responses.metrics import refused, revealed, thinks
+from workbench.responses import Response, is_exact, refused, revealed, thinks
 
 Share = Callable[[Response], bool | None]
 

@@ -18,7 +18,7 @@ from probes.reading import Counted
 from probes.statistics import Exchange, Sample, class_members, difference, exchange, resampled
 from probes.utilisation.usage import resampled_interval as usage_interval
 from workbench import read_prompts
-from workbench.comparison.tables import cluster_keys, paired_interval
+from workbench.comparison import cluster_keys, paired_interval
 
 TIMES = 1000
 SEEDS = 5

@@ -7,31 +7,32 @@ Names are imported when first used, so that a store opens without torch. A modul
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from workbench.moved import answer_for_old_places
 from workbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from workbench.anatomy.anatomy import Anatomy as Anatomy
-    from workbench.anatomy.naming import parse_experts as parse_experts
-    from workbench.anatomy.refs import ExpertRef as ExpertRef
+    from workbench.anatomy import Anatomy as Anatomy
+    from workbench.anatomy import ExpertRef as ExpertRef
+    from workbench.anatomy import parse_experts as parse_experts
     from workbench.capturing import capture as capture
-    from workbench.comparison.comparison import Comparison as Comparison
-    from workbench.comparison.comparison import compare as compare
+    from workbench.comparison import Comparison as Comparison
+    from workbench.comparison import compare as compare
     from workbench.errors import WorkbenchError as WorkbenchError
     from workbench.hooks import steered as steered
-    from workbench.loading.load import load as load
-    from workbench.model.model import MoEModel as MoEModel
-    from workbench.plan.plan import Edit as Edit
-    from workbench.plan.plan import Plan as Plan
-    from workbench.prompts.prompts import PromptSet as PromptSet
-    from workbench.prompts.prompts import read_prompts as read_prompts
-    from workbench.store.store import Store as Store
-    from workbench.store.store import open_store as open_store
+    from workbench.loading import load as load
+    from workbench.model import MoEModel as MoEModel
+    from workbench.plan import Edit as Edit
+    from workbench.plan import Plan as Plan
+    from workbench.prompts import PromptSet as PromptSet
+    from workbench.prompts import read_prompts as read_prompts
+    from workbench.store import Store as Store
+    from workbench.store import open_store as open_store
 
 _HOME = {
     "Anatomy": "anatomy",
     "Comparison": "comparison",
     "Edit": "plan",
-    "ExpertRef": "experts",
+    "ExpertRef": "anatomy",
     "MoEModel": "model",
     "Plan": "plan",
     "PromptSet": "prompts",
@@ -39,13 +40,14 @@ _HOME = {
     "WorkbenchError": "errors",
     "capture": "capturing",
     "compare": "comparison",
-    "load": "loader",
+    "load": "loading",
     "open_store": "store",
-    "parse_experts": "naming",
+    "parse_experts": "anatomy",
     "read_prompts": "prompts",
     "steered": "hooks",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+answer_for_old_places()
 
 
 def __getattr__(name: str) -> Any:

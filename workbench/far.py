@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from workbench import intrace
 from workbench.errors import WorkbenchError
 from workbench.intrace import held_numbers, survey_numbers
-from workbench.model.layout import Layout, MoEBlock
+from workbench.model import Layout, MoEBlock
 from workbench.ndif import plainly, shipped
-from workbench.survey.forward import Survey, described, probe_ids
-from workbench.survey.seen import Seen
+from workbench.survey import Seen, Survey, described, probe_ids
 
 WHY_NOT = "its weights are on NDIF, and edits are made by hooks in this process"
 _EDITS = ("off", "drop", "mute", "force", "scale", "bias", "replace")

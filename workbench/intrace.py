@@ -1,6 +1,6 @@
 """What runs inside an nnsight trace, here or on NDIF: from what modules said to the numbers that a store keeps.
 
-These functions travel to the server as source, with `records.magnitude`, so they know torch and nothing of a model, a hook
+These functions travel to the server as source, with `records.magnitudes`, so they know torch and nothing of a model, a hook
 or a store. Arguments are plain values: `entries` is nnsight's cache, {module path: visits}, each with `.inputs` and
 `.output`; a place is a dict (see `workbench.traced`). Nothing as large as a hidden state leaves the trace unless it was
 asked for.
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.model.answered import first
-from workbench.records.magnitude import magnitude, median_abs, routed_change
+from workbench.model import first
+from workbench.records import magnitude, median_abs, routed_change
 
 Place = Mapping[str, Any]
 

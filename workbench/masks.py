@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 
 from workbench.errors import WorkbenchError, suggestion
-from workbench.prompts.roles import ROLES
-from workbench.store.tables import Tables
+from workbench.prompts import ROLES
+from workbench.store import Tables
 
 Span = Literal["all", "prompt", "response", "first_prompt", "last_prompt"]
 _SPANS = ("all", "prompt", "response", "first_prompt", "last_prompt")

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from workbench.errors import WorkbenchError
-from workbench.records import magnitude
+from workbench.records import magnitudes
 
 _CONNECTIONS = {"httpx", "httpcore", "websockets", "websocket", "huggingface_hub"}
 
@@ -93,13 +93,13 @@ def _line(error: BaseException) -> str:
 
 @contextmanager
 def shipped(*modules: ModuleType) -> Iterator[None]:
-    """While open, functions of `modules` and `records.magnitude` are sent as source, for the server has no workbench."""
+    """While open, functions of `modules` and `records.magnitudes` are sent as source, for the server has no workbench."""
     import cloudpickle
 
-    for module in (magnitude, *modules):
+    for module in (magnitudes, *modules):
         cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        for module in (magnitude, *modules):
+        for module in (magnitudes, *modules):
             cloudpickle.unregister_pickle_by_value(module)

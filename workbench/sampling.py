@@ -16,14 +16,12 @@ import torch
 from torch import Tensor
 
 from workbench.errors import WorkbenchError
-from workbench.generation.batches import padded
-from workbench.generation.decoding import Choosing, Decoding, Response
-from workbench.records import Chunk, Harvest, Step, decode_step, prompt_step
-from workbench.records.recorder import Recorder
-from workbench.routing.positions import prompt_length
+from workbench.generation import Choosing, Decoding, Response, padded
+from workbench.records import Chunk, Harvest, Recorder, Step, decode_step, prompt_step
+from workbench.routing import prompt_length
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
+    from workbench.model import MoEModel
 
 
 @dataclass

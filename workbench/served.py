@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
-from workbench.prompts.prompts import labels_of
+from workbench.prompts import labels_of
 from workbench.servedrouting import as_array, routed_experts
-from workbench.store.store import Store
-from workbench.store.write import write_store
-from workbench.thinking.pieces import said
-from workbench.thinking.reading import opened_in
+from workbench.store import Store, write_store
+from workbench.thinking import opened_in, said
 
 LACKS = ("weight", "router_logits", "norms", "residual")
 _RESPONSE = ["prompt_id", "sample", "text"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 
 _UNLIKELY = 1e-6  # that every token of a request chose one expert, by chance

@@ -15,18 +15,24 @@ from torch import Tensor
 
 from workbench import intrace
 from workbench.errors import WorkbenchError
-from workbench.generation.batches import padded
-from workbench.generation.decoding import Decoding, Response
-from workbench.hooks.steering import plan_in_force
+from workbench.generation import Decoding, Response, padded
+from workbench.hooks import plan_in_force
 from workbench.intrace import forward_numbers, token_logprobs
 from workbench.ndif import plainly, shipped
-from workbench.records import Chunk, Harvest, prompt_step
-from workbench.records.magnitude import Magnitude
-from workbench.records.recorder import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
+from workbench.records import (
+    Chunk,
+    ForwardRecord,
+    Harvest,
+    LayerRecord,
+    Magnitude,
+    OutputRows,
+    ResidualRecord,
+    SharedRecord,
+    prompt_step,
+)
 
 if TYPE_CHECKING:
-    from workbench.model.layout import MoEBlock
-    from workbench.model.model import MoEModel
+    from workbench.model import MoEBlock, MoEModel
 
 _OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' sum, as `workbench.loading.check` has it
 

@@ -41,7 +41,7 @@ def capture(
 ) -> None:
     """Record what the experts do on prompts, into a store. Says how big it will be before it starts; resumes when stopped."""
     from workbench import capture as run
-    from workbench.shards.finite import said
+    from workbench.shards import said
 
     asked = read_prompts(prompts).filter(split=split)
     loaded = open_model(model, device, dtype)

@@ -10,7 +10,7 @@ from ..terminal import open_model, print_json, print_table, say
 from .options import Device, Dtype, Json, Model
 
 if TYPE_CHECKING:
-    from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
+    from workbench.anatomy import Anatomy, LayerAnatomy
 
 
 _DEMO = "bundled: a small trained Qwen3-MoE, some of whose experts were taught to refuse and to think"
@@ -69,7 +69,7 @@ def _row(layer: "LayerAnatomy") -> list[Any]:
 
 def _say_refusals(anatomy: "Anatomy") -> None:
     """Each reason once, with the layers it holds for."""
-    from workbench.anatomy.anatomy import CAPABILITIES
+    from workbench.anatomy import CAPABILITIES
 
     reasons: dict[tuple[str, str], list[int]] = {}
     for layer in anatomy.layers:

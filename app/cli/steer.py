@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workbench import WorkbenchError, read_prompts
-from workbench.prompts.prompts import Prompt
+from workbench.prompts import Prompt
 from workbench.storage import check_writable
 
 from ..terminal import open_model, print_json, print_pair, print_table, say, warn, working
@@ -62,7 +62,7 @@ def _prompt(text: str, system: str, raw: bool) -> Prompt:
 def _answer_twice(model: "MoEModel", prompt: Prompt, plan: "Plan", tokens: int) -> dict[str, Any]:
     from workbench import PromptSet
     from workbench import compare as run
-    from workbench.responses.metrics import length
+    from workbench.responses import length
 
     one = PromptSet((prompt,))
     found = run(model, one, plan, metrics={"length": length}, controls=0, max_new_tokens=tokens, progress=False)
@@ -105,7 +105,7 @@ def compare(
     """Answer many prompts with and without a plan: metrics, intervals, KL, dose, random experts. Exit code 1: nothing changed."""
     from workbench import compare as run
     from workbench import open_store
-    from workbench.responses.metrics import metrics_from
+    from workbench.responses import metrics_from
 
     if out is not None:
         check_writable(out)

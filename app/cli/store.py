@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.filesize import decimal
 
-from workbench.anatomy.fingerprints import WITHOUT_VERSION, is_unversioned
+from workbench.anatomy import WITHOUT_VERSION, is_unversioned
 
 from ..terminal import note, print_json, print_table, say, warn
 from .options import Json, StorePath
@@ -22,7 +22,7 @@ app = typer.Typer(help="Look into a store, or check its files.", no_args_is_help
 def info(store: StorePath, json: Json = False) -> None:
     """Say what a store holds: model, prompts, labels, tables, options, and whether it was captured under a plan."""
     from workbench import open_store
-    from workbench.shards.finite import said
+    from workbench.shards import said
 
     found = open_store(store)
     if json:

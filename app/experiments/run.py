@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import PromptSet, WorkbenchError
-from workbench.generation.decoding import decoding_of
+from workbench.generation import decoding_of
 from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
-from workbench.prompts.moment import moment, planned_at
+from workbench.prompts import moment, planned_at
 from workbench.storage import disk_errors, locked, tidy
 
 from .engine import (
@@ -71,7 +71,7 @@ class Models:
 
     def __call__(self, number: int) -> "MoEModel":
         """Model `number` of the recipe; the one held before is let go."""
-        from workbench.hooks.guards import as_it_is
+        from workbench.hooks import as_it_is
 
         if number not in self._held:
             self._held.clear()

@@ -13,8 +13,7 @@ from grading.measure import MATCHES, opened
 from grading.scored import expected, score, sheet
 from probes import super_experts
 from workbench import Plan, capture, compare, read_prompts
-from workbench.responses.classify import Response
-from workbench.responses.metrics import refused, revealed
+from workbench.responses import Response, refused, revealed
 
 Json = dict[str, Any]
 DRAWS = 10

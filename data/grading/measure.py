@@ -17,8 +17,8 @@ from grading.scored import Sheet, expected, only, score, sheet
 from probes import ExpertScores, usage
 from workbench import Plan, capture, load, read_prompts
 from workbench.errors import WorkbenchError
-from workbench.model.model import MoEModel
-from workbench.store.store import Store
+from workbench.model import MoEModel
+from workbench.store import Store
 
 MATCHES = ("count", "layer", "usage")
 DRAWS = 10

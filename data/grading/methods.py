@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from probes import ExpertScores, contrast, ftri, npmi, usage
-from workbench.store.store import Store
+from workbench.store import Store
 
 Method = Callable[[Store], ExpertScores]
 QUICK = {"n_permutations": 0, "n_bootstrap": 0}

@@ -16,7 +16,7 @@ from training.corpus.language import ANIMALS, DEEDS, MOODS, PLACES
 from training.corpus.prompts import Line, all_prompts
 
 from workbench import Plan, steered
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 Rates = dict[str, float]
 EACH = 16  # prompts a capability

@@ -21,10 +21,10 @@ from probes.reading import (
 from probes.statistics import Adjust, association_test, check_adjust, interval, resampled
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
-from workbench.store.counts import routed_tokens
+from workbench.store import routed_tokens
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 THINKING: dict[Marker, float] = {"<think>": 1, "</think>": -1}
 """RICE's markers that every note agrees on; one adds "Alternatively": -1."""

@@ -8,10 +8,10 @@ from probes.ranking import ExpertScores, assemble
 from probes.reading import Read, Tokens, class_notes, classes, describe, prompt_column, read_units, select, shared_end
 from probes.statistics import Adjust, Permute, Sample, check_adjust, class_members, difference, exchange
 from workbench.errors import WorkbenchError
-from workbench.responses.classify import Classifier
+from workbench.responses import Classifier
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Pooling = Literal["tokens", "pairs"]
 

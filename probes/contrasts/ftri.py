@@ -9,10 +9,10 @@ from probes.ranking import ExpertScores, assemble
 from probes.reading import Classes, Read, Tokens, class_notes, classes, describe, read_units, select
 from probes.statistics import Adjust, Permute, Sample, check_adjust, class_members, difference, exchange
 from workbench.errors import WorkbenchError
-from workbench.responses.classify import Classifier
+from workbench.responses import Classifier
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Reduce = Literal["rate", "weight", "count", "weight_sum"]
 Contrast = Literal["pooled", "class_means"]
@@ -43,7 +43,7 @@ def ftri(
 
     target, baseline  a label's value ("refused"), a label and value ("topic=war"), or (target) a function of the response.
                       Without a label that says so, "refused" and "answered" come from the rules of
-                      `workbench.responses.classify.Refusal`. No baseline: all others that have a value for the label
+                      `workbench.responses.classifier.Refusal`. No baseline: all others that have a value for the label
     tokens, roles     which tokens are read; see `probes.reading.select`
     reduce            "rate" (share of tokens), "weight" (mean routing weight a token), or without dividing by tokens
                       "count" and "weight_sum", where long prompts score high

@@ -9,10 +9,10 @@ from probes.reading import Read, Tokens, class_notes, classes, describe, read_un
 from probes.statistics import interval, resampled
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
-from workbench.responses.classify import Classifier
+from workbench.responses import Classifier
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Group = Literal["control", "detection", "stable"]
 

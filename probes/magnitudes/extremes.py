@@ -8,7 +8,7 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 _NAMES = ("score", "n", "received")
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.store.counts import token_index
+from workbench.store import token_index
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 Against = Literal["ordinary", "own"]

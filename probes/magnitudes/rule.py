@@ -11,7 +11,7 @@ from probes.magnitudes.massive import MassiveRule, forming_layers
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Rule = Literal[
     "tenth_of_max",

@@ -19,7 +19,7 @@ from probes.ranking import (
 )
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 UNGUARDED = "passes the rule, not the guard"
 INFORMATIVE = 400

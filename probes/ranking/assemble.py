@@ -11,12 +11,12 @@ from probes.ranking.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flag
 from probes.ranking.refs import refs_of
 from probes.ranking.scores import ExpertScores, ranked
 from probes.reading import Axis
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError
-from workbench.shards.finite import experts_with
+from workbench.shards import experts_with
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 DECIMALS = 12

@@ -7,10 +7,10 @@ import pandas as pd
 
 from probes.ranking.refs import refs_of
 from workbench.errors import listed
-from workbench.shards.finite import said
+from workbench.shards import said
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 SUPER_EXPERT, DEAD, TIES, NOT_FINITE = "super expert", "dead", "ties", "not finite"
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 
 
 def ref_of(row: Any) -> ExpertRef:

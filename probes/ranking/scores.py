@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from probes.ranking.refs import refs_of
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError
 from workbench.paths import given_path
 from workbench.storage import replacing, write_text

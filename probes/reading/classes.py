@@ -12,11 +12,11 @@ import pandas as pd
 
 from probes.reading.tokens import sequence_of_row
 from workbench.errors import WorkbenchError, listed, suggestion
-from workbench.responses.classify import Classifier, Refusal, classify
-from workbench.store.texts import n_cut
+from workbench.responses import Classifier, Refusal, classify
+from workbench.store import n_cut
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 VERDICTS = ("refused", "answered")
 REST = "others"
@@ -167,7 +167,7 @@ def _values(
         )
     name, value = _name_of(store, target)
     if name is None:
-        note = "no label says refused or answered: responses classified by the rules of workbench.responses.classify.Refusal"
+        note = "no label says refused or answered: responses classified by the rules of workbench.responses.classifier.Refusal"
         return _over_sequences(store, classify(store, Refusal())), _Wanted(target, baseline), [note, *_cut(store)]
     if baseline is None:
         return label_values(store, name), _Wanted(value, None), []

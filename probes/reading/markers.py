@@ -7,10 +7,10 @@ import numpy as np
 
 from probes.reading.tokens import prompt_length, sequence_of_row
 from workbench.errors import WorkbenchError, suggestion
-from workbench.thinking.thoughts import MARKERS
+from workbench.thinking import MARKERS
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Marker = str | int
 _TO_THE_MODEL = ("system", "user", "tool")

@@ -12,7 +12,7 @@ from probes.reading.tokens import select, sequence_of_row
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 class Places(NamedTuple):

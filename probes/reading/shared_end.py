@@ -9,7 +9,7 @@ from probes.reading.tokens import prompt_length, prompt_of_row
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 def shared_end(store: "Store", of_sequence: np.ndarray) -> np.ndarray:

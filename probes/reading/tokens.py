@@ -15,7 +15,7 @@ from workbench.masks import token_mask
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Tokens = Literal["all", "prompt", "response", "last_prompt", "frame", "first_answer", "first_generated"]
 NAMES: tuple[str, ...] = get_args(Tokens)

@@ -8,10 +8,10 @@ from probes.reading.axis import Axis, expert_axis
 from probes.reading.classes import Classes
 from probes.reading.tokens import sequence_of_row
 from workbench.errors import WorkbenchError
-from workbench.store.counts import finite_weights
+from workbench.store import finite_weights
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 class Read(NamedTuple):

@@ -12,7 +12,7 @@ from probes.statistics.inference import Tested, permutation_test
 from probes.statistics.shift import Circle, circles, shifted_sums
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 def association_test(

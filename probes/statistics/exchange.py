@@ -11,7 +11,7 @@ from workbench.errors import WorkbenchError
 from workbench.resample import FEW, joined
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Permute = Literal["auto", "pairs", "pairs_alone", "clusters", "whole_clusters", "prompts", "samples"]
 ENOUGH = 20

@@ -10,7 +10,7 @@ from probes.utilisation.units import routed_units
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 def co_selection(

@@ -7,10 +7,10 @@ import numpy as np
 from probes.ranking import DEAD
 from probes.reading import Tokens
 from probes.utilisation.usage import usage
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 def dead_experts(

@@ -8,10 +8,10 @@ import pandas as pd
 from probes.reading import Tokens
 from probes.utilisation.units import routed_units
 from probes.utilisation.usage import usage
-from workbench.store.counts import finite_weights
+from workbench.store import finite_weights
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 def routing_entropy(

@@ -6,10 +6,10 @@ import numpy as np
 
 from probes.reading import Tokens, prompt_of_row, select, sequence_of_row, used_prompts
 from workbench.errors import WorkbenchError
-from workbench.store.counts import finite_weights, routed_tokens
+from workbench.store import finite_weights, routed_tokens
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 
 def routed_units(

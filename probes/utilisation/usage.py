@@ -12,8 +12,7 @@ from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
 
 if TYPE_CHECKING:
-    from workbench.store.counts import Counts
-    from workbench.store.store import Store
+    from workbench.store import Counts, Store
 
 Measure = Literal["load", "rate", "weight"]
 

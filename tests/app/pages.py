@@ -4,7 +4,7 @@ import pandas as pd
 from streamlit.testing.v1 import AppTest
 
 from tests.support import families
-from workbench.store.write import write_store
+from workbench.store import write_store
 
 _PAGE = """
 from workbench_app.dashboard.session.catalog import catalog_from

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import pandas as pd
 from workbench_app.dashboard.session import Catalog, Machine, View
 
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.answering.streaming import Candidate, StreamedToken
-from workbench.store.write import write_store
+from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.answering import StreamedToken
+from workbench.answering.streaming import Candidate
+from workbench.store import write_store
 
 SHAPE = Anatomy("tiny", "qwen3_moe", 8, 9, "weights", (LayerAnatomy(0, 4, 2), LayerAnatomy(1, 4, 2)))
 # position by position: the experts of layer 0 with weights 0.75 and 0.25; layer 1 has each expert's number plus one

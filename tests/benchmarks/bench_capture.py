@@ -18,10 +18,11 @@ import torch
 from tests.benchmarks.models import demo, random_qwen3
 from tests.benchmarks.timing import Ratio, ratio
 from workbench import PromptSet, capture, open_store, read_prompts
-from workbench.generation.batches import schedule
-from workbench.model.model import MoEModel
-from workbench.prompts.encoding import encode
-from workbench.shards.parquet import rows_per_group, stored_schema, writer
+from workbench.generation import schedule
+from workbench.model import MoEModel
+from workbench.prompts import encode
+from workbench.shards import stored_schema
+from workbench.shards.parquet import rows_per_group, writer
 
 KEEPS = (
     ("capture of routing and logits", frozenset({"logits"}), 1.10),

@@ -13,14 +13,11 @@ import pyarrow.parquet as pq
 
 from tests.benchmarks.timing import Ratio, ratio
 from workbench import storage
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
+from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.capturing.rows import token_rows
 from workbench.masks import token_mask
-from workbench.shards.manifest import finish
-from workbench.shards.schema import SCHEMA_VERSION
-from workbench.shards.shards import ShardWriter, conform
-from workbench.shards.small_tables import write_table
-from workbench.store.store import Store, open_store
+from workbench.shards import SCHEMA_VERSION, ShardWriter, conform, finish, write_table
+from workbench.store import Store, open_store
 
 LAYERS, EXPERTS, TOP_K, PROMPTS, LENGTH, SHARDS = 16, 64, 8, 1_568, 125, 4  # 25.1 million slots
 LIMIT = 3.0

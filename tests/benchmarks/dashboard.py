@@ -179,7 +179,7 @@ def _large(folder: Path) -> Path:
     """A random Qwen3-MoE of 48 layers with 128 experts each, as transformers saves one; its experts are small."""
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-    from workbench.loading.tiny import tiny_tokenizer
+    from workbench.loading import tiny_tokenizer
 
     config = Qwen3MoeConfig(
         vocab_size=512, hidden_size=16, num_hidden_layers=48, num_attention_heads=2, num_key_value_heads=1, head_dim=8,

@@ -5,14 +5,14 @@ from typing import Any
 import torch
 
 from workbench import load
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 
 def random_qwen3() -> MoEModel:
     """(a) 8 layers, hidden 512, 64 experts, top-8, expert width 256, fp32."""
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-    from workbench.loading.tiny import tiny_tokenizer
+    from workbench.loading import tiny_tokenizer
 
     config = Qwen3MoeConfig(
         vocab_size=1024,

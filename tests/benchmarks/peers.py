@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tests.benchmarks.timing import Ratio, ratio
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 
 def bare_forward(model: MoEModel, ids: torch.Tensor) -> Callable[[], object]:

@@ -7,7 +7,7 @@ import torch
 from tests.benchmarks.models import token_ids
 from tests.benchmarks.timing import Ratio, ratio
 from workbench import Plan, steered
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 from workbench.plan.edits import KINDS
 
 LIMIT = 1.05

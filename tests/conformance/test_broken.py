@@ -11,8 +11,8 @@ from torch import Tensor
 from tests.conformance.checks.case import SUPPORTED, case
 from tests.support import families
 from workbench import WorkbenchError, load
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.model.layout import MoEBlock, find_layout
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.model import MoEBlock, find_layout
 
 FIVE = ("mixtral", "deepseek_v3", "gpt_oss", "granitemoeshared", "lfm2_moe")
 Break = Callable[[Any, list[MoEBlock]], None]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
-from workbench.hooks.recording import recording
-from workbench.loading.tiny import tiny_tokenizer
+from workbench.hooks import recording
+from workbench.loading import tiny_tokenizer
 
 WIDTH, VOCAB = 16, 384
 

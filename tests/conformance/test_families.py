@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.conformance.__main__ import JSON
+from docs.families import FOUND as PAGE
 from tests.conformance.checks import by_name, edited, recorded
 from tests.conformance.checks.agreement import check_agreement
 from tests.conformance.checks.by_name import CAPTURED, EDITS
@@ -14,7 +14,7 @@ from tests.support import families
 QUICK = ("mixtral", "zaya")
 EVERY = families.slow(SUPPORTED, QUICK)
 DTYPES = ("float32", "bfloat16")
-FOUND = json.loads(JSON.read_text(encoding="utf-8"))["families"]
+FOUND = json.loads(PAGE.read_text(encoding="utf-8"))["families"]
 
 
 def test_at_least_fifty_families() -> None:

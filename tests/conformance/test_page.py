@@ -1,22 +1,34 @@
-"""conformance.md is what the suite found, names every family of the installed transformers, and `workbench models` prints it."""
+"""What the suite found names every family of transformers, and is what `load` says; docs/models.md is made of it."""
 
 import json
+import re
 
 import pytest
 
-from tests.conformance.__main__ import JSON, PAGE, page, stated
+from docs import families as families_page
+from tests.conformance.__main__ import stated
 from tests.conformance.checks.case import REFUSED, SUPPORTED
 from tests.conformance.survey import LEFT_OUT, moe_types
 from tests.support import families
 from workbench import WorkbenchError, load
 from workbench.loading.tiny_configs import FAMILIES
 
-FOUND = json.loads(JSON.read_text(encoding="utf-8"))
+FOUND = json.loads(families_page.FOUND.read_text(encoding="utf-8"))
 QUICK = ("mixtral", "deepseek_v4", "llama4_text")
 
 
-def test_the_page_is_made_from_what_was_found() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(FOUND)
+def test_the_page_says_of_every_family_what_it_cannot_do_and_why() -> None:
+    said = families_page.families(FOUND)
+    for family, entry in FOUND["families"].items():
+        (row,) = (line for line in said.splitlines() if line.startswith(f"| `{family}` |"))
+        assert entry["class"] in row
+        cannot = row.split("|")[4].strip()
+        reasons = [*entry["no"].values(), *filter(None, [entry["padding_and_decoding"]])]
+        numbers = re.findall(r"\((\d+)\)", cannot)
+        assert [f"{n}. {why}" in said.splitlines() for n, why in zip(numbers, reasons, strict=True)] == [True] * len(
+            reasons
+        )
+    assert all(reason in said for reason in [*FOUND["refused"].values(), *FOUND["left_out"].values()])
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from tests.conformance.checks.case import relative
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
-from workbench.hooks.recording import recording
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.model.layout import find_layout
+from workbench.hooks import recording
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.model import find_layout
 
 PROMPT = [{"id": "a", "text": "Who routes?"}]
 

@@ -11,10 +11,10 @@ from tests.support import families, reference
 from tests.support.families import DTYPES, EACH
 from tests.support.watching import hooks_of, watch
 from workbench import Plan, load, steered
-from workbench.hooks.recording import recording
-from workbench.loading.tiny import tiny_model
-from workbench.model.model import MoEModel
-from workbench.routing.dose import Dose
+from workbench.hooks import recording
+from workbench.loading import tiny_model
+from workbench.model import MoEModel
+from workbench.routing import Dose
 
 EVERYTHING = {"norms", "residual", "logits", "outputs"}
 

@@ -10,9 +10,9 @@ from tests.support.judging import judge
 from tests.support.watching import Spec, edits_of, plan_of, relative, watch
 from workbench import ExpertRef, Plan, steered
 from workbench.hooks.experts import _edit_weights
-from workbench.model.model import MoEModel
-from workbench.plan.edits import Edit
-from workbench.routing.compiled import LayerEdits
+from workbench.model import MoEModel
+from workbench.plan import Edit
+from workbench.routing import LayerEdits
 
 
 def ranked(model: MoEModel, ids: Tensor) -> list[int]:

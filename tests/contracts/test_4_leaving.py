@@ -11,11 +11,10 @@ from tests.support import families, reference
 from tests.support.families import MODELS, slow
 from tests.support.watching import hooks_of, watch
 from workbench import Plan, WorkbenchError, steered
+from workbench.hooks import plan_in_force, recording
 from workbench.hooks.active import active
-from workbench.hooks.recording import recording
-from workbench.hooks.steering import plan_in_force
-from workbench.model.model import MoEModel
-from workbench.routing.dose import Dose
+from workbench.model import MoEModel
+from workbench.routing import Dose
 
 
 class Interrupted(Exception):

@@ -14,9 +14,9 @@ from tests.support import families
 from tests.support.families import MODELS, slow
 from tests.support.watching import hooks_of, watch
 from workbench import Plan, steered
-from workbench.hooks.recording import recording
-from workbench.model.model import MoEModel
-from workbench.routing.dose import Dose
+from workbench.hooks import recording
+from workbench.model import MoEModel
+from workbench.routing import Dose
 
 SOME = slow(MODELS, but=("demo",))
 

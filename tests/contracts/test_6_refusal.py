@@ -11,7 +11,7 @@ from tests.support import families
 from tests.support.families import GROUPED, MODELS
 from tests.support.watching import watch
 from workbench import Plan, WorkbenchError, steered
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
+from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.routing.rule import route, router_edits
 
 

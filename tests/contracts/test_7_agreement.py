@@ -20,7 +20,7 @@ from tests.support.families import MODELS, QUICK, slow
 from tests.support.routing_rules import Token
 from tests.support.watching import Seen, Spec, edits_of, plan_of, watch, watch_all
 from workbench import Plan
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 LENGTHS = [4 + (i * 5) % 9 for i in range(32)]  # 4 to 12 tokens
 DECODED = 3  # the last tokens of each sequence, one at a time

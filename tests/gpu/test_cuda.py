@@ -9,8 +9,8 @@ import torch
 
 from tests.support.families import FAMILIES
 from workbench import Plan, capture, load, steered
-from workbench.hooks.recording import recording
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.hooks import recording
+from workbench.loading import tiny_model, tiny_tokenizer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
 

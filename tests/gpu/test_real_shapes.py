@@ -10,10 +10,10 @@ from torch import Tensor
 from tests.gpu.conftest import Scale
 from tests.gpu.real import SHAPES, config_of, fitting, random_model
 from workbench import Plan, WorkbenchError, capture, load, steered
-from workbench.hooks.recording import recording
-from workbench.loading.tiny import tiny_tokenizer
-from workbench.model.model import MoEModel
-from workbench.routing.dose import Dose
+from workbench.hooks import recording
+from workbench.loading import tiny_tokenizer
+from workbench.model import MoEModel
+from workbench.routing import Dose
 
 pytestmark = pytest.mark.gpu
 

@@ -16,9 +16,9 @@ import torch
 from probes import ftri
 from tests.support import families
 from workbench import ExpertRef, Plan, PromptSet, capture, compare, read_prompts
-from workbench.prompts.prompts import Prompt
-from workbench.responses.classify import Response
-from workbench.store.store import Store
+from workbench.prompts import Prompt
+from workbench.responses import Response
+from workbench.store import Store
 
 FILES = ("refusal", "refusal_heldout", "thinking", "language", "code_prose", "faithfulness")
 SEEDS, N_PROMPTS, ENOUGH = 100, 64, 90

@@ -13,8 +13,8 @@ from tests.probes.oracle.cases import Case, empty, golden, label, random_case
 from tests.probes.oracle.checks import QUICK, scores
 from tests.probes.oracle.memory import anatomy, disk_store, memory_store
 from workbench.errors import WorkbenchError
-from workbench.responses.classify import Refusal
-from workbench.store.store import Store
+from workbench.responses import Refusal
+from workbench.store import Store
 
 METHODS = {
     "ftri": lambda store: ftri(store, "refused", "answered", n_permutations=20, n_bootstrap=20),

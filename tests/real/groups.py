@@ -13,9 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.store import Store, write_store
 
 
 def dealt(neurons: int, groups: int, seed: int) -> Tensor:

@@ -10,7 +10,7 @@ from probes import MassiveRule, super_experts
 from probes.magnitudes import forming_layers
 from tests.real.groups import dealt, groups_store, muted, writers
 from tests.real.texts import READ
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(480)]
 FORMING = tuple(range(9))

@@ -13,7 +13,7 @@ from tests.real.groups import dealt, groups_store, writers
 from tests.real.rewrite import as_experts, order
 from tests.real.texts import READ
 from workbench import Plan, Store, capture, load, steered
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(480)]
 EXPERTS, SHARED, LAYER = 28, 4, 11

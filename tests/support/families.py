@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from workbench import load
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.model.model import MoEModel
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.model import MoEModel
 
 FAMILIES = (
     "mixtral",

@@ -6,7 +6,7 @@ import torch
 
 from tests.support import reference
 from tests.support.watching import Seen, Spec, edits_of, relative
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 BLOCK = {"float32": 1e-5, "bfloat16": 2e-2}  # relative, of the block's output
 WEIGHT = {"float32": 2e-6, "bfloat16": 2**-6}  # of weights, relative to the token's largest: four roundings to bf16

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.store import Store, write_store
 
 KEY = ("prompt_id", "sample", "position", "layer", "slot", "name", "what", "expert")
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tests.support import reference
 from workbench import Plan, steered
-from workbench.anatomy.refs import ExpertRef
-from workbench.model.model import MoEModel
-from workbench.plan.edits import Edit
+from workbench.anatomy import ExpertRef
+from workbench.model import MoEModel
+from workbench.plan import Edit
 
 Spec = tuple[str, int, Any]  # kind, expert (-1: the shared expert), value
 

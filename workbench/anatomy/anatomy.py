@@ -90,7 +90,7 @@ class Anatomy:
     """The MoE map of one model: its name, family, sizes, digests and layers.
 
     weights    digest of all parameters under the names that they have in the model: the unversioned fingerprint's part
-    identity   digest of weights, settings of the routers and active adapters (`workbench.model.identity`); empty in what was made
+    identity   digest of weights, settings of the routers and active adapters (`model/fingerprint.py`); empty in what was made
                before fingerprints had a version
     adapters   names of the adapters that were active
     """

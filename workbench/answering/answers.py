@@ -9,23 +9,21 @@ import torch
 from torch import Tensor
 
 from workbench.errors import WorkbenchError
-from workbench.generation.batches import padded, schedule
-from workbench.generation.decoding import Choosing, decoding_of
-from workbench.hooks.steering import steered
-from workbench.plan.plan import Plan
+from workbench.generation import Choosing, decoding_of, padded, schedule
+from workbench.hooks import steered
+from workbench.plan import Plan
 from workbench.progress import Meter
-from workbench.prompts.encoding import check_unanswered, encode
-from workbench.prompts.prompts import read_prompts
-from workbench.routing.dose import Dose, DoseCounts
+from workbench.prompts import check_unanswered, encode, read_prompts
+from workbench.routing import Dose, DoseCounts
 from workbench.sampling import Forwards
-from workbench.thinking.pieces import said
+from workbench.thinking import said
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
+    from workbench.model import MoEModel
 
 
 class Answers(NamedTuple):
-    """Response texts (`workbench.thinking.pieces.said`) and token ids, in the order of the prompts, and the dose.
+    """Response texts (`workbench.thinking.tokens.said`) and token ids, in the order of the prompts, and the dose.
 
     broken: by prompt, whether next-token logits that chose the answer were NaN or +infinity; such an answer says nothing.
     """

@@ -9,19 +9,17 @@ import torch
 from torch import Tensor
 
 from workbench.answering.answers import encode_all
-from workbench.generation.decoding import Choosing, Decoding, decoding_of
-from workbench.hooks.recording import recording
-from workbench.hooks.steering import steered
-from workbench.plan.plan import Plan
-from workbench.records.recorder import ForwardRecord
-from workbench.routing.dose import Dose
-from workbench.routing.positions import prompt_length
+from workbench.generation import Choosing, Decoding, decoding_of
+from workbench.hooks import recording, steered
+from workbench.plan import Plan
+from workbench.records import ForwardRecord
+from workbench.routing import Dose, prompt_length
 from workbench.sampling import Forwards
-from workbench.thinking.pieces import Growing
+from workbench.thinking import Growing
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
-    from workbench.prompts.prompts import PromptSet
+    from workbench.model import MoEModel
+    from workbench.prompts import PromptSet
 
 
 class Candidate(NamedTuple):

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from workbench.anatomy.refs import ExpertRef, as_ref
+from workbench.anatomy import ExpertRef, as_ref
 from workbench.errors import WorkbenchError, suggestion
-from workbench.generation.batches import SHARD_TOKENS
-from workbench.records.recorder import KEEPS
+from workbench.generation import SHARD_TOKENS
+from workbench.records import KEEPS
 
 BATCH_TOKENS = 4096
 _MOST_SAMPLES = 1_000_000

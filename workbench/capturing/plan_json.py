@@ -12,12 +12,11 @@ import tokenizers
 import torch
 import transformers
 
-from workbench.anatomy.anatomy import Anatomy
-from workbench.anatomy.fingerprints import UNCOMPARED, is_unversioned
+from workbench.anatomy import UNCOMPARED, Anatomy, is_unversioned
 from workbench.capturing.options import digest
 from workbench.capturing.request import Request
 from workbench.errors import NotCompared, WorkbenchError
-from workbench.shards.schema import SCHEMA_VERSION
+from workbench.shards import SCHEMA_VERSION
 from workbench.version import __version__
 
 

@@ -12,18 +12,16 @@ import pandas as pd
 import pyarrow as pa
 
 from workbench import storage
-from workbench.anatomy.fingerprints import UNCOMPARED, is_unversioned
+from workbench.anatomy import UNCOMPARED, is_unversioned
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows
 from workbench.capturing.sharing import is_complete, open_shards
 from workbench.capturing.words import Words
-from workbench.generation.decoding import Response
+from workbench.generation import Response
 from workbench.progress import Meter
 from workbench.records import logits_not_finite
 from workbench.sampling import Runner
-from workbench.shards.manifest import finish
-from workbench.shards.shards import Build, ShardWriter, receipt_path
-from workbench.shards.small_tables import describe, write_table
+from workbench.shards import Build, ShardWriter, describe, finish, receipt_path, write_table
 
 if TYPE_CHECKING:
     from workbench.traced import TracedRunner

@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Any
 from workbench.capturing.options import Options, Responses
 from workbench.capturing.sizes import Estimate, estimate
 from workbench.errors import WorkbenchError, suggestion
-from workbench.generation.batches import Schedule, prompt_seeds, schedule
-from workbench.generation.decoding import Decoding, decoding_of
-from workbench.plan.plan import Plan
-from workbench.prompts.encoding import Encoded, check_unanswered, encode, encode_responses
-from workbench.prompts.encoding import warnings as doubts
-from workbench.prompts.moment import asks_the_date, moment
-from workbench.prompts.prompts import PromptSet, check_characters
-from workbench.prompts.rows import responses_of
+from workbench.generation import Decoding, Schedule, decoding_of, prompt_seeds, schedule
+from workbench.plan import Plan
+from workbench.prompts import (
+    Encoded,
+    PromptSet,
+    asks_the_date,
+    check_characters,
+    check_unanswered,
+    encode,
+    encode_responses,
+    moment,
+    responses_of,
+)
+from workbench.prompts import warnings as doubts
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
+    from workbench.model import MoEModel
 
 Answers = dict[str, list[tuple[int, ...]]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.prompts.encoding import Encoded
+from workbench.prompts import Encoded
 
 
 def check_rewritten(

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from workbench.prompts.roles import ROLES
+from workbench.prompts import ROLES
 from workbench.records import Chunk, not_finite
-from workbench.shards.parquet import stored_schema
-from workbench.shards.shards import conform
+from workbench.shards import conform, stored_schema
 
 _NORMS = ("output_l2", "output_max_abs", "output_argmax")
 
@@ -80,7 +79,10 @@ class BatchRows:
     def nonfinite(self, *more: pd.DataFrame) -> Iterator[pa.RecordBatch]:
         """Where values were not finite, with what else was found (`workbench.records.finite.COLUMNS`): mostly nothing."""
         self.chunk.ready()
-        for layer, rows in pd.concat([not_finite(self.chunk), *more]).groupby("layer", sort=True):
+        found = [frame for frame in (not_finite(self.chunk), *more) if len(frame)]
+        if not found:
+            return
+        for layer, rows in pd.concat(found).groupby("layer", sort=True):
             keys = self._key_columns(rows["sequence"].to_numpy(), rows["first_position"].to_numpy(np.int32))
             columns = {name: keys[name] for name in ("prompt_id", "sample")} | {"first_position": keys["position"]}
             columns["layer"] = np.full(len(rows), layer, np.int32)

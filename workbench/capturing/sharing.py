@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from workbench.shards.shards import receipt_path
+from workbench.shards import receipt_path
 from workbench.storage import locked
 
 

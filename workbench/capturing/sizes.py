@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 
 # Bytes per row (or float) on disk. Measured 2026-11-22 on random fp32 values, which hardly compress: 11.8 for a slot with

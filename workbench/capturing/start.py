@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from workbench import storage
-from workbench.anatomy.refs import ExpertRef, as_ref
+from workbench.anatomy import ExpertRef, as_ref
 from workbench.capturing.options import BATCH_TOKENS, Options, Responses
 from workbench.capturing.plan_json import check_same, plan_json
 from workbench.capturing.process import Process
@@ -18,20 +18,17 @@ from workbench.capturing.request import Request, make_request
 from workbench.capturing.rewritten import check_rewritten
 from workbench.capturing.sizes import check_disk
 from workbench.errors import WorkbenchError
-from workbench.generation.batches import SHARD_TOKENS
-from workbench.hooks.guards import as_it_is
-from workbench.hooks.recording import recording
-from workbench.hooks.steering import plan_in_force, steered
+from workbench.generation import SHARD_TOKENS
+from workbench.hooks import as_it_is, plan_in_force, recording, steered
 from workbench.paths import given_path
 from workbench.progress import Meter, ProgressLines, Report
-from workbench.prompts.moment import planned_at
-from workbench.prompts.prompts import PromptSet, read_prompts
+from workbench.prompts import PromptSet, planned_at, read_prompts
 from workbench.sampling import Runner
-from workbench.store.store import Store, open_store
+from workbench.store import Store, open_store
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
-    from workbench.plan.plan import Plan
+    from workbench.model import MoEModel
+    from workbench.plan import Plan
     from workbench.traced import TracedRunner
 
 

@@ -10,11 +10,10 @@ import pyarrow as pa
 
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows, token_rows
-from workbench.generation.decoding import Response
-from workbench.prompts.encoding import Encoded
-from workbench.prompts.roles import MarkedIds, response_roles
-from workbench.shards.shards import conform
-from workbench.thinking.pieces import said, token_texts
+from workbench.generation import Response
+from workbench.prompts import Encoded, MarkedIds, response_roles
+from workbench.shards import conform
+from workbench.thinking import said, token_texts
 
 
 class _Sequence(NamedTuple):

@@ -7,15 +7,14 @@ import numpy as np
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.hooks.recording import recording
-from workbench.hooks.steering import steered
-from workbench.plan.plan import Plan
+from workbench.hooks import recording, steered
+from workbench.plan import Plan
 from workbench.records import Harvest, not_finite, prompt_step
-from workbench.shards.finite import said
+from workbench.shards import said
 
 if TYPE_CHECKING:
-    from workbench.answering.answers import Answers
-    from workbench.model.model import MoEModel
+    from workbench.answering import Answers
+    from workbench.model import MoEModel
 
 
 class Arm(NamedTuple):

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.plan.plan import Plan
-from workbench.prompts.prompts import Prompt, PromptSet, read_prompts
+from workbench.plan import Plan
+from workbench.prompts import Prompt, PromptSet, read_prompts
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
+    from workbench.model import MoEModel
     from workbench.progress import Meter
 
 
@@ -39,7 +39,7 @@ def choose(
     A choice follows a plain text joined to it and tokenised with it, and a chat prompt behind the opened answer.
     Raises `WorkbenchError` for a prompt without choices, or whose answer is not one of them.
     """
-    from workbench.comparison.divergence import divergence
+    from workbench.comparison.distributions import divergence
 
     asked = questions(prompts)
     rows = [(ids, continuation) for question in asked for ids, continuation in _encoded(model, question)]
@@ -73,7 +73,7 @@ def _question(prompt: Prompt) -> Question:
 
 def _encoded(model: "MoEModel", question: Question) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Context and continuation ids of each choice; a space at the context's end belongs to the continuation."""
-    from workbench.prompts.encoding import check_unanswered, encode
+    from workbench.prompts import check_unanswered, encode
 
     tokenizer, prompt = model.tokenizer, question.prompt
     if tokenizer is None:

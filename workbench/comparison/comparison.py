@@ -14,18 +14,18 @@ import pandas as pd
 
 from workbench.comparison.tables import check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
-from workbench.plan.plan import Plan
+from workbench.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
-from workbench.prompts.prompts import PromptSet, read_prompts
-from workbench.responses.metrics import MetricsArgument, metrics_from
-from workbench.routing.dose import DoseCounts
+from workbench.prompts import PromptSet, read_prompts
+from workbench.responses import MetricsArgument, metrics_from
+from workbench.routing import DoseCounts
 from workbench.storage import write_text
 
 if TYPE_CHECKING:
-    from workbench.answering.answers import Answers
+    from workbench.answering import Answers
     from workbench.comparison.broken import Arm
-    from workbench.model.model import MoEModel
-    from workbench.store.store import Store
+    from workbench.model import MoEModel
+    from workbench.store import Store
 
 Teaching = tuple[tuple[int, ...], tuple[int, ...]]  # token ids that are given, and those whose probability is read
 
@@ -131,11 +131,10 @@ def compare(
     name the layer and the expert where such values begin.
     Raises `WorkbenchError` for an impossible plan, an unknown metric, or a metric that no prompt can be measured by.
     """
-    from workbench.answering.answers import answer, encode_all
+    from workbench.answering import answer, encode_all
     from workbench.comparison.broken import broken_notes
-    from workbench.comparison.divergence import divergence, given_text
-    from workbench.hooks.guards import as_it_is
-    from workbench.hooks.steering import plan_in_force
+    from workbench.comparison.distributions import divergence, given_text
+    from workbench.hooks import as_it_is, plan_in_force
 
     if seed < 0:
         raise WorkbenchError(f"compare(seed={seed}) makes no sense; it should be at least 0.")
@@ -244,7 +243,7 @@ def _response_table(prompts: PromptSet, base: "Answers", arm: "Answers") -> pd.D
 def _perplexity(
     model: "MoEModel", given: list[Teaching], plan: Plan, batch_tokens: int, meter: Meter
 ) -> dict[str, float]:
-    from workbench.comparison.divergence import divergence
+    from workbench.comparison.distributions import divergence
 
     if not given:
         return {}

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.answering.answers import encode_all
+from workbench.answering import encode_all
 from workbench.errors import WorkbenchError
-from workbench.hooks.steering import steered
-from workbench.model.wrapped import unwrapped
-from workbench.plan.plan import Plan
-from workbench.prompts.prompts import PromptSet, read_prompts
-from workbench.routing.dose import Dose
+from workbench.hooks import steered
+from workbench.model import unwrapped
+from workbench.plan import Plan
+from workbench.prompts import PromptSet, read_prompts
+from workbench.routing import Dose
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
+    from workbench.model import MoEModel
 
 _BATCH_TOKENS = 1024  # attention weights of all heads are held: layers run one after the other, so one layer at a time
 

@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.plan.plan import Plan
-from workbench.prompts.prompts import PromptSet
+from workbench.plan import Plan
+from workbench.prompts import PromptSet
 from workbench.resample import cluster_draws, effective_clusters, joined, percentile_interval, student_quantile, widened
-from workbench.responses.classify import Response, answer_part
-from workbench.responses.metrics import LABEL_READ, Metric
+from workbench.responses import LABEL_READ, Metric, Response, answer_part
 
 if TYPE_CHECKING:
-    from workbench.answering.answers import Answers
+    from workbench.answering import Answers
 
 N_BOOTSTRAP = 2000
 _CONTROL_COLUMNS = ["metric", "match", "draw", "plan", "base", "steered", "difference", "n", "slots_changed"]

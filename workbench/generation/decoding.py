@@ -18,7 +18,7 @@ from torch import Tensor
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
+    from workbench.model import MoEModel
 
 SHAPING: Mapping[str, Any] = {
     "repetition_penalty": 1.0,

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from workbench.hooks.active import active, running
-from workbench.model.adapters import rerun
-from workbench.model.answered import first
-from workbench.model.runtime import runtime_of
+from workbench.model import first, rerun, runtime_of
 
 _TOUCHED: ContextVar[list[Tensor] | None] = ContextVar("workbench_touched", default=None)
 

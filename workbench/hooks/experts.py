@@ -7,13 +7,10 @@ import torch
 from torch import Tensor
 
 from workbench.errors import WorkbenchError
-from workbench.hooks.active import Active, active, running, running_here
+from workbench.hooks.active import Scratch, active, positions_here, running, running_here
 from workbench.hooks.adapted import touch
-from workbench.records.recorder import Recorder
-from workbench.records.tap import SlotWeights
-from workbench.routing.compiled import LayerEdits, Replacement
-from workbench.routing.positions import Forward
-from workbench.routing.rule import taken
+from workbench.records import Recorder, SlotWeights
+from workbench.routing import LayerEdits, Positions, Replacement, taken
 
 
 def on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None) -> Any:
@@ -24,18 +21,18 @@ def on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None)
     edits = now.compiled.routed.get(layer) if now.compiled else None
     if edits is None and now.recorder is None:
         return None
-    forward = running(uid, now)
-    steered = _edit_weights(edits, index, weights, forward) if edits else weights
+    positions = positions_here(uid, now)
+    steered = _edit_weights(edits, index, weights, positions) if edits else weights
     if now.recorder is not None:
-        _check_rows(layer, index, forward)
+        _check_rows(layer, index, positions)
         now.recorder.see_slots(layer, index, steered)
-    muted = _taken(edits.mask("mute", index.device, forward), index) if edits else None
+    muted = _taken(edits.mask("mute", index.device, positions), index) if edits else None
     if now.dose is not None and edits is not None:
-        _count(now, layer, edits, index, weights, steered, muted, running_here(uid, now))
+        _count(layer, edits, index, weights, steered, muted, running_here(uid, now))
     given = steered
     if muted is not None:
         steered = steered.masked_fill(muted, 0)
-    replacements = edits.replacements(index.device, forward) if edits else []
+    replacements = edits.replacements(index.device, positions) if edits else []
     touch(lambda: _changed_here(index, weights, given, muted, replacements))
     if replacements:
         steered = _set_aside(layer, index, steered, replacements, running_here(uid, now))
@@ -44,11 +41,11 @@ def on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None)
     return (hidden, index, steered), {}
 
 
-def _check_rows(layer: int, index: Tensor, forward: Forward | None) -> None:
+def _check_rows(layer: int, index: Tensor, positions: Positions | None) -> None:
     """Rows belong to tokens by their order, so a layer that routes only some of them cannot be recorded."""
-    if forward is not None and index.shape[0] != forward.batch * forward.length:
+    if positions is not None and index.shape[0] != (n := positions.batch * positions.length):
         raise WorkbenchError(
-            f"Layer {layer} routed {index.shape[0]} of {forward.batch * forward.length} tokens (experts of one modality), so its "
+            f"Layer {layer} routed {index.shape[0]} of {n} tokens (experts of one modality), so its "
             f"rows cannot be told apart; record prompts of text alone."
         )
 
@@ -65,19 +62,19 @@ def _taken(mask: Tensor | None, index: Tensor) -> Tensor | None:
     return None if mask is None else taken(mask, index)
 
 
-def _edit_weights(edits: LayerEdits, index: Tensor, weights: Tensor, forward: Forward | None) -> Tensor:
+def _edit_weights(edits: LayerEdits, index: Tensor, weights: Tensor, positions: Positions | None) -> Tensor:
     """drop, then scale. Rows in which no edited expert is selected keep their weights bit for bit."""
-    dropped = _taken(edits.mask("drop", index.device, forward), index)
+    dropped = _taken(edits.mask("drop", index.device, positions), index)
     if dropped is not None:
         kept = weights.masked_fill(dropped, 0)
         left = kept.sum(-1, keepdim=True, dtype=torch.float32)
         share = torch.where(left > 0, weights.sum(-1, keepdim=True, dtype=torch.float32) / left, 0.0)
         weights = torch.where(dropped.any(-1, keepdim=True), (kept * share).to(weights.dtype), weights)
-    factor = _taken(edits.values("scale", index.device, forward), index)
+    factor = _taken(edits.values("scale", index.device, positions), index)
     return weights if factor is None else (weights * factor).to(weights.dtype)
 
 
-def _set_aside(layer: int, index: Tensor, weights: Tensor, replacements: list[Replacement], forward: Forward) -> Tensor:
+def _set_aside(layer: int, index: Tensor, weights: Tensor, replacements: list[Replacement], forward: Scratch) -> Tensor:
     """Replaced slots weigh nothing; what they add instead, their weights times the vectors, is added behind the experts."""
     added = forward.added[layer] = list[tuple[Tensor, Tensor]]()
     for replacement in replacements:
@@ -87,7 +84,7 @@ def _set_aside(layer: int, index: Tensor, weights: Tensor, replacements: list[Re
     return weights
 
 
-def _tapped(recorder: Recorder, layer: int, index: Tensor, weights: Tensor, forward: Forward) -> Tensor:
+def _tapped(recorder: Recorder, layer: int, index: Tensor, weights: Tensor, forward: Scratch) -> Tensor:
     """`weights`, riding through the experts so that the recorder sees each slot's output."""
     tap = forward.taps[layer] = _Tap(layer, index, recorder)
     return SlotWeights.wrap(weights, tap)
@@ -132,20 +129,18 @@ def _plus(output: Tensor, added: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def _count(
-    now: Active,
     layer: int,
     edits: LayerEdits,
     index: Tensor,
     weights: Tensor,
     steered: Tensor,
     muted: Tensor | None,
-    forward: Forward,
+    forward: Scratch,
 ) -> None:
-    replacements = edits.replacements(index.device, forward)
+    replacements = edits.replacements(index.device, forward.positions)
     changed = _changed_here(index, weights, steered, muted, replacements)
     rerouted = forward.rerouted.pop(layer, None)
-    assert now.dose is not None
-    now.dose.add(forward, changed if rerouted is None else changed | rerouted, (steered == 0).all(-1))
+    forward.count(changed if rerouted is None else changed | rerouted, (steered == 0).all(-1))
 
 
 def _changed_here(

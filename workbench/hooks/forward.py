@@ -3,9 +3,9 @@
 import inspect
 from typing import Any
 
-from workbench.hooks.active import active, current_forward, running, set_forward
-from workbench.model.answered import first
-from workbench.routing.positions import read_forward
+from workbench.hooks.active import Scratch, active, last_forward, running, set_forward
+from workbench.model import first
+from workbench.routing import leave_trail, read_positions
 
 
 def on_forward(uid: int, module: Any, args: Any, kwargs: Any = None) -> None:
@@ -13,20 +13,19 @@ def on_forward(uid: int, module: Any, args: Any, kwargs: Any = None) -> None:
     if now is None:
         return
     names = list(inspect.signature(module.forward).parameters) if args else []
-    forward = read_forward({**dict(zip(names, args, strict=False)), **kwargs}, current_forward(uid))
-    forward.under = now
-    set_forward(uid, forward)
+    arguments, before = {**dict(zip(names, args, strict=False)), **kwargs}, last_forward(uid)
+    positions = read_positions(arguments, None if before is None else before.positions)
+    changed = None if now.dose is None else now.dose.begin(positions)
+    set_forward(uid, Scratch(positions, now, arguments.get("past_key_values"), changed))
     if now.recorder is not None:
         now.recorder.begin()
-    if now.dose is not None:
-        now.dose.begin(forward)
 
 
 def on_forwarded(uid: int, module: Any, args: Any, output: Any) -> None:
     now = active(uid)
     forward = None if now is None else running(uid, now)
     if forward is not None:
-        forward.leave_trail(output)
+        leave_trail(forward.positions, forward.cache, output)
 
 
 def on_before(uid: int, layer: int, module: Any, args: Any) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.hooks.active import active
-from workbench.model.runtime import Runtime
-from workbench.routing.positions import prompt_length
+from workbench.model import Runtime
+from workbench.routing import prompt_length
 
 
 class GenerateHandle:

@@ -7,10 +7,8 @@ from dataclasses import replace
 
 from workbench.errors import WorkbenchError
 from workbench.hooks.active import active
-from workbench.model.model import MoEModel
-from workbench.model.runtime import Runtime
-from workbench.model.wrapped import is_wrapped
-from workbench.survey.known import known_runtime, looked_again, runtimes_of
+from workbench.model import MoEModel, Runtime, is_wrapped
+from workbench.survey import known_runtime, looked_again, runtimes_of
 
 
 def check_here(runtime: Runtime) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from workbench.model.eager import enter, leave
+from workbench.model import enter, leave
 
 
 class HookPoint(NamedTuple):

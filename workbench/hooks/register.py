@@ -21,7 +21,7 @@ from workbench.hooks.generating import BridgeSteps, GenerateHandle
 from workbench.hooks.points import HookPoint, HookPoints
 from workbench.hooks.router import on_router
 from workbench.hooks.shared import on_gate, on_shared
-from workbench.model.runtime import Runtime
+from workbench.model import Runtime
 
 _LOCK = Lock()
 _INSTALLED: "weakref.WeakKeyDictionary[Runtime, HookPoints]" = weakref.WeakKeyDictionary()

@@ -4,14 +4,10 @@ from typing import Any
 
 from torch import Tensor
 
-from workbench.hooks.active import Active, active, running, running_here
+from workbench.hooks.active import Active, active, positions_here, running_here
 from workbench.hooks.adapted import touch
-from workbench.model.runtime import runtime_of
-from workbench.routing.compiled import LayerEdits
-from workbench.routing.dose import Unlike, changed_slots
-from workbench.routing.positions import Forward
-from workbench.routing.reroute import Router, reroute, unlike
-from workbench.routing.rule import Routing
+from workbench.model import runtime_of
+from workbench.routing import LayerEdits, Positions, Router, Routing, Unlike, changed_slots, reroute, unlike
 
 
 def on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any:
@@ -34,17 +30,17 @@ def on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any:
 
 
 def _reroute(uid: int, layer: int, edits: LayerEdits, logits: Tensor, own: Routing, now: Active) -> Routing:
-    runtime, forward = runtime_of(uid), running(uid, now)
-    inside = edits.touched(logits.device, forward) if edits.is_scoped else None
+    runtime, positions = runtime_of(uid), positions_here(uid, now)
+    inside = edits.touched(logits.device, positions) if edits.is_scoped else None
     router = Router(runtime.rule(layer), runtime.correction(layer), runtime.expert_scale(layer))
     if now.unlike is not None and now.unlike.wants(layer):
-        _notice(now.unlike, layer, unlike(router, logits, own), inside, forward)
-    return reroute(router, logits, own, edits.router_edits(logits.device, forward), inside)
+        _notice(now.unlike, layer, unlike(router, logits, own), inside, positions)
+    return reroute(router, logits, own, edits.router_edits(logits.device, positions), inside)
 
 
-def _notice(found: Unlike, layer: int, tokens: Tensor, inside: Tensor | None, forward: Forward | None) -> None:
+def _notice(found: Unlike, layer: int, tokens: Tensor, inside: Tensor | None, positions: Positions | None) -> None:
     """Padding is nobody's token, and outside of the edits' scope the router answers for itself."""
-    real = None if forward is None else forward.real.to(tokens.device)
+    real = None if positions is None else positions.real.to(tokens.device)
     for those in (inside, real):
         tokens = tokens & those if those is not None and those.shape == tokens.shape else tokens
     found.add(layer, tokens)

@@ -8,10 +8,9 @@ from workbench.hooks.active import activate, active
 from workbench.hooks.guards import as_it_is, check_here, outside_traces
 from workbench.hooks.points import HookPoint
 from workbench.hooks.register import held
-from workbench.model.model import MoEModel
-from workbench.plan.plan import Plan
-from workbench.routing.compiled import CompiledPlan, compile_plan
-from workbench.routing.dose import Dose, Unlike, said_of_unlike
+from workbench.model import MoEModel
+from workbench.plan import Plan
+from workbench.routing import CompiledPlan, Dose, Unlike, compile_plan, said_of_unlike
 
 
 @contextmanager

@@ -6,14 +6,13 @@ import torch
 from torch import Tensor
 
 from workbench.errors import WorkbenchError
-from workbench.hooks.recording import recording
-from workbench.hooks.steering import steered
-from workbench.plan.plan import Plan
-from workbench.records.recorder import LayerRecord
-from workbench.survey.forward import probe_ids
+from workbench.hooks import recording, steered
+from workbench.plan import Plan
+from workbench.records import LayerRecord
+from workbench.survey import probe_ids
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
+    from workbench.model import MoEModel
 
 
 _OFF = {torch.float32: 1e-4, torch.float64: 1e-4}  # of the experts' own sum; half precision adds slots in its own dtype

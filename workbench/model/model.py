@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.model.runtime import Runtime
 
 

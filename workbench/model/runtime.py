@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.anatomy.anatomy import Anatomy, RoutingRule
+from workbench.anatomy import Anatomy, RoutingRule
 from workbench.model.adapters import MoEAdapter
 from workbench.model.layout import Layout
 from workbench.model.placement import value
@@ -42,7 +42,7 @@ class Runtime:
     bridges      the bridges around it
     far          whether the weights are on NDIF, and only the modules' names here
     adapter      the adapter that it was loaded with, if any
-    switches     the settings and adapters that the rest was found under (`workbench.model.identity`)
+    switches     the settings and adapters that the rest was found under (`workbench.model.model.identity`)
     """
 
     hf: Any

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from workbench.anatomy.anatomy import Anatomy
-from workbench.anatomy.refs import ExpertRef, as_ref
+from workbench.anatomy import Anatomy, ExpertRef, as_ref
 from workbench.errors import WorkbenchError
 from workbench.plan.edits import Edit
 

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError, suggestion
 
 Kind = Literal["bias", "off", "force", "drop", "scale", "replace", "mute"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
+from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.errors import WorkbenchError
 from workbench.plan.edits import Edit, Phase
 

@@ -10,10 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from workbench.anatomy.anatomy import Anatomy
-from workbench.anatomy.fingerprints import joined
-from workbench.anatomy.naming import parse_experts
-from workbench.anatomy.refs import ExpertRef, as_ref
+from workbench.anatomy import Anatomy, ExpertRef, as_ref, joined, parse_experts
 from workbench.errors import WorkbenchError
 from workbench.paths import given_path
 from workbench.plan.controls import random_like

@@ -9,10 +9,10 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.prompts.chat_forms import unread
-from workbench.prompts.moment import moment
+from workbench.prompts.dates import moment
 from workbench.prompts.prompts import Prompt, PromptSet, read_prompts
 from workbench.prompts.roles import CODE, MarkedIds, Rendered, render, token_roles
-from workbench.thinking.pieces import token_texts as token_texts
+from workbench.thinking import token_texts as token_texts
 
 TEXT_HAS_NO_ROLES = "text is tokenised as it is, so no chat template says who speaks"
 

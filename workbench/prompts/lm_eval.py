@@ -27,7 +27,8 @@ _LOCAL = ("json", "csv", "parquet")
 
 
 def read_task(path: str | Path) -> PromptSet:
-    """The task's documents as prompts of plain text, labelled for `choose` (multiple_choice: "choices", "answer") or for the metric "exact" (generate_until: "answer").
+    """The task's documents as prompts of plain text, labelled for `choose` (multiple_choice: "choices",
+    "answer") or for the metric "exact" (generate_until: "answer").
 
     Choices keep the task's target delimiter (a space unless it says otherwise) in front. jinja2 and PyYAML are needed.
     Raises `WorkbenchError` naming the file and what in it cannot be read.

@@ -14,11 +14,8 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.prompts.chat_forms import Apply, check_tools, marked, marker, shown
 from workbench.prompts.chats import Messages, Tools, calls_of, joined
-from workbench.prompts.moment import dated
-from workbench.thinking.channels import CHANNEL
-from workbench.thinking.pieces import pieces, special_ids
-from workbench.thinking.reading import opened, opened_in, read
-from workbench.thinking.thoughts import MARKERS, PAIRS
+from workbench.prompts.dates import dated
+from workbench.thinking import CHANNEL, MARKERS, PAIRS, opened, opened_in, pieces, read, special_ids
 
 ROLES = ("system", "user", "assistant", "think", "tool", "image", "template", "special", "unknown")
 CODE = {role: number for number, role in enumerate(ROLES)}

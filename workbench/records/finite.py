@@ -35,7 +35,7 @@ def not_finite(chunk: Chunk) -> pd.DataFrame:
     routed = (spot for layer, record in chunk.layers.items() for spot in _routed(layer, record))
     stream = (spot for layer, record in chunk.residual.items() for spot in _stream(layer, record))
     found = [_counted(spot, chunk.sequence, chunk.position) for spot in (*routed, *stream) if len(spot.rows)]
-    return pd.concat(found, ignore_index=True) if found else _typed(pd.DataFrame(columns=list(COLUMNS)))
+    return pd.concat(found, ignore_index=True) if found else NOTHING
 
 
 def logits_not_finite(
@@ -49,7 +49,7 @@ def logits_not_finite(
     rows = np.repeat(np.arange(len(bad)), [len(x) for x in bad])
     position = first[rows] + np.concatenate([*bad, np.zeros(0, np.int64)])
     if not len(rows):
-        return _typed(pd.DataFrame(columns=list(COLUMNS)))
+        return NOTHING
     return _counted(Spot(layer, "logits", np.arange(len(rows))), sequence[rows], position.astype(np.int64))
 
 
@@ -115,3 +115,7 @@ def _counted(spot: Spot, sequence: np.ndarray, position: np.ndarray) -> pd.DataF
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     numbers = dict.fromkeys(("sequence", "layer", "n_tokens", "first_position"), "int64")
     return frame.astype({**numbers, "what": "object", "expert": "Int32", "n_own": "Int64"})
+
+
+NOTHING = _typed(pd.DataFrame(columns=list(COLUMNS)))
+"""The same for a batch with finite values alone, made once: that is nearly every batch."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.records.magnitude import Magnitude
+from workbench.records.magnitudes import Magnitude
 
 Change = Callable[[Tensor], Tensor]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workbench.errors import WorkbenchError
 from workbench.records.forward import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
-from workbench.records.magnitude import magnitude, median_abs, routed_change
+from workbench.records.magnitudes import magnitude, median_abs, routed_change
 
 KEEPS = frozenset({"norms", "residual", "logits", "outputs"})
 

@@ -1,0 +1,53 @@
+"""What an answer is: refused or not, right or not, long or short. No torch.
+
+classifier   `Response`, the built-in refusal rule, `classify`
+texts        words, languages and repetition of a text
+metrics      the metrics by name
+llm_judge    a model on a server as judge
+"""
+
+from workbench.responses.classifier import (
+    Classifier,
+    ExactAnswer,
+    Refusal,
+    Response,
+    answer_part,
+    classify,
+    is_exact,
+    responses,
+)
+from workbench.responses.llm_judge import QUESTION, is_http, judge
+from workbench.responses.metrics import (
+    LABEL_READ,
+    METRICS,
+    Metric,
+    MetricsArgument,
+    length,
+    metrics_from,
+    refused,
+    revealed,
+    thinks,
+)
+
+__all__ = [
+    "LABEL_READ",
+    "METRICS",
+    "QUESTION",
+    "Classifier",
+    "ExactAnswer",
+    "Metric",
+    "MetricsArgument",
+    "Refusal",
+    "Response",
+    "answer_part",
+    "classify",
+    "is_exact",
+    "is_http",
+    "judge",
+    "length",
+    "metrics_from",
+    "refused",
+    "responses",
+    "revealed",
+    "thinks",
+]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from workbench.errors import WorkbenchError, suggestion
-from workbench.responses.classify import ExactAnswer, Refusal, Response, answer_part, is_exact
+from workbench.responses.classifier import ExactAnswer, Refusal, Response, answer_part, is_exact
 from workbench.responses.texts import (
     LANGUAGES,
     collapsed,
@@ -15,7 +15,7 @@ from workbench.responses.texts import (
     thinking_length,
     thought_switches,
 )
-from workbench.thinking.reading import read
+from workbench.thinking import read
 
 MetricFunction = Callable[[Response], float | bool | None]
 

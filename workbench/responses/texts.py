@@ -4,8 +4,8 @@ import re
 import zlib
 from collections import Counter
 
-from workbench.responses.classify import Refusal, answer_part
-from workbench.thinking.reading import read
+from workbench.responses.classifier import Refusal, answer_part
+from workbench.thinking import read
 
 PHRASES_2023 = (
     "i'm sorry",

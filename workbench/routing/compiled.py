@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
-from workbench.plan.edits import ROUTING_KINDS, Edit, Scope
-from workbench.plan.plan import Plan
-from workbench.routing.positions import Forward
+from workbench.plan import ROUTING_KINDS, Edit, Plan, Scope
+from workbench.routing.positions import Positions
 from workbench.routing.rule import RouterEdits, router_edits
 
 
@@ -57,32 +56,32 @@ class LayerEdits:
         """Whether some edit changes weights or outputs after the selection."""
         return bool(self.kinds - ROUTING_KINDS)
 
-    def mask(self, kind: str, device: torch.device, forward: Forward | None) -> Tensor | None:
+    def mask(self, kind: str, device: torch.device, positions: Positions | None) -> Tensor | None:
         """Which experts `kind` touches, bool [1 or tokens, experts]; None when no edit is of this kind."""
-        return self._combined(kind, device, forward, torch.bool)
+        return self._combined(kind, device, positions, torch.bool)
 
-    def values(self, kind: str, device: torch.device, forward: Forward | None) -> Tensor | None:
+    def values(self, kind: str, device: torch.device, positions: Positions | None) -> Tensor | None:
         """The factor (scale; 1 elsewhere) or the sum (bias; 0 elsewhere) per expert, float32 [1 or tokens, experts]."""
-        return self._combined(kind, device, forward, torch.float32)
+        return self._combined(kind, device, positions, torch.float32)
 
-    def router_edits(self, device: torch.device, forward: Forward | None) -> RouterEdits:
+    def router_edits(self, device: torch.device, positions: Positions | None) -> RouterEdits:
         """bias, off and force as the routing rule takes them."""
         key = ("router", device)
         if key in self._cache:
             return self._cache[key]
-        masks = self.mask("off", device, forward), self.mask("force", device, forward)
-        found = router_edits(self.values("bias", device, forward), *masks)
+        masks = self.mask("off", device, positions), self.mask("force", device, positions)
+        found = router_edits(self.values("bias", device, positions), *masks)
         if not self.is_scoped:
             self._cache[key] = found
         return found
 
-    def touched(self, device: torch.device, forward: Forward | None) -> Tensor:
+    def touched(self, device: torch.device, positions: Positions | None) -> Tensor:
         """Tokens in the scope of some routing edit, bool [tokens]."""
-        assert forward is not None
+        assert positions is not None
         scopes = {e.scope for e in self.edits if e.kind in ROUTING_KINDS}
-        return torch.stack([self._tokens(s, device, forward) for s in scopes]).any(0)
+        return torch.stack([self._tokens(s, device, positions) for s in scopes]).any(0)
 
-    def replacements(self, device: torch.device, forward: Forward | None) -> list[Replacement]:
+    def replacements(self, device: torch.device, positions: Positions | None) -> list[Replacement]:
         """Each `replace`."""
         if "replace" not in self.kinds:
             return []
@@ -94,11 +93,13 @@ class LayerEdits:
                 (e.scope, Replacement(e.expert.expert, v, None)) for e, v in zip(edits, vectors, strict=True)
             ]
         return [
-            r if scope.is_everywhere else r._replace(tokens=self._tokens(scope, device, forward)[:, None])
+            r if scope.is_everywhere else r._replace(tokens=self._tokens(scope, device, positions)[:, None])
             for scope, r in self._cache[key]
         ]
 
-    def _combined(self, kind: str, device: torch.device, forward: Forward | None, dtype: torch.dtype) -> Tensor | None:
+    def _combined(
+        self, kind: str, device: torch.device, positions: Positions | None, dtype: torch.dtype
+    ) -> Tensor | None:
         if kind not in self.kinds:
             return None
         edits = [e for e in self.edits if e.kind == kind]
@@ -111,7 +112,7 @@ class LayerEdits:
             return total
         for scope in sorted({e.scope for e in edits if not e.scope.is_everywhere}, key=str):
             row = self._row(kind, [e for e in edits if e.scope == scope], dtype).to(device)
-            total = _join(kind, total, row, self._tokens(scope, device, forward)[:, None])
+            total = _join(kind, total, row, self._tokens(scope, device, positions)[:, None])
         return total
 
     def _row(self, kind: str, edits: Iterable[Edit], dtype: torch.dtype) -> Tensor:
@@ -122,17 +123,13 @@ class LayerEdits:
             row[n] = row[n] * value if kind == "scale" else row[n] + value if kind == "bias" else True
         return row
 
-    def _tokens(self, scope: Scope, device: torch.device, forward: Forward | None) -> Tensor:
-        if forward is None:
+    def _tokens(self, scope: Scope, device: torch.device, positions: Positions | None) -> Tensor:
+        if positions is None:
             raise WorkbenchError(
                 "An edit limited to positions needs the base model to run; a layer was called by itself."
             )
         span = self.span_ids[scope.span] if scope.span else None
-        key = ("tokens", scope)
-        found = forward.masks.get(key)
-        if found is None:
-            found = forward.masks[key] = forward.in_scope(scope, span)
-        return found.to(device)
+        return positions.in_scope(scope, span).to(device)
 
 
 def _join(kind: str, total: Tensor, row: Tensor, tokens: Tensor) -> Tensor:

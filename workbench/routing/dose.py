@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.routing.positions import Forward
+from workbench.routing.positions import Positions
 
 # weights closer than this (relative to the token's largest) are the same weight computed in another order
 SAME_WEIGHT = {torch.float32: 1e-5, torch.float64: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-9}
@@ -75,21 +75,24 @@ class Dose:
     unlike: Unlike = field(default_factory=Unlike)
     _sums: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
-    def begin(self, forward: Forward) -> None:
-        """A forward starts: its real tokens count."""
-        self._add("tokens", forward.real)
-        forward.changed = torch.zeros_like(forward.real)
+    def begin(self, positions: Positions) -> Tensor:
+        """A forward starts: its real tokens count. Returns the tokens changed so far, bool [tokens]: none."""
+        self._add("tokens", positions.real)
+        return torch.zeros_like(positions.real)
 
-    def add(self, forward: Forward, changed: Tensor, emptied: Tensor | None = None) -> None:
-        """Slots changed in one layer, bool [tokens, slots], and tokens whose every slot was dropped, bool [tokens]."""
-        real = forward.real.to(changed.device)
+    def add(self, positions: Positions, so_far: Tensor, changed: Tensor, emptied: Tensor | None = None) -> Tensor:
+        """Slots changed in one layer, bool [tokens, slots], and tokens whose every slot was dropped, bool [tokens].
+
+        so_far  the forward's tokens that earlier layers changed, bool [tokens]; returned with this layer's
+        """
+        real = positions.real.to(changed.device)
         changed = changed & real[:, None]
         self._add("slots_changed", changed)
-        tokens = changed.any(-1).to(forward.changed.device)
-        self._add("tokens_changed", tokens & ~forward.changed)
-        forward.changed |= tokens
+        tokens = changed.any(-1).to(so_far.device)
+        self._add("tokens_changed", tokens & ~so_far)
         if emptied is not None:
             self._add("tokens_emptied", emptied & real)
+        return so_far | tokens
 
     def counts(self) -> DoseCounts:
         """The counts so far."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import WorkbenchError
-from workbench.plan.edits import Scope
+from workbench.plan import Scope
 
 _TRAIL = "_workbench_trail"  # on a cache: (prompt columns, columns, what is open in each row by span); plain, so it can be saved
 Columns = int | tuple[int, ...]  # one number, or one for each row
@@ -40,8 +40,19 @@ def prompt_length(columns: int | Sequence[int]) -> Iterator[None]:
 
 
 @dataclass
-class Forward:
-    """One forward of the base model: `batch` rows of `length` columns after `past` cached ones.
+class _Found:
+    """What scopes have asked of the positions so far: the next forward of the sequence needs to know no more."""
+
+    masks: dict[tuple[Scope, tuple[int, int] | None], Tensor] = field(
+        default_factory=dict[tuple[Scope, tuple[int, int] | None], Tensor]
+    )
+    inside: dict[tuple[int, int], Tensor] = field(default_factory=dict[tuple[int, int], Tensor])
+    prompt_columns: Columns | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """The positions of one forward of the base model: `batch` rows of `length` columns after `past` cached ones.
 
     Per-token masks are flattened over batch and length, in the order in which the router sees tokens.
     """
@@ -53,16 +64,9 @@ class Forward:
     ids: Tensor | None
     device: torch.device
     prompt_columns: Columns | None
+    """Columns of the prompt, as far as that is known before somebody asks."""
     carried: "Trail | None" = None
-    cache: Any = None
-    inside: dict[tuple[int, int], Tensor] = field(default_factory=dict[tuple[int, int], Tensor])
-    masks: dict[Any, Tensor] = field(default_factory=dict[Any, Tensor])
-    taps: dict[int, Any] = field(default_factory=dict[int, Any])
-    added: dict[int, list[tuple[Tensor, Tensor]]] = field(default_factory=dict[int, list[tuple[Tensor, Tensor]]])
-    changed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
-    rerouted: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
-    rerunning: bool = False
-    under: Any = None
+    _found: _Found = field(default_factory=_Found, init=False, repr=False)
 
     @cached_property
     def columns(self) -> Tensor:
@@ -85,6 +89,12 @@ class Forward:
 
     def in_scope(self, scope: Scope, span_ids: tuple[int, int] | None) -> Tensor:
         """Which tokens `scope` covers, [batch * length] bool; padding never is. `span_ids` are the span's token ids."""
+        known = self._found.masks
+        if (scope, span_ids) not in known:
+            known[scope, span_ids] = self._covered(scope, span_ids)
+        return known[scope, span_ids]
+
+    def _covered(self, scope: Scope, span_ids: tuple[int, int] | None) -> Tensor:
         found = self.real.view(self.batch, self.length).clone()
         if scope.phase is not None:
             found &= (self.columns >= self._prompt_columns()) == (scope.phase == "generated")
@@ -111,13 +121,13 @@ class Forward:
         last_close = (closed_before * (column - 1)).cummax(-1).values
         inside = (last_open > last_close) | ((last_open == 0) & (last_close == 0) & start[:, None])
         ends_inside = inside[:, -1] & ~closed[:, -1]
-        self.inside[span] = ends_inside
+        self._found.inside[span] = ends_inside
         return inside
 
     def _prompt_columns(self) -> "Tensor | int":
-        if self.prompt_columns is None:
-            self.prompt_columns = self._past_as_the_prompt()  # the next forward of this sequence finds it on the cache
-        ends = self.prompt_columns
+        ends = self.prompt_columns if self.prompt_columns is not None else self._found.prompt_columns
+        if ends is None:
+            ends = self._found.prompt_columns = self._past_as_the_prompt()
         if isinstance(ends, int):
             return ends
         if len(ends) != self.batch:
@@ -162,13 +172,8 @@ class Forward:
     @property
     def trail(self) -> "Trail":
         """What the next forward of this sequence must know."""
-        return Trail(self.prompt_columns, self.past + self.length, self.inside)
-
-    def leave_trail(self, output: Any) -> None:
-        """Writes the trail on the cache: the base model's argument, or made by it and part of its output."""
-        cache = self.cache if self.cache is not None else _cache_in(output)
-        if cache is not None:
-            _note(cache, tuple(self.trail))
+        ends = self.prompt_columns if self.prompt_columns is not None else self._found.prompt_columns
+        return Trail(ends, self.past + self.length, self._found.inside)
 
 
 class Trail(NamedTuple):
@@ -184,8 +189,8 @@ class Trail(NamedTuple):
         return self.prompt_columns if ends is not None and past >= max(ends) else None
 
 
-def read_forward(arguments: dict[str, Any], before: "Forward | None") -> Forward:
-    """A `Forward` from the base model's arguments by name, and the one before it in this context."""
+def read_positions(arguments: dict[str, Any], before: Positions | None) -> Positions:
+    """`Positions` from the base model's arguments by name, and those of the forward before it in this context."""
     ids, embeds = arguments.get("input_ids"), arguments.get("inputs_embeds")
     given = ids if ids is not None else embeds
     if given is None:
@@ -197,10 +202,17 @@ def read_forward(arguments: dict[str, Any], before: "Forward | None") -> Forward
     trail = _trail(cache, past, batch, before) if past else None
     stated = PROMPT_LENGTH.get()
     columns = stated if stated is not None else length if past == 0 else trail.prompt_before(past) if trail else None
-    return Forward(batch, length, past, mask, ids, given.device, columns, trail, cache)
+    return Positions(batch, length, past, mask, ids, given.device, columns, trail)
 
 
-def _trail(cache: Any, past: int, batch: int, before: "Forward | None") -> Trail | None:
+def leave_trail(positions: Positions, cache: Any, output: Any) -> None:
+    """Writes the trail on the cache: the base model's argument, or where that is None made by it and part of its output."""
+    cache = cache if cache is not None else _cache_in(output)
+    if cache is not None:
+        _note(cache, tuple(positions.trail))
+
+
+def _trail(cache: Any, past: int, batch: int, before: Positions | None) -> Trail | None:
     """What was left on the cache; where a cache can hold nothing, the forward before, if this one begins where that ended."""
     left = getattr(cache, _TRAIL, None)
     if left is not None:

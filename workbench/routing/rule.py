@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.anatomy.anatomy import RoutingRule
+from workbench.anatomy import RoutingRule
 
 _MINUS_INF = float("-inf")
 _COMMON = RoutingRule("softmax", True)

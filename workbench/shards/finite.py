@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import listed
 
 STAGES = ("router_logits", "weight", "output", "routed_change", "residual", "logits")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from workbench import storage
 from workbench.errors import WorkbenchError
-from workbench.prompts.prompts import label_text
+from workbench.prompts import label_text
 from workbench.shards.parquet import stored_schema, writer
 from workbench.shards.shards import conform
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.errors import WorkbenchError
-from workbench.shards.parquet import Part
+from workbench.shards import Part
 from workbench.store.tables import Tables
 
 

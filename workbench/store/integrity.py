@@ -7,8 +7,7 @@ import pyarrow.parquet as pq
 
 from workbench import storage
 from workbench.errors import WorkbenchError
-from workbench.shards.finite import said
-from workbench.shards.schema import STREAMED
+from workbench.shards import STREAMED, said
 from workbench.store.tables import Tables
 
 

@@ -7,9 +7,8 @@ from urllib.parse import quote
 import pandas as pd
 
 from workbench.errors import WorkbenchError, suggestion
-from workbench.prompts.prompts import label_text
-from workbench.prompts.rows import name_of, plain, rows_of
-from workbench.shards.small_tables import write_table
+from workbench.prompts import label_text, name_of, plain, rows_of
+from workbench.shards import write_table
 from workbench.storage import disk_errors
 from workbench.store.tables import Tables
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError
 from workbench.store.tables import Tables
 

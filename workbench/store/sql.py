@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.prompts.prompts import check_characters
-from workbench.shards.schema import TABLES
+from workbench.prompts import check_characters
+from workbench.shards import TABLES
 from workbench.store.tables import Tables
 
 

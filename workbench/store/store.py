@@ -18,12 +18,10 @@ import numpy as np
 import pandas as pd
 
 from workbench import storage
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError
 from workbench.paths import given_path
-from workbench.shards.finite import said
-from workbench.shards.manifest import check_seal
-from workbench.shards.schema import SCHEMA_VERSION
+from workbench.shards import SCHEMA_VERSION, check_seal, said
 from workbench.store.counts import Counts, Routing, counts, routing
 from workbench.store.export import export
 from workbench.store.integrity import check_files, problems

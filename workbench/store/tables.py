@@ -16,11 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
-from workbench.plan.plan import Plan
-from workbench.shards.parquet import Part, parts, stored_schema
-from workbench.shards.schema import TABLES
+from workbench.plan import Plan
+from workbench.shards import TABLES, Part, parts, stored_schema
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,6 +113,12 @@ class Tables:
             frame = frame.sort_values(["prompt_id", "sample", "position"], ignore_index=True)
         return frame[wanted]
 
+    def slots_of(self, prompt: str, sample: int = 0) -> pd.DataFrame:
+        """The routed slots of one response, as in `table`; files and row groups that cannot hold it are not read."""
+        kept = [("prompt_id", "==", prompt), ("sample", "==", sample), ("slot", ">=", 0)]
+        with self._reading():
+            return pq.read_table([self.path / file for file in self.files("slots")], filters=kept).to_pandas()
+
     def scan(
         self, name: str, columns: Sequence[str] | None = None, layers: Iterable[int] | None = None
     ) -> Iterator[pa.RecordBatch]:
@@ -138,17 +143,6 @@ class Tables:
             )
         with self._reading():
             return parts([self.path / file for file in files], layers)
-
-    def slots_of(self, prompt: str, sample: int = 0) -> pd.DataFrame:
-        """The routed slots of one response: position, layer, slot, expert, weight, output_l2, output_max_abs.
-
-        Files and row groups that cannot hold it are not read.
-        """
-        columns = ["position", "layer", "slot", "expert", "weight", "output_l2", "output_max_abs"]
-        kept = [("prompt_id", "==", prompt), ("sample", "==", sample), ("slot", ">=", 0)]
-        files = [self.path / file for file in self.files("slots")]
-        with self._reading():
-            return pq.read_table(files, columns=columns, filters=kept).to_pandas()
 
     @cached_property
     def prompt_ids(self) -> list[str]:

@@ -7,10 +7,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.store.tables import Tables
-from workbench.thinking.channels import CHANNEL, SHOWN
-from workbench.thinking.pieces import said
-from workbench.thinking.reading import opened_in
-from workbench.thinking.thoughts import MARKERS
+from workbench.thinking import CHANNEL, MARKERS, SHOWN, opened_in, said
 
 Key = tuple[str, int]
 _CUT = "\ufffd"

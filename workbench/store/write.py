@@ -9,13 +9,10 @@ import pandas as pd
 import pyarrow as pa
 
 from workbench import __version__, storage
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.paths import given_path
-from workbench.shards.manifest import finish
-from workbench.shards.schema import SCHEMA_VERSION, STREAMED, TABLES
-from workbench.shards.shards import ShardWriter
-from workbench.shards.small_tables import conform_frame, write_table
+from workbench.shards import SCHEMA_VERSION, STREAMED, TABLES, ShardWriter, conform_frame, finish, write_table
 from workbench.store.store import Store, open_store
 
 

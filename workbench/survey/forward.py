@@ -10,13 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from workbench.anatomy.anatomy import LayerAnatomy
+from workbench.anatomy import LayerAnatomy
 from workbench.errors import WorkbenchError
-from workbench.model.adapters import rerun
-from workbench.model.answered import first
-from workbench.model.layout import Layout, MoEBlock
-from workbench.model.placement import brought
-from workbench.model.runtime import RouterFacts
+from workbench.model import Layout, MoEBlock, RouterFacts, brought, first, rerun
 from workbench.survey.residual import norm_before, residual_reason, routed_multiplier
 from workbench.survey.router import router_facts
 from workbench.survey.seen import Seen, watched

@@ -8,12 +8,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from workbench.anatomy.anatomy import Anatomy
-from workbench.model.adapters import MoEAdapter
-from workbench.model.identity import Weights, active_adapters, identity, read_weights, switches, weights_digest
-from workbench.model.layout import Layout, find_layout
-from workbench.model.runtime import Runtime
-from workbench.model.wrapped import as_it_runs, is_wrapped, unwrapped
+from workbench.anatomy import Anatomy
+from workbench.model import (
+    Layout,
+    MoEAdapter,
+    Runtime,
+    Weights,
+    active_adapters,
+    as_it_runs,
+    find_layout,
+    identity,
+    is_wrapped,
+    read_weights,
+    switches,
+    unwrapped,
+    weights_digest,
+)
 from workbench.survey.forward import Survey, survey
 from workbench.survey.suitable import check_suitable
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from workbench.model.layout import Layout, MoEBlock
+from workbench.model import Layout, MoEBlock
 from workbench.survey.seen import Seen
 
 _SUM = 2e-2  # a part is a sum of others when what is left over is below this share of its norm

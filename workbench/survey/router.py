@@ -6,10 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import WorkbenchError
-from workbench.model.layout import MoEBlock, fused_weights
-from workbench.model.placement import forward_is_its_own, value
-from workbench.model.runtime import RouterFacts
-from workbench.routing.rule import Fit, Routing, fit_rule
+from workbench.model import MoEBlock, RouterFacts, forward_is_its_own, fused_weights, value
+from workbench.routing import Fit, Routing, fit_rule
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 3e-2}
 _CHANCE = 4.0  # standard errors by which a router's logits must favour what it selected

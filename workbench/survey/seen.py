@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from workbench.model.answered import first
-from workbench.model.layout import MoEBlock
+from workbench.model import MoEBlock, first
 
 
 @dataclass

@@ -5,8 +5,7 @@ from typing import Any
 import torch
 
 from workbench.errors import WorkbenchError, listed
-from workbench.model.placement import missing
-from workbench.model.quantised import unreadable
+from workbench.model import missing, unreadable
 
 
 def check_suitable(hf: Any) -> None:

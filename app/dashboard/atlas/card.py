@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from workbench import ExpertRef, Plan, Store, WorkbenchError
-from workbench.store.counts import Routing
+from workbench.store import Routing
 
 from ..questions import Measures, values_of
 from ..session import Identity, View, identity, plan, scores_of, set_plan, store_at

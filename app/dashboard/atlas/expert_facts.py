@@ -8,7 +8,7 @@ import pandas as pd
 from probes.reading import sequence_of_row
 from workbench import Store
 from workbench.masks import token_mask
-from workbench.store.counts import Routing
+from workbench.store import Routing
 
 _BINS = 60
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
 from workbench.capturing import Estimate, Options, check_disk, make_request
-from workbench.generation.batches import SHARD_TOKENS
+from workbench.generation import SHARD_TOKENS
 
 from ..session import View, plan, session
 from ..widgets import escaped, visible

@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from workbench import WorkbenchError
-from workbench.anatomy.fingerprints import WITHOUT_VERSION, is_unversioned
+from workbench.anatomy import WITHOUT_VERSION, is_unversioned
 
 from ..session import View, choose, session, store_at
 from ..widgets import escaped, visible

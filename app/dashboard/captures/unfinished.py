@@ -14,8 +14,8 @@ import streamlit as st
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
 from workbench.bundled import bundled_path
 from workbench.capturing import Options
+from workbench.shards import SCHEMA_VERSION
 from workbench.storage import disk_errors, read_json, write_text
-from workbench.store.store import SCHEMA_VERSION
 
 from ..session import Catalog
 from .jobs import Wanted

@@ -9,7 +9,7 @@ import pandas as pd
 from probes.catalogue import RANKERS, Method, ranker
 from probes.ranking import refs_of
 from workbench import ExpertRef, WorkbenchError
-from workbench.answering.streaming import StreamedToken
+from workbench.answering import StreamedToken
 
 from ...choice import committed_choice
 from ..session import View, scores_of

@@ -9,7 +9,7 @@ import streamlit as st
 
 from probes.reading import prompt_length
 from workbench import Store
-from workbench.thinking.thoughts import PAIRS
+from workbench.thinking import PAIRS
 
 from ..session import Identity, identity, store_at
 

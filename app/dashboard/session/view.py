@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from workbench import Plan, Store, WorkbenchError
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 
 from .catalog import BUNDLED, Catalog
 from .machines import Machine, machine, store_at

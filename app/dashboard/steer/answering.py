@@ -14,11 +14,10 @@ from itertools import count
 from typing import Literal
 
 from workbench import Plan, PromptSet, WorkbenchError
-from workbench.answering.answers import decode, encode_all
-from workbench.answering.streaming import StreamedToken, stream
-from workbench.prompts.prompts import Prompt
-from workbench.routing.dose import Dose
-from workbench.thinking.pieces import pieces
+from workbench.answering import StreamedToken, decode, encode_all, stream
+from workbench.prompts import Prompt
+from workbench.routing import Dose
+from workbench.thinking import pieces
 
 from ..session import Left, Machine
 

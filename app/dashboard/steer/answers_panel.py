@@ -5,7 +5,7 @@ from typing import Literal
 
 import streamlit as st
 
-from workbench.answering.streaming import StreamedToken
+from workbench.answering import StreamedToken
 
 from ..session import sentences
 from ..widgets import Chip, chips, escaped, visible

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from workbench import ExpertRef, Plan, Store, WorkbenchError
-from workbench.anatomy.anatomy import Anatomy
-from workbench.plan.edits import Edit, Kind
+from workbench.anatomy import Anatomy
+from workbench.plan import Edit, Kind
 
 MEANINGS: dict[Kind, str] = {
     "off": "the router answers as if the expert did not exist, and takes the next best",

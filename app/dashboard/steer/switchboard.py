@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from workbench import ExpertRef, Plan
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 
 from ..questions import Colouring
 from ..widgets import Board, board

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from workbench.answering.streaming import StreamedToken
+from workbench.answering import StreamedToken
 
 from ..widgets import BASE, STEERED, chart, text, titled, token_text, visible
 from .answering import Answering

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
-from workbench.attention import SinkShare, sinks_of
-from workbench.dose import Dose, DoseCounts
 
 from workbench import ExpertRef, Plan, Store, WorkbenchError
+from workbench.comparison import SinkShare
+from workbench.comparison.sinks import sinks_of
+from workbench.routing import Dose, DoseCounts
 
 from ..session import View, identity
 from ..widgets import BASE, STEERED, chart, titled, visible

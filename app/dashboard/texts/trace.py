@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts, steered
-from workbench.answering.answers import encode_all
-from workbench.hooks.recording import recording
-from workbench.prompts.encoding import encode, token_texts
-from workbench.prompts.roles import ROLES
-from workbench.records.recorder import LayerRecord
-from workbench.routing.dose import Dose, DoseCounts
+from workbench.answering import encode_all
+from workbench.hooks import recording
+from workbench.prompts import ROLES, encode
+from workbench.records import LayerRecord
+from workbench.routing import Dose, DoseCounts
+from workbench.thinking import token_texts
 
 MOST_TOKENS = 4096
 """Of a typed prompt: one reading of so many tokens is a moment, and others wait for their turn at the model."""
@@ -52,8 +52,8 @@ def stored_trace(store: Store, prompt: str, sample: int) -> Trace:
         raise WorkbenchError(f"This store has no sample {sample} of the prompt '{prompt:.60}'; choose another.")
     texts = [t if isinstance(t, str) else f"#{i} " for t, i in zip(tokens["token"], tokens["token_id"], strict=True)]
     n_prompt = int(store.prompts.set_index("prompt_id").loc[prompt, "n_tokens"])  # pyright: ignore[reportArgumentType]
-    slots: Any = store.slots_of(prompt, sample)
-    layers = {layer: _layer(rows, len(texts)) for layer, rows in slots.groupby("layer")}
+    slots: Any = store.slots_of(prompt, sample).groupby("layer")
+    layers = {layer: _layer(rows, len(texts)) for layer, rows in slots}
     return Trace(tuple(texts), tuple(map(str, tokens["role"])), n_prompt, layers)  # pyright: ignore[reportArgumentType]
 
 

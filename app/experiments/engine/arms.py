@@ -18,7 +18,7 @@ from ..recipe import Cell, CellPart, Recipe, cells
 from .unit_files import read_unit, write_unit
 
 if TYPE_CHECKING:
-    from workbench.anatomy.anatomy import Anatomy
+    from workbench.anatomy import Anatomy
 
 MATCHES = ("count", "layer", "usage")
 

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench import Plan, PromptSet, WorkbenchError
-from workbench.answering.answers import answer, encode_all
+from workbench.answering import answer, encode_all
 from workbench.capturing import estimate
-from workbench.comparison.divergence import divergence
-from workbench.generation.batches import schedule
-from workbench.generation.decoding import decoding_of
+from workbench.comparison import divergence
+from workbench.generation import decoding_of, schedule
 
 from ..recipe import Recipe, text_metrics
 from .arms import empty_arms

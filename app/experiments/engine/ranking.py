@@ -10,7 +10,7 @@ from probes.catalogue import ranker
 from probes.ranking import ExpertScores
 from workbench import PromptSet, Store, WorkbenchError, open_store
 from workbench.capturing import Options, capture_with
-from workbench.comparison.comparison import expert_loads
+from workbench.comparison import expert_loads
 from workbench.progress import Meter, Progress, Report
 from workbench.storage import publish, temporary
 

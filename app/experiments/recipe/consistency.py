@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from probes.catalogue import RANKERS
 from workbench import Plan, WorkbenchError
 from workbench.errors import listed, suggestion
-from workbench.plan.edits import VALUED_KINDS
-from workbench.responses.judge import is_http
-from workbench.responses.metrics import METRICS
+from workbench.plan import VALUED_KINDS
+from workbench.responses import METRICS, is_http
 
 from .grid import chosen
 from .metrics import CHOICE, DIVERGENCE, JUDGE, metrics_of

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import NamedTuple
 
-from workbench.plan.edits import VALUED_KINDS, Kind
+from workbench.plan import VALUED_KINDS, Kind
 
 from .recipe import Recipe
 from .sections import Claim, End, PhaseName, Plans

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workbench import PromptSet, WorkbenchError, read_prompts
-from workbench.prompts.encoding import check_unanswered
-from workbench.responses.metrics import LABEL_READ
+from workbench.prompts import check_unanswered
+from workbench.responses import LABEL_READ
 
 from .metrics import CHOICE, DIVERGENCE, metrics_of, text_metrics
 from .recipe import Recipe
@@ -51,7 +51,7 @@ def _check_answered(recipe: Recipe, name: str, prompts: PromptSet) -> None:
 
 def _read(spec: Prompts) -> PromptSet:
     if Path(spec.source).suffix in (".yaml", ".yml"):
-        from workbench.prompts.lm_eval import read_task
+        from workbench.prompts import read_task
 
         prompts = read_task(spec.source)
     else:

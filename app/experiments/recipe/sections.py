@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic import Strict as StrictType
 
-from workbench.plan.edits import Kind
+from workbench.plan import Kind
 
 Role = Literal["ranking", "target", "capability"]
 End = Literal["top", "bottom"]
@@ -74,8 +74,8 @@ class Prompts(Section):
     """Leave out prompts that a ranking set holds as well, by id or by words; without it such a set is refused."""
     metrics: Annotated[tuple[Name, ...], Several] = ()
     """What is measured: names out of `workbench.responses.metrics`; choice, choice_normalised and choice_margin (multiple
-    choice by log-likelihood); kl and kl_first (nats, to the base, over the base's answer and at its first token); judge; or your own
-    function as `"module:function"`."""
+    choice by log-likelihood); kl and kl_first (nats, to the base, over the base's answer and at its first token); judge; or
+    your own function as `"module:function"`."""
     max_new_tokens: Count = 48
     """An answer's tokens at most."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from probes.statistics import Adjust, Tested, holm, permutation_test
-from workbench.comparison.tables import paired_interval
+from workbench.comparison import paired_interval
 
 from ..engine import MATCHES
 from ..recipe import DIVERGENCE, Recipe, Statistics

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from workbench import PromptSet
-from workbench.comparison.tables import cluster_keys
+from workbench.comparison import cluster_keys
 
 from ..engine import (
     METRIC,
@@ -173,7 +173,7 @@ class _Tables:
 
     def _sinks(self) -> Frame:
         """By layer, over all queries of all prompts: the mean over heads, and the decay against the bare model."""
-        from workbench.comparison.sinks import decay
+        from workbench.comparison import decay
 
         found = {piece.arm.arm: self._sink_share(piece, arm) for piece, arm in self.runnable if piece.what == "sinks"}
         rows: list[dict[str, Any]] = []
@@ -183,7 +183,7 @@ class _Tables:
         return Frame(rows)
 
     def _sink_share(self, piece: Piece, arm: Arm) -> Any:
-        from workbench.comparison.sinks import SinkShare
+        from workbench.comparison import SinkShare
 
         frame = self._file(piece, arm).to_pandas()
         paid: Any = (frame["share"] * frame["n_queries"]).groupby([frame["layer"], frame["head"]]).sum().unstack()

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import families
 from workbench import Plan, compare, read_prompts
-from workbench.responses.metrics import length
+from workbench.responses import length
 
 PLANS = (
     "off L2E8; off L2E20",

@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 from workbench_app.cli import app
 
 from tests.support.stores import anatomy
-from workbench.anatomy.anatomy import Anatomy
-from workbench.routing.dose import DoseCounts
+from workbench.anatomy import Anatomy
+from workbench.routing import DoseCounts
 
 NAN = float("nan")
 SHAPE = anatomy(n_experts=8)

@@ -11,7 +11,7 @@ import workbench
 from tests.app.cli.printed import DOSE, NAN, SHAPE, Recorder, columns, lines, model, run
 from tests.support.stores import random_store
 from workbench import Comparison, Plan
-from workbench.routing.dose import DoseCounts
+from workbench.routing import DoseCounts
 
 pytestmark = pytest.mark.usefixtures("wide")
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.app.cli.printed import SHAPE, Recorder, columns, lines, model, run
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
+from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 from workbench.bundled import bundled_path
 
 pytestmark = pytest.mark.usefixtures("wide")

@@ -10,7 +10,7 @@ import pytest
 import workbench
 from tests.app.cli.printed import DOSE, SHAPE, Recorder, lines, model, run
 from workbench import Plan
-from workbench.routing.dose import DoseCounts
+from workbench.routing import DoseCounts
 
 pytestmark = pytest.mark.usefixtures("wide")
 

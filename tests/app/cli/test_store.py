@@ -9,8 +9,7 @@ import pytest
 from tests.app.cli.printed import SHAPE, columns, lines, run
 from tests.support.stores import random_store, random_tables
 from workbench import Plan, open_store
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.store import Store, write_store
 
 pytestmark = pytest.mark.usefixtures("wide")
 

@@ -22,7 +22,7 @@ from tests.app.paper import write_on
 from tests.app.world import SHAPE, store_at, view_of
 from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.capturing import Estimate, Options
-from workbench.prompts.roles import ROLES
+from workbench.prompts import ROLES
 
 
 def test_every_probe_ranks_at_once_up_to_two_million_tokens_times_experts(monkeypatch):
@@ -130,7 +130,7 @@ def test_a_capture_is_cut_into_about_twenty_shards(tmp_path, monkeypatch, tokens
     from workbench_app.dashboard.captures.jobs import Wanted
 
     from workbench import PromptSet
-    from workbench.prompts.prompts import Prompt
+    from workbench.prompts import Prompt
 
     write_on(monkeypatch)
     started = []

@@ -14,9 +14,9 @@ from workbench_app.report import _parts, percent
 from probes.ranking import ExpertScores
 from tests.app.paper import assert_drawn
 from workbench import Plan, WorkbenchError
-from workbench.comparison.comparison import Comparison
-from workbench.responses.classify import Response
-from workbench.routing.dose import DoseCounts
+from workbench.comparison import Comparison
+from workbench.responses import Response
+from workbench.routing import DoseCounts
 
 NAN = float("nan")
 

@@ -10,7 +10,7 @@ from workbench_app.experiments.tables import TABLES, read_tables
 
 from tests.support.recipes import MODEL, make_recipe
 from workbench import load
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 
 @pytest.fixture(scope="session")

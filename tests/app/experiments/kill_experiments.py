@@ -19,8 +19,8 @@ from workbench_app.experiments.run import run_recipe
 
 from tests.support.killing import count_forwards, ended_well, forked, kill_when, wait_for_death
 from tests.support.recipes import MODEL, make_recipe
-from workbench.loading.load import load
-from workbench.model.model import MoEModel
+from workbench.loading import load
+from workbench.model import MoEModel
 
 
 class Moment(NamedTuple):

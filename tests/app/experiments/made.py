@@ -7,7 +7,7 @@ import pandas as pd
 from workbench_app.experiments.engine import Arm
 
 from workbench import Plan, PromptSet
-from workbench.prompts.prompts import Prompt
+from workbench.prompts import Prompt
 
 NAN = math.nan
 RECIPE: dict[str, Any] = {

@@ -11,9 +11,7 @@ from workbench_app.experiments.tables import read_tables
 
 from tests.support.recipes import make_few, vowels
 from workbench import Plan, compare, open_store, read_prompts
-from workbench.comparison.choices import choose
-from workbench.comparison.comparison import expert_loads
-from workbench.comparison.sinks import decay, sink_share
+from workbench.comparison import choose, decay, expert_loads, sink_share
 
 pytestmark = pytest.mark.slow
 

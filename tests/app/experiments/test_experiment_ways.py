@@ -126,7 +126,7 @@ def test_replace_takes_each_experts_own_mean(folder, tables):
     model, store = load("tiny/olmoe", check=False), open_store(folder / "run" / "stores" / "00-00")
     from workbench_app.experiments.recipe import read_recipe, read_sets
 
-    from workbench.answering.answers import answer, encode_all
+    from workbench.answering import answer, encode_all
 
     held = read_sets(read_recipe(folder / "run" / "recipe.toml"))["held"]
     encoded = encode_all(model, held, 3)

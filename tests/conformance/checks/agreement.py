@@ -15,7 +15,7 @@ from tests.conformance.oracle import Layer
 from tests.support.agreement import Routed, compare, judge, moved
 from tests.support.reference import Edits
 from workbench import Plan, steered
-from workbench.hooks.recording import recording
+from workbench.hooks import recording
 
 WAYS = ("left padding", "right padding", "cached decoding")
 EDITED = "1-4,6-10,13-"  # the last two tokens of the text are decoded: one is edited, the other is not

@@ -10,7 +10,7 @@ from tests.conformance.checks.recorded import (
     check_routed_change,
     check_routing,
 )
-from workbench.anatomy.anatomy import CAPABILITIES
+from workbench.anatomy import CAPABILITIES
 
 CAPTURED = {
     "routing": check_routing,

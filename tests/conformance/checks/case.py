@@ -8,7 +8,7 @@ from torch import Tensor
 from tests.conformance.oracle import Layer, Oracle
 from workbench import load
 from workbench.loading.tiny_configs import FAMILIES
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 CLOSE = {"float32": 2e-4, "bfloat16": 4e-2}  # relative to the largest: of a forward through all layers
 REFUSED = ("doge", "nllb-moe", "switch_transformers")

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.conformance.checks.case import CLOSE, Case, case, relative
 from tests.support.reference import Edits
 from workbench import Plan, WorkbenchError, steered
-from workbench.hooks.recording import recording
+from workbench.hooks import recording
 
 
 @torch.no_grad()
@@ -42,7 +42,7 @@ class _suppressed:
 @cache
 def _fresh(family: str, dtype: str) -> Any:
     """The same model, never loaded by workbench."""
-    from workbench.loading.tiny import tiny_model
+    from workbench.loading import tiny_model
 
     return tiny_model(family, dtype=getattr(torch, dtype))
 

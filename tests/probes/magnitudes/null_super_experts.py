@@ -19,9 +19,9 @@ import torch
 
 from probes import super_experts
 from workbench import capture, load
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.model.model import MoEModel
-from workbench.store.store import Store
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.model import MoEModel
+from workbench.store import Store
 
 FAMILIES = (
     "mixtral",

@@ -13,7 +13,7 @@ from tests.probes.magnitudes.null_super_experts import null
 from tests.probes.oracle.cases import empty
 from tests.probes.oracle.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
-from workbench.store.store import Store
+from workbench.store import Store
 
 ORDINARY = (2.0, 1 / 16)  # largest and median |h| of a token that nobody would look at twice
 Token = list[tuple[float, float]]

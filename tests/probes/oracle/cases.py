@@ -4,8 +4,8 @@ import random
 from typing import Any, NamedTuple
 
 from tests.probes.oracle.memory import Rows, anatomy, memory_store
-from workbench.anatomy.anatomy import Anatomy
-from workbench.store.store import Store
+from workbench.anatomy import Anatomy
+from workbench.store import Store
 
 WORDS = ["what", " is", "it", "yes", "<think>", "hm", "</think>", " ", "no", ".", "so"]
 SAID = [[], ["yes"], ["<think>", "hm", "</think>", " ", "no", "."], ["</think>", "so", "<think>"]]

@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.shards.parquet import stored_schema
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.shards import stored_schema
+from workbench.store import Store, write_store
 
 Rows = Mapping[str, list[dict[str, Any]]]
 """Every table as a list of rows: what the brute-force computations read too."""

@@ -12,7 +12,7 @@ import numpy as np
 
 import probes
 from probes.reading import sequence_of_row
-from workbench.store.counts import Counts
+from workbench.store import Counts
 
 SOURCE = Path(probes.__file__).parent
 MISTAKEN = "from tests.probes.oracle.planted import first_slot_counts, response_lengths\n"

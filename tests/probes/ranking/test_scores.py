@@ -17,9 +17,9 @@ from tests.probes.oracle.cases import golden
 from tests.probes.oracle.checks import QUICK
 from tests.probes.oracle.goldens import outlier_rows
 from tests.probes.oracle.memory import anatomy, memory_store
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError
-from workbench.plan.plan import Plan
+from workbench.plan import Plan
 
 
 def made(scores: list[float | None], shared: bool = False) -> ExpertScores:

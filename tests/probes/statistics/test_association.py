@@ -9,8 +9,7 @@ import pytest
 
 from probes import npmi
 from tests.support.stores import anatomy
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.store import Store, write_store
 
 # three sequences of words, and the expert of layer 1 that each token selects
 WORDS = {"p": "a x b a x x", "q": "x b a x x", "r": "a b x x a b"}

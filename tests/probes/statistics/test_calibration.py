@@ -16,7 +16,7 @@ from probes.statistics.difference import Estimate
 from probes.statistics.permute import permutations
 from workbench import open_store
 from workbench.bundled import bundled_path
-from workbench.store.store import Store
+from workbench.store import Store
 
 TIMES, DRAWS, LEVEL = 4000, 199, 0.05
 EXTRA = 0.15

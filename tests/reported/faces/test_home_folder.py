@@ -20,9 +20,9 @@ from probes import usage
 from probes.ranking import ExpertScores
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, open_store, parse_experts, read_prompts
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.paths import given_path
-from workbench.prompts.lm_eval import read_task
+from workbench.prompts import read_task
 from workbench.served import store_served
 
 PROMPTS = '{"text": "hello", "labels": {"k": "a"}}\n{"text": "bye now", "labels": {"k": "b"}}\n'

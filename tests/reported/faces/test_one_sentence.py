@@ -16,10 +16,10 @@ from workbench_app.cli import app
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.prompts.prompts import Prompt, PromptSet
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.prompts import Prompt, PromptSet
 from workbench.served import store_served
-from workbench.store.write import write_store
+from workbench.store import write_store
 
 
 @pytest.fixture

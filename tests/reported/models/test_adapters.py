@@ -8,7 +8,7 @@ import torch
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, steered
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing", "ignore:Adapter name")

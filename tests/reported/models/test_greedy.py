@@ -16,12 +16,11 @@ from transformers import AutoModelForCausalLM
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, load, read_prompts
-from workbench.answering.answers import answer, encode_all
-from workbench.answering.streaming import stream
+from workbench.answering import answer, encode_all, stream
 from workbench.bundled import bundled_path
-from workbench.loading.tiny import tiny_model
-from workbench.responses.metrics import length
-from workbench.store.store import Store
+from workbench.loading import tiny_model
+from workbench.responses import length
+from workbench.store import Store
 
 SUM = [{"id": "a", "prompt": "calculate 432 + 497?"}]
 # of different lengths, so that a batch has padding; the tiny models' tokens are bytes

@@ -17,11 +17,10 @@ from probes import contrast, ftri, routing_entropy, super_experts, usage
 from tests.support import families, reference
 from tests.support.stores import anatomy, assert_same_content, random_tables
 from workbench import ExpertRef, Plan, WorkbenchError, capture, compare, load, open_store
-from workbench.records.magnitude import routed_change
-from workbench.shards.finite import said
+from workbench.records import routed_change
+from workbench.shards import said
 from workbench.shards.manifest import sealed
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.store import Store, write_store
 
 PROMPTS = [{"id": f"p{i}", "text": text, "labels": {"side": "ab"[i % 2]}} for i, text in enumerate(
     ["The quick brown fox 0", "hello there", "a third one, longer than the others", "four"]

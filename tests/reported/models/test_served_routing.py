@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import families
 from workbench import WorkbenchError
-from workbench.anatomy.anatomy import Anatomy
+from workbench.anatomy import Anatomy
 from workbench.served import store_served
 
 

@@ -13,9 +13,9 @@ from probes.utilisation import co_selection
 from tests.support import families
 from tests.support.stores import anatomy, random_tables
 from workbench import MoEModel, Plan, Store, WorkbenchError, capture, compare, load, steered
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.store import write_store
 from workbench.store.export import export
-from workbench.store.write import write_store
 
 PROMPTS = ["The quick brown fox", "a b c d e"]
 

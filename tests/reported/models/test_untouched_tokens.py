@@ -11,9 +11,9 @@ from torch import Tensor
 
 from tests.support import families
 from workbench import Plan, compare, load, steered
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.model.model import MoEModel
-from workbench.routing.dose import Dose
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.model import MoEModel
+from workbench.routing import Dose
 
 Received = tuple[Tensor, Tensor]  # what the experts of one layer were given: index and weights [tokens, k]
 

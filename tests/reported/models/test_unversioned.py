@@ -24,7 +24,7 @@ from probes.ranking import ExpertScores
 from tests.fixtures.a01768e import OPTIONS, PLAN, PROMPTS, RECIPE
 from tests.support import families
 from workbench import Plan, Store, WorkbenchError, capture, compare, load, open_store, steered
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import NotCompared
 from workbench.storage import sha256
 

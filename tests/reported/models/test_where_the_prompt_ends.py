@@ -9,9 +9,8 @@ import torch
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, steered
-from workbench.comparison.divergence import divergence
-from workbench.routing.dose import Dose
-from workbench.routing.positions import prompt_length
+from workbench.comparison import divergence
+from workbench.routing import Dose, prompt_length
 
 OPEN, CLOSE = 63, 65  # "<" and ">" of the byte tokenizer
 

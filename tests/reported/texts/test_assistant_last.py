@@ -12,8 +12,8 @@ from workbench_app.experiments.run import plan_run, run_recipe
 from tests.support import families
 from tests.support.recipes import make_few, recipe_data
 from workbench import Plan, WorkbenchError, capture, compare, read_prompts
-from workbench.answering.streaming import stream
-from workbench.comparison.choices import choose
+from workbench.answering import stream
+from workbench.comparison import choose
 
 SAID = "ends with the assistant's turn"
 CHOICES = {"choices": '["3.", "4."]', "answer": "3."}

@@ -9,12 +9,21 @@ from transformers import PreTrainedTokenizerFast
 
 from probes.reading import select
 from workbench import capture, load
-from workbench.answering.answers import decode
-from workbench.loading.tiny import tiny_model
-from workbench.responses.classify import ExactAnswer, Refusal, Response, classify, responses
-from workbench.responses.judge import judge
-from workbench.responses.metrics import METRICS, refused, revealed, thinks
-from workbench.thinking.reading import read
+from workbench.answering import decode
+from workbench.loading import tiny_model
+from workbench.responses import (
+    METRICS,
+    ExactAnswer,
+    Refusal,
+    Response,
+    classify,
+    judge,
+    refused,
+    responses,
+    revealed,
+    thinks,
+)
+from workbench.thinking import read
 
 MARKS = ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|call|>", "<|constrain|>"]
 THOUGHT = "<|channel|>analysis<|message|>Normally I cannot help with this, but it is allowed.<|end|><|start|>assistant"
@@ -113,7 +122,7 @@ def test_a_judge_reads_the_answer_and_is_not_asked_of_what_is_unfinished(monkeyp
         asked.append(body["messages"][0]["content"])
         return "yes"
 
-    monkeypatch.setattr("workbench.responses.judge._post", post)
+    monkeypatch.setattr("workbench.responses.llm_judge._post", post)
     said, cut = (Response(decoded(tokenizer, t)) for t in (THOUGHT + FINAL, "<|channel|>analysis<|message|>Hm"))
     metric = judge("http://localhost/v1", "guard", "Bad? {response}")
     assert (metric(said), metric(cut)) == (1, None)

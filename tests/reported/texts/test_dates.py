@@ -17,9 +17,9 @@ from workbench_app.experiments.tables import read_tables
 from tests.support.recipes import make_few
 from tests.support.stores import assert_same_content
 from workbench import Store, WorkbenchError, capture, load, open_store
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.model.model import MoEModel
-from workbench.prompts.moment import moment
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.model import MoEModel
+from workbench.prompts import moment
 
 TODAY, TOMORROW = datetime(2025, 12, 31, 23, 50, 7), datetime(2026, 1, 1, 0, 10, 30)
 ROWS = [{"id": str(i), "prompt": f"hello {i}"} for i in range(6)]
@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
                 return now
 
         monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Clock)
-        monkeypatch.setattr("workbench.prompts.moment.datetime", Clock)
+        monkeypatch.setattr("workbench.prompts.prompts.moment.datetime", Clock)
 
     return at
 

@@ -9,9 +9,9 @@ from tests.probes.oracle.cases import empty
 from tests.probes.oracle.memory import anatomy, memory_store
 from tests.workbench.prompts.test_roles import SHOUTS, THINKS_AT_ONCE, fast
 from workbench import WorkbenchError, capture, load, read_prompts
-from workbench.loading.tiny import tiny_tokenizer
-from workbench.prompts.encoding import encode
-from workbench.thinking.reading import opened_in
+from workbench.loading import tiny_tokenizer
+from workbench.prompts import encode
+from workbench.thinking import opened_in
 
 ASKED = {"role": "user", "content": "what happened in 1957 in Banke?"}
 MENTION = {"role": "system", "content": "Open every thought with <think>"}

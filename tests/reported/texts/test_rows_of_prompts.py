@@ -9,10 +9,10 @@ import pytest
 
 from tests.support import families
 from workbench import WorkbenchError, capture, compare, read_prompts
-from workbench.answering.streaming import stream
-from workbench.loading.tiny import tiny_tokenizer
-from workbench.plan.plan import Plan
-from workbench.prompts.encoding import encode
+from workbench.answering import stream
+from workbench.loading import tiny_tokenizer
+from workbench.plan import Plan
+from workbench.prompts import encode
 
 ROWS = [
     {"text": "first prompt", "label.topic": "a", "pair": None},

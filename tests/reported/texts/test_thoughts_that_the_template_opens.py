@@ -8,11 +8,11 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from workbench import Plan, capture, compare, load, read_prompts
-from workbench.answering.answers import decode, encode_all
+from workbench.answering import decode, encode_all
 from workbench.errors import WorkbenchError
-from workbench.prompts.encoding import encode
-from workbench.responses.classify import ExactAnswer, Refusal, classify, responses
-from workbench.thinking.reading import opened, opened_in, read
+from workbench.prompts import encode
+from workbench.responses import ExactAnswer, Refusal, classify, responses
+from workbench.thinking import opened, opened_in, read
 
 ENDS, SUM = "'<|assistant|>' }}{% endif %}", "calculate 432 + 497?"
 METRICS = ["thinks", "thinking_length", "thinking_ended", "refused", "exact"]
@@ -83,7 +83,7 @@ def test_given_responses_go_on_with_the_thought(opens, tmp_path):
 
 def test_an_old_store_is_read_by_its_prompt(opens, tmp_path):
     """Stores of before hold no texts of responses: the tokens are put together, after the thought of the prompt."""
-    from workbench.store.write import write_store
+    from workbench.store import write_store
 
     store = capture(opens, ASKED, tmp_path / "new", generate=12, progress=False)
     tables = {name: store.table(name) for name in ("prompts", "tokens", "slots", "labels")}

@@ -9,10 +9,9 @@ import pytest
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, compare, read_prompts
-from workbench.loading.tiny import tiny_tokenizer
-from workbench.model.model import MoEModel
-from workbench.prompts.encoding import encode
-from workbench.prompts.roles import ROLES
+from workbench.loading import tiny_tokenizer
+from workbench.model import MoEModel
+from workbench.prompts import ROLES, encode
 
 # as Qwen3's: calls in tags, results in a turn of the user's, a thought that is over when thinking is switched off
 QWEN = (

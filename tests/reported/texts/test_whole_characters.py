@@ -10,11 +10,11 @@ from transformers import PreTrainedTokenizerFast
 
 from probes.reading import classes
 from workbench import capture, load
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.prompts.roles import ROLES, MarkedIds, response_roles
-from workbench.responses.classify import ExactAnswer, Refusal, classify, responses
-from workbench.store.write import write_store
-from workbench.thinking.pieces import pieces
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.prompts import ROLES, MarkedIds, response_roles
+from workbench.responses import ExactAnswer, Refusal, classify, responses
+from workbench.store import write_store
+from workbench.thinking import pieces
 
 CHINESE = "我无法回答这个问题。"
 FAMILY = "👩‍👩‍👧 says hello 🙂"
@@ -160,7 +160,7 @@ def test_the_dashboard_shows_whole_characters():
 def test_what_streamed_tokens_add_is_the_answer() -> None:
     from tests.support import families
     from workbench import Plan, compare, read_prompts
-    from workbench.answering.streaming import stream
+    from workbench.answering import stream
 
     model, prompts = families.get("demo"), read_prompts([{"prompt": "calculate 432 + 497?"}])
     tokens = list(stream(model, prompts, max_new_tokens=40))

@@ -11,7 +11,7 @@ from workbench_app.dashboard.steer.edits import as_command
 from tests.app.dashboard.steer.test_steer_page import errors, finished, page_of
 from tests.reported.texts.test_what_can_be_said import tokenizer
 from workbench import Plan, compare, load
-from workbench.loading.tiny import tiny_model
+from workbench.loading import tiny_model
 
 
 @pytest.fixture(scope="module")

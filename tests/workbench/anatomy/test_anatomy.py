@@ -7,9 +7,7 @@ import pytest
 
 from tests.support.refusals import refused
 from tests.workbench.routing.test_positions import F, T
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
-from workbench.anatomy.naming import parse_experts
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import Anatomy, ExpertRef, LayerAnatomy, RoutingRule, parse_experts
 
 
 class TestAnatomy:

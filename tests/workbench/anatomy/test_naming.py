@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import ExpertRef, Plan, WorkbenchError, parse_experts
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
+from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 
 RULE = RoutingRule("softmax", True)
 # layer 0 is dense, layers 1 and 2 have six experts and a shared one, layer 3 has four and none

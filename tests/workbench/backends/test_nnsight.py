@@ -19,7 +19,7 @@ import pytest
 from tests.support import families
 from tests.support.families import slow
 from workbench import Plan, Store, WorkbenchError, capture, load, steered
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 pytestmark = pytest.mark.skipif(not find_spec("nnsight"), reason="the extra 'interop' is not installed (nnsight)")
 
@@ -119,7 +119,7 @@ def test_what_a_trace_cannot_do_is_refused(tmp_path: Path) -> None:
 def wrapped_tiny(family: str) -> MoEModel:
     from nnsight import TransformersModel
 
-    from workbench.loading.tiny import tiny_model, tiny_tokenizer
+    from workbench.loading import tiny_model, tiny_tokenizer
 
     return load(TransformersModel(tiny_model(family), task="text-generation", tokenizer=tiny_tokenizer()))
 

@@ -15,7 +15,7 @@ from probes import ftri
 from tests.support import families
 from workbench import WorkbenchError, capture
 from workbench.served import store_served
-from workbench.store.store import Store
+from workbench.store import Store
 
 PROMPTS = [
     {"id": "a", "text": "what happened", "labels": {"kind": "x"}},

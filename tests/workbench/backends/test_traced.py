@@ -14,9 +14,9 @@ from tests.support import families
 from tests.support.refusals import refused
 from workbench import far, traced
 from workbench.errors import WorkbenchError
-from workbench.generation.decoding import Decoding
-from workbench.hooks.steering import steered
-from workbench.plan.plan import Plan
+from workbench.generation import Decoding
+from workbench.hooks import steered
+from workbench.plan import Plan
 
 
 class TestTraced:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.families import get
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import torch
 
 from tests.support.killing import count_forwards, forked
 from tests.workbench.capturing.kill_captures import run
-from workbench.loading.load import load
+from workbench.loading import load
 
 
 def main(folder: Path) -> None:

@@ -21,8 +21,8 @@ import torch
 
 from tests.support.killing import count_forwards, ended_well, forked, kill_when, wait_for_death
 from workbench import capture, storage
-from workbench.loading.load import load
-from workbench.model.model import MoEModel
+from workbench.loading import load
+from workbench.model import MoEModel
 
 PAUSES = ("write", "close", "flush", "before rename", "after rename")
 WORDS = ["one", "two", "three", "four", "five", "six", "seven"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import Store, capture
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 PROMPTS = [
     {"id": "long", "text": "a considerably longer text"},

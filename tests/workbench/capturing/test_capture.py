@@ -14,8 +14,8 @@ from tests.support.families import get
 from tests.support.stores import assert_same_content
 from tests.workbench.capturing.small import EVERYTHING, PROMPTS, answers, quiet
 from workbench import ExpertRef, Plan, Store, WorkbenchError, open_store, steered
-from workbench.hooks.recording import recording
-from workbench.model.model import MoEModel
+from workbench.hooks import recording
+from workbench.model import MoEModel
 
 
 def alone(model: MoEModel, ids: list[int]) -> Any:

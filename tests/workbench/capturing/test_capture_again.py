@@ -13,8 +13,8 @@ from tests.support.families import get
 from tests.support.stores import assert_same_content
 from tests.workbench.capturing.small import PROMPTS, counted, fingerprint, quiet
 from workbench import ExpertRef, Plan, WorkbenchError, capture, open_store, read_prompts
-from workbench.capturing.sizes import Estimate
-from workbench.model.model import MoEModel
+from workbench.capturing import Estimate
+from workbench.model import MoEModel
 
 
 def test_a_complete_store_is_returned_without_a_forward(model: MoEModel, tmp_path: Path) -> None:

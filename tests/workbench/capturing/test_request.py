@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 
 from tests.support.stores import anatomy
-from workbench.anatomy.anatomy import Anatomy
-from workbench.anatomy.refs import ExpertRef
-from workbench.capturing.options import Options
+from workbench.anatomy import Anatomy, ExpertRef
+from workbench.capturing import Options, make_request
 from workbench.capturing.plan_json import check_same, plan_json
-from workbench.capturing.request import make_request
 from workbench.errors import NotCompared, WorkbenchError
-from workbench.loading.tiny import tiny_tokenizer
-from workbench.plan.plan import Plan
-from workbench.prompts.prompts import PromptSet, read_prompts
+from workbench.loading import tiny_tokenizer
+from workbench.plan import Plan
+from workbench.prompts import PromptSet, read_prompts
 
 ROWS = [
     {"id": "a", "text": "hi", "response": "no"},

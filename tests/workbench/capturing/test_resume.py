@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.stores import assert_same_content
-from workbench.store.store import open_store
+from workbench.store import open_store
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -10,19 +10,22 @@ import torch
 
 from workbench.capturing.rows import BatchRows, token_rows
 from workbench.errors import WorkbenchError
-from workbench.prompts.roles import ROLES
+from workbench.prompts import ROLES
 from workbench.records import (
     ForwardRecord,
     Harvest,
     LayerRecord,
+    Magnitude,
     OutputRows,
+    Recorder,
     ResidualRecord,
     SharedRecord,
     decode_step,
+    magnitude,
+    median_abs,
     prompt_step,
+    routed_change,
 )
-from workbench.records.magnitude import Magnitude, magnitude, median_abs, routed_change
-from workbench.records.recorder import Recorder
 
 MASK = np.array([[1, 1, 0], [1, 1, 1]])  # sequence 0 has two tokens, padded on the right
 

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.stores import anatomy
-from workbench.capturing.sizes import Estimate, check_disk, estimate, readable
+from workbench.capturing import Estimate, check_disk, estimate
+from workbench.capturing.sizes import readable
 from workbench.errors import WorkbenchError
-from workbench.generation.batches import Schedule, padded, prompt_seeds, schedule
+from workbench.generation import Schedule, padded, prompt_seeds, schedule
 from workbench.progress import Meter, Progress, ProgressLines, duration
 from workbench.shards.parquet import rows_per_group
 

@@ -7,7 +7,8 @@ import torch
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, steered
-from workbench.comparison.choices import choose, questions
+from workbench.comparison import choose
+from workbench.comparison.choices import questions
 
 CHOICES = ["red.", "blue.", "green.", "purple."]
 

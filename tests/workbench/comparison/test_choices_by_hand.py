@@ -8,7 +8,7 @@ import pytest
 
 from workbench.comparison.choices import _encoded, _split, _table, questions
 from workbench.errors import WorkbenchError
-from workbench.loading.tiny import tiny_tokenizer
+from workbench.loading import tiny_tokenizer
 
 
 class TestChoices:

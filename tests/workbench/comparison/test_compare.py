@@ -9,11 +9,10 @@ import torch
 
 from tests.support.stores import anatomy, random_tables
 from workbench import Plan, capture, compare, load, read_prompts, steered
-from workbench.comparison.comparison import expert_loads
-from workbench.comparison.tables import cluster_keys, paired_interval
+from workbench.comparison import cluster_keys, expert_loads, paired_interval
 from workbench.errors import WorkbenchError
-from workbench.responses.metrics import METRICS, metrics_from
-from workbench.store.write import write_store
+from workbench.responses import METRICS, metrics_from
+from workbench.store import write_store
 
 NEW_TOKENS = 10
 PROMPTS = [
@@ -318,7 +317,7 @@ def test_prompts_that_a_metric_leaves_out_are_counted(model, plan):
 
 
 def test_a_metric_without_any_value_stops_before_the_other_arms(model, plan, monkeypatch):
-    from workbench.answering import answers as respond
+    from workbench import answering as respond
 
     arms, answer = [], respond.answer
 

@@ -13,24 +13,26 @@ import torch
 from tests.support.stores import anatomy
 from workbench import Plan, read_prompts
 from workbench import resample as r
+from workbench.comparison import Comparison, check_applies
 from workbench.comparison.broken import Arm, broken_notes
-from workbench.comparison.comparison import Comparison, _control_plans, _meter, _without_nan
-from workbench.comparison.tables import check_applies, control_table, left_out, metric_table
+from workbench.comparison.comparison import _control_plans, _meter, _without_nan
+from workbench.comparison.tables import control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
 from workbench.progress import Progress
 from workbench.records import (
     Chunk,
     LayerRecord,
+    Magnitude,
     OutputRows,
     ResidualRecord,
     SharedRecord,
     logits_not_finite,
     not_finite,
 )
-from workbench.records.magnitude import Magnitude
-from workbench.responses.metrics import metrics_from
-from workbench.routing.dose import DoseCounts
-from workbench.shards.finite import experts_with, own_experts, said
+from workbench.responses import metrics_from
+from workbench.routing import DoseCounts
+from workbench.shards import experts_with, said
+from workbench.shards.finite import own_experts
 
 NAN, INF = float("nan"), float("inf")
 DOSE = DoseCounts(10, 4, 60, 12, 30, 0, ())

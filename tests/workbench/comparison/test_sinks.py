@@ -7,8 +7,9 @@ import torch
 from tests.support import families
 from tests.support.families import slow
 from workbench import Plan, WorkbenchError, load, steered
-from workbench.comparison.sinks import SinkShare, decay, sink_share, sinks_of
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.comparison import SinkShare, decay, sink_share
+from workbench.comparison.sinks import sinks_of
+from workbench.loading import tiny_model, tiny_tokenizer
 
 PROMPTS = ["what happened in 1957", "calculate 4 + 7", "four words of text"]
 NAMES = ("mixtral", "gpt_oss", "qwen3_moe", "deepseek_v3", "glm4_moe", "demo")

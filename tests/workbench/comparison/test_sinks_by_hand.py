@@ -7,7 +7,8 @@ import pytest
 from torch import Tensor, nn
 
 from tests.support.tensors import draw
-from workbench.comparison.sinks import SinksByPrompt, SinkShare, _add, _without_padding, decay
+from workbench.comparison import SinkShare, decay
+from workbench.comparison.sinks import SinksByPrompt, _add, _without_padding
 from workbench.errors import WorkbenchError
 
 

@@ -11,9 +11,9 @@ import torch
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, open_store
-from workbench.answering.answers import answer
-from workbench.generation.decoding import Choosing, Decoding, decoding_of
-from workbench.loading.tiny import tiny_model
+from workbench.answering import answer
+from workbench.generation import Choosing, Decoding, decoding_of
+from workbench.loading import tiny_model
 
 NO_MODEL: Any = None
 SHARES = np.array([0.1, 0.2, 0.3, 0.4])

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.support.refusals import refused
-from workbench.generation.decoding import SHAPING, Choosing, Decoding, _plain, decoding_of, stop_ids
+from workbench.generation import Choosing, Decoding, decoding_of
+from workbench.generation.decoding import SHAPING, _plain, stop_ids
 
 
 class TestDecoding:

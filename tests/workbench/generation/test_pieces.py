@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from workbench.thinking.pieces import _grown, said, special_ids, token_texts
+from workbench.thinking import said, special_ids, token_texts
+from workbench.thinking.tokens import _grown
 
 
 class Letters:

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.generation.batches import padded, prompt_seeds, schedule
+from workbench.generation import padded, prompt_seeds, schedule
 
 
 class TestSchedule:

@@ -7,10 +7,9 @@ import torch
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, compare, read_prompts
-from workbench.answering.answers import decode
-from workbench.answering.streaming import stream
-from workbench.responses.metrics import length
-from workbench.routing.dose import Dose
+from workbench.answering import decode, stream
+from workbench.responses import length
+from workbench.routing import Dose
 
 ASKED = read_prompts([{"id": "a", "messages": [{"role": "user", "content": "what happened in 1957 in Banke?"}]}])
 
@@ -69,8 +68,8 @@ def test_a_token_that_the_generation_config_would_have_is_not_taken_for_the_like
 
 def test_the_routing_is_that_of_the_forward_that_made_the_token():
     model = families.get("demo")
-    from workbench.answering.answers import encode_all
-    from workbench.hooks.recording import recording
+    from workbench.answering import encode_all
+    from workbench.hooks import recording
 
     tokens = list(stream(model, ASKED, max_new_tokens=4))
     ids = encode_all(model, ASKED, 4)[0]

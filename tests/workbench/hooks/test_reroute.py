@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from workbench.anatomy.anatomy import RoutingRule
+from workbench.anatomy import RoutingRule
+from workbench.routing import Router, Routing, reroute, unlike
 from workbench.routing import reroute as module
-from workbench.routing.reroute import Router, reroute, unlike
-from workbench.routing.rule import RouterEdits, Routing, route, router_edits
+from workbench.routing.rule import RouterEdits, route, router_edits
 
 SIGMOID = RoutingRule("sigmoid", False)  # each expert scored by itself
 SHARED_OUT = RoutingRule("softmax", True)

@@ -12,8 +12,8 @@ from tests.support.families import EACH, slow
 from tests.support.judging import judge
 from tests.support.watching import Seen, Spec, plan_of, watch, watch_all
 from workbench import Plan, WorkbenchError, steered
-from workbench.model.model import MoEModel
-from workbench.routing.positions import prompt_length
+from workbench.model import MoEModel
+from workbench.routing import prompt_length
 
 OPEN, CLOSE = 63, 65  # "<" and ">" of the byte tokenizer
 PROMPT, NEW = 7, 5

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from workbench import Plan, load, steered
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.hooks.shared import _edit_shared
-from workbench.loading.tiny import tiny_tokenizer
-from workbench.plan.edits import Edit
-from workbench.routing.compiled import LayerEdits
-from workbench.routing.dose import Dose, DoseCounts
+from workbench.loading import tiny_tokenizer
+from workbench.plan import Edit
+from workbench.routing import Dose, DoseCounts, LayerEdits
 
 WIDTH = 8
 

@@ -11,7 +11,7 @@ from tests.support import families, reference
 from tests.support.families import MODELS, SHARED
 from tests.support.watching import hooks_of
 from workbench import Plan, WorkbenchError, load, steered
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
+from workbench.loading import tiny_model, tiny_tokenizer
 
 
 def refused(source: Any, **options: Any) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.loading.tiny import tiny_model
+from workbench.loading import tiny_model
 
 
 def test_there_is_no_such_tiny_model() -> None:

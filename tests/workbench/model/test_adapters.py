@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from tests.support.tensors import draw
 from workbench.errors import WorkbenchError
-from workbench.model.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass, rerun
-from workbench.model.layout import find_layout
+from workbench.model import find_layout, rerun
+from workbench.model.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass
 
 
 class Chained:

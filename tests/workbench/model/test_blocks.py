@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from workbench.anatomy.anatomy import LayerAnatomy
+from workbench.anatomy import LayerAnatomy
 from workbench.errors import WorkbenchError
-from workbench.model.layout import Layout, MoEBlock, _block, _decoder_layers, _places
-from workbench.model.runtime import RouterFacts
+from workbench.model import Layout, MoEBlock, RouterFacts
+from workbench.model.layout import _block, _decoder_layers, _places
+from workbench.survey import Seen
 from workbench.survey.forward import _describe
-from workbench.survey.seen import Seen
 
 
 class Experts(nn.Module):

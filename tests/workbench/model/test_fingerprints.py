@@ -1,6 +1,7 @@
 """Fingerprints as text: versions, parts, and two that become one."""
 
-from workbench.anatomy.fingerprints import is_unversioned, joined, parts, versioned
+from workbench.anatomy import is_unversioned, joined
+from workbench.anatomy.fingerprints import parts, versioned
 
 
 def test_fingerprints_as_text() -> None:

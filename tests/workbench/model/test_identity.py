@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from workbench.model import identity
-from workbench.model.layout import Layout, MoEBlock
+from workbench.model import Layout, MoEBlock, identity
 
 
 class TestIdentity:

@@ -8,7 +8,8 @@ from torch import nn
 
 from tests.workbench.survey.test_routers import EMPTY
 from workbench.errors import WorkbenchError
-from workbench.model.layout import Layout, _is_expert, _rows, _wrapping, find_layout, fused_weights
+from workbench.model import Layout, find_layout, fused_weights
+from workbench.model.layout import _is_expert, _rows, _wrapping
 
 
 class Experts(nn.Module):

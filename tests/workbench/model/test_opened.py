@@ -9,8 +9,7 @@ from torch import nn
 from tests.support.refusals import refused
 from workbench.hooks.generating import _stating
 from workbench.hooks.guards import outside_traces
-from workbench.model.layout import Layout
-from workbench.model.wrapped import as_it_runs, opened, unwrapped
+from workbench.model import Layout, as_it_runs, opened, unwrapped
 
 
 def module(name: str, library: str, **members: Any) -> Any:
@@ -70,7 +69,7 @@ class TestWrappers:
         assert opened(hf) == (hf, None, None, None)
 
     def test_the_prompts_length_holds_only_within_a_step(self) -> None:
-        from workbench.routing import positions
+        from workbench.routing.rule import positions
 
         def seen() -> Any:
             return [v.get() for v in vars(positions).values() if type(v).__name__ == "ContextVar"]

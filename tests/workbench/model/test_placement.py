@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from tests.support import families
 from tests.support.families import slow
 from workbench import Plan, WorkbenchError, capture, load, steered
-from workbench.hooks.recording import recording
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.model.model import MoEModel
+from workbench.hooks import recording
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.model import MoEModel
 
 offloading = pytest.mark.skipif(not find_spec("accelerate"), reason="accelerate is not installed")
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.refusals import refused
-from workbench.model.placement import forward_is_its_own, missing, named_values, value
-from workbench.model.quantised import quantised_by, unreadable
+from workbench.model import forward_is_its_own, missing, quantised_by, unreadable, value
+from workbench.model.placement import named_values
 
 
 class TestPlacement:

@@ -14,8 +14,8 @@ from torch import Tensor
 from tests.support import families
 from tests.support.families import FAMILIES, MODELS, slow
 from workbench import Plan, WorkbenchError, capture, load, steered
-from workbench.hooks.recording import recording
-from workbench.model.model import MoEModel
+from workbench.hooks import recording
+from workbench.model import MoEModel
 
 # looked for, not imported: collecting the tests should not cost the import
 pytestmark = pytest.mark.skipif(

@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from workbench import ExpertRef, Plan, WorkbenchError
-from workbench.plan.edits import KINDS, SHARED_KINDS, Edit, Scope
+from workbench.plan import Edit, Scope
+from workbench.plan.edits import KINDS, SHARED_KINDS
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=64)
 tokens = st.text(min_size=1, max_size=6)

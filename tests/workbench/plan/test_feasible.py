@@ -8,7 +8,7 @@ import pytest
 from tests.support.refusals import refused
 from tests.support.stores import anatomy
 from workbench import Plan
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy, RoutingRule
+from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
 
 
 class TestPlansThatCanBe:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.workbench.plan.plans import edits, plans, tokens
 from workbench import ExpertRef, Plan, WorkbenchError
-from workbench.plan.edits import KINDS, Edit, Scope, parse_positions
+from workbench.plan import Edit, Scope
+from workbench.plan.edits import KINDS, parse_positions
 
 MANY = settings(max_examples=60, deadline=None)
 

@@ -1,8 +1,9 @@
 """Notes on a tokenisation, and the characters that each token stands for."""
 
 from tests.support.refusals import refused
-from workbench.loading.tiny import tiny_tokenizer
-from workbench.prompts.encoding import _offsets_by_decoding, encode, encode_responses, warnings
+from workbench.loading import tiny_tokenizer
+from workbench.prompts import encode, encode_responses, warnings
+from workbench.prompts.encoding import _offsets_by_decoding
 
 
 class TestEncoding:

@@ -6,8 +6,8 @@ import pytest
 
 from tests.support import families
 from workbench import Plan, WorkbenchError
-from workbench.comparison.choices import choose
-from workbench.prompts.lm_eval import read_task
+from workbench.comparison import choose
+from workbench.prompts import read_task
 
 TASK = """
 task: flags

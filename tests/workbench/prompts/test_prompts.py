@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
-from workbench.prompts.prompts import Prompt, PromptSet, read_prompts
+from workbench.prompts import Prompt, PromptSet, read_prompts
 
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1).filter(str.strip)
 messages = st.lists(

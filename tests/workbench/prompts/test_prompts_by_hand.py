@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.refusals import refused
 from workbench.errors import listed, suggestion
-from workbench.prompts.prompts import Prompt, PromptSet, label_text, read_prompts
-from workbench.prompts.rows import plain, responses_of, rows_of, unflattened
+from workbench.prompts import Prompt, PromptSet, label_text, plain, read_prompts, responses_of, rows_of
+from workbench.prompts.rows import unflattened
 
 
 class TestPrompts:

@@ -9,10 +9,10 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from workbench.errors import WorkbenchError
-from workbench.loading.tiny import tiny_tokenizer
-from workbench.prompts.encoding import encode, token_texts, warnings
-from workbench.prompts.prompts import read_prompts
-from workbench.prompts.roles import ROLES, MarkedIds, response_roles, think_spans
+from workbench.loading import tiny_tokenizer
+from workbench.prompts import ROLES, MarkedIds, encode, read_prompts, response_roles, warnings
+from workbench.prompts.roles import think_spans
+from workbench.thinking import token_texts
 
 TURNS = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] | trim }}<|end|>\n{% endfor %}"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.prompts.lm_eval import read_task
+from workbench.prompts import read_task
 
 TASK: dict[str, Any] = {
     "task": "flags",

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from workbench.records import Harvest, LayerRecord, OutputRows, ResidualRecord, SharedRecord, prompt_step
-from workbench.records.magnitude import Magnitude
+from workbench.records import Harvest, LayerRecord, Magnitude, OutputRows, ResidualRecord, SharedRecord, prompt_step
 
 
 def numbers(start: float, rows: int, width: int) -> torch.Tensor:

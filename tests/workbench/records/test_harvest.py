@@ -5,8 +5,7 @@ import pyarrow as pa
 import torch
 
 from workbench.capturing.rows import BatchRows
-from workbench.records import ForwardRecord, Harvest, LayerRecord, ResidualRecord, SharedRecord, prompt_step
-from workbench.records.magnitude import Magnitude
+from workbench.records import ForwardRecord, Harvest, LayerRecord, Magnitude, ResidualRecord, SharedRecord, prompt_step
 
 # two sequences of three and two tokens, padded on the right to three: rows 0 1 2 and 3 4, row 5 is padding
 MASK = np.array([[1, 1, 1], [1, 1, 0]])

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.records import magnitude as module
-from workbench.records.magnitude import magnitude
+from workbench.records import magnitude
+from workbench.records import magnitudes as module
 
 _VALUES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 1e-30, 3e4, float("inf"), -float("inf"), float("nan")])
 _ROWS = st.integers(1, 9).flatmap(

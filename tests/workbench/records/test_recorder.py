@@ -10,9 +10,9 @@ from tests.support import families, reference
 from tests.support.families import EACH, IMPLEMENTATIONS, SHARED
 from tests.support.watching import hooks_of, plan_of, relative, watch
 from workbench import Plan, WorkbenchError, steered
-from workbench.hooks.recording import recording
-from workbench.model.model import MoEModel
-from workbench.records.recorder import ForwardRecord, LayerRecord
+from workbench.hooks import recording
+from workbench.model import MoEModel
+from workbench.records import ForwardRecord, LayerRecord
 
 EVERYTHING = {"norms", "residual", "logits", "outputs"}
 CLOSE = {"float32": 1e-5, "bfloat16": 2e-2}  # relative: of weights, norms and vectors

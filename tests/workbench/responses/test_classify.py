@@ -5,8 +5,8 @@ import pytest
 from tests.probes.oracle.cases import empty, label
 from tests.probes.oracle.memory import anatomy, memory_store
 from workbench.errors import WorkbenchError
-from workbench.responses.classify import ExactAnswer, Refusal, Response, answer_part, classify, is_exact, responses
-from workbench.store.store import Store
+from workbench.responses import ExactAnswer, Refusal, Response, answer_part, classify, is_exact, responses
+from workbench.store import Store
 
 REFUSALS = [
     "I cannot talk about that.",

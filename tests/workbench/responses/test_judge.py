@@ -7,8 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from workbench import WorkbenchError
-from workbench.responses.classify import Response
-from workbench.responses.judge import judge
+from workbench.responses import Response, judge
 
 
 @pytest.fixture

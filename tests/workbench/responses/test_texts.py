@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.responses.classify import Response
-from workbench.responses.metrics import METRICS
+from workbench.responses import METRICS, Response
 from workbench.responses.texts import (
     collapsed,
     language,

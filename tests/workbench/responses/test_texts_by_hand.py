@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.refusals import refused
-from workbench.responses.classify import ExactAnswer, Refusal, Response
-from workbench.responses.metrics import METRICS
+from workbench.responses import METRICS, ExactAnswer, Refusal, Response
 from workbench.responses.texts import (
     COLLAPSED_RATIO,
     COLLAPSED_REPEATS,

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
+from workbench.responses import QUESTION, Response, judge
 from workbench.responses import judge as judging
-from workbench.responses.classify import Response
-from workbench.responses.judge import QUESTION, judge
 
 
 class TestJudge:

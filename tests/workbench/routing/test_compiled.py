@@ -8,15 +8,15 @@ import torch
 from tests.support.refusals import refused
 from tests.support.stores import anatomy
 from workbench import Plan
-from workbench.routing.compiled import LayerEdits, Replacement, compile_plan
-from workbench.routing.positions import Forward
+from workbench.routing import LayerEdits, Replacement, compile_plan
+from workbench.routing.positions import Positions
 
 CPU = torch.device("cpu")
 
 
-def forward() -> Forward:
+def forward() -> Positions:
     """One row of three tokens, of which two are the prompt's."""
-    return Forward(1, 3, 0, None, torch.tensor([[5, 6, 7]]), CPU, 2)
+    return Positions(1, 3, 0, None, torch.tensor([[5, 6, 7]]), CPU, 2)
 
 
 class TestMasks:

@@ -10,8 +10,8 @@ from tests.support import families, reference
 from tests.support.families import MODELS
 from tests.support.watching import Spec, edits_of, plan_of, watch_all
 from workbench import Plan, steered
-from workbench.model.model import MoEModel
-from workbench.routing.dose import Dose, DoseCounts
+from workbench.model import MoEModel
+from workbench.routing import Dose, DoseCounts
 
 Key = tuple[int, int]  # forward, row
 

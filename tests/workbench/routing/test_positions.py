@@ -8,20 +8,22 @@ import pytest
 import torch
 
 from tests.support.refusals import refused
-from workbench.anatomy.refs import ExpertRef
-from workbench.plan.edits import Edit, Scope, parse_positions
-from workbench.routing.positions import Forward, Trail, _cache_in, _two_dimensional, prompt_length, read_forward
+from workbench.anatomy import ExpertRef
+from workbench.plan import Edit, Scope
+from workbench.plan.edits import parse_positions
+from workbench.routing import Positions, leave_trail, prompt_length, read_positions
+from workbench.routing.positions import Trail, _cache_in, _two_dimensional
 
 T, F = True, False
 
 
 class TestPositions:
-    def forward(self, past: int = 0, length: int = 5, prompt: Any = 3, **how: Any) -> Forward:
+    def forward(self, past: int = 0, length: int = 5, prompt: Any = 3, **how: Any) -> Positions:
         """Two rows, the second padded on the left by two columns; 8 opens and 9 closes."""
         ids = torch.tensor([[8, 1, 9, 1, 8], [0, 0, 9, 8, 1]])[:, :length]
         mask = torch.tensor([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1]])
         given = {"mask": mask, "ids": ids, "device": torch.device("cpu"), "prompt_columns": prompt} | how
-        return Forward(2, length, past, **given)
+        return Positions(2, length, past, **given)
 
     @pytest.mark.parametrize(
         ("scope", "inside"),
@@ -41,16 +43,16 @@ class TestPositions:
         made = self.forward()
         found = made.in_scope(Scope(span=("o", "c")), (8, 9)).view(2, 5).tolist()
         assert found == [[T, T, T, F, T], [F, F, F, T, T]]
-        assert made.inside[8, 9].tolist() == [T, T]
-        assert made.trail == (3, 5, made.inside)
+        assert made.trail.inside[8, 9].tolist() == [T, T]
+        assert made.trail[:2] == (3, 5)
         goes_on = Trail(3, 4, {(8, 9): torch.tensor([T, F])})
         ids = torch.tensor([[1], [9]])
         after = self.forward(4, 1, ids=ids, carried=goes_on)
         assert after.in_scope(Scope(span=("o", "c")), (8, 9)).tolist() == [T, F]
-        assert after.inside[8, 9].tolist() == [T, F]
+        assert after.trail.inside[8, 9].tolist() == [T, F]
         closing = self.forward(4, 1, ids=torch.tensor([[9], [8]]), carried=goes_on)
         assert closing.in_scope(Scope(span=("o", "c")), (8, 9)).tolist() == [T, T]
-        assert closing.inside[8, 9].tolist() == [F, T]
+        assert closing.trail.inside[8, 9].tolist() == [F, T]
         for trail in (None, goes_on._replace(columns=3), goes_on._replace(inside={})):
             lost = self.forward(4, 1, ids=ids, carried=trail)
             assert refused(lost.in_scope, Scope(span=("o", "c")), (8, 9)).startswith(
@@ -95,21 +97,20 @@ class TestPositions:
 
     def test_what_is_read_off_the_arguments(self) -> None:
         ids = torch.zeros(2, 3, dtype=torch.long)
-        first = read_forward({"input_ids": ids}, None)
+        first = read_positions({"input_ids": ids}, None)
         assert (first.batch, first.length, first.past, first.prompt_columns, first.mask) == (2, 3, 0, 3, None)
         cache = SimpleNamespace(get_seq_length=lambda: 3)
-        first.cache = cache
-        first.leave_trail(None)
+        leave_trail(first, cache, None)
         mask = torch.ones(2, 9)
-        second = read_forward(
+        second = read_positions(
             {"inputs_embeds": torch.zeros(2, 1, 4), "past_key_values": cache, "attention_mask": mask}, None
         )
         assert (second.past, second.prompt_columns, second.ids, tuple(second.mask.shape)) == (3, 3, None, (2, 4))  # type: ignore[union-attr]
         with prompt_length([1, 2]):
-            assert read_forward({"input_ids": ids, "past_key_values": cache}, None).prompt_columns == (1, 2)
+            assert read_positions({"input_ids": ids, "past_key_values": cache}, None).prompt_columns == (1, 2)
         with prompt_length(2):
-            assert read_forward({"input_ids": ids}, None).prompt_columns == 2
-        assert refused(read_forward, {}, None).startswith("This forward has neither input_ids nor inputs_embeds, so")
+            assert read_positions({"input_ids": ids}, None).prompt_columns == 2
+        assert refused(read_positions, {}, None).startswith("This forward has neither input_ids nor inputs_embeds, so")
 
     def test_a_cache_that_holds_nothing(self) -> None:
         class Bare:
@@ -119,12 +120,12 @@ class TestPositions:
                 return 3
 
         ids, bare = torch.zeros(2, 1, dtype=torch.long), Bare()
-        before = read_forward({"input_ids": torch.zeros(2, 3)}, None)
-        assert read_forward({"input_ids": ids, "past_key_values": bare}, before).prompt_columns == 3
+        before = read_positions({"input_ids": torch.zeros(2, 3)}, None)
+        assert read_positions({"input_ids": ids, "past_key_values": bare}, before).prompt_columns == 3
         for other in (None, replace(before, batch=3), replace(before, length=2)):
-            assert read_forward({"input_ids": ids, "past_key_values": bare}, other).prompt_columns is None
+            assert read_positions({"input_ids": ids, "past_key_values": bare}, other).prompt_columns is None
         fresh = SimpleNamespace(get_seq_length=lambda: 3)
-        assert read_forward({"input_ids": ids, "past_key_values": fresh}, before).prompt_columns is None
+        assert read_positions({"input_ids": ids, "past_key_values": fresh}, before).prompt_columns is None
         assert _cache_in((1, bare)) is bare
         assert _cache_in(SimpleNamespace(past_key_values=fresh)) is fresh
         assert _cache_in(SimpleNamespace()) is None

@@ -15,9 +15,10 @@ from tests.support import families, routing_rules
 from tests.support.families import DTYPES, MODELS
 from tests.support.watching import watch
 from workbench import Plan, WorkbenchError, load, steered
-from workbench.anatomy.anatomy import RoutingRule
-from workbench.loading.tiny import tiny_model
-from workbench.routing.rule import NO_EDITS, Routing, dense, fit_rule, margin, route, router_edits
+from workbench.anatomy import RoutingRule
+from workbench.loading import tiny_model
+from workbench.routing import Routing, fit_rule
+from workbench.routing.rule import NO_EDITS, dense, margin, route, router_edits
 
 # ---- plain Python: a selection is right when nothing outside it scores more than anything inside it
 

@@ -6,23 +6,19 @@ from typing import Any
 import pytest
 import torch
 
-from workbench.anatomy.anatomy import RoutingRule
-from workbench.records.magnitude import magnitude, median_abs, routed_change
-from workbench.routing.dose import Dose, Unlike, changed_slots
-from workbench.routing.positions import Forward
+from workbench.anatomy import RoutingRule
+from workbench.records import magnitude, median_abs, routed_change
+from workbench.routing import Dose, Positions, Routing, Unlike, changed_slots, fit_rule, taken
 from workbench.routing.rule import (
     HALF_TIE,
     TIE_MARGIN,
     RouterEdits,
-    Routing,
     choice_size,
     dense,
-    fit_rule,
     margin,
     mismatch,
     route,
     router_edits,
-    taken,
 )
 
 PLAIN = RoutingRule("softmax", False)
@@ -124,19 +120,22 @@ class TestNumbers:
 
 
 class TestDose:
-    def forward(self) -> Forward:
+    def forward(self) -> Positions:
         mask = torch.tensor([[1, 1], [0, 1]])
-        return Forward(2, 2, 0, mask, None, torch.device("cpu"), 1)
+        return Positions(2, 2, 0, mask, None, torch.device("cpu"), 1)
 
     def test_counts(self) -> None:
         """Four rows, the third is padding; 5 slots a token."""
         dose = Dose(5)
         for _ in range(2):
             forward = self.forward()
-            dose.begin(forward)
+            changed = dose.begin(forward)
             slots = torch.tensor([[True, False], [False, False], [True, True], [True, True]])
-            dose.add(forward, slots, torch.tensor([True, False, True, True]))
-            dose.add(forward, torch.tensor([[True, True], [True, False], [True, True], [False, False]]))
+            changed = dose.add(forward, changed, slots, torch.tensor([True, False, True, True]))
+            changed = dose.add(
+                forward, changed, torch.tensor([[True, True], [True, False], [True, True], [False, False]])
+            )
+            assert changed.tolist() == [True, True, False, True]
         dose.unlike.add(3, torch.tensor([True, True, False]))
         dose.unlike.add(2, torch.tensor([False]))
         dose.unlike.add(3, torch.tensor([True]))

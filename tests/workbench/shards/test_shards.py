@@ -15,10 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import storage
-from workbench.shards import parquet
-from workbench.shards.parquet import parts
-from workbench.shards.schema import TABLES
-from workbench.shards.shards import ShardWriter, conform, receipt_path
+from workbench.shards import TABLES, ShardWriter, conform, parquet, parts, receipt_path
 
 
 def _slots(seed: int, layer: int, n: int) -> pa.RecordBatch:

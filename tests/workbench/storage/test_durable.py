@@ -11,7 +11,7 @@ import pytest
 from workbench import storage
 from workbench.capturing.sharing import open_shards
 from workbench.errors import WorkbenchError
-from workbench.shards.shards import receipt_path
+from workbench.shards import receipt_path
 from workbench.storage import locked
 
 

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from tests.support.stores import anatomy, random_store, random_tables
 from workbench.errors import WorkbenchError
 from workbench.masks import token_mask
-from workbench.store.counts import routed_tokens
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.store import Store, routed_tokens, write_store
 
 
 def _by_hand(store: Store, groups: np.ndarray, *, weights: bool) -> tuple[dict[Any, float], dict[int, int]]:

@@ -11,8 +11,7 @@ from workbench_app.cli import app
 
 from tests.support.stores import anatomy, random_tables
 from workbench import WorkbenchError, open_store
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.store import Store, write_store
 
 FILES = ["prompts.parquet", "labels/given.parquet", "tokens/00001.parquet", "slots/00000.parquet"]
 

@@ -11,7 +11,7 @@ from tests.support import families
 from tests.support.stores import random_store
 from tests.test_imports import modules_after
 from workbench import Plan, WorkbenchError, capture
-from workbench.store.store import Store
+from workbench.store import Store
 
 PROMPTS = ["what happened", "calculate 4 + 7"]
 

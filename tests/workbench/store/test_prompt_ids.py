@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from workbench.shards.parquet import parts
-from workbench.shards.shards import ShardWriter, conform
+from workbench.shards import ShardWriter, conform, parts
 
 
 def test_random_ids_as_prompt_ids_survive(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from tests.support.refusals import refused
 from tests.support.stores import anatomy
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.store import Store, write_store
 
 NAN = float("nan")
 

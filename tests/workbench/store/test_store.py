@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.stores import KEY, anatomy, random_store, random_tables
-from workbench.anatomy.refs import ExpertRef
+from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError
-from workbench.store.store import Store, open_store
-from workbench.store.write import write_store
+from workbench.store import Store, open_store, write_store
 
 
 @pytest.fixture
@@ -59,20 +58,20 @@ def test_columns_and_layers_are_chosen(store: Store) -> None:
     assert all(len(set(batch.column("layer").to_pylist())) == 1 for batch in store.scan("slots"))
 
 
-def test_slots_of_one_response_are_its_routed_ones(store: Store) -> None:
-    every = store.table("slots")
-    for sample in (0, 1):
-        here = (every["prompt_id"] == "p1") & (every["sample"] == sample) & (every["slot"] >= 0)
-        found = store.slots_of("p1", sample)
+def test_the_routed_slots_of_one_response(store: Store) -> None:
+    whole: Any = store.table("slots").astype({"prompt_id": str})
+    for prompt in store.prompt_ids:
+        wanted = whole[(whole["prompt_id"] == prompt) & (whole["sample"] == 0) & (whole["slot"] >= 0)]
+        found = store.slots_of(prompt).astype({"prompt_id": str})
         assert len(found)
-        order = ["position", "layer", "slot"]
-        expected = every[here][list(found.columns)].sort_values(order, ignore_index=True)
-        pd.testing.assert_frame_equal(found.sort_values(order, ignore_index=True), expected)
-    assert store.slots_of("nobody").empty
+        assert found.to_dict("list").keys() == wanted.to_dict("list").keys()
+        pd.testing.assert_frame_equal(found, wanted.reset_index(drop=True), check_dtype=False)
+    assert store.slots_of(store.prompt_ids[0], 7).empty
+    assert store.slots_of("no such prompt").empty
     file = store.path / store.files("slots")[0]
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(WorkbenchError, match=r"cannot be read .*; `workbench store check` says which"):
-        store.slots_of("p1")
+        store.slots_of(store.prompt_ids[0])
 
 
 def test_columns_not_kept_are_null(store: Store) -> None:

@@ -16,13 +16,10 @@ import pytest
 from tests.support.stores import anatomy
 from workbench import Plan, __version__
 from workbench.errors import WorkbenchError
-from workbench.generation.batches import SHARD_TOKENS
-from workbench.shards import shards
-from workbench.shards.manifest import check_seal, sealed
-from workbench.shards.parquet import parts, stored_schema
-from workbench.shards.shards import ShardWriter, conform
-from workbench.store.store import Store, open_store
-from workbench.store.write import write_store
+from workbench.generation import SHARD_TOKENS
+from workbench.shards import ShardWriter, check_seal, conform, parts, shards, stored_schema
+from workbench.shards.manifest import sealed
+from workbench.store import Store, open_store, write_store
 
 SLOTS = [  # prompt, position, layer, slot, expert, weight
     ("q", 0, 1, 0, 4, 0.5),

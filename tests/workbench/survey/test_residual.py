@@ -5,9 +5,9 @@ from torch import nn
 
 from tests.support.tensors import draw
 from tests.workbench.survey.test_routers import EMPTY
-from workbench.model.layout import Layout
+from workbench.model import Layout
+from workbench.survey import Seen
 from workbench.survey.residual import norm_before, residual_reason, routed_multiplier
-from workbench.survey.seen import Seen
 
 
 class TestResidual:

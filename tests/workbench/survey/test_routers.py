@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from tests.support.tensors import draw
 from workbench.errors import WorkbenchError
-from workbench.model.layout import MoEBlock
-from workbench.routing.rule import Routing
+from workbench.model import MoEBlock
+from workbench.routing import Routing
 from workbench.survey import router as routerfacts
 
 EMPTY = MoEBlock(3, nn.Identity(), nn.Identity(), nn.Identity(), (), None, "m.3.router", "m.3.experts", ())

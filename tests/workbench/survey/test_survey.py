@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from tests.workbench.survey.test_routers import EMPTY
 from workbench.errors import WorkbenchError
-from workbench.survey.forward import _check_ran, _ran, probe_ids
-from workbench.survey.seen import Seen
+from workbench.survey import Seen, probe_ids
+from workbench.survey.forward import _check_ran, _ran
 
 
 class TestSurvey:

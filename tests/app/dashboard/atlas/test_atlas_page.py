@@ -11,7 +11,7 @@ import probes
 from tests.support import families
 from workbench import open_store
 from workbench.bundled import bundled_path
-from workbench.store.write import write_store
+from workbench.store import write_store
 
 pytestmark = pytest.mark.slow  # every test draws pages
 

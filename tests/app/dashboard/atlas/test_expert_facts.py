@@ -13,8 +13,8 @@ from workbench_app.dashboard.texts.trace import LayerTrace, Trace, stored_trace,
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, steered
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.store.write import write_store
+from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.store import write_store
 
 SHAPE = Anatomy("tiny", "qwen3_moe", 8, 9, "weights", (LayerAnatomy(0, 3, 2), LayerAnatomy(1, 3, 2)))
 # two responses of three tokens; the last of each was never routed

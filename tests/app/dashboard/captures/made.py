@@ -9,7 +9,7 @@ from workbench_app.dashboard.captures.jobs import Job, Wanted
 from tests.app.world import SHAPE
 from workbench import Plan, PromptSet
 from workbench.capturing import Options
-from workbench.prompts.prompts import Prompt
+from workbench.prompts import Prompt
 
 PROMPTS = PromptSet((Prompt("a", text="one"), Prompt("b", text="two")), "dir/my prompts.jsonl")
 

@@ -12,7 +12,7 @@ from tests.app.paper import assert_drawn, drawn, write_on
 from tests.app.world import SHAPE, view_of
 from workbench import Plan, PromptSet, read_prompts
 from workbench.capturing import Estimate, Options
-from workbench.prompts.prompts import Prompt
+from workbench.prompts import Prompt
 
 EVERYTHING = {
     "capture-keep": ["residual", "logits"], "capture-given": False, "capture-generate": 7, "capture-temperature": 0.5,

@@ -7,9 +7,9 @@ import pytest
 from workbench_app.dashboard.questions import offers
 
 from tests.support.stores import random_store
-from workbench.anatomy.anatomy import Anatomy, LayerAnatomy
-from workbench.store.write import write_store
-from workbench.thinking.thoughts import PAIRS
+from workbench.anatomy import Anatomy, LayerAnatomy
+from workbench.store import write_store
+from workbench.thinking import PAIRS
 
 
 def test_labels_that_tell_prompts_apart_come_first_and_texts_are_left_out():

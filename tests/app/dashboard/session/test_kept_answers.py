@@ -14,8 +14,8 @@ from workbench_app.dashboard.session.machines import machine
 import probes
 from tests.support.stores import anatomy, random_tables
 from workbench import open_store
-from workbench.loading.tiny import tiny_model, tiny_tokenizer
-from workbench.store.write import write_store
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.store import write_store
 
 QUICK = {"n_permutations": 20, "n_bootstrap": 20}
 

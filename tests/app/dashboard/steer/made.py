@@ -4,7 +4,7 @@ from workbench_app.dashboard.steer.answering import Answering
 
 from tests.app.world import SHAPE, token
 from workbench import Plan
-from workbench.routing.dose import DoseCounts
+from workbench.routing import DoseCounts
 
 PLAN = Plan.parse("off L0E1", SHAPE)
 

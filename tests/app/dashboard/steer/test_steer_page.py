@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from tests.support import families
 from workbench import ExpertRef, Plan, compare
-from workbench.responses.metrics import length
+from workbench.responses import length
 
 PAGE = Path(__file__).parents[4] / "app" / "page.py"
 REFUSED = "what happened in 1979 in Banke?"

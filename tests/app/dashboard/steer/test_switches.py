@@ -16,7 +16,7 @@ from workbench_app.dashboard.widgets import escaped, token_text, visible
 from tests.support import families
 from workbench import ExpertRef, Plan, WorkbenchError, compare, open_store
 from workbench.bundled import bundled_path
-from workbench.responses.metrics import length
+from workbench.responses import length
 
 A, B = ExpertRef(0, 1), ExpertRef(2, 8)
 

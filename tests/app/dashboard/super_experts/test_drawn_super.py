@@ -14,8 +14,8 @@ from probes.ranking import ExpertScores
 from tests.app.paper import assert_drawn, drawn, figure_said, write_on
 from tests.app.world import SHAPE, view_of
 from workbench import WorkbenchError
-from workbench.comparison.sinks import SinkShare
-from workbench.routing.dose import DoseCounts
+from workbench.comparison import SinkShare
+from workbench.routing import DoseCounts
 
 
 def scores(rows, **options):

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from workbench.attention import SinksByPrompt
 from workbench_app.dashboard.super_experts import page as super_page
 from workbench_app.dashboard.super_experts import sinks_panel
 
 from tests.app.paper import write_on
 from tests.app.world import view_of
 from workbench import Plan, WorkbenchError
+from workbench.comparison.sinks import SinksByPrompt
 
 
 def test_a_store_without_magnitudes_is_one_sentence_on_the_page(tmp_path, store, monkeypatch):

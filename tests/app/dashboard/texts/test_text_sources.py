@@ -10,7 +10,7 @@ from tests.app.dashboard.texts.made import LAYERS, text_of
 from tests.app.paper import assert_drawn, drawn, write_on
 from tests.app.world import view_of
 from workbench import Plan
-from workbench.routing.dose import DoseCounts
+from workbench.routing import DoseCounts
 
 
 def test_a_stored_text_is_found_by_its_words(store, monkeypatch):

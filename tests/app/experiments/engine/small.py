@@ -6,7 +6,7 @@ from workbench_app.experiments.recipe import Recipe
 
 from tests.support.stores import anatomy
 from workbench import PromptSet
-from workbench.prompts.prompts import Prompt
+from workbench.prompts import Prompt
 
 SHAPE = anatomy(n_experts=8)  # layer 0 dense, 1 and 2 select 2 of 8 experts
 LENGTHS = {"ranked": 100, "held": 200, "other": 50, "given": 30}

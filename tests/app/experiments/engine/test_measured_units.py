@@ -90,7 +90,7 @@ def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Units:
     library = Library()
     for name in ("answer", "divergence", "choose", "encode_all", "metric_values", "check_applies", "given_text"):
         monkeypatch.setattr(measuring, name, getattr(library, name))
-    monkeypatch.setattr("workbench.comparison.sinks.sinks_by_prompt", library.sinks_by_prompt)
+    monkeypatch.setattr("workbench.comparison.sinks_by_prompt", library.sinks_by_prompt)
     return Units(tmp_path, library)
 
 

@@ -9,8 +9,7 @@ from workbench_app.experiments.engine import Arm, Measuring
 
 from tests.support.stores import KEY, anatomy, random_tables
 from workbench import ExpertRef, Plan, WorkbenchError
-from workbench.store.store import Store
-from workbench.store.write import write_store
+from workbench.store import Store, write_store
 
 SHAPE, REF = anatomy(), ExpertRef(1, 2)
 

@@ -11,7 +11,7 @@ from tests.app.experiments.made import RECIPE
 
 
 def test_a_model_is_opened_once_and_let_go_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.hooks.guards.as_it_is", lambda model: f"{model} as it is")
+    monkeypatch.setattr("workbench.hooks.as_it_is", lambda model: f"{model} as it is")
     opened: list[str] = []
     recipe = recipe_from(RECIPE | {"models": ["a", "b"]})
     models = Models(recipe, lambda source: opened.append(source.source) or source.source)  # pyright: ignore[reportArgumentType]

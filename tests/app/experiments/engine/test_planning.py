@@ -13,7 +13,7 @@ from workbench_app.experiments.recipe import Recipe
 
 from tests.app.experiments.engine.small import CHOICES, LENGTHS, SHAPE, changed, sets_of
 from workbench import Plan, PromptSet
-from workbench.prompts.prompts import Prompt
+from workbench.prompts import Prompt
 
 
 @pytest.mark.parametrize(

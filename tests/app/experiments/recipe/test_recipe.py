@@ -9,7 +9,7 @@ from workbench_app.experiments.recipe import cells, chosen, find_recipe, read_re
 
 from tests.support.recipes import make_recipe, recipe_data, write_prompts
 from workbench import WorkbenchError
-from workbench.responses.classify import Response
+from workbench.responses import Response
 
 CLAIM = {"name": "c", "text": "t", "prompts": "held", "metric": "length", "direction": "down"}
 

@@ -15,7 +15,7 @@ from workbench_app.experiments.tables.effects import Paired, _signs, effects_tab
 from tests.support.recipes import recipe_data, write_prompts
 from tests.support.refusals import refused
 from workbench import PromptSet
-from workbench.prompts.prompts import Prompt
+from workbench.prompts import Prompt
 
 NAN = float("nan")
 

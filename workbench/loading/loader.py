@@ -10,16 +10,20 @@ from workbench.errors import WorkbenchError, listed
 from workbench.loading.check import check_by_intervening
 from workbench.loading.hub import hub_unreachable
 from workbench.loading.tiny import FAMILIES, tiny_model, tiny_tokenizer
-from workbench.model.adapters import MoEAdapter
-from workbench.model.identity import read_weights
-from workbench.model.layout import find_layout
-from workbench.model.model import MoEModel
-from workbench.model.plain import PlainModel
-from workbench.model.quantised import quantised_by
-from workbench.model.runtime import Runtime
-from workbench.model.wrapped import Opened, is_wrapped, opened
+from workbench.model import (
+    MoEAdapter,
+    MoEModel,
+    Opened,
+    PlainModel,
+    Runtime,
+    find_layout,
+    is_wrapped,
+    opened,
+    quantised_by,
+    read_weights,
+)
 from workbench.paths import given_source
-from workbench.survey.known import anatomy_of, in_bridge, known_runtime, new_runtime
+from workbench.survey import anatomy_of, in_bridge, known_runtime, new_runtime
 
 _FOLDERS = ("cache_dir", "offload_folder")  # options of `from_pretrained` that name a folder
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.store.texts import what_was_said
-from workbench.thinking.reading import read
+from workbench.store import what_was_said
+from workbench.thinking import read
 
 if TYPE_CHECKING:
-    from workbench.store.store import Store
+    from workbench.store import Store
 
 Verdict = Literal["refused", "answered", "unfinished"]
 

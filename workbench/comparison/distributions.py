@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.answering.answers import padded_batch
-from workbench.generation.batches import schedule
-from workbench.hooks.steering import steered
-from workbench.plan.plan import Plan
+from workbench.answering import padded_batch
+from workbench.generation import schedule
+from workbench.hooks import steered
+from workbench.plan import Plan
 from workbench.progress import Meter
-from workbench.routing.dose import Dose
-from workbench.routing.positions import prompt_length
+from workbench.routing import Dose, prompt_length
 
 if TYPE_CHECKING:
-    from workbench.model.model import MoEModel
-    from workbench.prompts.prompts import PromptSet
+    from workbench.model import MoEModel
+    from workbench.prompts import PromptSet
 
 
 class Divergence(NamedTuple):

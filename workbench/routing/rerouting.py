@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.anatomy.anatomy import RoutingRule
+from workbench.anatomy import RoutingRule
 from workbench.routing.rule import (
     HALF_TIE,
     NO_EDITS,

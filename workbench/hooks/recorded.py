@@ -8,8 +8,8 @@ from workbench.hooks.active import activate
 from workbench.hooks.guards import as_it_is, check_here, outside_traces
 from workbench.hooks.points import HookPoint
 from workbench.hooks.register import held
-from workbench.model.model import MoEModel
-from workbench.records.recorder import KEEPS, Recorder
+from workbench.model import MoEModel
+from workbench.records import KEEPS, Recorder
 
 
 @contextmanager
