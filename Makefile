@@ -16,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: $(VENV)/app.stamp ## the main job on the bundled model: a table here, runs/demo/report.html
+demo: $(VENV)/app.stamp ## the main job on the bundled model: tables here, runs/demo/report.html
 	$(BIN)/workbench demo
 
 test: $(VENV)/dev.stamp ## every test that needs no GPU; those in a browser, where chromium is installed, run beside the others
@@ -74,7 +74,7 @@ app: $(VENV)/app.stamp ## the page in a browser, on this machine only
 
 picture: ## docs/report.png from the last demo's report (needs chromium)
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$$(mktemp -d)" \
-	  --window-size=920,1150 --screenshot=docs/report.png "file://$(CURDIR)/runs/demo/report.html"
+	  --window-size=920,1172 --screenshot=docs/report.png "file://$(CURDIR)/runs/demo/report.html"
 
 mutants: $(VENV)/dev.stamp ## mistakes planted by hand and by seed, and which of them the tests notice; resumable, up to 90 minutes
 	$(BIN)/python -m tests.mutants --seeds $(SEEDS)

@@ -1,7 +1,8 @@
-"""The faces: the `workbench` command line, experiments, the demo and the dashboard. The only package that imports streamlit.
+"""The faces: the `workbench` command line, experiments (the demo is one), the dashboard. Alone in importing streamlit.
 
 In reading order: __main__ (the script `workbench`) and cli/ (its commands), experiments/ (a recipe as a run with its report),
-dashboard/ (`workbench app`; page is the script that Streamlit runs), reports/ and terminal/ (how it is drawn and printed).
+dashboard/ (`workbench app`; page is the script that Streamlit runs), reports/ and terminal/ (how it is drawn and printed),
+choice (what was chosen for the bundled model, and what training tuned).
 Names are taken from the folders, so that `workbench --help` is immediate.
 """
 

@@ -1,6 +1,7 @@
 """Writes what the docs say about the code, from the code (`make docs`): a test holds every page to it.
 
-docs/cli.md is made whole; in other pages, what stands between two marks is exchanged: tables of probes, keys, families, moved modules.
+docs/cli.md is made whole; in other pages, what stands between two marks is exchanged: tables of probes, keys of recipes,
+families of models, modules that moved.
 """
 
 import os
@@ -10,8 +11,8 @@ from typing import Any
 
 from docs.families import families
 from docs.moves import moves
+from docs.probe_tables import by_folder, one_by_one
 from docs.recipe_keys import recipe_keys
-from probes import catalogue
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = 100
@@ -45,7 +46,8 @@ def commands(command: Any, name: str, parent: Any = None) -> Iterator[tuple[str,
 
 
 MADE: dict[str, tuple[str, Callable[[], str]]] = {
-    "README.md": ("probes", lambda: "\n".join(catalogue.table())),
+    "README.md": ("probes", by_folder),
+    "docs/probes.md": ("probes", one_by_one),
     "docs/recipes.md": ("recipe keys", recipe_keys),
     "docs/models.md": ("families", families),
     "docs/moved.md": ("moved modules", moves),

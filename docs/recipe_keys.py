@@ -15,6 +15,7 @@ def recipe_keys() -> str:
         "The recipe": Recipe,
         "A model": sections.ModelSource,
         "[prompts.NAME]": sections.Prompts,
+        "[metrics.NAME]": sections.NamedMetric,
         "[capture]": sections.Capture,
         "[[rankings]]": sections.Ranking,
         "[[plans]]": sections.Plans,
@@ -24,6 +25,7 @@ def recipe_keys() -> str:
         "[measure]": sections.Measure,
         "[judge]": sections.Judge,
         "[[claims]]": sections.Claim,
+        "[choice]": sections.Choice,
         "[claims.paper]": sections.PaperNumber,
         "[paper]": sections.Paper,
         "[[references]]": sections.Reference,
@@ -35,7 +37,8 @@ def _keys(model: Any) -> str:
     rows = ["| key | value | default | |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         needed = field.is_required()
-        default = "" if field.default is None or needed else _value(field.default)
+        given = None if needed else field.get_default(call_default_factory=True)
+        default = "" if given is None else _value(given)
         about = " ".join((field.description or "").split()).replace("|", "\\|")
         rows.append(f"| `{name}` | {_kind(field.annotation)} | {'needed' if needed else default} | {about} |")
     return "\n".join([" ".join((model.__doc__ or "").split()), "", *rows, ""])

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from workbench import Plan, WorkbenchError, parse_experts, read_prompts
+from workbench import Plan, WorkbenchError, parse_experts
 
 from ..terminal import open_model, print_json, say, warn
 from .options import Device, Dtype, Json, Model, PlanFile, Prompts
@@ -41,6 +41,7 @@ def capture(
 ) -> None:
     """Record what the experts do on prompts, into a store. Says how big it will be before it starts; resumes when stopped."""
     from workbench import capture as run
+    from workbench import read_prompts  # brings numpy, which --help does without
     from workbench.shards import said
 
     asked = read_prompts(prompts).filter(split=split)

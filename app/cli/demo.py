@@ -8,18 +8,26 @@ from typing import Annotated
 
 import typer
 
+from workbench.paths import given_path
+
 from ..terminal import note, warn
 from .options import Json
+from .run import carry_out
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the report, the stores and the plan.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the report, the tables, the stores and the plans.")] = Path(
+        "runs/demo"
+    ),
     json: Json = False,
 ) -> None:
-    """Do the main job on the bundled model: capture, rank, steer, compare; a table here and OUT/report.html."""
-    from ..demo import run
+    """Do the main job on the bundled model: capture, rank, steer, compare; tables here and OUT/report.html.
 
-    run(out, json)
+    It is the bundled recipe `demo`: `workbench run demo` does the same, and goes on where it was stopped.
+    """
+    from ..experiments.recipe import read_recipe
+
+    carry_out(read_recipe("demo"), given_path(out), own_functions=False, json=json)
 
 
 def dashboard(

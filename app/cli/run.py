@@ -46,7 +46,7 @@ def run(
     """
     from ..experiments.engine import begun, lowered
     from ..experiments.recipe import read_recipe
-    from ..experiments.run import checked_sets, plan_run, run_recipe
+    from ..experiments.run import checked_sets, plan_run
 
     asked = read_recipe(recipe)
     folder = given_path(out or Path("runs") / asked.name)
@@ -59,9 +59,16 @@ def run(
         plans = plan_run(asked, own_functions=own_functions)
         print_json(_planned(asked, plans)) if json else _show_plans(asked, plans)
         return
-    done = run_recipe(asked, folder, own_functions=own_functions)
-    report = _conclude(folder, asked)
-    print_json(_result(folder, report, done.units_run)) if json else _show_result(folder, report)
+    carry_out(asked, folder, own_functions, json)
+
+
+def carry_out(recipe: "Recipe", folder: Path, own_functions: bool, json: bool) -> None:
+    """Runs a recipe into `folder`, or goes on there, writes the report and shows what was found."""
+    from ..experiments.run import run_recipe
+
+    done = run_recipe(recipe, folder, own_functions=own_functions)
+    report = _conclude(folder, recipe)
+    print_json(_result(folder, report, done.units_run)) if json else _show_result(folder, recipe, report)
     if not _ran_any(folder):
         warn("No plan of this recipe could be run on its models; the notes say why.")
         raise typer.Exit(1)
@@ -174,10 +181,15 @@ def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
-def _show_result(run: Path, report: Path) -> None:
+def _show_result(run: Path, recipe: "Recipe", report: Path) -> None:
+    from ..experiments.engine import plan_path
+    from ..experiments.report import summaries
     from ..experiments.tables import read_tables
 
     tables = read_tables(run)
+    tops = summaries(recipe, tables)
+    for table in (table for top in tops for table in top.tables):
+        print_table(table.columns, table.rows, table.title, right=table.right)
     claims: Any = tables["claims"]
     if len(claims):
         columns, several = (
@@ -190,7 +202,13 @@ def _show_result(run: Path, report: Path) -> None:
         note(f"- {text}")
     if len(notes) > _SHOWN_NOTES:
         note(f"- and {len(notes) - _SHOWN_NOTES} more in {run / 'tables' / 'notes.parquet'}")
+    if tops:
+        say("A score is association; the effects above were measured by running the model with and without the plan.")
     say(f"Report: {report}")
+    for top in tops:
+        plan = plan_path(run, recipe, top.model, top.arm)
+        if plan.is_file():  # runs of an earlier version wrote none
+            say(f'Plan: {plan}; try workbench steer {top.model} --plan {plan} --prompt "..."')
 
 
 def _claim_row(row: Any, several: bool) -> list[str]:

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench import WorkbenchError, read_prompts
-from workbench.prompts import Prompt
+from workbench import WorkbenchError
 from workbench.storage import check_writable
 
 from ..terminal import open_model, print_json, print_pair, print_table, say, warn, working
@@ -15,6 +14,7 @@ from .options import Device, Dtype, Json, MaxTokens, Model, Prompts
 
 if TYPE_CHECKING:
     from workbench import Comparison, MoEModel, Plan
+    from workbench.prompts import Prompt
 
 
 @editing
@@ -46,7 +46,9 @@ def steer(
         raise typer.Exit(1)
 
 
-def _prompt(text: str, system: str, raw: bool) -> Prompt:
+def _prompt(text: str, system: str, raw: bool) -> "Prompt":
+    from workbench.prompts import Prompt
+
     if not text.strip():
         raise WorkbenchError("The prompt is empty; write what the user says after --prompt.")
     if raw and system:
@@ -59,7 +61,7 @@ def _prompt(text: str, system: str, raw: bool) -> Prompt:
     return Prompt("prompt", messages=(*said, {"role": "user", "content": text}))
 
 
-def _answer_twice(model: "MoEModel", prompt: Prompt, plan: "Plan", tokens: int) -> dict[str, Any]:
+def _answer_twice(model: "MoEModel", prompt: "Prompt", plan: "Plan", tokens: int) -> dict[str, Any]:
     from workbench import PromptSet
     from workbench import compare as run
     from workbench.responses import length
@@ -109,6 +111,8 @@ def compare(
 
     if out is not None:
         check_writable(out)
+    from workbench import read_prompts
+
     said = read_prompts(prompts).filter(split=split)
     measured = metrics_from(metric or ["refused"])
     asked = edits()

@@ -26,7 +26,6 @@ from .engine import (
     check_decoding,
     check_model,
     is_finished,
-    own_metric,
     pieces,
     plan_model,
     planned_cost,
@@ -36,8 +35,10 @@ from .engine import (
     unit_cost,
     units_of,
     write_arms,
+    write_plans,
+    write_residuals,
 )
-from .recipe import ModelSource, Recipe, read_sets, text_metrics
+from .recipe import ModelSource, Recipe, own_metric, read_sets, spelt_out, text_metrics
 from .tables.tables import write_tables
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ def run_recipe(
 
 def checked_sets(recipe: Recipe, own_functions: bool = False) -> dict[str, PromptSet]:
     """The recipe's prompt sets, after everything was checked that needs no model."""
-    own = {m for name in recipe.measured() for m in text_metrics(recipe, name) if ":" in m}
+    asked = {spelt_out(recipe, m).metric or "" for name in recipe.measured() for m in text_metrics(recipe, name)}
+    own = {m for m in asked if ":" in m}
     if own and not own_functions:
         raise WorkbenchError(
             f"The recipe measures by code of its own, {', '.join(sorted(own))}; add --own-functions to run it if you trust it."
@@ -151,6 +153,8 @@ class _Run:
         """Everything that is left; returns how many units were run."""
         units_run = sum(self._one_model(number) for number in range(len(self.recipe.models)))
         self.meter.say("Making the tables")
+        for number in range(len(self.recipe.models)):
+            write_plans(self.path, self.recipe, number)
         write_tables(self.path, self.recipe, self.sets)
         tidy(self.path)
         return units_run
@@ -179,13 +183,17 @@ class _Run:
         by_ranking = {r.name: stores[r.prompts] for r in self.recipe.rankings}
         measuring = Measuring(self.path, self.recipe, model, self.sets, by_ranking, self.meter)
         for i, unit in enumerate(left):
+            if i == 0 or left[i - 1].prompts != unit.prompts:
+                self.meter.say(f"Measuring {unit.prompts}")
             self.meter.total = self.meter.done + sum(costs[i:]) + later
             measuring.measure(unit)
         self.meter.total = self.meter.done + later
         return len(left)
 
     def _stores(self, number: int) -> Any:
-        return captured(self.path, self.recipe, number, self.sets, lambda: self._model(number), self.meter)
+        stores = captured(self.path, self.recipe, number, self.sets, lambda: self._model(number), self.meter)
+        write_residuals(self.path, self.recipe, number, stores)
+        return stores
 
     def _make_arms(self, number: int) -> tuple[Arm, ...]:
         model = self._model(number)

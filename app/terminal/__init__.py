@@ -5,10 +5,10 @@ the work to stderr), opening (a model, with a spinner). Rich and torch are impor
 """
 
 from .opening import open_model
-from .printing import note, print_json, print_pair, print_table, progress_bar, say, warn, working
+from .printing import note, print_json, print_pair, print_table, say, warn, working
 from .values import jsonable, plain
 
 __all__ = [
-    "jsonable", "note", "open_model", "plain", "print_json", "print_pair", "print_table", "progress_bar", "say",
-    "warn", "working",
+    "jsonable", "note", "open_model", "plain", "print_json", "print_pair", "print_table", "say", "warn",
+    "working",
 ]  # fmt: skip

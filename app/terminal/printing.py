@@ -14,7 +14,6 @@ from .values import jsonable, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
     from rich.text import Text
 
 
@@ -90,26 +89,3 @@ def working(what: str) -> Iterator[None]:
     """Says on stderr what is being done, with a spinner where there is a terminal."""
     with console(stderr=True).status(literal(f"{what} ...")):
         yield
-
-
-def progress_bar() -> "Progress":
-    """A bar with time left, on stderr; gone when done."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console(stderr=True),
-        transient=True,
-    )

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from workbench.backends.contract import BackendContract
 
 from tests.docs.pages import read
 from tests.support import families
-from workbench import Plan, WorkbenchError, load, steered
+from workbench import Plan, WorkbenchError, compare, load, steered
 from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.model.adapters import ADAPTERS
 
@@ -77,3 +78,18 @@ def check(model: Any) -> None:
     assert not torch.equal(off, base)
     assert (by_hand - off).abs().max() < 1e-5 * off.abs().max()
     assert torch.equal(model.hf(ids).logits, base)
+
+
+@pytest.mark.parametrize("name", [name for name in dir(BackendContract) if name.startswith("test_")])
+def test_a_backend_passes_the_contract(name):
+    namespace: dict[str, Any] = {}
+    exec(snippet("Add a backend"), namespace)
+    getattr(namespace["TestCounting"](), name)()
+
+
+def test_a_comparison_runs_on_it_or_says_why_not():
+    namespace: dict[str, Any] = {}
+    exec(snippet("Add a backend"), namespace)
+    model = load("counting", engine=namespace["Counting"])
+    with pytest.raises(WorkbenchError, match="counting"):
+        compare(model, [{"id": "a", "text": "1, 2"}], Plan.off("L0E1"))

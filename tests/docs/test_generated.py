@@ -18,7 +18,6 @@ def test_the_command_reference_is_what_help_prints():
 @pytest.mark.parametrize("page", generate.MADE)
 def test_what_stands_between_the_marks_is_what_the_code_says(page):
     assert read(page) == generate.page(page), "run `make docs`"
-    assert read(page).count("\n| `") >= 6
 
 
 def test_the_keys_of_a_recipe_are_those_of_its_models():

@@ -90,6 +90,23 @@ def test_the_page_on_stores_runs_on_the_bundled_one(tmp_path, monkeypatch):
     assert run_page("docs/store.md")["ran"] == {"python": 1, "workbench": 2, "sql": 3}
 
 
+def test_the_page_on_probes_runs_on_the_bundled_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "data" / "demo-store", tmp_path / "stores" / "refusal")
+    found = run_page("docs/probes.md")
+    assert found["ran"] == {"python": 1, "workbench": 1, "sql": 0}
+    assert list(found["scores"].frame.columns[:8]) == [
+        "layer",
+        "expert",
+        "score",
+        "n",
+        "low",
+        "high",
+        "p",
+        "p_adjusted",
+    ]
+
+
 @pytest.mark.slow
 def test_the_page_on_models_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

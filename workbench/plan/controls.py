@@ -29,6 +29,7 @@ def random_like(
 
     if match not in ("count", "layer", "usage"):
         raise WorkbenchError(f"match='{match}' is not known; random experts match by 'count', 'layer' or 'usage'.")
+
     experts = sorted({edit.expert for edit in edits})
     rng, taken, drawn = np.random.default_rng(seed), set(experts), dict[ExpertRef, ExpertRef]()
     loads = _loads(usage) if match == "usage" else {}

@@ -1,4 +1,4 @@
-"""What a run's folder holds: an experiment's recipe, verdicts and plans, or the plan of `workbench demo`; and a report.
+"""What a run's folder holds: an experiment's recipe, verdicts, plans and report; another folder's plan and report.
 
 Every file may be half written, damaged or a stranger's: what cannot be read is said, and its neighbours are still listed.
 """
@@ -46,7 +46,7 @@ def runs_inside(runs: Mapping[str, Path], project: Path) -> list[Run]:
 
 
 def described(run: Run) -> str:
-    """An experiment's title, or the plan of a demo."""
+    """An experiment's title, or the plan of another folder."""
     if not run.is_experiment:
         try:
             return str(Plan.from_json(run.path / PLAN)) if (run.path / PLAN).is_file() else "no plan"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from probes.ranking import SUPER_EXPERT, ExpertScores, refs_of
 from workbench import ExpertRef, Plan, WorkbenchError
+from workbench.storage import write_text
 
 from ..recipe import Cell, CellPart, Recipe, cells
 from .unit_files import read_unit, write_unit
@@ -204,3 +205,18 @@ def write_arms(run: Path, number: int, arms: tuple[Arm, ...]) -> None:
 def read_arms(run: Path, number: int) -> tuple[Arm, ...]:
     """A model's arms, as they were made."""
     return from_rows(read_unit(run / arms_path(number)).to_pylist())
+
+
+def plan_path(run: Path, recipe: Recipe, model: str, arm: str) -> Path:
+    """Where the plan of an arm lies in the run, as `--plan` takes it; `model` is the source of one of the recipe's models."""
+    number = [source.source for source in recipe.models].index(model)
+    return run / "plans" / (f"{number:02}-{arm}.json" if len(recipe.models) > 1 else f"{arm}.json")
+
+
+def write_plans(run: Path, recipe: Recipe, number: int) -> None:
+    """Writes every plan that a model could run, without the controls."""
+    for arm in read_arms(run, number):
+        if arm.of is None and arm.json is not None:
+            path = plan_path(run, recipe, recipe.models[number].source, arm.arm)
+            path.parent.mkdir(exist_ok=True)
+            write_text(path, arm.json + "\n")

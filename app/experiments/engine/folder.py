@@ -24,7 +24,7 @@ def begun(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet]) -> dict[str,
     Raises `WorkbenchError` when it holds another recipe's run (saying what differs), or other files.
     """
     check_spelling(run)
-    if (run / PLAN).is_file():
+    if (run / PLAN).is_file() and (run / RECIPE).is_file():
         plan = read_json(run / PLAN)
         _check_same(run, recipe, sets, plan)
         return plan

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,9 @@ from workbench import Plan, PromptSet, Store, WorkbenchError
 from workbench.answering import answer, encode_all
 from workbench.comparison import check_applies, choose, divergence, given_text, metric_values
 from workbench.progress import Meter
-from workbench.responses import Metric, metrics_from
+from workbench.responses import Metric
 
-from ..recipe import CHOICE, JUDGE, Recipe, text_metrics
+from ..recipe import CHOICE, Recipe, answer_metrics, text_metrics
 from .arms import Arm
 from .unit_files import read_unit, write_unit
 from .units import Unit
@@ -128,49 +127,12 @@ class Measuring:
 
     @cached_property
     def _metrics(self) -> dict[str, tuple[Metric, ...]]:
-        """The metrics that read answers, by prompt set; a judge is one object, so that it is asked once an answer."""
-        judge = None if self.recipe.judge is None else _judge(self.recipe)
-        return {
-            name: tuple(
-                Metric(m, judge) if m == JUDGE and judge else own_metric(m) if ":" in m else metrics_from(m)[0]
-                for m in text_metrics(self.recipe, name)
-            )
-            for name in self.recipe.measured()
-        }
+        """The metrics that read answers, by prompt set."""
+        return answer_metrics(self.recipe)
 
     def _base_of(self, unit: Unit) -> str:
         name = Path(unit.path).name.split("-")
         return f"units/{name[0]}-{name[1]}-answers-base.parquet"
-
-
-def own_metric(name: str) -> Metric:
-    """A metric of the user's: `module:function`, imported. Raises `WorkbenchError` when there is none."""
-    module, _, function = name.partition(":")
-    try:
-        own = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise WorkbenchError(
-            f"The metric '{name}' cannot be imported ({error}); name a function of an installed module as module:function."
-        ) from error
-
-    def asked(response: Any) -> float | None:
-        try:
-            value = own(response)
-            return None if value is None else float(value)
-        except Exception as error:
-            raise WorkbenchError(
-                f"The metric '{name}' fails on the response to the prompt '{response.prompt_id}' ({type(error).__name__}: "
-                f"{error}); it takes a response and returns a number or None. Mend it and run again: what was done stays done."
-            ) from error
-
-    return Metric(name, asked)
-
-
-def _judge(recipe: Recipe) -> Any:
-    from workbench.responses import QUESTION, judge
-
-    asked = recipe.judge
-    return None if asked is None else judge(asked.address, asked.model, asked.question or QUESTION)
 
 
 def _ids(prompts: PromptSet) -> list[str]:

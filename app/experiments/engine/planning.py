@@ -13,12 +13,12 @@ from workbench.capturing import estimate
 from workbench.comparison import divergence
 from workbench.generation import decoding_of, schedule
 
-from ..recipe import Recipe, text_metrics
+from ..recipe import Recipe, generated, text_metrics
 from .arms import empty_arms
 from .units import Piece, Unit, pieces
 
 if TYPE_CHECKING:
-    from workbench import MoEModel
+    from workbench import Anatomy, MoEModel
 
 MEASURED_ROWS, MEASURED_TOKENS = 64, 8
 """The batch whose speed is measured: so many prompts at most, answered with so many tokens at most."""
@@ -34,6 +34,8 @@ class ModelPlan:
     fingerprint: str
     dtype: str
     device: str
+    shape: str
+    """Its experts, in words."""
     arms: dict[str, int]
     """Arms by kind."""
     pieces: dict[str, int]
@@ -71,15 +73,15 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
     speed = _measured(recipe, sets, model)
     answered = sum(cost(recipe, sets, lengths, p.prompts, p.what, 1) for p in planned if p.what == "answers")
     read = sum(cost(recipe, sets, lengths, p.prompts, p.what, 1) for p in planned if p.what != "answers")
-    captured = {name: _capture_tokens(recipe, lengths[name], len(sets[name])) for name in ranking_sets(recipe)}
+    captured = {name: _capture_tokens(recipe, name, lengths[name], len(sets[name])) for name in ranking_sets(recipe)}
     in_captures = sum(captured.values())
-    rate = speed.answering if recipe.capture.generate else speed.reading
     answers = sum(len(sets[p.prompts]) for p in planned if p.what == "answers")
     return ModelPlan(
         model=source,
         fingerprint=model.anatomy.fingerprint,
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(model.device),
+        shape=_shape(model.anatomy),
         arms=dict(Counter(arm.kind for arm in arms)),
         pieces=dict(Counter(p.what for p in planned)),
         answers=answers,
@@ -89,9 +91,17 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
         answer_bytes=BYTES_PER_TOKEN * sum(_new_tokens(recipe, sets, p) for p in planned),
         tokens_per_second=round(speed.answering, 1),
         read_tokens_per_second=round(speed.reading, 1),
-        seconds=round(answered / speed.answering + read / speed.reading + in_captures / rate, 1),
+        seconds=round(answered / speed.answering + read / speed.reading + _capture_seconds(recipe, captured, speed), 1),
         decoding=decoding_of(model, 1).record() if answers else None,
     )
+
+
+def _shape(anatomy: "Anatomy") -> str:
+    """`128 routed experts in 4 layers, 4 of a layer selected for each token`."""
+    top = sorted({anatomy.layer(n).top_k for n in anatomy.moe_layers})
+    chosen = f"{top[0]}" if len(top) == 1 else f"{top[0]} to {top[-1]}"
+    layers = f"{len(anatomy.moe_layers)} layer{'s' if len(anatomy.moe_layers) > 1 else ''}"
+    return f"{anatomy.n_experts} routed experts in {layers}, {chosen} of a layer selected for each token"
 
 
 def ranking_sets(recipe: Recipe) -> list[str]:
@@ -104,8 +114,8 @@ def token_counts(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel
     found: dict[str, int] = {}
     for name, prompts in sets.items():
         spec = recipe.prompts[name]
-        room = recipe.capture.generate if spec.role == "ranking" else spec.max_new_tokens
-        room = room if spec.role == "ranking" or text_metrics(recipe, name) else 0
+        room = spec.max_new_tokens if text_metrics(recipe, name) else 0
+        room = generated(recipe, name) if spec.role == "ranking" else room
         found[name] = sum(map(len, encode_all(model, prompts, room)))
     return found
 
@@ -134,7 +144,9 @@ def unit_cost(recipe: Recipe, sets: Mapping[str, PromptSet], lengths: Mapping[st
 def planned_cost(recipe: Recipe, sets: Mapping[str, PromptSet], lengths: Mapping[str, int]) -> int:
     """Tokens at most of everything that a model will measure, captures included."""
     measured = sum(cost(recipe, sets, lengths, p.prompts, p.what, 1) for p in pieces(recipe, empty_arms(recipe)))
-    return measured + sum(_capture_tokens(recipe, lengths[name], len(sets[name])) for name in ranking_sets(recipe))
+    return measured + sum(
+        _capture_tokens(recipe, name, lengths[name], len(sets[name])) for name in ranking_sets(recipe)
+    )
 
 
 def lowered(recipe: Recipe) -> list[str]:
@@ -166,8 +178,12 @@ def _n_choices(choices: str | None) -> int:
         return 0
 
 
-def _capture_tokens(recipe: Recipe, tokens: int, n: int) -> int:
-    return recipe.capture.samples * (tokens + n * max(recipe.capture.generate - 1, 0))
+def _capture_tokens(recipe: Recipe, name: str, tokens: int, n: int) -> int:
+    return recipe.capture.samples * (tokens + n * max(generated(recipe, name) - 1, 0))
+
+
+def _capture_seconds(recipe: Recipe, tokens: Mapping[str, int], speed: Speed) -> float:
+    return sum(n / (speed.answering if generated(recipe, name) else speed.reading) for name, n in tokens.items())
 
 
 def _new_tokens(recipe: Recipe, sets: Mapping[str, PromptSet], piece: Piece) -> int:

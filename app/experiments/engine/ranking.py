@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from probes.catalogue import ranker
@@ -14,7 +15,7 @@ from workbench.comparison import expert_loads
 from workbench.progress import Meter, Progress, Report
 from workbench.storage import publish, temporary
 
-from ..recipe import Ranking, Recipe
+from ..recipe import Ranking, Recipe, generated
 from .arms import Ranked
 from .planning import ranking_sets
 from .unit_files import about_unit, read_unit, write_unit
@@ -35,12 +36,14 @@ def captured(
 ) -> dict[str, Store]:
     """The stores of the ranking sets by name; `model` is asked for only where a capture is not complete."""
     found: dict[str, Store] = {}
-    options = Options(**recipe.capture.model_dump(), batch_tokens=recipe.batch_tokens, seed=recipe.seed)
+    asked: dict[str, Any] = recipe.capture.model_dump() | {"batch_tokens": recipe.batch_tokens, "seed": recipe.seed}
     for name in ranking_sets(recipe):
         path = run / store_path(recipe, number, name)
         if (path / "manifest.json").is_file():
             found[name] = open_store(path)
             continue
+        asked["generate"] = generated(recipe, name)
+        options = Options(**asked)
         found[name] = capture_with(model(), sets[name], path, options, progress=_into(meter))
     return found
 
@@ -55,6 +58,19 @@ def scores_path(number: int, ranking: int) -> str:
     return f"units/{number:02}-scores-{ranking:02}.parquet"
 
 
+def residuals_path(recipe: Recipe, number: int, prompts: str) -> str:
+    """Where the sizes of a model's residual stream on a ranking set lie in the run."""
+    return f"units/{number:02}-residuals-{list(recipe.prompts).index(prompts):02}.parquet"
+
+
+def write_residuals(run: Path, recipe: Recipe, number: int, stores: Mapping[str, Store]) -> None:
+    """Writes how large the residual stream of a model gets on each ranking set, where that was captured and is not known."""
+    for name, store in stores.items():
+        path = residuals_path(recipe, number, name)
+        if store.has("residual") and not (run / path).is_file():
+            write_unit(run, path, _largest(store))
+
+
 def rank(run: Path, recipe: Recipe, number: int, stores: Mapping[str, Store], meter: Meter) -> Ranked:
     """Every ranking of a model: made where its file is missing, else read."""
     for i, ranking in enumerate(recipe.rankings):
@@ -67,6 +83,16 @@ def rank(run: Path, recipe: Recipe, number: int, stores: Mapping[str, Store], me
     for ranking in recipe.rankings:
         loads[ranking.name] = by_store[ranking.prompts]
     return Ranked.of(scores, loads, failed)
+
+
+def _largest(store: Store) -> pd.DataFrame:
+    """Largest absolute value of the residual stream after each layer (-1: the embedding), over all tokens of a store."""
+    largest: dict[int, float] = {}
+    for batch in store.scan("residual", ["layer", "max_abs"]):
+        layer = batch["layer"][0].as_py()
+        found = np.fmax.reduce(batch["max_abs"].to_numpy(zero_copy_only=False))
+        largest[layer] = float(np.fmax(found, largest.get(layer, 0.0)))
+    return pd.DataFrame(sorted(largest.items()), columns=["layer", "largest"])
 
 
 def _make(run: Path, path: str, number: int, ranking: Ranking, store: Store) -> None:

@@ -7,7 +7,7 @@ forward is made once for all of them.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe, metrics_of, text_metrics
+from ..recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe, Role, cells, metrics_of, text_metrics
 from .arms import Arm
 
 TOGETHER = 16
@@ -37,7 +37,8 @@ def kinds_of(recipe: Recipe, prompts: str, arm: Arm) -> Iterator[str]:
     reads_text, reads_kl = bool(text_metrics(recipe, prompts)), bool(metrics & set(DIVERGENCE))
     if reads_text or (reads_kl and arm.kind == "base"):
         yield "answers"
-    if reads_kl or (reads_text and recipe.measure.distributions and arm.kind != "random"):
+    is_told = recipe.measure.distributions and recipe.prompts[prompts].role != "choosing" and arm.kind != "random"
+    if reads_kl or (reads_text and is_told):
         yield "distributions"
     if metrics & set(CHOICE):
         yield "choice"
@@ -49,13 +50,21 @@ def kinds_of(recipe: Recipe, prompts: str, arm: Arm) -> Iterator[str]:
 
 def pieces(recipe: Recipe, arms: tuple[Arm, ...]) -> list[Piece]:
     """Everything that is planned for a model, prompt set by prompt set, the bare model first."""
+    only = {cell.arm: cell.prompts for cell in cells(recipe) if cell.prompts}
     return [
         Piece(prompts, what, arm)
         for prompts, spec in recipe.measured().items()
         for arm in arms
-        if spec.role == "target" or arm.draw is None or arm.draw < recipe.controls.capability_draws
+        if _is_measured(recipe, spec.role, arm) and prompts in only.get(arm.of or arm.arm, [prompts])
         for what in kinds_of(recipe, prompts, arm)
     ]
+
+
+def _is_measured(recipe: Recipe, role: Role, arm: Arm) -> bool:
+    """Targets under every arm, capabilities under fewer random draws, what plans were chosen on under the plans alone."""
+    if role == "choosing":
+        return arm.of is None
+    return role == "target" or arm.draw is None or arm.draw < recipe.controls.capability_draws
 
 
 def stand_ins(planned: list[Piece]) -> dict[Piece, Arm]:

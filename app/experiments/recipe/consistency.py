@@ -1,6 +1,7 @@
 """What a recipe's keys have to say together: names that exist, plans that can be made, sets that are measured."""
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -10,10 +11,12 @@ from workbench.errors import listed, suggestion
 from workbench.plan import VALUED_KINDS
 from workbench.responses import METRICS, is_http
 
+from .answer_metrics import LABEL
 from .grid import chosen
+from .metric_words import unit_of
 from .metrics import CHOICE, DIVERGENCE, JUDGE, metrics_of
 from .recipe import Recipe
-from .sections import Claim, Plans, Prompts, Ranking
+from .sections import Choice, Claim, NamedMetric, Plans, Prompts, Ranking
 
 Mistake = tuple[str, str]
 
@@ -31,9 +34,11 @@ def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
                 "models",
                 f"names '{source}' {n} times, and tables tell models apart by source; give it a recipe for each.",
             )
+    for name, spec in recipe.metrics.items():
+        yield from _metric_mistakes(f"metrics.{name}", name, spec)
     for name, spec in recipe.prompts.items():
         yield from _prompt_mistakes(recipe, name, spec)
-    if not recipe.measured():
+    if not any(spec.role != "choosing" for spec in recipe.measured().values()):
         yield "prompts", "has no set to measure on; give one of role target."
     yield from _capture_mistakes(recipe)
     if recipe.judge is not None and not is_http(recipe.judge.address):
@@ -48,6 +53,8 @@ def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
     yield from _twice("claims", [c.name for c in recipe.claims])
     for i, claim in enumerate(recipe.claims):
         yield from _claim_mistakes(recipe, f"claims[{i}]", claim)
+    if recipe.choice is not None:
+        yield from _choice_mistakes(recipe, recipe.choice)
     for i, reference in enumerate(recipe.references):
         if reference.ranking is not None:
             yield from _unknown(f"references[{i}].ranking", "ranking", reference.ranking, _rankings(recipe))
@@ -59,7 +66,9 @@ def _prompt_mistakes(recipe: Recipe, name: str, spec: Prompts) -> Iterator[Mista
         yield f"{place}.metrics", "measures prompts that experts are ranked on; give held-out prompts as another set."
     if spec.role != "ranking" and not metrics_of(recipe, name):
         yield f"{place}.metrics", "is empty, so nothing would be measured there; name a metric, or take the set out."
-    known = [*METRICS, *CHOICE, *DIVERGENCE, JUDGE]
+    if spec.role != "ranking" and spec.generate is not None:
+        yield f"{place}.generate", "is of ranking sets, and this one is measured; give max_new_tokens."
+    known = [*METRICS, *CHOICE, *DIVERGENCE, JUDGE, *recipe.metrics]
     for i, metric in enumerate(spec.metrics):
         if ":" not in metric:
             yield from _unknown(f"{place}.metrics[{i}]", "metric", metric, known)
@@ -68,9 +77,38 @@ def _prompt_mistakes(recipe: Recipe, name: str, spec: Prompts) -> Iterator[Mista
     yield from _twice(f"{place}.metrics", spec.metrics)
 
 
+def _metric_mistakes(place: str, name: str, spec: NamedMetric) -> Iterator[Mistake]:
+    if ":" in name or name in (*METRICS, *CHOICE, *DIVERGENCE, JUDGE):
+        yield place, "has a name that means something already; give it another."
+    if (spec.metric is None) == (spec.pattern is None):
+        yield f"{place}.metric", "and pattern say what is counted; give exactly one of them."
+    if spec.metric is not None and ":" not in spec.metric:
+        yield from _unknown(f"{place}.metric", "metric", spec.metric, list(METRICS))
+        if (unit := unit_of(spec.metric)).factor == 1:
+            yield (
+                f"{place}.metric",
+                f"is measured in {unit.level}, and a recipe's own are shares; name it in prompts.*.metrics.",
+            )
+    try:
+        re.compile(LABEL.sub("x", spec.pattern or ""))
+    except re.error as error:
+        yield (
+            f"{place}.pattern",
+            f"is no regular expression ({error}); mend it, or write what is meant with a backslash.",
+        )
+
+
+def _choice_mistakes(recipe: Recipe, choice: Choice) -> Iterator[Mistake]:
+    yield from _unknown("choice.claim", "claim", choice.claim, [c.name for c in recipe.claims])
+    choosing = [name for name, spec in recipe.prompts.items() if spec.role == "choosing"]
+    yield from _unknown("choice.prompts", "prompt set of role choosing", choice.prompts, choosing)
+    known = list(metrics_of(recipe, choice.prompts))
+    yield from _unknown("choice.metric", f"metric of '{choice.prompts}'", choice.metric, known)
+
+
 def _capture_mistakes(recipe: Recipe) -> Iterator[Mistake]:
     how = recipe.capture
-    if how.responses and how.generate:
+    if how.responses and (how.generate or any(spec.generate for spec in recipe.prompts.values())):
         yield "capture.generate", "goes with given responses, and a capture does one of the two; drop one."
     if how.samples > 1 and not how.responses and not (how.generate and how.temperature):
         yield (
@@ -92,6 +130,8 @@ def _ranking_mistakes(recipe: Recipe, place: str, ranking: Ranking) -> Iterator[
 
 
 def _plan_mistakes(recipe: Recipe, place: str, plans: Plans) -> Iterator[Mistake]:
+    for i, name in enumerate(plans.prompts):
+        yield from _unknown(f"{place}.prompts[{i}]", "measured prompt set", name, list(recipe.measured()))
     if plans.text is not None:
         yield from _text_mistakes(place, plans)
         return
@@ -110,7 +150,11 @@ def _plan_mistakes(recipe: Recipe, place: str, plans: Plans) -> Iterator[Mistake
 
 def _text_mistakes(place: str, plans: Plans) -> Iterator[Mistake]:
     default = Plans()
-    given = [k for k in Plans.model_fields if k not in ("text", "name") and getattr(plans, k) != getattr(default, k)]
+    given = [
+        k
+        for k in Plans.model_fields
+        if k not in ("text", "name", "prompts") and getattr(plans, k) != getattr(default, k)
+    ]
     if given:
         yield f"{place}.{given[0]}", "has no place beside text, which is a whole plan; take one of them out."
     try:
@@ -146,7 +190,8 @@ def _measure_mistakes(recipe: Recipe) -> Iterator[Mistake]:
 
 
 def _claim_mistakes(recipe: Recipe, place: str, claim: Claim) -> Iterator[Mistake]:
-    yield from _unknown(f"{place}.prompts", "measured prompt set", claim.prompts, list(recipe.measured()))
+    measured = [name for name, spec in recipe.measured().items() if spec.role != "choosing"]
+    yield from _unknown(f"{place}.prompts", "measured prompt set", claim.prompts, measured)
     known = list(metrics_of(recipe, claim.prompts))
     yield from _unknown(f"{place}.metric", f"metric of '{claim.prompts}'", claim.metric, known)
     if claim.ranking is not None:
@@ -154,10 +199,16 @@ def _claim_mistakes(recipe: Recipe, place: str, claim: Claim) -> Iterator[Mistak
     if claim.plan is not None:
         names = [p.name for p in recipe.plans if p.name is not None]
         yield from _unknown(f"{place}.plan", "plan", claim.plan, names)
-    fits = len(chosen(recipe, claim))
-    if fits != 1:
-        do = "name more of ranking, edit, n, value, end, phase, plan" if fits else "no such plan is in plans; add it"
-        yield place, f"is about {fits} plans of this recipe, and should be about one; {do}."
+    found = chosen(recipe, claim)
+    if len(found) != 1:
+        do = "name more of ranking, edit, n, value, end, phase, plan" if found else "no such plan is in plans; add it"
+        yield place, f"is about {len(found)} plans of this recipe, and should be about one; {do}."
+    elif found[0].prompts and claim.prompts not in found[0].prompts:
+        on = listed(found[0].prompts)
+        yield (
+            f"{place}.prompts",
+            f"is '{claim.prompts}', and its plan is measured on {on} alone; add the set to the plan's prompts.",
+        )
 
 
 def _rankings(recipe: Recipe) -> list[str]:

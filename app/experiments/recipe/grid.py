@@ -31,6 +31,8 @@ class Cell(NamedTuple):
     phase: PhaseName
     span: tuple[str, str] | None
     text: str | None
+    prompts: tuple[str, ...]
+    """The sets that it is measured on; empty for all."""
 
     @property
     def end(self) -> str | None:
@@ -72,10 +74,10 @@ def chosen(recipe: Recipe, claim: Claim) -> list[Cell]:
 
 def _crossed(plans: Plans) -> Iterator[Cell]:
     if plans.text is not None:
-        yield Cell("", plans.name, None, (), "all", None, plans.text)
+        yield Cell("", plans.name, None, (), "all", None, plans.text, plans.prompts)
         return
     for ranking, parts, phase in product(plans.ranking, list(_parts(plans)), plans.phase):
-        yield Cell("", plans.name, ranking, parts, phase, plans.span, None)
+        yield Cell("", plans.name, ranking, parts, phase, plans.span, None, plans.prompts)
 
 
 def _parts(plans: Plans) -> Iterator[tuple[CellPart, ...]]:

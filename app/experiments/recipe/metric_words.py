@@ -53,6 +53,12 @@ def said(metric: str) -> str:
     return _SAID.get(metric, f"answers in {metric[3:]}" if metric.startswith("in_") else metric.replace("_", " "))
 
 
+def called(prompts: str, metric: str) -> str:
+    """A metric on a prompt set; a recipe's own metric says by its name what it is about."""
+    is_known = metric in _SAID or metric.startswith("in_") or ":" in metric
+    return f"{prompts} ({said(metric)})" if is_known else said(metric)
+
+
 def level(value: float | None, metric: str) -> str:
     """A measured value: "38 %", "1.234 nats"."""
     if value is None or math.isnan(value):

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workbench import PromptSet, WorkbenchError, read_prompts
-from workbench.prompts import check_unanswered
-from workbench.responses import LABEL_READ
+from workbench.prompts import Prompt, check_unanswered
 
-from .metrics import CHOICE, DIVERGENCE, metrics_of, text_metrics
+from .answer_metrics import applies, labels_read
+from .metrics import CHOICE, DIVERGENCE, generated, metrics_of, spelt_out, text_metrics
 from .recipe import Recipe
 from .sections import Prompts
 
@@ -23,26 +23,33 @@ def read_sets(recipe: Recipe) -> dict[str, PromptSet]:
             found[name] = _read(spec)
         except WorkbenchError as error:
             raise WorkbenchError(f"'prompts.{name}': {error}") from error
-        _check_labels(name, spec, found[name])
+        _check_labels(recipe, name, found[name])
         _check_answered(recipe, name, found[name])
     return held_apart(recipe, found)
 
 
-def _check_labels(name: str, spec: Prompts, prompts: PromptSet) -> None:
+def _check_labels(recipe: Recipe, name: str, prompts: PromptSet) -> None:
     """A metric that no prompt can be measured by is found out before anything is captured, not after."""
-    for metric in spec.metrics:
-        label = LABEL_READ.get(metric)
-        if label and not any(label in p.labels for p in prompts):
+    for metric in recipe.prompts[name].metrics:
+        asked = spelt_out(recipe, metric)
+        about = [p for p in prompts if applies(asked, p.labels)]
+        if not about:
             raise WorkbenchError(
-                f"'prompts.{name}.metrics' has '{metric}', which reads the label '{label}', and none of its {len(prompts)} "
-                f"prompts carries that label; give it, or leave the metric out."
+                f"'prompts.{name}.metrics' has '{metric}', and none of its {len(prompts)} prompts has the labels that "
+                f"'metrics.{metric}.labels' asks for; give others, or leave the metric out."
             )
+        for label in sorted(labels_read(asked)):
+            if not any(label in p.labels for p in about):
+                raise WorkbenchError(
+                    f"'prompts.{name}.metrics' has '{metric}', which reads the label '{label}', and none of its {len(about)} "
+                    f"prompts carries that label; give it, or leave the metric out."
+                )
 
 
 def _check_answered(recipe: Recipe, name: str, prompts: PromptSet) -> None:
     """Chats that cannot be answered are found out before a model is loaded, where their answers are wanted."""
     read = {*text_metrics(recipe, name), *(set(metrics_of(recipe, name)) & {*CHOICE, *DIVERGENCE})}
-    if recipe.capture.generate if recipe.prompts[name].role == "ranking" else read:
+    if generated(recipe, name) if recipe.prompts[name].role == "ranking" else read:
         try:
             check_unanswered(prompts)
         except WorkbenchError as error:
@@ -65,20 +72,35 @@ def held_apart(recipe: Recipe, sets: Mapping[str, PromptSet]) -> dict[str, Promp
 
     Raises `WorkbenchError` where a set that shares does not say that such prompts are to be left out (`unseen`).
     """
-    ranked = [p for name, spec in recipe.prompts.items() if spec.role == "ranking" for p in sets[name]]
-    ids, words = {p.id for p in ranked if not _NUMBERED.fullmatch(p.id)}, {p.said.strip() for p in ranked}
     found = dict(sets)
     for name, spec in recipe.measured().items():
-        shared = [p for p in sets[name] if p.id in ids or p.said.strip() in words]
+        shared = ranked_on(recipe, sets, name)
         if shared and not spec.unseen:
-            what = f"the prompt '{shared[0].id}'" if shared[0].id in ids else f"the words of '{shared[0].id}'"
+            first = shared[0].id
+            what = f"the prompt '{first}'" if first in _ranked(recipe, sets)[0] else f"the words of '{first}'"
             raise WorkbenchError(
                 f"'prompts.{name}' shares {what} and {len(shared) - 1} more with a set that experts are ranked on; measure on "
-                f"prompts that the ranking has not seen, or leave these out with unseen = true."
+                f"prompts that the ranking has not seen, leave these out with unseen = true, or measure them all the same with "
+                f'unseen = "keep".'
             )
-        found[name] = PromptSet(tuple(p for p in sets[name] if p not in shared), sets[name].source)
+        if spec.unseen is True:
+            found[name] = PromptSet(tuple(p for p in sets[name] if p not in shared), sets[name].source)
         if not len(found[name]):
             raise WorkbenchError(
                 f"'prompts.{name}' holds no prompt that experts are not ranked on; give other prompts."
             )
     return found
+
+
+def ranked_on(recipe: Recipe, sets: Mapping[str, PromptSet], name: str) -> list[Prompt]:
+    """The prompts of a set that a ranking set holds as well, by id or by words; none of a set that plans are chosen on."""
+    if recipe.prompts[name].role == "choosing":
+        return []
+    ids, words = _ranked(recipe, sets)
+    return [p for p in sets[name] if p.id in ids or p.said.strip() in words]
+
+
+def _ranked(recipe: Recipe, sets: Mapping[str, PromptSet]) -> tuple[set[str], set[str]]:
+    """Ids and words of the prompts that experts are ranked on."""
+    ranked = [p for name, spec in recipe.prompts.items() if spec.role == "ranking" for p in sets[name]]
+    return {p.id for p in ranked if not _NUMBERED.fullmatch(p.id)}, {p.said.strip() for p in ranked}

@@ -6,12 +6,14 @@ from pydantic import BeforeValidator, Field
 
 from .sections import (
     Capture,
+    Choice,
     Claim,
     Controls,
     Judge,
     Measure,
     ModelSource,
     Name,
+    NamedMetric,
     Natural,
     Paper,
     Plans,
@@ -44,6 +46,8 @@ class Recipe(Section):
     """The models: names, or tables with source, dtype, device, device_map, revision."""
     prompts: dict[Name, Prompts] = Field(min_length=1)
     """Named prompt sets."""
+    metrics: dict[Name, NamedMetric] = Field(default_factory=dict)
+    """Measures of the recipe's own."""
     capture: Capture = Capture()
     """Options of `capture` for the ranking sets."""
     rankings: tuple[Ranking, ...] = ()
@@ -60,13 +64,15 @@ class Recipe(Section):
     """The endpoint of the metric judge."""
     claims: tuple[Claim, ...] = ()
     """Statements to be judged."""
+    choice: Choice | None = None
+    """On what the plan of a claim was chosen."""
     paper: Paper | None = None
     """Whose claims these are."""
     references: tuple[Reference, ...] = ()
     """The paper's values for single experts."""
 
     def measured(self) -> dict[str, Prompts]:
-        """The prompt sets that arms are measured on, in the recipe's order."""
+        """The prompt sets that arms are measured on, in the recipe's order; one of role choosing is among them."""
         return {name: spec for name, spec in self.prompts.items() if spec.role != "ranking"}
 
     def to_toml(self) -> str:

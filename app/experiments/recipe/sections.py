@@ -10,7 +10,7 @@ from pydantic import Strict as StrictType
 
 from workbench.plan import Kind
 
-Role = Literal["ranking", "target", "capability"]
+Role = Literal["ranking", "choosing", "target", "capability"]
 End = Literal["top", "bottom"]
 PhaseName = Literal["all", "prompt", "generated"]
 Count = Annotated[int, StrictType(), Field(ge=1)]
@@ -62,22 +62,43 @@ class Prompts(Section):
     """A bundled name, a JSONL, CSV or Parquet file (beside the recipe or in the working folder), or a task file (.yaml) of
     lm-evaluation-harness."""
     role: Role
-    """ranking: captured and ranked on, never measured. target: the behaviour; every control is measured on it. capability:
-    what should stay; measured with fewer random draws."""
+    """ranking: captured and ranked on, never measured. choosing: what plans were chosen on, so no claim is about it; it may
+    share prompts with a ranking set, and is measured without controls. target: the behaviour; every control is measured on
+    it. capability: what should stay; measured with fewer random draws."""
     split: str | None = None
     """Only the prompts of this split."""
     labels: dict[str, Annotated[tuple[str, ...], Several]] = {}
     """Only prompts with these label values: `{sensitive = "yes"}`, or a list of values."""
     limit: Count | None = None
     """Only the first so many of them."""
-    unseen: StrictBool = False
-    """Leave out prompts that a ranking set holds as well, by id or by words; without it such a set is refused."""
+    unseen: StrictBool | Literal["keep"] = False
+    """Of prompts that a ranking set holds as well, by id or by words: true leaves them out, "keep" measures them all the same
+    and says so in the notes; without it such a set is refused."""
     metrics: Annotated[tuple[Name, ...], Several] = ()
-    """What is measured: names out of `workbench.responses.metrics`; choice, choice_normalised and choice_margin (multiple
-    choice by log-likelihood); kl and kl_first (nats, to the base, over the base's answer and at its first token); judge; or
-    your own function as `"module:function"`."""
+    """What is measured: names out of `workbench.responses.metrics` or of the recipe's [metrics]; choice, choice_normalised and
+    choice_margin (multiple choice by log-likelihood); kl and kl_first (nats, to the base, over the base's answer and at its
+    first token); judge; or your own function as `"module:function"`."""
     max_new_tokens: Count = 48
     """An answer's tokens at most."""
+    generate: Natural | None = None
+    """Of a ranking set: tokens to generate at most, where it is not what [capture] says."""
+
+
+class NamedMetric(Section):
+    """A measure of the recipe's own, `[metrics.NAME]`: another metric on some of a set's prompts, or a pattern. A share."""
+
+    metric: Name | None = None
+    """Out of `workbench.responses.metrics`, or your own function as `"module:function"`."""
+    pattern: str | None = None
+    """Instead: a regular expression that the answer has to hold; `{answer}` stands for the words of the prompt's label."""
+    labels: dict[str, Annotated[tuple[str, ...], Several]] = {}
+    """Only prompts with these label values: `{sensitive = "yes"}`, or a list of values."""
+    otherwise: Number | None = None
+    """What an answer counts as for which the metric has no value (a thought that never ended), instead of being left out."""
+    words: str = ""
+    """What is counted, for tables."""
+    role: Literal["target", "capability"] | None = None
+    """The behaviour, or what should stay, where that is not the prompt set's role."""
 
 
 class Capture(Section):
@@ -140,6 +161,8 @@ class Plans(Section):
     """Only between these two tokens, as `["<think>", "</think>"]`."""
     parts: tuple[Part, ...] = ()
     """Several parts at once instead of end, edit and value (SteerMoE: one end forced, the other off)."""
+    prompts: Annotated[tuple[Name, ...], Several] = ()
+    """The measured prompt sets, where not all are meant: their controls are measured there alone as well."""
     text: str | None = None
     """An explicit plan instead: `"off L2E8; off L2E20"`."""
     name: Name | None = None
@@ -199,6 +222,19 @@ class Judge(Section):
     """Its name there."""
     question: str | None = None
     """A template with {response}; without it, whether the answer is a refusal."""
+
+
+class Choice(Section):
+    """On what a claim's plan was chosen, `[choice]`: the report shows the candidates there, next to what was chosen."""
+
+    claim: FileName
+    """The claim whose plan was chosen; the candidates are the recipe's plans that differ in n or in value alone."""
+    prompts: Name
+    """The set of role choosing."""
+    metric: Name
+    """By which of its metrics."""
+    when: str = ""
+    """When the choice was made and where it is written down, as part of a sentence: "before this run"."""
 
 
 class PaperNumber(Section):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..recipe import NOTHING, change, interval, level, p_value, said, unit_of
+from ..recipe import NOTHING, called, change, interval, level, p_value, said, unit_of
 from .facts import ClaimFacts, Tables
 from .labels import MATCHES, arm_label, given
 
@@ -45,7 +45,7 @@ def _capabilities(arm: dict[str, Any], tables: Tables) -> Block:
     rows: list[Row] = []
     named: dict[str, list[str]] = {STAYED: [], MOVED: [], UNCLEAR: []}
     for row in here[here["arm"] == arm["arm"]].to_dict("records"):
-        word, name = status(row), f"{row['prompts']} ({said(row['metric'])})"
+        word, name = status(row), called(row["prompts"], row["metric"])
         named[word].append(name)
         rows.append(Row((name, *_effect_cells(row), _draw_range(row, arm, tables), word), word.split(" ")[0]))
     sentence = "; ".join(f"{word}: {', '.join(names)}" for word, names in named.items() if names)
@@ -108,8 +108,10 @@ def doses(facts: Sequence[ClaimFacts], tables: Tables) -> Block:
     """What each claimed plan really changed, how far it moved the next token, and how many answers read the same."""
     heads = ("plan and prompts", "tokens changed", "slots changed", "KL, first token", "KL, answer", "same answers")
     rows: list[Row] = []
+    effects: Any = tables["effects"]
+    choosing: Any = effects[effects["role"] == "choosing"]["prompts"].unique()
     for arm in claimed_arms(facts):
-        found: Any = tables["doses"]
+        found: Any = tables["doses"][~tables["doses"]["prompts"].isin(choosing)]
         for row in found[(found["model"] == arm["model"]) & (found["arm"] == arm["arm"])].to_dict("records"):
             tokens, slots = (f"{int(row[f'{k}_changed']):,} of {int(row[k]):,}" for k in ("tokens", "slots"))
             moved = (_mean_kl(tables, arm, row["prompts"], f"{name}_nats") for name in ("kl_first", "kl"))

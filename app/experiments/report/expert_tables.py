@@ -1,11 +1,12 @@
 """The report's tables about experts: the first of every ranking, the paper's values beside ours, attention sinks."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probes.ranking import ref_of
 
-from ..recipe import NOTHING, Recipe, p_value
+from ..recipe import NOTHING, Ranking, Recipe, p_value
 from .effect_tables import Block, Row, number
 from .facts import Tables
 from .labels import arm_label, given
@@ -13,24 +14,19 @@ from .labels import arm_label, given
 FIRST = 8
 
 
-def rankings(recipe: Recipe, tables: Tables, truth: dict[str, tuple[str, ...]]) -> list[Block]:
-    """The first experts of every ranking. `truth`: experts known to carry a behaviour, by behaviour."""
+def ranking_table(of: Ranking | None, key: Sequence[str], part: Any, tuned: Mapping[str, Sequence[str]]) -> Block:
+    """The first experts of a ranking (rows of `scores` by rank; key: model and name). tuned: by behaviour."""
     heads = ("expert", "score", "95 % interval", "n", "p", "flags")
-    blocks: list[Block] = []
-    groups: list[tuple[Any, Any]] = list(tables["scores"].groupby(["model", "ranking"], sort=False))
-    for key, part in groups:
-        of = next((r for r in recipe.rankings if r.name == key[1]), None)
-        options = ", ".join(f"{k}={v}" for k, v in of.options.items()) if of else ""
-        rows = [_score_row(row, truth) for row in part.sort_values("rank").head(FIRST).to_dict("records")]
-        words = f"{key[0]}; the first {len(rows)} of {len(part)} experts by {of.method if of else ''}"
-        words += f" ({options})" if options else ""
-        blocks.append(Block(str(key[1]), f"{words}.", heads, tuple(rows)))
-    return blocks
+    options = ", ".join(f"{k}={v}" for k, v in of.options.items()) if of else ""
+    rows = [_score_row(row, tuned) for row in part.head(FIRST).to_dict("records")]
+    words = f"{key[0]}; the first {len(rows)} of {len(part)} experts by {of.method if of else ''}"
+    words += f" ({options})" if options else ""
+    return Block(str(key[1]), f"{words}.", heads, tuple(rows))
 
 
-def _score_row(row: Any, truth: dict[str, tuple[str, ...]]) -> Row:
+def _score_row(row: Any, tuned: Mapping[str, Sequence[str]]) -> Row:
     name = str(ref_of(row))
-    known = [f"tuned in training: {kind}" for kind, experts in truth.items() if name in experts]
+    known = [f"tuned in training: {kind}" for kind, experts in tuned.items() if name in experts]
     flags = "; ".join([*([row["flags"]] if row["flags"] else []), *known])
     low, high = (number(row[c]) for c in ("low", "high"))
     spread = NOTHING if math.isnan(low) else f"[{low:.3g}, {high:.3g}]".replace("-", "−")

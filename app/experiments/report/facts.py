@@ -1,6 +1,6 @@
 """What a report says about one claim on one model, gathered out of a run's tables: plain frozen values for words and figures."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -62,12 +62,13 @@ def claim_facts(recipe: Recipe, tables: Tables) -> list[ClaimFacts]:
     order = {name: i for i, name in enumerate(by_name)}
     rows: list[Any] = tables["claims"].to_dict("records")
     return [
-        _facts(recipe, by_name[r["name"]], r, tables)
+        facts_of(recipe, by_name[r["name"]], r, tables)
         for r in sorted(rows, key=lambda r: (order[r["name"]], r["model"]))
     ]
 
 
-def _facts(recipe: Recipe, claim: Claim, row: dict[str, Any], tables: Tables) -> ClaimFacts:
+def facts_of(recipe: Recipe, claim: Claim, row: dict[str, Any], tables: Tables) -> ClaimFacts:
+    """What was measured of a claim; `row` holds the model and its base."""
     arms: Any = tables["arms"][tables["arms"]["model"] == row["model"]]
     measured = _measured_on(tables["effects"], row["model"], claim)
     found, base = arm_of(recipe, claim, arms), float(row["base"])
@@ -116,14 +117,23 @@ class _Arms(NamedTuple):
 
     def grid(self, arm: Mapping[str, Any], axis: str) -> Grid | None:
         """The arms that differ from this one in `axis` alone; None where there is only one."""
-        others = [c for c in ("kind", "ranking", "end", "edit", "value", "phase", "n", "name") if c != axis]
-        rows = [a for a in self.rows if given(a[axis]) and all(_alike(a[c], arm[c]) for c in others)]
+        rows = along(self.rows, arm, axis)
         if len(rows) < 2:
             return None
-        rows = sorted(rows, key=lambda a: _as_number(a[axis]))
         points = [(str(a[axis]), self.measured(a), tuple(m for d in self.draws(a) for m in d.found)) for a in rows]
-        said = "experts" if axis == "n" else f"strength of {edit_label(arm).split()[0]}"
-        return Grid(said, tuple(points), [a["arm"] for a in rows].index(arm["arm"]))
+        return Grid(axis_label(arm, axis), tuple(points), [a["arm"] for a in rows].index(arm["arm"]))
+
+
+def along(arms: Iterable[dict[str, Any]], arm: Mapping[str, Any], axis: str) -> list[dict[str, Any]]:
+    """The arms that differ from this one in `axis` (n or value) alone, itself included, in its order."""
+    others = [c for c in ("kind", "ranking", "end", "edit", "value", "phase", "n", "name") if c != axis]
+    rows = [a for a in arms if given(a[axis]) and all(_alike(a[c], arm[c]) for c in others)]
+    return sorted(rows, key=lambda a: _as_number(a[axis]))
+
+
+def axis_label(arm: Mapping[str, Any], axis: str) -> str:
+    """What varies along a grid, in words."""
+    return "experts" if axis == "n" else f"strength of {edit_label(arm).split()[0]}"
 
 
 def _alike(a: Any, b: Any) -> bool:

@@ -12,10 +12,12 @@ from ...choice import implanted
 from ...reports import standalone, template
 from ..recipe import Recipe, read_recipe
 from ..tables import ABSENT, APPEARS, UNDECIDED, claims_table, read_tables
-from . import effect_tables, expert_tables, words
+from . import effect_tables, expert_tables, experts, words
 from .examples import examples
 from .facts import ClaimFacts, Tables, claim_facts
 from .figures import claim_figure
+from .headline import headlines
+from .opening import chosen_how, opening
 
 MARKS = {APPEARS: "●", ABSENT: "○", UNDECIDED: "◐"}
 
@@ -95,7 +97,13 @@ def render(recipe: Recipe, tables: Tables, about: Mapping[str, Any], answers: li
         doses=effect_tables.doses(facts, tables),
         examples=examples(facts, tables),
         effects=effect_tables.all_effects(tables),
-        rankings=expert_tables.rankings(recipe, tables, implanted() if "demo" in models else {}),
+        rankings=experts.rankings(recipe, tables, facts, {"demo": implanted()} if "demo" in models else {}),
+        openings=[opening(recipe, headline, facts) for headline in headlines(recipe, facts, tables)],
+        chosen_how=chosen_how(recipe, tables),
+        shapes={m["model"]: m["shape"] for m in about.get("models", []) if "shape" in m},
+        kept=[name for name, spec in recipe.measured().items() if spec.unseen == "keep"],
+        has_paper=recipe.paper is not None or any(f.claim.paper for f in facts),
+        has_bottom=any(f.bottom for f in facts),
         sinks=expert_tables.sinks(tables),
         references=expert_tables.references(recipe, tables),
         notes=[(about, list(part["text"])) for about, part in tables["notes"].groupby("about", sort=False)],

@@ -13,7 +13,7 @@ from probes.statistics import Adjust, Tested, holm, permutation_test
 from workbench.comparison import paired_interval
 
 from ..engine import MATCHES
-from ..recipe import DIVERGENCE, Recipe, Statistics
+from ..recipe import DIVERGENCE, Recipe, Statistics, role_of
 
 PLANS = ("plan", "explicit")
 
@@ -37,7 +37,7 @@ def effects_table(recipe: Recipe, arms: pd.DataFrame, values: pd.DataFrame) -> p
         if not data.arms:
             continue  # no plan could be run
         frame = _effects(recipe, data, arms, str(metric))
-        found.append(frame.assign(prompts=prompts, metric=metric, role=recipe.prompts[str(prompts)].role))
+        found.append(frame.assign(prompts=prompts, metric=metric, role=role_of(recipe, str(prompts), str(metric))))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 

@@ -116,6 +116,14 @@ TABLES: dict[str, pa.Schema] = {
             "n_tokens": WHOLE,
         }
     ),
+    "residuals": pa.schema(
+        {
+            "model": TEXT,
+            "prompts": TEXT,  # a ranking set, as it was captured
+            "layer": pa.int32(),  # -1: the embedding
+            "largest": NUMBER,  # absolute value of the residual stream after the layer
+        }
+    ),
     "sinks": pa.schema({"model": TEXT, "arm": TEXT, "layer": pa.int32(), "share": NUMBER, "decay": NUMBER}),
     "claims": pa.schema(
         {
@@ -167,6 +175,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "effects": ("model", "arm", "prompts", "metric"),
     "doses": ("model", "arm", "prompts"),
     "distributions": ("model", "arm", "prompts", "prompt_id"),
+    "residuals": ("model", "prompts", "layer"),
     "sinks": ("model", "arm", "layer"),
     "claims": ("name", "model"),
     "notes": ("model", "about", "text"),
@@ -224,6 +233,7 @@ def read_table(run: str | Path, name: str) -> pd.DataFrame:
 
 
 def read_tables(run: str | Path) -> dict[str, pd.DataFrame]:
-    """Every table of a finished run but `claims` where it is not written yet."""
-    there = [name for name in TABLES if (given_path(run) / "tables" / f"{name}.parquet").is_file() or name != "claims"]
+    """Every table of a finished run, but `claims` where it is not written yet, and what an earlier version did not write."""
+    may_lack = ("claims", "residuals")
+    there = [n for n in TABLES if (given_path(run) / "tables" / f"{n}.parquet").is_file() or n not in may_lack]
     return {name: read_table(run, name) for name in there}

@@ -21,13 +21,15 @@ from ..engine import (
     lowered,
     outcomes,
     pieces,
+    ranking_sets,
     read_arms,
     read_scores,
     read_unit,
+    residuals_path,
     stand_ins,
     units_of,
 )
-from ..recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe
+from ..recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe, applies, ranked_on, spelt_out
 from .effects import effects_table
 from .schema import TABLES, as_table, write_table
 
@@ -70,6 +72,7 @@ class _Tables:
             "effects": effects_table(self.recipe, arms, values),
             "doses": Frame([self._dose(p, arm) for p, arm in answered]),
             "distributions": stacked([self._distributions(p, arm) for p, arm in self.runnable if self._has_kl(p)]),
+            "residuals": pd.concat([Frame(), *self._residuals()], ignore_index=True),
             "sinks": self._sinks(),
             "notes": Frame(list(self._notes(values))),
             "units": Frame(outcomes(self.planned)),
@@ -120,7 +123,14 @@ class _Tables:
         about = {key: found[key] for key in ("arm", "prompts", "prompt_id")}
         about["cluster"] = np.array([self._clusters[piece.prompts][name] for name in found["prompt_id"]], object)
         for column, metric in metrics.items():
-            yield {**about, "metric": metric, "value": found[column]}
+            rows = {**about, "metric": metric, "value": found[column]}
+            kept = self._asked(piece.prompts, metric) if piece.what == "answers" else np.array(True)
+            yield rows if kept.all() else {k: v[kept] if isinstance(v, np.ndarray) else v for k, v in rows.items()}
+
+    def _asked(self, prompts: str, metric: str) -> np.ndarray:
+        """Which prompts of a set a metric is about, bool [prompts]."""
+        spec = spelt_out(self.recipe, metric)
+        return np.array([applies(spec, p.labels) for p in self.sets[prompts]])
 
     def _metric_columns(self, piece: Piece, arm: Arm) -> dict[str, str]:
         """Columns of the unit's file that are metrics, with their names."""
@@ -199,6 +209,12 @@ class _Tables:
             found.append(scores.frame.assign(ranking=name, method=scores.method, rank=rank))
         return pd.concat(found, ignore_index=True) if found else Frame()
 
+    def _residuals(self) -> Iterator[Frame]:
+        for name in ranking_sets(self.recipe):
+            path = self.run / residuals_path(self.recipe, self.number, name)
+            if path.is_file():  # runs of an earlier version lack it
+                yield read_unit(path).to_pandas().assign(prompts=name)
+
     def _notes(self, values: Frame) -> Iterator[dict[str, str]]:
         scores, failed = read_scores(self.run, self.recipe, self.number)
         for name, reason in failed.items():
@@ -208,7 +224,15 @@ class _Tables:
         for arm in self.arms:
             if arm.reason is not None and not (arm.of and self._cannot(arm.of)):
                 yield {"about": f"arm {arm.arm}", "text": f"was not run: {arm.reason}"}
+        yield from self._kept()
         yield from _left_out(values)
+
+    def _kept(self) -> Iterator[dict[str, str]]:
+        """Measured prompts that experts were ranked on as well."""
+        for name in self.recipe.measured():
+            if shared := ranked_on(self.recipe, self.sets, name):
+                text = f"{len(shared)} of {len(self.sets[name])} prompts stand in a set that experts are ranked on as well."
+                yield {"about": f"prompts {name}", "text": text}
 
     def _cannot(self, name: str) -> bool:
         return any(arm.arm == name and arm.reason is not None for arm in self.arms)

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("wide")
 
 
 PLAN = ModelPlan(
-    "some/model", "f00d", "bfloat16", "cpu", {"base": 1, "plan": 2, "random": 1200}, {"answers": 1000, "sinks": 3}, 12_345,
-    67_890, 1_110, 2_500_000, 40_560, 1234.5, 98_765.4, 3725.0,
+    "some/model", "f00d", "bfloat16", "cpu", "2 routed experts", {"base": 1, "plan": 2, "random": 1200},
+    {"answers": 1000, "sinks": 3}, 12_345, 67_890, 1_110, 2_500_000, 40_560, 1234.5, 98_765.4, 3725.0,
 )  # fmt: skip
 
 
@@ -86,13 +86,22 @@ def test_a_finished_run_is_printed_claim_by_claim(toml: Path, monkeypatch: pytes
     said = run("run", toml)
     assert said.exit_code == 0, said.output
     assert asked == [("made", "runs/made", False)]
-    assert columns(said.stdout) == [
+    assert columns(said.stdout.replace("\u00a0", " ")) == [
+        ["some/model, held-out prompts: off, by experts"],
+        ["experts", "which", "held (refusals)", "random draws", "slots changed"],
+        ["without", "63.7 %"],
+        ["1", "27.4 %", "64 to 66 %"],
+        ["2", "27.4 %", "64 to 66 %", "2,468 of 8,642"],
+        ["What else moved with off, first 2 by fTRI"],
+        ["check", "without", "experts 2", "random draws"],
+        ["sums (exactly right answers)", "91.3 %", "90.4 %"],
         ["claim", "effect", "95 % interval", "random draws", "verdict"],
         ["falls", "0.64 -> 0.27", "-0.48 to -0.24", "+0.00 to +0.02", "appears"],
         ["sums-stay", "0.91 -> 0.90", "-0.03 to +0.01", "- to -", "appears"],
+        ["A score is association; the effects above were measured by running the model with and without the plan."],
         ["Report: runs/made/report.html"],
     ]
-    head, first = [line for line in said.stdout.splitlines() if "effect" in line or "falls" in line]
+    head, first = [line for line in said.stdout.splitlines() if " effect " in line or "falls" in line]
     assert head.index("effect") + len("effect") == first.index("0.27") + len("0.27"), "numbers end together"
     assert said.stderr.splitlines()[1:] == [
         *(f"- prompts held: note {i:02}" for i in range(12)),

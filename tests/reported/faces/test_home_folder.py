@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
-from workbench_app import demo
 from workbench_app.cli import app
 from workbench_app.dashboard.session import catalog_from
 from workbench_app.experiments.engine import run_recipe_of
@@ -175,7 +174,7 @@ def test_every_option_of_the_command_line(home: Path) -> None:
     assert not list(Path.cwd().iterdir())
 
 
-def test_folders_of_runs_on_the_command_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_of_runs_on_the_command_line(home: Path) -> None:
     for name in ("a", "b"):
         (home / name).mkdir()
         (home / name / "other.txt").write_text("x")
@@ -184,11 +183,8 @@ def test_folders_of_runs_on_the_command_line(home: Path, monkeypatch: pytest.Mon
     assert f"{home / 'a'}' is named twice" in said("report", "~/a", str(home / "a"), code=2)
     assert "There is no recipe '~/no.toml'" in said("run", "~/no.toml", code=2)
 
-    def opened(*_: object) -> None:
-        raise WorkbenchError("enough")
-
-    monkeypatch.setattr(demo, "open_model", opened)
-    assert "enough" in said("demo", "--out", "~/d", code=2)
-    assert (home / "d" / "report.html").is_file()
+    (home / "d").mkdir()
+    (home / "d" / "other.txt").write_text("x")
+    assert f"{home / 'd'}' holds other files" in said("demo", "--out", "~/d", code=2)
     assert "not a store" in said("app", "--store", "~/a", code=2)
     assert not list(Path.cwd().iterdir())

@@ -2,7 +2,6 @@
 
 import math
 from contextlib import contextmanager
-from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,10 +10,9 @@ import torch
 from torch import Tensor
 
 from workbench import Plan
+from workbench.comparison import distributions as divergence
 from workbench.comparison.comparison import _perplexity
 from workbench.progress import Meter
-
-divergence = import_module("workbench.comparison.divergence")  # the folder offers the function of this name
 
 
 class Says:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from workbench_app.experiments.engine import Arm, Measuring, about_unit, measuring, read_unit
 from workbench_app.experiments.engine.units import Unit
-from workbench_app.experiments.recipe import recipe_from
+from workbench_app.experiments.recipe import own_metric, recipe_from
 
 from tests.app.experiments.made import ARMS, NAN, RECIPE, SETS, ids
 from tests.support.refusals import refused
@@ -161,7 +161,7 @@ def test_sinks_are_measured_plan_by_plan_and_leave_out_a_prompt_without_a_query(
 def test_a_function_of_ones_own_gives_a_number_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     import builtins
 
-    assert measuring.own_metric("builtins:len").function("abc") == 3.0  # pyright: ignore[reportArgumentType]
-    assert measuring.own_metric("os.path:splitdrive").name == "os.path:splitdrive"
+    assert own_metric("builtins:len").function("abc") == 3.0  # pyright: ignore[reportArgumentType]
+    assert own_metric("os.path:splitdrive").name == "os.path:splitdrive"
     monkeypatch.setattr(builtins, "nothing_of_ours", lambda _: None, raising=False)
-    assert measuring.own_metric("builtins:nothing_of_ours").function("abc") is None  # pyright: ignore[reportArgumentType]
+    assert own_metric("builtins:nothing_of_ours").function("abc") is None  # pyright: ignore[reportArgumentType]

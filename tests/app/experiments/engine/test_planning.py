@@ -68,6 +68,7 @@ def test_the_plan_of_a_model(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) ->
     # 4 slots of 14 bytes, 4 states of 16, 4 for the token: 124 bytes a token
     assert found.to_dict() == {
         "model": "the/source", "fingerprint": SHAPE.fingerprint, "dtype": "bfloat16", "device": "cpu",
+        "shape": "16 routed experts in 2 layers, 2 of a layer selected for each token",
         "arms": {"base": 1, "plan": 4, "bottom": 4, "random": 35, "explicit": 1},
         "pieces": {"answers": 70, "distributions": 55, "choice": 25, "perplexity": 45, "sinks": 45},
         "answers": 45 * 12 + 25 * 5, "tokens": ANSWERED + READ, "captured_tokens": 100, "store_bytes": 12_400,

@@ -9,7 +9,7 @@ def test_cells_are_numbered_in_the_order_of_the_recipe() -> None:
     plans = [
         {"ranking": "cats", "n": [1, 2], "edit": ["scale", "replace", "off"], "value": [2, 0.5, "mean"],
          "end": ["top", "bottom"]},
-        {"text": "off L1E1", "name": "one"},
+        {"text": "off L1E1", "name": "one", "prompts": "held"},
         {"ranking": "cats", "n": 3, "parts": [{"edit": "scale", "value": 64}, {"edit": "force", "end": "bottom", "n": 1}],
          "phase": "prompt", "span": ["<a>", "</a>"]},
     ]  # fmt: skip
@@ -23,11 +23,17 @@ def test_cells_are_numbered_in_the_order_of_the_recipe() -> None:
     ]
     assert [(c.end, c.edit, c.value, c.n) for c in found[:16]] == crossed
     assert [c.arm for c in found] == [f"P{i:02}" for i in range(1, 19)]
-    assert found[16] == ("P17", "one", None, (), "all", None, "off L1E1")
+    assert found[16] == ("P17", "one", None, (), "all", None, "off L1E1", ("held",))
     assert (found[16].end, found[16].edit, found[16].value, found[16].n) == (None, None, None, None)
     last = found[17]
     assert (last.end, last.edit, last.value, last.n) == ("top+bottom", "scale+force", "64", 4)
-    assert (last.phase, last.span, last.ranking, last.text) == ("prompt", ("<a>", "</a>"), "cats", None)
+    assert (last.phase, last.span, last.ranking, last.text, last.prompts) == (
+        "prompt",
+        ("<a>", "</a>"),
+        "cats",
+        None,
+        (),
+    )
     many = recipe_from(recipe_data(plans=[{"text": f"off L1E{i}"} for i in range(100)]))
     assert [c.arm for c in cells(many)][::99] == ["P001", "P100"]
 

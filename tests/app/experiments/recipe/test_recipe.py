@@ -4,8 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench_app.experiments.engine import own_metric
-from workbench_app.experiments.recipe import cells, chosen, find_recipe, read_recipe, read_sets, recipe_from
+from workbench_app.experiments.recipe import (
+    cells,
+    chosen,
+    find_recipe,
+    own_metric,
+    read_recipe,
+    read_sets,
+    recipe_from,
+)
 
 from tests.support.recipes import make_recipe, recipe_data, write_prompts
 from workbench import WorkbenchError
@@ -46,7 +53,11 @@ MISTAKES = [
     ("models", ["demo", {"source": "demo", "dtype": "bfloat16"}], "'models' names 'demo' 2 times, and tables tell"),
     ("models", 3, "'models' is 3; it should be a table."),
     ("prompts.held", "held.jsonl", "'prompts.held' is 'held.jsonl'; it should be a table."),
-    ("prompts.held.role", "heldout", "'prompts.held.role' is 'heldout'; it should be ranking, target or capability."),
+    (
+        "prompts.held.role",
+        "heldout",
+        "'prompts.held.role' is 'heldout'; it should be ranking, choosing, target or capability.",
+    ),
     ("controls.count", -1, "'controls.count' is -1; it should be greater than or equal to 0."),
     (
         "statistics.bootstrap",

@@ -35,8 +35,8 @@ SENTENCES = [
     ("controls.bottom", "yes", "'controls.bottom' is 'yes'; it should be true or false."),
     ("controls.count", -1, "'controls.count' is -1; it should be greater than or equal to 0."),
     ("prompts.held.role", "targt",
-     "'prompts.held.role' is 'targt'; it should be ranking, target or capability; did you mean 'target'?"),
-    ("prompts.held.role", "x", "'prompts.held.role' is 'x'; it should be ranking, target or capability."),
+     "'prompts.held.role' is 'targt'; it should be ranking, choosing, target or capability; did you mean 'target'?"),
+    ("prompts.held.role", "x", "'prompts.held.role' is 'x'; it should be ranking, choosing, target or capability."),
     ("name", None, "'name' is missing; give it."),
     ("judge", {"model": "m"}, "'judge.address' is missing; give it."),
     ("prompts.held.source", None, "'prompts.held.source' is missing; give it."),
@@ -219,7 +219,7 @@ def test_a_recipe_is_found_by_its_path_or_its_bundled_name(tmp_path, monkeypatch
     assert by_name.name == "mote.toml"
     (tmp_path / "mote").write_bytes(by_name.read_bytes())
     assert str(find_recipe("mote")) == "mote"
-    names = "mote, rice, safex, steermoe, super_experts"
+    names = "demo, mote, rice, safex, steermoe, super_experts"
     for wrong, more in (
         ("other/mote.toml", "; did you mean 'mote'?"),
         ("zzz", "."),

@@ -63,8 +63,8 @@ def test_what_cannot_be_read_is_said_with_its_place(tmp_path: Path) -> None:
 
 
 SHARED = (
-    "'prompts.held' shares {} with a set that experts are ranked on; measure on prompts that the ranking has not seen, or leave "
-    "these out with unseen = true."
+    "'prompts.held' shares {} with a set that experts are ranked on; measure on prompts that the ranking has not seen, leave "
+    'these out with unseen = true, or measure them all the same with unseen = "keep".'
 )
 
 

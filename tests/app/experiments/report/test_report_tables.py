@@ -1,8 +1,10 @@
 """The report's tables, whole, out of a made-up run on two models: what one model says never stands in the other's table."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from workbench_app.experiments.recipe import Recipe
 from workbench_app.experiments.report.effect_tables import (
     Block,
     Row,
@@ -13,7 +15,7 @@ from workbench_app.experiments.report.effect_tables import (
     unchanged,
 )
 from workbench_app.experiments.report.examples import examples
-from workbench_app.experiments.report.expert_tables import rankings, references, sinks
+from workbench_app.experiments.report.expert_tables import ranking_table, references, sinks
 from workbench_app.experiments.report.facts import Tables
 
 from tests.app.experiments.report.two_models import MODELS, recipe_of_two
@@ -118,6 +120,13 @@ def test_changed_answers_are_the_first_five_of_each_claimed_plan(facts: Any, tab
         ("0 of 8 answers changed.", ()),
     ]
     assert examples([f._replace(arm=None) for f in facts], more) == []
+
+
+def rankings(recipe: Recipe, tables: Tables, tuned: Mapping[str, Sequence[str]]) -> list[Block]:
+    """A table for each ranking of each model."""
+    named = {r.name: r for r in recipe.rankings}
+    groups: list[tuple[Any, Any]] = list(tables["scores"].groupby(["model", "ranking"], sort=False))
+    return [ranking_table(named.get(key[1]), key, part.sort_values("rank"), tuned) for key, part in groups]
 
 
 def test_the_first_experts_of_every_ranking(tables: Tables) -> None:
