@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import storage
-from workbench.shards import TABLES, ShardWriter, conform, parts, receipt_path
-from workbench.shards.shards import parquet
+from workbench.shards import TABLES, ShardWriter, conform, parquet, parts, receipt_path
 
 
 def _slots(seed: int, layer: int, n: int) -> pa.RecordBatch:
