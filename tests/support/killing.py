@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workbench.model.model import MoEModel
+from workbench.model import MoEModel
 
 
 def forked(work: Callable[[], Any]) -> int:

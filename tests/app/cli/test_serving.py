@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,15 @@ def test_the_server_ends_with_the_command_and_signals_are_as_before(monkeypatch:
         assert (done, before) == (["terminated", "killed"], [signal.SIGTERM])
     finally:
         signal.signal(signal.SIGTERM, kept)
+
+
+def test_the_script_of_the_page_runs_with_the_arguments_of_the_command(monkeypatch):
+    import runpy
+
+    from workbench_app.dashboard import navigation
+
+    ran = []
+    monkeypatch.setattr(navigation, "run", ran.append)
+    monkeypatch.setattr(sys, "argv", ["page.py", "--model=a", "--project=b"])
+    runpy.run_module("workbench_app.page", run_name="__main__")
+    assert ran == [["--model=a", "--project=b"]]

@@ -9,7 +9,7 @@ from workbench_app.dashboard.atlas import card as atlas_card
 from workbench_app.dashboard.atlas import entropy_chart, expert_facts
 from workbench_app.dashboard.atlas.expert_facts import Selected
 from workbench_app.dashboard.captures import capture_form
-from workbench_app.dashboard.questions import Measures as Offer
+from workbench_app.dashboard.questions import Measures
 from workbench_app.dashboard.rankings import two_probes
 from workbench_app.dashboard.steer import page as steer_page
 from workbench_app.dashboard.super_experts import magnitudes, sinks_panel
@@ -29,7 +29,7 @@ def test_every_probe_ranks_at_once_up_to_two_million_tokens_times_experts(monkey
     paper = write_on(monkeypatch)
     for n, at_once in ((250_000, True), (250_001, False)):
         store = SimpleNamespace(tokens=range(n), anatomy=SHAPE)
-        atlas_card.scores_in_every_probe(SimpleNamespace(store=store, view=None, ref=ExpertRef(0, 1)), Offer((), ()))
+        atlas_card.scores_in_every_probe(SimpleNamespace(store=store, view=None, ref=ExpertRef(0, 1)), Measures((), ()))
         drawn = next(line for line in reversed(paper.lines) if line.startswith("toggle"))
         assert drawn.startswith(f"toggle 'Rank every expert in every probe' {at_once} ")
 

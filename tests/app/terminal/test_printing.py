@@ -10,16 +10,6 @@ from tests.app.cli.printed import NAN, lines
 pytestmark = pytest.mark.usefixtures("wide")
 
 
-@pytest.mark.parametrize(
-    ("n", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1449, "1.4 kB"), (999_000, "999.0 kB"), (1_000_000, "1.0 MB"),
-     (1_400_000, "1.4 MB"),
-     (2_500_000_000, "2.5 GB"), (999e9, "999.0 GB"), (1e12, "1.0 TB"), (12_300e12, "12300.0 TB")],
-)  # fmt: skip
-def test_bytes_for_people(n: float, text: str) -> None:
-    assert terminal.size(n) == text
-
-
 def test_control_characters_become_their_pictures() -> None:
     every = "".join(map(chr, range(160))) + "\ud800\udfff\ue000"
     shown = terminal.plain(every)

@@ -1,6 +1,6 @@
 """What is expected of every prompt, and what an answer counts for."""
 
-from workbench.classify import Response
+from workbench.responses import Response
 
 
 def test_what_is_expected_of_every_prompt():

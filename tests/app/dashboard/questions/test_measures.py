@@ -1,10 +1,10 @@
 """What can be asked of every expert of a store: labels as classes, entropies as means over tokens."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from workbench_app.dashboard.questions import measures
 
+from probes.utilisation import weight_entropy
 from tests.app.paper import assert_drawn, said
 from tests.app.world import view_of
 from tests.support.stores import random_store
@@ -18,19 +18,6 @@ def test_what_the_atlas_offers_is_what_the_store_can_answer(tmp_path, store):
     assert_drawn("measures_of_little", "\n".join([*(said(tuple(m)) for m in none.measures), *none.refused]))
 
 
-def labelled(tmp_path, **values):
-    rows = [(f"p{i}", name, v) for name, given in values.items() for i, v in enumerate(given)]
-    return type("Store", (), {"labels": pd.DataFrame(rows, columns=["prompt_id", "name", "value"])})()
-
-
-def test_labels_with_a_few_values_are_classes(tmp_path):
-    many = [str(i) for i in range(12)]
-    found = measures.label_classes(labelled(tmp_path, one=["x"], two=["b", "a", None], three=["c", "a", "b"]))
-    assert list(found) == ["three=a", "three=b", "three=c", "two=b"]
-    assert len(list(measures.label_classes(labelled(tmp_path, most=many)))) == 12
-    assert list(measures.label_classes(labelled(tmp_path, most=[*many, "12"]))) == []
-
-
 def test_entropies_are_means_over_the_tokens_of_an_expert(store, tmp_path):
     frame = measures.entropies(str(store.path), ())
     two = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))  # every token here has these weights
@@ -40,8 +27,8 @@ def test_entropies_are_means_over_the_tokens_of_an_expert(store, tmp_path):
         (n, (e + n) % 4): k for n in (0, 1) for e, k in enumerate((3, 2, 3, 0))
     }
     assert frame["score"][6:].isna().all()
-    assert measures.weight_entropy(
-        np.array([[1.0, 0.0], [2.0, 2.0], [0.0, 0.0], [1.0, 3.0]])
-    ).tolist() == pytest.approx([0.0, 1.0, 0.0, two])
+    assert weight_entropy(np.array([[1.0, 0.0], [2.0, 2.0], [0.0, 0.0], [1.0, 3.0]])).tolist() == pytest.approx(
+        [0.0, 1.0, 0.0, two]
+    )
     note = measures.notes_of(view_of(tmp_path, store), measures.Measure(measures.ENTROPY, "", (), ""))
     assert note == ("low: its tokens give one expert all the weight; high: their experts weigh the same",)

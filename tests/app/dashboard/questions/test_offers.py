@@ -6,17 +6,18 @@ import pandas as pd
 import pytest
 from workbench_app.dashboard.questions import offers
 
+from tests.support.stores import random_store
 from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.store import write_store
 from workbench.thinking import PAIRS
 
 
 def test_labels_that_tell_prompts_apart_come_first_and_texts_are_left_out():
-    values = {"b": ["no", "yes", None], "a": ["x", "y"], "one": ["same"], "few": [f"{i:02}" for i in range(24)],
-              "text": [str(i) for i in range(25)]}  # fmt: skip
+    values = {"b": ["no", "yes", None], "a": ["x", "y"], "one": ["same"], "few": [f"{i:02}" for i in range(12)],
+              "text": [str(i) for i in range(13)]}  # fmt: skip
     rows = [("p", name, v) for name, given in values.items() for v in given] + [("q", "b", "no")]
     made = SimpleNamespace(labels=pd.DataFrame(rows, columns=["prompt_id", "name", "value"]))
-    few = [("few", f"{i:02}") for i in range(23, -1, -1)]
+    few = [("few", f"{i:02}") for i in range(11, -1, -1)]
     assert offers.few_valued(made) == [("a", "y"), ("a", "x"), ("b", "yes"), ("b", "no"), *few, ("one", "same")]
 
 
@@ -40,6 +41,14 @@ def test_a_store_thinks_where_a_thought_was_said(tmp_path, role, text, at, think
     prompts = pd.DataFrame({"prompt_id": ["p"], "text": "t", "n_tokens": 2, "split": "heldout"})
     write_store(tmp_path / "s", shape, {"prompts": prompts, "tokens": tokens, "slots": slots})
     found = offers.offer(tmp_path / "s")
-    assert found == offers.Offer(
-        ("refused", "answered") if role == "assistant" else (), ("split=heldout",), ("user", role), thinks
-    )
+    assert found == offers.Offer(("refused", "answered"), (), ("split=heldout",), ("user", role), True, thinks)
+
+
+def test_values_are_set_against_the_others_of_their_label():
+    pairs = [("three", "c"), ("three", "b"), ("three", "a"), ("two", "b"), ("two", "a"), ("one", "x")]
+    assert offers.compared(pairs) == ["three=a", "three=b", "three=c", "two=b"]
+
+
+def test_a_store_without_responses_has_no_verdicts(tmp_path):
+    found = offers.offer(random_store(tmp_path / "bare").path)
+    assert (found.classes, found.has_responses) == ((), False)

@@ -79,13 +79,18 @@ def test_a_question_with_a_gap_is_a_sentence():
 
 def test_a_store_offers_its_labels_splits_and_roles(store, tmp_path):
     assert offer(store.path) == Offer(
-        ("refused", "answered", "odd=yes", "odd=no"), ("odd=yes", "odd=no"), ("user", "assistant"), False
+        classes=("refused", "answered", "odd=yes", "odd=no"),
+        compared=("odd=yes",),
+        conditions=("odd=yes", "odd=no"),
+        roles=("user", "assistant"),
+        has_responses=True,
+        thinks=False,
     )
 
 
 def test_widgets_begin_with_what_is_there(monkeypatch):
     paper = write_on(monkeypatch)
-    none = Offer((), (), (), True)
+    none = Offer((), (), (), (), False, True)
     assert option_widgets.one_of("L", "a", ["x", "y"], "y") == "y"
     assert option_widgets.one_of("L", "b", ["x", "y"], "z") == "x"
     assert option_widgets.one_of("L", "c", [], "z") is None

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard.super_experts import magnitudes, sinks, sinks_panel
+from workbench_app.dashboard.super_experts import magnitudes, sinks_panel
 from workbench_app.dashboard.super_experts import page as super_page
 
 from probes.magnitudes import MassiveRule
@@ -13,7 +13,8 @@ from probes.outputs import Thresholds
 from probes.ranking import ExpertScores
 from tests.app.paper import assert_drawn, drawn, figure_said, write_on
 from tests.app.world import SHAPE, view_of
-from workbench import Plan, WorkbenchError
+from workbench import WorkbenchError
+from workbench.comparison import SinkShare
 from workbench.routing import DoseCounts
 
 
@@ -64,11 +65,10 @@ def test_whom_to_mute_and_the_measurement_of_sinks(tmp_path, store, monkeypatch)
     def measure(model, prompts, plan, step):
         step(0.5)
         asked.append((prompts, str(plan), plan.fingerprint, view.machine.turns.waiting))
-        return sinks.Sinks(
-            ("0", "1"), np.array([0.5, 0.25]), np.array([0.25, 0.0]), DoseCounts(4, 2, 16, 3, 0), "mute \x07"
-        )
+        base, muted = (SinkShare((0, 1), np.array(share), 3) for share in ([[0.5], [0.25]], [[0.25], [0.0]]))
+        return sinks_panel.Sinks(base, muted, DoseCounts(4, 2, 16, 3, 0), "mute \x07")
 
-    monkeypatch.setattr(sinks, "measure", measure)
+    monkeypatch.setattr(sinks_panel, "measured", measure)
     paper.answers["sinks-run"] = True
     sinks_panel.sinks_panel(view, plain)
     assert asked == [([[0, 7], [0, 7]], "mute L0E1; mute L1E0", SHAPE.fingerprint, 1)]
@@ -86,66 +86,8 @@ def test_whom_to_mute_and_the_measurement_of_sinks(tmp_path, store, monkeypatch)
     assert paper.lines[-1].startswith("text 'Not measured yet")
 
 
-def test_sinks_are_the_weight_on_the_first_token_of_the_queries_after_it(store, monkeypatch):
-    import torch
-
-    assert sinks.prompt_ids(store, 1) == [[0, 7]]
-    monkeypatch.setattr(sinks, "LONGEST", 1)
-    assert sinks.prompt_ids(store, 2) == []
-    weights = torch.zeros(1, 2, 3, 3)
-    weights[0, 0, :, 0] = torch.tensor([1.0, 0.5, 0.25])
-    weights[0, 1, :, 0] = torch.tensor([1.0, 0.75, 0.0])
-    given = []
-
-    class HF:
-        attentions = (weights, None, weights[0])
-
-        def __call__(self, input_ids, **how):
-            given.append((input_ids.tolist(), how))
-            return self
-
-    model = type("Model", (), {"hf": HF(), "device": "cpu", "anatomy": SHAPE})()
-    assert sinks._shares(model, [4, 5, 6]).tolist() == [0.375]  # (0.5 + 0.25 + 0.75 + 0) / 4
-    assert given == [([[4, 5, 6]], {"output_attentions": True, "use_cache": False})]
-    model.hf.attentions = (None,)
-    with pytest.raises(WorkbenchError, match=r"of tiny cannot be had.*\(it returned none\)"):
-        sinks._shares(model, [4, 5, 6])
+def test_the_prompts_of_a_store_are_cut_and_one_of_a_token_has_no_query(store, monkeypatch):
+    assert sinks_panel.prompt_ids(store, 1) == [[0, 7]]
+    monkeypatch.setattr(sinks_panel, "LONGEST", 1)
     with pytest.raises(WorkbenchError, match="has two tokens or more"):
-        sinks.measure(model, [], Plan(), print)
-
-
-def test_the_layers_of_attention_weights_have_their_numbers():
-    def names(n, kinds):
-        config = type("Config", (), {"layer_types": kinds, "get_text_config": lambda self: self})()
-        return sinks._names(type("M", (), {"hf": type("HF", (), {"config": config})(), "anatomy": SHAPE})(), n)
-
-    assert names(2, None) == ("0", "1")
-    assert names(1, ["linear_attention", "full_attention"]) == ("1",)
-    assert names(1, ["full_attention", "conv"]) == ("0",)
-    assert names(1, ["mamba", "full_attention"]) == ("1",)
-    assert names(1, ["full_attention", "full_attention"]) == ("attention 0",)
-
-
-def test_a_measurement_is_a_mean_over_prompts_and_tells_how_far_it_is(monkeypatch):
-    from contextlib import contextmanager
-
-    inside, told = [], []
-
-    @contextmanager
-    def as_steered(model, plan, dose):
-        inside.append(str(plan))
-        yield
-        inside.pop()
-
-    @contextmanager
-    def eager(model):
-        told.append("eager")
-        yield
-
-    monkeypatch.setattr(sinks, "steered", as_steered)
-    monkeypatch.setattr(sinks, "_eager", eager)
-    monkeypatch.setattr(sinks, "_names", lambda model, n: ("x",) * n)
-    monkeypatch.setattr(sinks, "_shares", lambda model, ids: np.array([len(ids), 10.0]) * (0.5 if inside else 1.0))
-    found = sinks.measure(None, [[1, 2], [1, 2, 3, 4]], Plan.mute("L0E1"), told.append)
-    assert (found.layers, found.base.tolist(), found.muted.tolist()) == (("x", "x"), [3.0, 10.0], [1.5, 5.0])
-    assert (found.plan, found.dose.tokens, told) == ("mute L0E1", 0, ["eager", 0.0, 0.5])
+        sinks_panel.prompt_ids(store, 2)
