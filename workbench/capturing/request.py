@@ -12,7 +12,17 @@ from workbench.errors import WorkbenchError, suggestion
 from workbench.generation import Decoding, Schedule, decoding_of, prompt_seeds, schedule
 from workbench.model import MoEModel
 from workbench.plan import Plan
-from workbench.prompts import Encoded, PromptSet, asks_the_date, check_characters, check_unanswered, encode, encode_responses, moment, responses_of
+from workbench.prompts import (
+    Encoded,
+    PromptSet,
+    asks_the_date,
+    check_characters,
+    check_unanswered,
+    encode,
+    encode_responses,
+    moment,
+    responses_of,
+)
 from workbench.prompts import warnings as doubts
 
 Answers = dict[str, list[tuple[int, ...]]]

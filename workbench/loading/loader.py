@@ -13,7 +13,18 @@ from workbench.errors import WorkbenchError, listed
 from workbench.loading.check import check_by_intervening
 from workbench.loading.hub import hub_unreachable
 from workbench.loading.tiny import FAMILIES, tiny_model, tiny_tokenizer
-from workbench.model import MoEAdapter, MoEModel, Opened, PlainModel, Runtime, find_layout, is_wrapped, opened, quantised_by, read_weights
+from workbench.model import (
+    MoEAdapter,
+    MoEModel,
+    Opened,
+    PlainModel,
+    Runtime,
+    find_layout,
+    is_wrapped,
+    opened,
+    quantised_by,
+    read_weights,
+)
 from workbench.paths import given_source
 from workbench.survey import anatomy_of, in_bridge, known_runtime, new_runtime
 

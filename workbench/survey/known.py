@@ -9,7 +9,21 @@ from dataclasses import replace
 from typing import Any
 
 from workbench.anatomy import Anatomy
-from workbench.model import Layout, MoEAdapter, Runtime, Weights, active_adapters, as_it_runs, find_layout, identity, is_wrapped, read_weights, switches, unwrapped, weights_digest
+from workbench.model import (
+    Layout,
+    MoEAdapter,
+    Runtime,
+    Weights,
+    active_adapters,
+    as_it_runs,
+    find_layout,
+    identity,
+    is_wrapped,
+    read_weights,
+    switches,
+    unwrapped,
+    weights_digest,
+)
 from workbench.survey.forward import Survey, survey
 from workbench.survey.suitable import check_suitable
 

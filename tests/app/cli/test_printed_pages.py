@@ -115,6 +115,7 @@ def test_steer_shows_both_answers_side_by_side(steering: Recorder) -> None:
     assert plan == Plan.off("L1E2").for_model(SHAPE)
     assert {k: v for k, v in steering.named.items() if k != "metrics"} == {
         "controls": 0,
+        "distributions": False,
         "max_new_tokens": 7,
         "progress": False,
     }
@@ -228,7 +229,7 @@ def test_compare_prints_the_whole_comparison(comparing: Recorder, tmp_path: Path
     for name, value in (("base", "0.750"), ("steered", "0.125"), ("difference", "-0.625"), ("prompts", "8")):
         assert head.index(name) + len(name) == first.rindex(value) + len(value), "numbers end together"
     assert {k: v for k, v in comparing.named.items() if k != "metrics"} == {
-        "controls": 3, "store": None, "seed": 0, "max_new_tokens": 48,
+        "controls": 3, "store": None, "seed": 0, "max_new_tokens": 48, "distributions": True,
     }  # fmt: skip
     assert list(comparing.named["metrics"]) == ["refused"]
     assert comparing.given[2] == Plan.off("L1E2").for_model(SHAPE)
@@ -283,7 +284,7 @@ def test_capture_hands_every_option_on(monkeypatch: pytest.MonkeyPatch, tmp_path
         "experts": None, "batch_tokens": 4096, "seed": 0, "plan": None, "resume": True, "text": True,
     }  # fmt: skip
     assert made.named == defaults
-    assert opened.given == ("m", "auto", "auto")
+    assert opened.given == ("m", "auto", "auto", None)
     files = sum(f.stat().st_size for f in (tmp_path / "s").rglob("*") if f.is_file())
     rows = open_store(tmp_path / "s").manifest["rows"]
     counted = ", ".join(f"{n:,} {table}" for table, n in rows.items())
@@ -324,7 +325,7 @@ def test_capture_hands_every_option_on(monkeypatch: pytest.MonkeyPatch, tmp_path
         "keep": {"norms", "logits"}, "generate": 3, "samples": 2, "temperature": 0.5, "responses": True, "layers": [0, 1, 2],
         "batch_tokens": 99, "seed": 4, "plan": Plan.off("L1E3"), "resume": False, "text": False,
     }  # fmt: skip
-    assert opened.given == ("m", "cpu", "float32")
+    assert opened.given == ("m", "cpu", "float32", None)
     assert made.given[2] == tmp_path / "s"
     assert json.loads(said.stdout) == {"store": str(tmp_path / "s"), "rows": rows, "size_bytes": files}
 
@@ -662,7 +663,7 @@ def test_inspect_prints_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Recorder(model(MAP))
     monkeypatch.setattr("workbench_app.cli.models.open_model", opened)
     said = run("inspect", "m", "--device", "cpu", "--dtype", "bfloat16")
-    assert opened.given == ("m", "cpu", "bfloat16")
+    assert opened.given == ("m", "cpu", "bfloat16", None)
     assert columns(said.stdout) == [
         ["some/model: fam, 3 MoE layers, 32 experts"],
         [
@@ -819,8 +820,11 @@ def test_a_model_is_opened_as_asked_and_without_bars(monkeypatch: pytest.MonkeyP
 
     logging.enable_progress_bar()
     logging.set_verbosity_info()
-    assert opening.open_model("m", "cpu", "float32", revision="r") == "a model"
-    assert (loaded.given, loaded.named) == (("m",), {"device": "cpu", "dtype": "float32", "revision": "r"})
+    assert opening.open_model("m", "cpu", "float32", "e", revision="r") == "a model"
+    assert (loaded.given, loaded.named) == (
+        ("m",),
+        {"device": "cpu", "dtype": "float32", "engine": "e", "revision": "r"},
+    )
     assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
     assert not logging.is_progress_bar_enabled()
     assert logging.get_verbosity() == logging.ERROR

@@ -317,7 +317,7 @@ def test_functions_of_ones_own_are_named_before_they_are_run(tmp_path: Path) -> 
 
     recipe = recipe_from(data, folder=tmp_path)
     assert refusal(lambda: checked_sets(recipe)) == (
-        "The recipe measures by code of its own, ast:parse, tests.support.recipes:vowels; "
+        "The recipe runs code of its own, ast:parse, tests.support.recipes:vowels; "
         "add --own-functions to run it if you trust it."
     )
     assert {name: len(s) for name, s in checked_sets(recipe, True).items()} == {

@@ -24,7 +24,18 @@ from workbench.generation import SHAPING, Choosing, Decoding, decoding_of, respo
 from workbench.generation.decoding import _plain, stop_ids
 from workbench.hooks import outside_traces, steered
 from workbench.hooks.generating import _stating
-from workbench.model import Layout, MoEBlock, as_it_runs, forward_is_its_own, missing, opened, quantised_by, unreadable, unwrapped, value
+from workbench.model import (
+    Layout,
+    MoEBlock,
+    as_it_runs,
+    forward_is_its_own,
+    missing,
+    opened,
+    quantised_by,
+    unreadable,
+    unwrapped,
+    value,
+)
 from workbench.model.placement import named_values
 from workbench.plan import Plan
 from workbench.thinking import said, special_ids, token_texts

@@ -19,7 +19,18 @@ from workbench.loading import tiny_tokenizer
 from workbench.model import MoEModel
 from workbench.plan import Edit, Scope
 from workbench.plan.edits import parse_positions
-from workbench.prompts import Prompt, PromptSet, encode, encode_responses, label_text, plain, read_prompts, responses_of, rows_of, warnings
+from workbench.prompts import (
+    Prompt,
+    PromptSet,
+    encode,
+    encode_responses,
+    label_text,
+    plain,
+    read_prompts,
+    responses_of,
+    rows_of,
+    warnings,
+)
 from workbench.prompts.chat_forms import _lost, check_tools, marked, marker, shown, unread
 from workbench.prompts.chats import calls_of, joined, messages_of, options_of, tools_of
 from workbench.prompts.chats import said as words_of

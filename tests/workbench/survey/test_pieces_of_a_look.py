@@ -21,8 +21,7 @@ from workbench.model import Layout, MoEBlock, find_layout, fused_weights, rerun
 from workbench.model.adapters import ADAPTERS, AdaptedExperts, AdaptedRouter, ByClass
 from workbench.model.layout import _is_expert, _rows, _wrapping
 from workbench.routing import Routing
-from workbench.survey import Seen
-from workbench.survey import probe_ids
+from workbench.survey import Seen, probe_ids
 from workbench.survey.forward import _check_ran, _ran
 from workbench.survey.residual import norm_before, residual_reason, routed_multiplier
 

@@ -10,8 +10,7 @@ from workbench.backends.nnsight.in_trace import held_numbers, survey_numbers
 from workbench.backends.nnsight.ndif import plainly, shipped
 from workbench.errors import WorkbenchError
 from workbench.model import Layout, MoEBlock
-from workbench.survey import Seen
-from workbench.survey import Survey, described, probe_ids
+from workbench.survey import Seen, Survey, described, probe_ids
 
 WHY_NOT = "its weights are on NDIF, and edits are made by hooks in this process"
 _EDITS = ("off", "drop", "mute", "force", "scale", "bias", "replace")

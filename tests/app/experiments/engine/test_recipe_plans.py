@@ -30,6 +30,7 @@ from probes.ranking import ExpertScores
 from tests.support.recipes import make_recipe, recipe_data
 from tests.support.stores import anatomy
 from workbench import ExpertRef, Plan, PromptSet, WorkbenchError
+from workbench.backends import Capabilities
 from workbench.prompts import Prompt
 
 SHAPE = anatomy(n_experts=8)  # layer 0 dense, 1 and 2 select 2 of 8 experts
@@ -98,9 +99,30 @@ def test_a_whole_recipe_is_counted_before_it_runs(recipe: Recipe) -> None:
     assert planned_cost(one, sets_of(), LENGTHS) == ANSWERED + READ + 100
 
 
-def fake_model() -> Any:
-    hf = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=7), config=None)
-    return SimpleNamespace(anatomy=SHAPE, dtype=torch.bfloat16, device=torch.device("cpu"), hf=hf, tokenizer=None)
+def fake_model(**cannot: Any) -> Any:
+    facts = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=7), config=None, anatomy=SHAPE)
+    backend = SimpleNamespace(can=Capabilities("e", **cannot), facts=facts)
+    return SimpleNamespace(
+        anatomy=SHAPE, dtype=torch.bfloat16, device=torch.device("cpu"), facts=facts, tokenizer=None, local=None, hf=None,
+        engine=lambda _: backend,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cannot", "part"),
+    [
+        (
+            {"scoring": False},
+            "cannot score given text, which measure.distributions (or a metric kl or kl_first) needs on",
+        ),
+        ({"keep": frozenset({"norms"})}, "cannot record residual on"),
+        ({"keep": None}, "cannot record which experts are selected on"),
+    ],
+)
+def test_what_the_engine_cannot_is_refused_first(recipe: Recipe, cannot: dict[str, Any], part: str) -> None:
+    with pytest.raises(WorkbenchError, match=r"^The engine 'e' ") as caught:
+        plan_model(recipe, sets_of(), fake_model(**cannot), "s")
+    assert part in str(caught.value)
 
 
 def test_the_plan_of_a_model(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +178,7 @@ def test_the_speed_is_that_of_one_small_batch(
     def read(_: Any, encoded: Any, answers: Any, plans: Any, batch: int) -> None:
         asked.append((len(encoded), [len(a) for a in answers], list(map(str, plans)), batch))
 
-    clock = iter((10.0, 12.0, 15.0))
+    clock = iter((10.0, 12.0, 15.0, 10.0, 12.0))
     monkeypatch.setattr(planning, "answer", answer)
     monkeypatch.setattr(planning, "divergence", read)
     monkeypatch.setattr(
@@ -167,6 +189,8 @@ def test_the_speed_is_that_of_one_small_batch(
     found = planning._measured(timed, sets, fake_model())
     assert asked == [(1, "off L1E0", 1, 4096), (rows, "off L1E0", tokens, 4096), (rows, [0] * rows, ["off L1E0"], 4096)]
     assert found == Speed((5 * rows + 3 * rows) / 2, 2 * 5 * rows / 3)
+    alone = planning._measured(timed, sets, fake_model(scoring=False))  # nothing is read there
+    assert alone == Speed((5 * rows + 3 * rows) / 2, (5 * rows + 3 * rows) / 2)
 
 
 def test_the_small_plan_is_what_the_model_can_do() -> None:

@@ -49,7 +49,7 @@ SENTENCES = [
      "n, value."),
     ("models", [{"sourc": "demo"}],
      "'models[0].sourc' is no key of 'models[0]'; did you mean 'source'? it can hold source, dtype, "
-     "device, device_map, revision."),
+     "device, device_map, revision, engine."),
     ("claims.0.paper", {"what": "w", "bas": 1.0},
      "'claims[0].paper.bas' is no key of 'claims[0].paper'; did you mean 'base'? it can "
      "hold what, model, base, steered, difference, relative, grade."),

@@ -311,7 +311,7 @@ def test_a_unit_is_measured_as_the_recipe_says(tmp_path: Path, monkeypatch: pyte
     checked: list[Any] = []
     monkeypatch.setattr(measuring, "check_applies", lambda prompts, found: checked.append(list(found.values)))
     monkeypatch.setattr(
-        "workbench.comparison.comparison.sinks_by_prompt",
+        "workbench.comparison.sinks_by_prompt",
         lambda model, prompts, plan: asked.append(("sinks", str(plan))) or sinks,
     )
     texts = [SimpleNamespace(prompt_id=f"given{i}", before=(i,), read=(i, i)) for i in range(3)]
