@@ -35,7 +35,7 @@ def test_capture_by_its_defaults(capturing: tuple[Recorder, Recorder], tmp_path:
         "keep": {"norms", "residual"}, "generate": 0, "samples": 1, "temperature": 0.0, "responses": None, "layers": None,
         "experts": None, "batch_tokens": 4096, "seed": 0, "plan": None, "resume": True, "text": True,
     }  # fmt: skip
-    assert opened.given == ("m", "auto", "auto")
+    assert opened.given == ("m", "auto", "auto", None)
     rows = open_store(tmp_path / "s").manifest["rows"]
     counted = ", ".join(f"{n:,} {table}" for table, n in rows.items())
     assert rows["prompts"] == 3
@@ -57,7 +57,7 @@ def test_capture_hands_every_option_on(capturing: tuple[Recorder, Recorder], tmp
         "keep": {"norms", "logits"}, "generate": 3, "samples": 2, "temperature": 0.5, "responses": True, "layers": [0, 1, 2],
         "batch_tokens": 99, "seed": 4, "plan": Plan.off("L1E3"), "resume": False, "text": False,
     }  # fmt: skip
-    assert opened.given == ("m", "cpu", "float32")
+    assert opened.given == ("m", "cpu", "float32", None)
     assert made.given[2] == tmp_path / "s"
     rows = open_store(tmp_path / "s").manifest["rows"]
     assert json.loads(said.stdout) == {

@@ -14,8 +14,8 @@ PLAN = Plan.parse("off L0E1", SHAPE)
 
 def test_a_view_is_what_the_url_asks_for(tmp_path, store, monkeypatch):
     found = SimpleNamespace(model=SimpleNamespace(anatomy=SHAPE))
-    monkeypatch.setattr(view, "machine", lambda source: found if source == "tiny" else None)
-    served = Catalog({"tiny": "tiny"}, {}, tmp_path)
+    monkeypatch.setattr(view, "machine", lambda source, engine: found if (source, engine) == ("tiny", "e") else None)
+    served = Catalog({"tiny": "tiny"}, {}, tmp_path, "e")
     store_at(tmp_path / "stores" / "two")
     paper = write_on(monkeypatch)
     del paper.session_state["view"]
@@ -97,7 +97,7 @@ def test_a_model_and_a_store_are_read_anew_when_their_files_change(tmp_path, mon
         (name, f"{s.st_size} {s.st_mtime_ns} {s.st_ino}") for name, s in zip("ab", at, strict=True)
     )
     loaded = []
-    monkeypatch.setattr(machines, "load", lambda source: (loaded.append(source), object())[1])
+    monkeypatch.setattr(machines, "load", lambda source, engine: (loaded.append(source), object())[1])
     one = machines.machine(str(tmp_path))
     assert machines.machine(str(tmp_path)) is one
     (tmp_path / "b").write_text("123")
