@@ -35,7 +35,7 @@ real: $(VENV)/real.stamp ## the tests on two real language models (fetches 330 M
 	WORKBENCH_REAL="$(VENV)/real" $(PYTEST) -m real tests/real
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
-	$(BIN)/python -m tests.support.screenshots
+	$(BIN)/python -m tests.app.browser.screenshots
 
 conformance: $(VENV)/dev.stamp ## every promise on every family, or FAMILY=olmoe: data/conformance.json, docs/models.md
 	$(BIN)/python -m tests.conformance $(FAMILY)

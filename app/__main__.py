@@ -14,15 +14,15 @@ def main() -> None:
 
     def interrupt(_: int, frame: FrameType | None) -> NoReturn:
         nonlocal was_interrupted
-        if _is_importing(frame):
-            _end()
+        if is_importing(frame):
+            end()
         was_interrupted = True
         raise KeyboardInterrupt
 
     def swallowed(unraisable: Any) -> None:
         """The interrupt fell into a finaliser, where Python would print it and go on."""
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            _end()
+            end()
         sys.__unraisablehook__(unraisable)
 
     sys.unraisablehook = swallowed
@@ -34,16 +34,16 @@ def main() -> None:
     except BaseException:
         if not was_interrupted:  # else: a library that is interrupted while it is imported may raise anything
             raise
-        _end()
+        end()
 
 
-def _is_importing(frame: FrameType | None) -> bool:
+def is_importing(frame: FrameType | None) -> bool:
     """Whether a module is being imported: an exception in a C library's own set-up aborts the process (torch does)."""
     machinery = {"importlib._bootstrap", "_frozen_importlib"}  # the second is its name before `import importlib`
     return any(at.f_globals.get("__name__") in machinery for at, _ in walk_stack(frame))
 
 
-def _end() -> NoReturn:
+def end() -> NoReturn:
     """Everything was unwound, or nothing has begun. After `sys.exit` Python may change the code, when C was interrupted."""
     print("Stopped.", file=sys.stderr, flush=True)  # noqa: T201 - rich may not be imported yet
     sys.stdout.flush()

@@ -16,7 +16,7 @@ class Choice(NamedTuple):
 
 def committed_choice() -> Choice:
     """The choice in data/demo-model/choice.json: its method reads like `ftri last_prompt weight`."""
-    stated = _stated("choice.json")
+    stated = stated_by("choice.json")
     name, *variant = str(stated.get("method", "")).split() or [""]
     if name != "ftri" or not variant:
         return Choice({}, None)
@@ -26,12 +26,12 @@ def committed_choice() -> Choice:
 
 def implanted() -> dict[str, tuple[str, ...]]:
     """The experts that the second stage of training tuned, by behaviour: the truth that a score can be graded by."""
-    stated = _stated("implant.json")
+    stated = stated_by("implant.json")
     kinds = {"refusal": "refusal_carriers", "thinking": "thinking_carriers"}
     return {kind: tuple(f"L{layer}E{e}" for layer, e in stated.get(key) or ()) for kind, key in kinds.items()}
 
 
-def _stated(file: str) -> dict[str, Any]:
+def stated_by(file: str) -> dict[str, Any]:
     try:
         return json.loads(bundled_path(f"demo-model/{file}").read_text(encoding="utf-8"))
     except WorkbenchError:

@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit("data/demo-model/choice.json is not committed; commit it before the held-out split is read.")
         choice = json.loads(CHOICE.read_text("utf-8"))
         if not given.names:
-            _write(RESULTS / "lessons.json", _lessons(given.models))
+            _write(RESULTS / "lessons.json", lessons(given.models))
             _write(RESULTS / "confirmed.json", confirm_choice(given.models / choice["model"], choice))
         for name in names:
             _keep(RESULTS / "heldout", name, confirm_arm(given.models / name))
@@ -80,7 +80,7 @@ def write_card() -> None:
     (CHOICE.parent / "README.md").write_text(text, encoding="utf-8")
 
 
-def _lessons(models: Path) -> dict[str, Any]:
+def lessons(models: Path) -> dict[str, Any]:
     """What the card says of the making beside the grades."""
     bases = {
         folder.name: json.loads((folder / "implant.json").read_text("utf-8"))

@@ -1,8 +1,9 @@
 """The `workbench` command: each command parses, calls the library and shows what came back.
 
-In reading order: group (all commands, exit codes, one sentence for what goes wrong), options (what several commands share),
-then a file for each command: demo (and `app`), models (and `inspect`), capture, rank, steer (and `compare`), run (and
-`report`), store. The command itself is `app`; heavy libraries are imported by the commands that need them.
+In reading order: group (all commands, exit codes, one sentence for what goes wrong), options and edits (what several
+commands share), then a file for each command: demo (and `app`), models (and `inspect`), capture, rank, steer (and
+`compare`), run (and `report`), store. The command itself is `app`; heavy libraries are imported by the commands that need
+them.
 """
 
 from .group import app

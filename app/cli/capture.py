@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.filesize import decimal
 
 from workbench import Plan, WorkbenchError, parse_experts
 
-from ..terminal import open_model, print_json, say, size, warn
+from ..terminal import open_model, print_json, say, warn
 from .options import Device, Dtype, Engine, Json, Model, PlanFile, Prompts
 
 _MOST_LAYERS = 10_000
@@ -66,7 +67,7 @@ def capture(
     rows, n_bytes = written.manifest["rows"], _bytes(written.path)
     if json:
         return print_json({"store": str(written.path), "rows": rows, "size_bytes": n_bytes})
-    say(f"{written.path}: {', '.join(f'{n:,} {table}' for table, n in rows.items())}; {size(n_bytes)}")
+    say(f"{written.path}: {', '.join(f'{n:,} {table}' for table, n in rows.items())}; {decimal(n_bytes)}")
     if len(written.nonfinite):
         warn(said(written.nonfinite))
     return None

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.filesize import decimal
 
 from workbench import WorkbenchError
 from workbench.paths import given_path
 from workbench.progress import duration
 from workbench.storage import check_writable, disk_errors, write_text
 
-from ..terminal import note, print_json, print_table, say, size, warn
+from ..terminal import note, print_json, print_table, say, warn
 from .options import Json
 
 if TYPE_CHECKING:
@@ -145,7 +146,9 @@ def _show_plans(recipe: "Recipe", plans: "list[ModelPlan]") -> None:
             f"  time: about {duration(plan.seconds)} if every answer is as long as it may be, rankings and tables not counted "
             f"({plan.tokens_per_second:,.0f} tokens/s answering, {plan.read_tokens_per_second:,.0f} reading, measured now)"
         )
-        say(f"  disk: about {size(plan.store_bytes)} of captures and {size(plan.answer_bytes)} of answers at most")
+        say(
+            f"  disk: about {decimal(plan.store_bytes)} of captures and {decimal(plan.answer_bytes)} of answers at most"
+        )
     say("Nothing was written.")
 
 

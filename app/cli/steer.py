@@ -9,23 +9,16 @@ from workbench import WorkbenchError
 from workbench.storage import check_writable
 
 from ..terminal import open_model, print_json, print_pair, print_table, say, warn, working
+from .edits import Reader, editing
 from .options import (
-    Bias,
     Device,
     Distributions,
-    Drop,
     Dtype,
     Engine,
-    Force,
     Json,
     MaxTokens,
     Model,
-    Mute,
-    Off,
-    PlanFile,
     Prompts,
-    Scale,
-    asked,
 )
 
 if TYPE_CHECKING:
@@ -33,16 +26,11 @@ if TYPE_CHECKING:
     from workbench.prompts import Prompt
 
 
+@editing
 def steer(
     model: Model,
     prompt: Annotated[str, typer.Option(help="What the user says; goes through the chat template.")],
-    off: Off = None,
-    drop: Drop = None,
-    mute: Mute = None,
-    force: Force = None,
-    scale: Scale = None,
-    bias: Bias = None,
-    plan: PlanFile = None,
+    edits: Reader,
     system: Annotated[str, typer.Option(help="A system message before the prompt.")] = "",
     raw: Annotated[bool, typer.Option("--raw", help="Tokenise the prompt as it is, without a chat template.")] = False,
     tokens: MaxTokens = 64,
@@ -53,14 +41,14 @@ def steer(
 ) -> None:
     """Answer one prompt with and without a plan, side by side, with the dose. Exit code 1: the plan changed nothing."""
     said = _prompt(prompt, system, raw)
-    edits = asked(plan, off=off, drop=drop, mute=mute, force=force, scale=scale, bias=bias)
+    asked = edits()
     loaded = open_model(model, device, dtype, engine)
     if said.is_chat and not getattr(loaded.tokenizer, "chat_template", None):
         raise WorkbenchError(
             f"The tokenizer of '{model}' has no chat template, so nobody can be asked; add --raw, and the model goes on with "
             f"the prompt as it is."
         )
-    chosen = edits.on(loaded.anatomy)
+    chosen = asked.on(loaded.anatomy)
     with working("Answering twice"):
         answers = _answer_twice(loaded, said, chosen, tokens)
     _show_answers(answers, chosen, json)
@@ -107,16 +95,11 @@ def _show_answers(answers: dict[str, Any], plan: "Plan", json: bool) -> None:
     return None
 
 
+@editing
 def compare(
     model: Model,
     prompts: Prompts,
-    off: Off = None,
-    drop: Drop = None,
-    mute: Mute = None,
-    force: Force = None,
-    scale: Scale = None,
-    bias: Bias = None,
-    plan: PlanFile = None,
+    edits: Reader,
     metric: Annotated[
         list[str] | None, typer.Option(help="refused (default), exact, revealed, thinks, length; several times.")
     ] = None,
@@ -145,13 +128,13 @@ def compare(
 
     said = read_prompts(prompts).filter(split=split)
     measured = metrics_from(metric or ["refused"])
-    edits = asked(plan, off=off, drop=drop, mute=mute, force=force, scale=scale, bias=bias)
+    asked = edits()
     kept = None if store is None else open_store(store)
     loaded = open_model(model, device, dtype, engine)
     found = run(
         loaded,
         said,
-        edits.on(loaded.anatomy),
+        asked.on(loaded.anatomy),
         metrics={m.name: m.function for m in measured},
         controls=controls,
         store=kept,

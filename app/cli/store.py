@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.filesize import decimal
 
 from workbench.anatomy import WITHOUT_VERSION, is_unversioned
 
-from ..terminal import note, print_json, print_table, say, size, warn
+from ..terminal import note, print_json, print_table, say, warn
 from .options import Json, StorePath
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _table_rows(store: "Store") -> list[tuple[str, str, str]]:
         for file in shard["files"]:
             sizes[file["table"]] = sizes.get(file["table"], 0) + file["size_bytes"]
     rows = store.manifest["rows"]
-    return [(name, f"{rows.get(name, 0):,}", size(n_bytes)) for name, n_bytes in sizes.items()]
+    return [(name, f"{rows.get(name, 0):,}", decimal(n_bytes)) for name, n_bytes in sizes.items()]
 
 
 def _about(store: "Store") -> dict[str, Any]:

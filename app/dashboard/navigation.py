@@ -24,37 +24,37 @@ def run(arguments: list[str]) -> None:
     st.html("<style>.stMainBlockContainer { padding-top: 3.75rem; }</style>")  # the first row at the height of the menu
     catalog = catalog_from(arguments)
     pages = [
-        st.Page(partial(_page, catalog, show), title=title, url_path=path, default=path == "steer")
+        st.Page(partial(shown_page, catalog, show), title=title, url_path=path, default=path == "steer")
         for path, (title, show) in PAGES.items()
     ]
     st.navigation(pages).run()
 
 
-def _page(catalog: Catalog, show: Callable[[View], None]) -> None:
+def shown_page(catalog: Catalog, show: Callable[[View], None]) -> None:
     with sentences():
         view = current_view(catalog)
-        _sidebar(view)
+        sidebar(view)
         show(view)
         write_url(view)
 
 
-def _sidebar(view: View) -> None:
+def sidebar(view: View) -> None:
     """Model and store, chosen by name."""
     with st.sidebar:
         models = list(view.catalog.models)
         if len(models) > 1:
             st.selectbox(
-                "Model", models, models.index(view.name), key="choose-model", on_change=_chosen, args=("model",)
+                "Model", models, models.index(view.name), key="choose-model", on_change=chosen_source, args=("model",)
             )
         stores = list(fitting_stores(view.catalog, view.anatomy))
         if stores:
             at = stores.index(view.store_name) if view.store_name in stores else 0
-            st.selectbox("Store", stores, at, key="choose-store", on_change=_chosen, args=("store",))
+            st.selectbox("Store", stores, at, key="choose-store", on_change=chosen_source, args=("store",))
         a = view.anatomy
         st.text(f"{a.model}: {a.family}\n{len(a.moe_layers)} MoE layers, {a.n_experts} experts")
         if view.machine.turns.waiting:
             st.text(f"{view.machine.turns.waiting} answers running or waiting")
 
 
-def _chosen(what: str) -> None:
+def chosen_source(what: str) -> None:
     choose(**{what: st.session_state[f"choose-{what}"]})

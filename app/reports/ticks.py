@@ -1,4 +1,4 @@
-"""Where the marks of an axis stand."""
+"""Round values for an axis."""
 
 from math import ceil, floor, log10
 

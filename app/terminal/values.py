@@ -1,4 +1,4 @@
-"""A value as text that moves no cursor, as JSON, and bytes as people read them."""
+"""A value as text that moves no cursor, and as plain JSON."""
 
 import math
 from collections.abc import Mapping
@@ -25,12 +25,3 @@ def jsonable(value: Any) -> Any:
     if hasattr(value, "item") and not isinstance(value, str):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def size(n_bytes: float) -> str:
-    """Bytes for people: 1.4 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} TB"

@@ -55,7 +55,7 @@ def confirm_choice(folder: Path, choice: Json) -> Json:
             "choice": choice,
             "metrics": report.metrics.to_dict("records"),
             "controls": report.controls.to_dict("records"),
-            "medians": _medians(report.controls.to_dict("records")),
+            "medians": medians(report.controls.to_dict("records")),
             "dose": report.dose._asdict(),
             "force": pushed.metrics.to_dict("records"),
             "capabilities": {"base": score(graded.model, given, Plan()), "off": score(graded.model, given, off)},
@@ -64,7 +64,7 @@ def confirm_choice(folder: Path, choice: Json) -> Json:
         }
 
 
-def _medians(rows: list[Json]) -> Json:
+def medians(rows: list[Json]) -> Json:
     """Median change of each metric over the draws of each kind."""
     names = {(row["metric"], row["match"]) for row in rows}
     return {

@@ -193,10 +193,10 @@ def measure_finalists(models: Path, chosen: list[Candidate], grades: Mapping[str
 def _effects_of(folder: Path, arm: Graded, scores: Mapping[str, ExpertScores], split: str) -> Json:
     return {
         "known": json.loads((folder / "implant.json").read_text("utf-8")),
-        "tops": {name: [str(ref) for ref in _head(one)] for name, one in scores.items()},
+        "tops": {name: [str(ref) for ref in first_experts(one)] for name, one in scores.items()},
         "effects": effects(arm, split, scores),
     }
 
 
-def _head(scores: ExpertScores) -> tuple[Any, ...]:
+def first_experts(scores: ExpertScores) -> tuple[Any, ...]:
     return tuple(scores.top(min(8, int((scores.frame["score"] > 0).sum()))))

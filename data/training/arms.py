@@ -168,7 +168,7 @@ def grow_seed(
     for number, part in enumerate(parts(recipe)):
         folder = out / f"{seed}-{part.name}"
         if not (folder / "implant.json").exists():
-            grown = grown or _random(tokenizer, seed)
+            grown = grown or untrained(tokenizer, seed)
             grown = stage1(grown, part, tokenizer, seed + 500 * number, recipe, report)
             keep(grown, tokenizer, folder, {"arm": part.name, "seed": seed}, recipe)
         grown = saved(folder)
@@ -178,7 +178,7 @@ def grow_seed(
         keep(grown, tokenizer, out / f"{seed}-{arm}", about, recipe)
 
 
-def _random(tokenizer: PreTrainedTokenizerBase, seed: int) -> Grown:
+def untrained(tokenizer: PreTrainedTokenizerBase, seed: int) -> Grown:
     model = build_model(tokenizer, seed)
     return Grown(model, Masker(model), 0.0)
 

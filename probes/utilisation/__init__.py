@@ -9,7 +9,7 @@ dead_experts.py  which experts no token selects
 
 from probes.utilisation.co_selection import co_selection
 from probes.utilisation.dead_experts import dead_experts
-from probes.utilisation.entropy import entropy_bits, routing_entropy
+from probes.utilisation.entropy import routing_entropy, weight_entropy
 from probes.utilisation.usage import usage
 
-__all__ = ["co_selection", "dead_experts", "entropy_bits", "routing_entropy", "usage"]
+__all__ = ["co_selection", "dead_experts", "routing_entropy", "usage", "weight_entropy"]

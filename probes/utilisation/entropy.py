@@ -37,11 +37,17 @@ def routing_entropy(
         load = part["score"].to_numpy(np.float64)
         bits, most = entropy_bits(load[None])[0], np.log2(len(load))
         weight = store.routing(int(layer)).weight[(group >= 0) & finite].astype(np.float64)
-        per_token = entropy_bits(weight / weight.sum(axis=1, keepdims=True)).mean()
+        per_token = weight_entropy(weight).mean()
         evenness = bits / most if most else 1.0
         rows.append({"layer": layer, "n_experts": len(load), "load_entropy_bits": bits, "evenness": evenness,
                      "token_entropy_bits": per_token, "n_dead": int((part["n"] == 0).sum())})  # fmt: skip
     return pd.DataFrame(rows).astype({"layer": "int32", "n_experts": "int32", "n_dead": "int32"})
+
+
+def weight_entropy(weight: np.ndarray) -> np.ndarray:
+    """[tokens] entropy in bits of each token's routing weights [tokens, k] over their sum; 0 where nothing was routed."""
+    total = weight.sum(axis=1, keepdims=True)
+    return entropy_bits(np.divide(weight, total, out=np.zeros_like(weight), where=total > 0).astype(np.float64))
 
 
 def entropy_bits(share: np.ndarray) -> np.ndarray:

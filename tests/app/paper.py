@@ -160,6 +160,11 @@ def _plain(value: Any) -> str:
     return "[" + ", ".join(map(_plain, value)) + "]" if isinstance(value, list | tuple) else said(value)
 
 
+def drawn(paper: Paper) -> str:
+    """Everything on the paper, line by line."""
+    return "\n".join(paper.lines)
+
+
 def assert_drawn(name: str, found: str) -> None:
     """What is drawn is what `drawn/NAME.txt` says, line by line; those files are worked out by hand, and changed by hand."""
     expected = (Path(__file__).with_name("drawn") / f"{name}.txt").read_text(encoding="utf-8")

@@ -13,8 +13,10 @@ import transformers
 
 from docs import generate
 from docs.families import FOUND
-from tests.conformance.agreement import check_agreement
-from tests.conformance.checks import REFUSED, SUPPORTED, case, check, check_nothing, why_not
+from tests.conformance.checks.agreement import check_agreement
+from tests.conformance.checks.by_name import check, why_not
+from tests.conformance.checks.case import REFUSED, SUPPORTED, case
+from tests.conformance.checks.edited import check_nothing
 from tests.conformance.survey import LEFT_OUT
 from workbench import WorkbenchError, load
 from workbench.anatomy import CAPABILITIES

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from tests.conformance.rules import ALL_RULES, CORRECTIONS, size
 from tests.support.agreement import ROUNDED
-from tests.support.reference import Choice, Edits, Token
+from tests.support.reference import Edits
+from tests.support.routing_rules import Choice, Token
 
 _NOT_TEXT = re.compile(r"vision|visual|audio|sam_|encoder|mtp")
 

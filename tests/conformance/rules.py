@@ -8,19 +8,19 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.support.reference import (
+from tests.support.routing_rules import (
     RULES,
     Choice,
     Row,
     Token,
-    _best_two,
-    _forced_scores,
-    _select,
-    _share,
-    _sigmoid,
-    _softmax,
-    _surviving_groups,
-    _top_logits_then_softmax,
+    best_two,
+    forced_scores,
+    select,
+    share,
+    sigmoid,
+    softmax,
+    surviving_groups,
+    top_logits_then_softmax,
 )
 
 Rule = Callable[[Token, int, Any, Row | None], Choice]
@@ -41,7 +41,7 @@ def _sqrtsoftplus(token: Token) -> dict[int, float]:
     return {e: math.sqrt(math.log1p(math.exp(token.logits[e]))) for e in token.live}
 
 
-SCORES = {"softmax": _softmax, "sigmoid": _sigmoid, "sqrtsoftplus": _sqrtsoftplus}
+SCORES = {"softmax": softmax, "sigmoid": sigmoid, "sqrtsoftplus": _sqrtsoftplus}
 
 
 def _value(config: Any, what: Any) -> Any:
@@ -58,10 +58,10 @@ def _of_kind(kind: Kind) -> Rule:
             choice = {e: s + correction[e] for e, s in start.items()}
         if kind.groups and _value(config, kind.groups):
             n = _value(config, kind.groups)
-            choice, gap = _surviving_groups(choice, len(token.logits), n, config.topk_group, _best_two)
-        chosen, other = _select(choice, token.forced, k)
-        scores = _forced_scores(scores, token.forced)
-        weights = _share(scores, chosen) if _value(config, kind.renorm) else {e: scores[e] for e in chosen}
+            choice, gap = surviving_groups(choice, len(token.logits), n, config.topk_group, best_two)
+        chosen, other = select(choice, token.forced, k)
+        scores = forced_scores(scores, token.forced)
+        weights = share(scores, chosen) if _value(config, kind.renorm) else {e: scores[e] for e in chosen}
         scale = _value(config, kind.scale)
         return Choice({e: w * scale for e, w in weights.items()}, min(gap, other))
 
@@ -69,7 +69,7 @@ def _of_kind(kind: Kind) -> Rule:
 
 
 def _top_then_softmax(token: Token, k: int, config: Any, correction: Row | None) -> Choice:
-    return _top_logits_then_softmax(token, k)
+    return top_logits_then_softmax(token, k)
 
 
 def _sparsemixer(token: Token, k: int, config: Any, correction: Row | None) -> Choice:
@@ -93,7 +93,7 @@ def _sparsemixer(token: Token, k: int, config: Any, correction: Row | None) -> C
 
 def _cohere(token: Token, k: int, config: Any, correction: Row | None) -> Choice:
     assert config.expert_selection_fn == "softmax"
-    return _top_logits_then_softmax(token, k)
+    return top_logits_then_softmax(token, k)
 
 
 V3 = Kind("sigmoid", "norm_topk_prob", True, "n_group", "routed_scaling_factor")
@@ -170,7 +170,7 @@ _BY_PROBABILITY = {"mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "deepseek_v2"} 
 
 def size(family: str, token: Token) -> float:
     """The largest score that the family compares: what a rounding is relative to. Other scores are about 1."""
-    return max(_softmax(token).values()) if family in _BY_PROBABILITY else 1.0
+    return max(softmax(token).values()) if family in _BY_PROBABILITY else 1.0
 
 
 # where a family keeps its correction bias, seen from the block

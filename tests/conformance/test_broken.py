@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conformance.checks import SUPPORTED, case
+from tests.conformance.checks.case import SUPPORTED, case
 from tests.support import families
 from workbench import WorkbenchError, load
 from workbench.loading import tiny_model, tiny_tokenizer

@@ -4,16 +4,17 @@ import json
 
 import pytest
 
-from tests.conformance import checks
-from tests.conformance.__main__ import JSON
-from tests.conformance.agreement import check_agreement
-from tests.conformance.checks import CAPTURED, EDITS, SUPPORTED
+from docs.families import FOUND as WRITTEN
+from tests.conformance.checks import by_name, edited, recorded
+from tests.conformance.checks.agreement import check_agreement
+from tests.conformance.checks.by_name import CAPTURED, EDITS
+from tests.conformance.checks.case import SUPPORTED
 from tests.support import families
 
 QUICK = ("mixtral", "zaya")
 EVERY = families.slow(SUPPORTED, QUICK)
 DTYPES = ("float32", "bfloat16")
-FOUND = json.loads(JSON.read_text(encoding="utf-8"))["families"]
+FOUND = json.loads(WRITTEN.read_text(encoding="utf-8"))["families"]
 
 
 def test_at_least_fifty_families() -> None:
@@ -22,37 +23,37 @@ def test_at_least_fifty_families() -> None:
 
 @pytest.mark.parametrize("family", EVERY)
 def test_anatomy(family: str) -> None:
-    checks.check_anatomy(family)
+    recorded.check_anatomy(family)
 
 
 @pytest.mark.parametrize("capability", CAPTURED)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", EVERY)
 def test_capture(family: str, dtype: str, capability: str) -> None:
-    checks.check(family, dtype, capability)
+    by_name.check(family, dtype, capability)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", EVERY)
 def test_nothing_active_changes_nothing(family: str, dtype: str) -> None:
-    checks.check_nothing(family, dtype)
+    edited.check_nothing(family, dtype)
 
 
 @pytest.mark.parametrize("kind", EDITS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", EVERY)
 def test_edit(family: str, dtype: str, kind: str) -> None:
-    checks.check(family, dtype, kind)
+    by_name.check(family, dtype, kind)
 
 
 @pytest.mark.parametrize("family", EVERY)
 def test_threads_do_not_see_each_other(family: str) -> None:
-    checks.check_threads(family)
+    edited.check_threads(family)
 
 
 @pytest.mark.parametrize("family", EVERY)
 def test_impossible_plans_are_refused(family: str) -> None:
-    checks.check_refusals(family)
+    edited.check_refusals(family)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

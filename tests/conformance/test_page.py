@@ -7,7 +7,7 @@ import pytest
 
 from docs import families as families_page
 from tests.conformance.__main__ import stated
-from tests.conformance.checks import REFUSED, SUPPORTED
+from tests.conformance.checks.case import REFUSED, SUPPORTED
 from tests.conformance.survey import LEFT_OUT, moe_types
 from tests.support import families
 from workbench import WorkbenchError, load

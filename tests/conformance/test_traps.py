@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.conformance.checks import relative
+from tests.conformance.checks.case import relative
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, load, read_prompts, steered
 from workbench.hooks import recording

@@ -17,6 +17,7 @@ from tests.conformance.rules import size
 from tests.support import families, reference
 from tests.support.agreement import ROUNDED, Routed, compare, judge, moved
 from tests.support.families import MODELS, QUICK, slow
+from tests.support.routing_rules import Token
 from tests.support.watching import Seen, Spec, edits_of, plan_of, watch, watch_all
 from workbench import Plan
 from workbench.model import MoEModel
@@ -167,7 +168,7 @@ def _layer(model: MoEModel, n: int, found: Layer, way: str, kind: Kind, rounded:
         choice = own if edits is NOTHING else reference.route_token(model.hf, n, row, edits)
         for to, what in ((expected, choice), (bare, own)):
             to[t, list(what.weights)] = torch.tensor(list(what.weights.values()), dtype=to.dtype)
-        token = reference.Token(row, edits.off, edits.force)
+        token = Token(row, edits.off, edits.force)
         gaps[t] = choice.margin / (rounded * size(reference.family_of(model.hf), token))
     return Routed(found.weights, expected, bare, gaps)
 

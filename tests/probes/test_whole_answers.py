@@ -4,26 +4,27 @@ The four prompts of `cases.golden` are two pairs, x = (a, b) and y = (c, d). A r
 of every 95 % interval are what x alone and y alone give.
 """
 
-from itertools import product
 from math import log2
 
 import numpy as np
 import pytest
 
 from probes import ExpertScores, contrast, ftri, npmi, safex, usage
-from probes.magnitudes import MassiveRule
-from probes.ranking.scores import shown
-from probes.reading import classes, used_prompts
-from tests.probes.oracle.cases import GOLDEN_ANSWER, GOLDEN_PROMPT, Case, empty, golden, label
-from tests.probes.oracle.memory import anatomy, memory_store
+from tests.probes.oracle.cases import GOLDEN_ANSWER, GOLDEN_PROMPT, golden
 from workbench.errors import WorkbenchError
 
 EXPERTS = [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (2, 3), (2, 4)]
+
 TOKENS = {p: [*routes, GOLDEN_ANSWER[p]] for p, routes in GOLDEN_PROMPT.items()}
+
 SAID = {"n_permutations": 1000, "n_bootstrap": 1000, "seed": 0}
+
 PAIRS = "intervals resample 2 of 'pair' as wholes, and intervals from fewer than 10 are too narrow"
+
 EXCHANGED = "labels exchanged between prompts: only 6 different relabellings, so p cannot be small"
+
 LENGTHS = ("refused: 2 responses, 1.5 tokens read on average", "answered: 2 responses, 2.5 tokens read on average")
+
 NO_SUPERS = (
     "super experts are not flagged: The store 'memory' kept no residual, which says where massive activations form; capture it "
     "again with keep={'norms', 'residual'}."
@@ -232,208 +233,3 @@ def test_safex_by_its_defaults() -> None:
             safex(golden().store, "refused", "answered", **wrong)
     everyone = safex(golden().store, "refused", "answered", alpha=1.0, n_resamples=1)
     assert everyone.notes[3].startswith("8 and 8 of the first 8")
-
-
-def test_a_seed_moves_the_draws_and_nothing_else() -> None:
-    for ask in (
-        lambda seed: ftri(twelve(), "war", "peace", n_permutations=50, n_bootstrap=50, seed=seed),
-        lambda seed: usage(twelve(), n_bootstrap=50, seed=seed),
-        lambda seed: npmi(twelve(), token="m", n_permutations=50, n_bootstrap=50, seed=seed),
-    ):
-        one, other = ask(0).frame, ask(1).frame
-        assert one["score"].tolist() == other["score"].tolist()
-        assert one["low"].tolist() != other["low"].tolist()
-
-
-def twelve():
-    """Twelve prompts of three tokens, two classes, no pairs: each token selects one of four experts."""
-    rng, rows = np.random.default_rng(8), empty()
-    for number in range(12):
-        prompt = f"p{number:02d}"
-        rows["prompts"].append({"prompt_id": prompt, "n_tokens": 3})
-        rows["labels"].append(label(prompt, "war" if number % 2 else "peace", name="topic"))
-        for position in range(3):
-            key = {"prompt_id": prompt, "sample": 0, "position": position}
-            token = "m" if position == number % 3 else "x"
-            rows["tokens"].append({**key, "token": token, "token_id": 1, "role": "user", "generated": False})
-            rows["slots"].append({**key, "layer": 0, "slot": 0, "expert": int(rng.integers(4)), "weight": 1.0})
-    return memory_store(anatomy((4,), 1), rows)
-
-
-def student_ends(replicates: np.ndarray, n: float) -> tuple[list[float], list[float]]:
-    """Percentiles that reach as far as Student's t with n - 1 degrees of freedom, by scipy and a sort; NaN is left out."""
-    from scipy.stats import norm, t
-
-    reach, ends = t.ppf(0.975, n - 1) * (n / (n - 1)) ** 0.5, ([], [])
-    for values in replicates.T:
-        ordered = sorted(v for v in values.tolist() if v == v)
-        for out, tail in zip(ends, (norm.cdf(-reach), norm.cdf(reach)), strict=True):
-            at = tail * (len(ordered) - 1)
-            below = int(at)
-            out.append(ordered[below] + (at - below) * (ordered[below + 1] - ordered[below]))
-    return ends
-
-
-def test_intervals_are_those_of_the_draws_that_a_seed_gives() -> None:
-    """The same seed gives the same digits in every version: resamples are drawn from [seed, 1], by a loop here."""
-    store, seed, n = twelve(), 5, 400
-    draws = np.random.default_rng([seed, 1]).multinomial(12, [1 / 12] * 12, size=n)
-    slots, tokens = store.table("slots"), store.tokens
-    chosen = {(p, i): e for p, i, e in zip(slots.prompt_id.astype(str), slots.position, slots.expert, strict=True)}
-    marked = {
-        (p, i) for p, i, w in zip(tokens.prompt_id.astype(str), tokens.position, tokens.token, strict=True) if w == "m"
-    }
-    a = np.array([[sum(chosen[f"p{p:02d}", i] == e for i in range(3)) for e in range(4)] for p in range(12)], float)
-    k = np.array(
-        [[sum(chosen[x] == e for x in marked if x[0] == f"p{p:02d}") for e in range(4)] for p in range(12)], float
-    )
-
-    def ends(found: ExpertScores) -> tuple[list[float], list[float]]:
-        frame = found.frame.sort_values("expert")
-        return frame["low"].tolist(), frame["high"].tolist()
-
-    low, high = student_ends(np.array([d @ a / (3 * 12) for d in draws]), 12)
-    found = ends(usage(store, n_bootstrap=n, seed=seed))
-    np.testing.assert_allclose(found, (low, high), atol=2e-6)
-    war = np.arange(12) % 2 == 1
-    rows = [[(d * side) @ a / 3 / (d * side).sum() for side in (war, ~war)] for d in draws]
-    low, high = student_ends(np.array([one - other for one, other in rows]), 12)
-    found = ends(ftri(store, "war", "peace", n_bootstrap=n, n_permutations=0, seed=seed))
-    np.testing.assert_allclose(found, (low, high), atol=2e-6)
-
-    def score(d: np.ndarray) -> list[float]:
-        met, used = d @ k, d @ a
-        return [
-            log2((x / 12) / (u / 36)) / -log2(x / 36) if x else -1.0 if u else float("nan")
-            for x, u in zip(met, used, strict=True)
-        ]
-
-    low, high = student_ends(np.array([score(d) for d in draws]), 12)
-    found = ends(npmi(store, token="m", n_bootstrap=n, n_permutations=0, seed=seed))
-    np.testing.assert_allclose(found, (low, high), atol=2e-6)
-
-
-# ---- which responses are compared
-
-
-def labelled() -> Case:
-    """Six prompts, two samples of one token: a label of prompts, one of samples, and values that hold commas or quotes."""
-    rows = empty()
-    kinds = ["maths", "maths, easy", '"quoted"', "maths", None, "art"]
-    for number, kind in enumerate(kinds):
-        prompt = f"p{number}"
-        rows["prompts"].append(
-            {
-                "prompt_id": prompt,
-                "n_tokens": 1,
-                "split": "ranking" if number < 4 else "heldout",
-                "cluster": f"c{number // 2}",
-            }
-        )
-        rows["labels"] += [label(prompt, kind, name="kind")] if kind else []
-        rows["labels"].append(label(prompt, "red", name="colour"))
-        rows["labels"].append(label(prompt, "blue", sample=1, name="colour"))
-        for sample in (0, 1):
-            key = {"prompt_id": prompt, "sample": sample, "position": 0}
-            rows["tokens"].append({**key, "token": "x", "token_id": 1, "role": "user", "generated": False})
-            rows["slots"].append({**key, "layer": 0, "slot": 0, "expert": number % 2, "weight": 1.0})
-    return Case(rows, anatomy((2,), 1))
-
-
-@pytest.mark.parametrize(
-    ("where", "used"),
-    [
-        (None, [0, 1, 2, 3, 4, 5]), ("kind=maths", [0, 3]), ("kind=maths, easy", [1]), ('kind="maths, easy"', [1]),
-        ('kind="quoted"', [2]), ("kind=maths,split=ranking", [0, 3]), ("split=heldout , kind=art", [5]),
-        ("kind=maths, easy, cluster=c0", [1]), ("prompt_id=p4", [4]), ("cluster=c1,kind=maths", [3]), ('kind="art"', [5]),
-    ],
-)  # fmt: skip
-def test_where_names_prompts(where: str | None, used: list[int]) -> None:
-    assert np.flatnonzero(used_prompts(labelled().store, where)).tolist() == used
-
-
-def test_what_where_cannot_mean_is_said() -> None:
-    store = labelled().store
-    for where, message in (
-        ("kind", r"where='kind' is not known; write name=value, such as split=ranking\."),
-        (
-            "knd=art",
-            r"'memory' has no label 'knd'; it has colour, kind beside pair, split, cluster; did you mean 'kind'\?",
-        ),
-        (
-            "kind=math",
-            r"No prompt of 'memory' has kind=math; kind is \"quoted\", art, maths, maths, easy; did you mean 'maths'\?",
-        ),
-        ("split=x", r"No prompt of 'memory' has split=x; split is heldout, ranking\."),
-    ):
-        with pytest.raises(WorkbenchError, match=message):
-            used_prompts(store, where)
-
-
-def test_classes_of_every_kind() -> None:
-    store = labelled().store
-    found = classes(store, "blue", "red")  # a sample's own value comes before its prompt's
-    assert found.names == ("blue", "red")
-    assert found.of_sequence.tolist() == [1, 0] * 6
-    assert found.notes == ()
-    found = classes(store, "kind=maths", None)
-    assert found.names == ("maths", "others")
-    assert found.of_sequence.tolist() == [0, 0, 1, 1, 1, 1, 0, 0, -1, -1, 1, 1]
-    assert found.notes == ("2 responses are of neither class and were left out",)
-    found = classes(store, "maths", None, split_rest=True)
-    assert found.names == ("maths", '"quoted"', "art", "maths, easy")
-    assert found.of_sequence.tolist() == [0, 0, 3, 3, 1, 1, 0, 0, -1, -1, 2, 2]
-    found = classes(store, "blue", "red", where="cluster=c1")
-    assert found.of_sequence.tolist() == [-1] * 4 + [1, 0] * 2 + [-1] * 4
-    assert found.notes == (), "what where leaves out is not counted"
-    with pytest.raises(
-        WorkbenchError, match=r"'memory' has 4 of 'maths', 0 of 'art' where split=ranking, and two classes"
-    ):
-        classes(store, "maths", "art", where="split=ranking")
-    with pytest.raises(
-        WorkbenchError, match=r"A response of 'memory' is both kind=art and red; name classes that exclude each other\."
-    ):
-        classes(store, "kind=art", "red")
-    with pytest.raises(WorkbenchError, match=r"'art' is a label of 'memory' and 'refused' is not; name two labels\."):
-        classes(store, "art", "refused")
-    with pytest.raises(WorkbenchError, match=r"No response of 'memory' has colour=green; colour is blue, red\."):
-        classes(store, "colour=green", None)
-    with pytest.raises(
-        WorkbenchError,
-        match=r"No label of 'memory' has the value 'mats'; it has colour=blue, colour=red, kind=\"quoted\", kind=art",
-    ):
-        classes(store, "mats", None)
-
-
-def test_two_labels_make_two_classes() -> None:
-    case = labelled()
-    for number in range(6):
-        case.rows["labels"].append(label(f"p{number}", "yes" if number == 5 else "no", name="judge"))
-    found = classes(case.store, "kind=maths", "judge=yes")
-    assert found.names == ("kind=maths", "judge=yes")
-    assert found.of_sequence.tolist() == [0, 0, -1, -1, -1, -1, 0, 0, -1, -1, 1, 1]
-    assert found.notes == ("6 responses are of neither class and were left out",)
-
-
-def test_a_number_is_shown_as_a_reader_reads_it() -> None:
-    assert [shown(x) for x in ("dead", float("nan"), None, 7, np.int64(12), 0.123456, 1e-7)] == [
-        "dead", "-", "-", "7", "12", "0.1235", "1e-07",
-    ]  # fmt: skip
-    assert str(MassiveRule()) == "|h| > 100 and > 1000 x the median |h| of the layer's tokens"
-    assert tuple(MassiveRule()) == (100.0, 1000.0, 1.2, "ordinary")
-
-
-def test_every_pair_of_options_is_kept_with_the_answer() -> None:
-    """What was asked stands in the options, whatever it was."""
-    asked = {
-        "tokens": ["prompt", "all"],
-        "roles": ["user", None],
-        "cluster": ["prompt", "pair"],
-        "adjust": ["bh", "none"],
-    }
-    for values in product(*asked.values()):
-        given = dict(zip(asked, values, strict=True))
-        for method in (ftri, contrast):
-            found = method(golden().store, "refused", "answered", n_permutations=3, n_bootstrap=3, seed=4, **given)
-            assert {name: found.options[name] for name in given} == given
-            assert (found.options["n_permutations"], found.options["n_bootstrap"], found.options["seed"]) == (3, 3, 4)

@@ -5,6 +5,7 @@ options.py     what decides a store's contents, as one value
 request.py     prompts and options checked and worked out: sequences, batches, seeds
 sizes.py       how big the store will be, and whether the disk holds it
 plan_json.py   the request as it is written down, and compared when a capture goes on
+rewritten.py   the words of a prompt that a chat template writes otherwise than when the capture was begun
 sharing.py     which shards are left for a process to take
 process.py     what one process does: runs batches, writes shards and, at the end, the manifest
 rows.py        a batch's records as rows of the store's tables

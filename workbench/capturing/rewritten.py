@@ -20,7 +20,7 @@ def check_rewritten(
     for prompt in encoded:
         then = texts.get(prompt.id)
         if then is not None and then != prompt.text:
-            there, here = _difference(then, prompt.text)
+            there, here = difference(then, prompt.text)
             raise WorkbenchError(
                 f"The chat template writes {here!r} into the prompt '{prompt.id}', and when the store '{store}' was begun it "
                 f"wrote {there!r}; nothing was changed: capture into another folder, or with a template that writes the same."
@@ -38,7 +38,7 @@ def _texts(store: Path) -> dict[str, str | None]:
     return dict(zip(table["prompt_id"].to_pylist(), table["text"].to_pylist(), strict=True))
 
 
-def _difference(one: str, other: str) -> tuple[str, str]:
+def difference(one: str, other: str) -> tuple[str, str]:
     """The words in which two texts differ, without what both begin and end with; a long one is cut."""
     left, right = re.split(r"(?<=\s)", one), re.split(r"(?<=\s)", other)
     while left and right and left[0] == right[0]:

@@ -11,7 +11,7 @@ comparison.py      `compare`
 from workbench.comparison.choices import choose
 from workbench.comparison.comparison import Comparison, compare, expert_loads
 from workbench.comparison.distributions import divergence, given_text
-from workbench.comparison.sinks import SinkShare, decay, sink_share, sinks_by_prompt
+from workbench.comparison.sinks import SinkShare, decay, sink_share, sinks_by_prompt, sinks_of
 from workbench.comparison.tables import Measured, check_applies, cluster_keys, metric_values, paired_interval
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "paired_interval",
     "sink_share",
     "sinks_by_prompt",
+    "sinks_of",
 ]

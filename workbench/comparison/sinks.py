@@ -4,7 +4,7 @@ sdpa and flash attention return no attention weights, silently, so they are read
 put in place for the forward alone. Sinks and super experts: Su et al. 2025, arXiv 2507.23279 (its equation 7 is `decay`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import groupby
@@ -21,6 +21,7 @@ from workbench.hooks import steered
 from workbench.model import unwrapped
 from workbench.plan import Plan
 from workbench.prompts import PromptSet, read_prompts
+from workbench.routing import Dose
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
@@ -72,20 +73,33 @@ def sink_share(
     return sinks_by_prompt(model, prompts, plan).together()
 
 
-@torch.no_grad()
 def sinks_by_prompt(
     model: "MoEModel", prompts: "PromptSet | str | Path | Iterable[Any]", plan: Plan | None = None
 ) -> SinksByPrompt:
     """`sink_share`, prompt by prompt."""
-    rows = encode_all(model, read_prompts(prompts), 0)
+    return sinks_of(model, encode_all(model, read_prompts(prompts), 0), plan)
+
+
+@torch.no_grad()
+def sinks_of(
+    model: "MoEModel",
+    rows: Sequence[Sequence[int]],
+    plan: Plan | None = None,
+    *,
+    dose: Dose | None = None,
+    step: Callable[[int], None] | None = None,
+) -> SinksByPrompt:
+    """`sinks_by_prompt` of token ids. `step` hears how many rows each batch read; what it raises ends the measurement."""
     order, paid = list[int](), dict[int, list[Tensor]]()
-    with steered(model, plan or Plan()), unwrapped(model.hf), _eagerly(model.hf), ExitStack() as stack:
+    with steered(model, plan or Plan(), dose=dose), unwrapped(model.hf), _eagerly(model), ExitStack() as stack:
         for layer, module in _attentions(model):
-            handle = module.register_forward_hook(partial(_add, paid, layer))
+            handle = module.register_forward_hook(partial(add_up, paid, layer))
             stack.callback(handle.remove)
-        for batch in _without_padding(rows):
+        for batch in without_padding(rows):
             model.hf(torch.tensor([rows[i] for i in batch], device=model.device), use_cache=False)
             order += batch
+            if step is not None:
+                step(len(batch))
     n = np.array([len(ids) - 1 for ids in rows])
     if not paid or not n.any():
         raise WorkbenchError(
@@ -109,7 +123,7 @@ def decay(base: SinkShare, changed: SinkShare) -> dict[int, float]:
     return found
 
 
-def _without_padding(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+def without_padding(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
     """Batches of row numbers, of one length each: a padded query would pay attention as well."""
     for n, same in groupby(sorted(range(len(rows)), key=lambda i: len(rows[i])), key=lambda i: len(rows[i])):
         left = list(same)
@@ -118,16 +132,26 @@ def _without_padding(rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _eagerly(hf: Any) -> Iterator[None]:
+def _eagerly(model: "MoEModel") -> Iterator[None]:
     """The eager attention implementation while open, in the model and its parts."""
-    configs = {id(m.config): m.config for m in hf.modules() if hasattr(m, "set_attn_implementation")}
+    configs = {id(m.config): m.config for m in model.hf.modules() if hasattr(m, "set_attn_implementation")}
     before = [(config, config._attn_implementation) for config in configs.values()]
     try:
-        hf.set_attn_implementation("eager")
+        _set_eager(model)
         yield
     finally:
         for config, name in before:
             config._attn_implementation_internal = name
+
+
+def _set_eager(model: "MoEModel") -> None:
+    try:
+        model.hf.set_attn_implementation("eager")
+    except (ValueError, NotImplementedError, AttributeError) as error:
+        raise WorkbenchError(
+            f"{model.anatomy.model} cannot run its attention eagerly ({type(error).__name__}: {error}), and no other returns "
+            f"its weights, so its attention sinks cannot be measured."
+        ) from error
 
 
 def _attentions(model: "MoEModel") -> Iterator[tuple[int, nn.Module]]:
@@ -145,7 +169,7 @@ def _several(entry: Any) -> Iterable[Any]:
     return entry if isinstance(entry, list | tuple) else (entry,)
 
 
-def _add(paid: dict[int, list[Tensor]], layer: int, module: nn.Module, args: Any, output: Any) -> None:
+def add_up(paid: dict[int, list[Tensor]], layer: int, module: nn.Module, args: Any, output: Any) -> None:
     """Sums the attention [batch, heads, queries, keys] to key 0 over the queries after it, row by row."""
     weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
     if not isinstance(weights, Tensor) or weights.ndim != 4:

@@ -56,7 +56,7 @@ class BridgeSteps:
         self.bridge, own = bridge, bridge._generate_tokens
 
         def steps(current: Any, prompt: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-            return _stating(own(current, prompt, *args, **kwargs), current.shape[1])
+            return stating(own(current, prompt, *args, **kwargs), current.shape[1])
 
         bridge.__dict__["_generate_tokens"] = steps
 
@@ -65,7 +65,7 @@ class BridgeSteps:
         self.bridge.__dict__.pop("_generate_tokens", None)
 
 
-def _stating(steps: Iterator[Any], columns: int) -> Iterator[Any]:
+def stating(steps: Iterator[Any], columns: int) -> Iterator[Any]:
     """The same steps; only while one runs is the prompt's length stated, never in the caller's own code between them."""
     while True:
         with prompt_length(columns):

@@ -19,13 +19,13 @@ def on_shared(uid: int, layer: int, number: int, module: Any, args: Any, output:
     if edits is None:
         return None
     positions = positions_here(uid, now)
-    new = _edit_shared(edits, number, output.reshape(-1, output.shape[-1]), positions).reshape(output.shape)
+    new = edit_shared(edits, number, output.reshape(-1, output.shape[-1]), positions).reshape(output.shape)
     if now.dose is not None and not running_here(uid, now).rerunning:
         running_here(uid, now).count((new != output).reshape(-1, output.shape[-1]).any(-1, keepdim=True))
     return new
 
 
-def _edit_shared(edits: LayerEdits, number: int, rows: Tensor, positions: Positions | None) -> Tensor:
+def edit_shared(edits: LayerEdits, number: int, rows: Tensor, positions: Positions | None) -> Tensor:
     for _, vector, scope in edits.replacements(rows.device, positions):
         new = vector.to(rows.dtype).expand_as(rows)
         rows = new if scope is None else torch.where(scope, new, rows)

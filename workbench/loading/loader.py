@@ -74,14 +74,14 @@ def load(
         raise WorkbenchError(
             f"load(engine='native', remote={remote!r}) is not possible; remote goes with engine='nnsight'."
         )
-    source, tokenizer = given_source(source), _opened_tokenizer(given_source(tokenizer), hub)
+    source, tokenizer = given_source(source), opened_tokenizer(given_source(tokenizer), hub)
     hub |= {name: given_source(hub[name]) for name in _FOLDERS if name in hub}
     if remote:
         return _far(source, tokenizer, remote)
     around = opened(source)
     if adapter is not None and isinstance(around.hf, torch.nn.Module) and not hasattr(around.hf, "config"):
         around = around._replace(hf=PlainModel(around.hf))
-    hf, tokenizer, name = _resolve(around.hf, tokenizer or around.tokenizer, device, dtype, hub)
+    hf, tokenizer, name = resolve(around.hf, tokenizer or around.tokenizer, device, dtype, hub)
     hf.eval()
     runtime = _known_runtime(hf, around)
     if runtime is None or adapter is not None:
@@ -147,7 +147,7 @@ def _known_runtime(hf: Any, around: Opened) -> Runtime | None:
     return known_runtime(hf)
 
 
-def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any, str]:
+def resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any, str]:
     if isinstance(source, str) or hasattr(source, "__fspath__"):
         name = str(source)
         if not name.strip():
@@ -155,8 +155,8 @@ def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str
                 f"load({name!r}) names no model; give 'demo', tiny/FAMILY, a folder or a Hugging Face id."
             )
         if name.startswith("tiny/"):
-            hf = tiny_model(name.removeprefix("tiny/"), dtype=torch.float32 if dtype == "auto" else _dtype(dtype))
-            return _moved(hf, device), tokenizer or tiny_tokenizer(), name
+            hf = tiny_model(name.removeprefix("tiny/"), dtype=torch.float32 if dtype == "auto" else dtype_of(dtype))
+            return moved(hf, device), tokenizer or tiny_tokenizer(), name
         return (*_from_pretrained(name, tokenizer, device, dtype, hub), name)
     if isinstance(source, torch.nn.Module) and hasattr(source, "config") and not hasattr(source, "generate"):
         raise WorkbenchError(
@@ -182,7 +182,7 @@ def _resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str
 def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM
 
-    path, wanted = str(bundled_path("demo-model")) if name == "demo" else name, _dtype(dtype)
+    path, wanted = str(bundled_path("demo-model")) if name == "demo" else name, dtype_of(dtype)
     unreachable = None if name == "demo" else hub_unreachable(name, hub)
     if unreachable:
         hub = {**hub, "local_files_only": True}
@@ -192,17 +192,17 @@ def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: di
         found: Any = AutoModelForCausalLM.from_pretrained(path, dtype=wanted, **hub | {"output_loading_info": True})
     except Exception as error:  # of a broken or unknown checkpoint transformers, and what it calls, raise anything
         raise WorkbenchError(
-            f"'{name}' could not be loaded{f' ({unreachable})' if unreachable else ''}: {_first_line(error)} "
+            f"'{name}' could not be loaded{f' ({unreachable})' if unreachable else ''}: {first_line(error)} "
             f"{_instead(path, error)}"
         ) from error
     hf, report = found
-    _check_whole(name, hf, report)
+    check_whole(name, hf, report)
     if "device_map" not in hub:
-        hf = _moved(hf, device)
+        hf = moved(hf, device)
     return hf, _tokenizer(path, hub) if tokenizer is None else tokenizer
 
 
-def _check_whole(name: str, hf: Any, report: Mapping[str, Any]) -> None:
+def check_whole(name: str, hf: Any, report: Mapping[str, Any]) -> None:
     """Raises `WorkbenchError` for parameters that the checkpoint does not have: transformers fills them with random numbers."""
     lost = sorted({key for key, _ in hf.named_parameters()} & set(report["missing_keys"]))
     if lost:
@@ -223,7 +223,7 @@ def _instead(path: str, error: Exception) -> str:
     )
 
 
-def _opened_tokenizer(tokenizer: Any, hub: dict[str, Any]) -> Any:
+def opened_tokenizer(tokenizer: Any, hub: dict[str, Any]) -> Any:
     """The tokenizer that was given, read where its name or folder was; None stays."""
     if isinstance(tokenizer, str):
         return _tokenizer(tokenizer, hub | ({"local_files_only": True} if hub_unreachable(tokenizer, hub) else {}))
@@ -245,26 +245,26 @@ def _tokenizer(source: str, hub: dict[str, Any]) -> Any:
         return AutoTokenizer.from_pretrained(source, **passed)
     except Exception as error:  # as of a model
         raise WorkbenchError(
-            f"No tokenizer could be read from '{source}' ({_first_line(error).rstrip('.')}); pass one as load(..., tokenizer)."
+            f"No tokenizer could be read from '{source}' ({first_line(error).rstrip('.')}); pass one as load(..., tokenizer)."
         ) from error
 
 
-def _moved(hf: Any, device: str) -> Any:
-    chosen = _device(device)
+def moved(hf: Any, device: str) -> Any:
+    chosen = device_of(device)
     try:
         return hf.to(chosen)
     except (RuntimeError, AssertionError) as error:  # an unknown device, one torch was not built for
         raise WorkbenchError(
-            f"The model could not be put on the device '{chosen}' ({_first_line(error).rstrip('.')}); "
+            f"The model could not be put on the device '{chosen}' ({first_line(error).rstrip('.')}); "
             f"use cpu, or auto, which is CUDA when there is one."
         ) from error
 
 
-def _device(device: str) -> str:
+def device_of(device: str) -> str:
     return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _dtype(dtype: Any) -> Any:
+def dtype_of(dtype: Any) -> Any:
     if not isinstance(dtype, str) or dtype == "auto":
         return dtype
     found = getattr(torch, dtype, None)
@@ -273,7 +273,7 @@ def _dtype(dtype: Any) -> Any:
     return found
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of what an error says, as a sentence; its name when it says nothing."""
     lines = str(error).strip().splitlines()
     return f"{lines[0].rstrip('.!')}." if lines else f"{type(error).__name__}."

@@ -27,7 +27,7 @@ def tiny_model(family: str, *, seed: int = 0, dtype: torch.dtype = torch.float32
             f"`workbench models` lists them."
         )
     # a copy: transformers writes into nested settings
-    settings = _settings(AutoConfig.for_model(family), family, deepcopy(FAMILIES[family]) | config)
+    settings = tiny_settings(AutoConfig.for_model(family), family, deepcopy(FAMILIES[family]) | config)
     settings.name_or_path = f"tiny/{family}"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -45,7 +45,7 @@ def _keep_in_float32(model: Any) -> None:
             tensor.data = tensor.data.float()
 
 
-def _settings(default: Any, family: str, own: dict[str, Any]) -> Any:
+def tiny_settings(default: Any, family: str, own: dict[str, Any]) -> Any:
     """The tiny config: `own` values, then sizes for every field that the family's `default` has; its parts too."""
     if "text_config" not in default.sub_configs:
         return type(default)(**_fields(default, SIZES, own))
@@ -66,12 +66,12 @@ def _fields(default: Any, sizes: dict[str, Any], own: dict[str, Any]) -> dict[st
     layers = fields.get("num_hidden_layers", LAYERS)
     for name in ("layer_types", "mlp_layer_types"):
         if isinstance(known.get(name), list) and name not in own:
-            fields[name] = _spread(known[name], layers)
+            fields[name] = spread(known[name], layers)
     inner = {n: _fields(part(), sizes, {}) for n, part in default.sub_configs.items() if n not in own}
     return fields | inner
 
 
-def _spread(kinds: list[str], layers: int) -> list[str]:
+def spread(kinds: list[str], layers: int) -> list[str]:
     """Every kind in turn: dense, sparse, sparse for those two, so that most layers route."""
     kinds = list(dict.fromkeys(kinds))
     if set(kinds) <= {"dense", "sparse"}:

@@ -48,7 +48,7 @@ def read_weights(hf: Any, far: Mapping[str, Tensor] | None = None) -> Weights:
     """Samples every parameter; those that accelerate keeps on disk are read there. `far`: the values where they are on NDIF."""
     with unwrapped(hf):
         shapes = {name: tuple(parameter.shape) for name, parameter in hf.named_parameters()}
-        return Weights(shapes, far if far is not None else {name: _sampled(x) for name, x in named_values(hf)})
+        return Weights(shapes, far if far is not None else {name: sampled(x) for name, x in named_values(hf)})
 
 
 def weights_digest(weights: Weights) -> str:
@@ -67,9 +67,9 @@ def identity(hf: Any, layout: Layout, weights: Weights) -> str:
     whole = hashlib.sha256()
     for name in sorted(base):
         _add(whole, name, weights.shapes[base[name]], weights.values[base[name]])
-    for name, vector in sorted(_corrections(layout), key=lambda found: found[0]):
-        _add(whole, name, tuple(vector.shape), _sampled(vector))
-    settings = [[layer, _settings(block)] for layer, block in sorted(layout.blocks.items())]
+    for name, vector in sorted(corrections(layout), key=lambda found: found[0]):
+        _add(whole, name, tuple(vector.shape), sampled(vector))
+    settings = [[layer, settings_of(block)] for layer, block in sorted(layout.blocks.items())]
     whole.update(json.dumps([settings, sorted(adapters)]).encode())
     return whole.hexdigest()[:16]
 
@@ -77,21 +77,21 @@ def identity(hf: Any, layout: Layout, weights: Weights) -> str:
 def active_adapters(hf: Any) -> tuple[str, ...]:
     """Names of the adapters that take part in forwards now, those merged into the weights included."""
     tuners = _tuners(hf).values()
-    found = {name for t in tuners for name in (_own(t, "merged_adapters") or _at_work(t))}
+    found = {name for t in tuners for name in (_own(t, "merged_adapters") or at_work(t))}
     return tuple(sorted(found))
 
 
 def switches(hf: Any, layout: Layout) -> tuple[Any, ...]:
     """Everything beside weights that decides what the MoE layers compute, as plain values: changed means look again."""
-    held = [_plain(thing) for block in layout.blocks.values() for thing in _places(block)]
-    tuned = [_switch(module) for module in hf.modules() if _is_tuner(module)]
+    held = [plain_value(thing) for block in layout.blocks.values() for thing in _places(block)]
+    tuned = [switch_of(module) for module in hf.modules() if _is_tuner(module)]
     return (getattr(hf, "_adapters_disabled", False), tuple(held), tuple(tuned))
 
 
 # ---- weights
 
 
-def _sampled(parameter: Tensor) -> Tensor:
+def sampled(parameter: Tensor) -> Tensor:
     flat = parameter.detach().reshape(-1)
     return flat[:: max(1, flat.numel() // _SAMPLE)].to(torch.bfloat16).cpu()
 
@@ -109,12 +109,12 @@ def _sorted_out(hf: Any, weights: Weights) -> tuple[dict[str, str], list[str]]:
         tuner, adapter, name = _owner(full.removeprefix(inside), full, tuners)
         if tuner is None:
             if full.startswith(inside) or not getattr(hf, "_adapters_disabled", False):
-                base.setdefault(_bare(name), full)
-        elif adapter in _at_work(tuner):
+                base.setdefault(bare(name), full)
+        elif adapter in at_work(tuner):
             if "original_module" in tuner._modules:  # a whole module in place of another
-                base[_bare(name)] = full
+                base[bare(name)] = full
             else:
-                theirs.setdefault(adapter, []).append((name, full, _factor(tuner, adapter)))
+                theirs.setdefault(adapter, []).append((name, full, factor_of(tuner, adapter)))
     return base, [_adapter_digest(found, weights) for found in theirs.values()]
 
 
@@ -137,7 +137,7 @@ def _owner(name: str, full: str, tuners: dict[str, Any]) -> tuple[Any, str, str]
     return None, "", name
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
@@ -147,7 +147,7 @@ def _inside(hf: Any) -> str:
     return next((f"{name}." for name, module in hf.named_modules() if module is inner and name), "")
 
 
-def _corrections(layout: Layout) -> Iterator[tuple[str, Tensor]]:
+def corrections(layout: Layout) -> Iterator[tuple[str, Tensor]]:
     """Vectors in routers and blocks that are no parameters: correction biases."""
     for layer, block in layout.blocks.items():
         for module in dict.fromkeys((*block.router.modules(), block.block)):
@@ -160,7 +160,7 @@ def _corrections(layout: Layout) -> Iterator[tuple[str, Tensor]]:
 # ---- settings
 
 
-def _settings(block: MoEBlock) -> dict[str, list[Any]]:
+def settings_of(block: MoEBlock) -> dict[str, list[Any]]:
     """What is set, wherever it stands and whatever the family calls it; left out what changes nothing."""
     found: dict[str, list[Any]] = {}
     for meaning, names in _SETTINGS.items():
@@ -186,7 +186,7 @@ def _innermost(module: nn.Module) -> nn.Module:
     return module if inner is None else _innermost(inner)
 
 
-def _plain(place: Any) -> tuple[Any, ...]:
+def plain_value(place: Any) -> tuple[Any, ...]:
     """Public plain values of a module, and of its config what is about routing (some families read it in every forward)."""
     own = [(n, x) for n, x in vars(place).items() if isinstance(x, _PLAIN) and n[0] != "_" and n != "training"]
     config, named = getattr(place, "config", None), (*_COUNTS, *(n for names in _SETTINGS.values() for n in names))
@@ -209,7 +209,7 @@ def _own(tuner: Any, name: str) -> Any:
     return vars(tuner).get(name) or {}
 
 
-def _at_work(tuner: Any) -> tuple[str, ...]:
+def at_work(tuner: Any) -> tuple[str, ...]:
     """Adapters whose weights the layer's forward adds: none while it is disabled or has some merged."""
     if tuner.disable_adapters or _own(tuner, "merged_adapters"):
         return ()
@@ -217,13 +217,13 @@ def _at_work(tuner: Any) -> tuple[str, ...]:
     return tuple(name for name in tuner.active_adapters if name in held)
 
 
-def _factor(tuner: Any, adapter: str) -> Any:
+def factor_of(tuner: Any, adapter: str) -> Any:
     """What the adapter's part is multiplied by, where its kind has such a number."""
     factors = _own(tuner, "scaling")
     return factors.get(adapter) if isinstance(factors, Mapping) else factors
 
 
-def _switch(tuner: Any) -> tuple[Any, ...]:
+def switch_of(tuner: Any) -> tuple[Any, ...]:
     """A layer's adapters: disabled or not, which are merged, which are at work, and with which factor."""
-    working = tuple((name, _factor(tuner, name)) for name in _at_work(tuner))
+    working = tuple((name, factor_of(tuner, name)) for name in at_work(tuner))
     return (bool(tuner.disable_adapters), tuple(_own(tuner, "merged_adapters")), working)

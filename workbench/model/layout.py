@@ -70,14 +70,14 @@ def _declared_layout(hf: Any) -> Layout:
     name = type(hf).__name__
     router_classes = _recorded_classes(hf, "router_logits")
     found = [n for n, m in hf.named_modules() if router_classes and isinstance(m, router_classes)]
-    routers = [(n, hf.get_submodule(n)) for n in map(_wrapping, found)]
+    routers = [(n, hf.get_submodule(n)) for n in map(wrapping, found)]
     if not routers:
         raise WorkbenchError(
             f"{name} has no router that transformers declares, so there are no experts to look at: it is a dense model, or an "
             f"MoE family outside the experts interface; `workbench models` lists what is supported, and load(..., adapter=) "
             f"takes any module (see workbench/model/adapters.py)."
         )
-    layers_name, layers = _decoder_layers(hf, routers[0][0])
+    layers_name, layers = decoder_layers(hf, routers[0][0])
     pattern = re.compile(re.escape(layers_name) + r"\.(\d+)\.")
     blocks: dict[int, MoEBlock] = {}
     for router_name, router in routers:
@@ -86,16 +86,16 @@ def _declared_layout(hf: Any) -> Layout:
             raise WorkbenchError(
                 f"{name} has a router at '{router_name}', outside the one-router-per-layer plan we know."
             )
-        blocks[int(match[1])] = _block(hf, int(match[1]), router_name, router, match[0].rstrip("."))
+        blocks[int(match[1])] = block_of(hf, int(match[1]), router_name, router, match[0].rstrip("."))
     for router_name, router in _undeclared(hf, pattern, blocks):
         layer = int(pattern.match(router_name)[1])  # pyright: ignore[reportOptionalSubscript]
-        blocks[layer] = _block(hf, layer, router_name, router, f"{layers_name}.{layer}")
+        blocks[layer] = block_of(hf, layer, router_name, router, f"{layers_name}.{layer}")
     blocks = dict(sorted(blocks.items()))
     base = hf.get_submodule(layers_name.rpartition(".")[0]) if "." in layers_name else hf
     return Layout(base, layers, blocks)
 
 
-def _wrapping(name: str) -> str:
+def wrapping(name: str) -> str:
     """The module that is called: an adapter layer around it (PEFT) holds the module itself as `base_layer`."""
     while name.endswith(".base_layer"):
         name = name.removesuffix(".base_layer")
@@ -112,7 +112,7 @@ def _undeclared(hf: Any, pattern: re.Pattern[str], blocks: dict[int, MoEBlock]) 
             continue
         parent = name.rpartition(".")[0]
         beside = [(n, m) for n, m in hf.get_submodule(parent).named_children() if m is not experts]
-        rows = _rows(experts)
+        rows = rows_of(experts)
         routers = [
             (n, m) for n, m in beside if any(p.ndim == 2 and p.shape[0] == rows for p in m.parameters(recurse=False))
         ]
@@ -138,21 +138,21 @@ def _recorded_classes(hf: Any, what: str) -> tuple[type, ...]:
     return tuple(found)
 
 
-def _decoder_layers(hf: Any, router_name: str) -> tuple[str, tuple[nn.Module, ...]]:
+def decoder_layers(hf: Any, router_name: str) -> tuple[str, tuple[nn.Module, ...]]:
     match = re.match(r"(.*?)\.\d+\.", router_name)
     if match is None:
         raise WorkbenchError(f"The router '{router_name}' of {type(hf).__name__} lies in no list of layers.")
     return match[1], tuple(hf.get_submodule(match[1]))
 
 
-def _block(hf: Any, layer: int, router_name: str, router: nn.Module, decoder_name: str) -> MoEBlock:
-    block_name, router_name, experts_name = _places(hf, layer, router_name, router)
+def block_of(hf: Any, layer: int, router_name: str, router: nn.Module, decoder_name: str) -> MoEBlock:
+    block_name, router_name, experts_name = places(hf, layer, router_name, router)
     block = hf.get_submodule(block_name)
     inner = {name.removeprefix(f"{block_name}.").split(".")[0] for name in (router_name, experts_name)}
     others = [(n, m) for n, m in block.named_children() if n not in inner and _has_weights(m)]
     gates = [m for _, m in others if isinstance(m, nn.Linear) and m.out_features == 1]
     # where router and experts hang in the decoder layer itself, what lies beside them is attention and norms
-    shared = [] if block_name == decoder_name else [(n, m) for n, m in others if _is_expert(m)]
+    shared = [] if block_name == decoder_name else [(n, m) for n, m in others if is_expert(m)]
     return MoEBlock(
         layer,
         block,
@@ -166,14 +166,14 @@ def _block(hf: Any, layer: int, router_name: str, router: nn.Module, decoder_nam
     )
 
 
-def _places(hf: Any, layer: int, name: str, module: nn.Module) -> tuple[str, str, str]:
+def places(hf: Any, layer: int, name: str, module: nn.Module) -> tuple[str, str, str]:
     """Names of the block, its router and its experts, from the router that the model declares."""
     within = WITHIN.get(type(module).__name__)
     if within is not None:
         return name, f"{name}.{within[0]}", f"{name}.{within[1]}"
     block_name = name.rpartition(".")[0]
     beside = [(n, m) for n, m in hf.get_submodule(block_name).named_children() if m is not module]
-    found = max(((_rows(m), n) for n, m in beside), default=(0, ""))
+    found = max(((rows_of(m), n) for n, m in beside), default=(0, ""))
     if not found[0]:
         raise WorkbenchError(
             f"Layer {layer} of {type(hf).__name__} has no module of fused expert weights beside its router '{name}'; "
@@ -193,15 +193,15 @@ def fused_weights(module: nn.Module) -> list[nn.Parameter]:
     return own or (fused_weights(inner) if isinstance(inner, nn.Module) else [])
 
 
-def _rows(module: nn.Module) -> int:
+def rows_of(module: nn.Module) -> int:
     """How many experts a module of fused weights holds; 0 for any other module."""
     return max((p.shape[0] for p in fused_weights(module)), default=0)
 
 
-def _is_expert(module: nn.Module) -> bool:
+def is_expert(module: nn.Module) -> bool:
     """A shared expert has two weight matrices or more (norms have none, projections one) and no experts within it."""
     matrices = sum(p.ndim >= 2 for p in module.parameters())
-    return matrices >= 2 and not any(_rows(m) for m in module.modules() if m is not module)
+    return matrices >= 2 and not any(rows_of(m) for m in module.modules() if m is not module)
 
 
 # ---- through an adapter

@@ -25,9 +25,10 @@ def random_like(
 
     Raises `WorkbenchError` when not enough experts are left to draw from.
     """
+    import numpy as np  # only here: commands that read a plan should print their help without it
+
     if match not in ("count", "layer", "usage"):
         raise WorkbenchError(f"match='{match}' is not known; random experts match by 'count', 'layer' or 'usage'.")
-    import numpy as np  # a plan is read by --help, which does without
 
     experts = sorted({edit.expert for edit in edits})
     rng, taken, drawn = np.random.default_rng(seed), set(experts), dict[ExpertRef, ExpertRef]()

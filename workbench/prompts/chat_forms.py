@@ -29,7 +29,7 @@ def shown(apply: Apply, messages: Messages, prompt_id: str) -> tuple[str, Messag
         except WorkbenchError as error:
             refusal = refusal or error
             continue
-        if not (lost := _lost(text, without, form)):
+        if not (lost := lost_words(text, without, form)):
             return text, form
         refusal = WorkbenchError(
             f"The chat template does not show the call of {listed(lost)} in the prompt '{prompt_id}'; take the calls out, or "
@@ -119,7 +119,7 @@ def _call(call: Mapping[str, Any], as_json: bool) -> Mapping[str, Any]:
     return {**call, "arguments": json.dumps(value, ensure_ascii=False) if as_json else value}
 
 
-def _lost(text: str, without: str, messages: Sequence[Mapping[str, Any]]) -> list[str]:
+def lost_words(text: str, without: str, messages: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of called functions that the calls did not bring into the text, or brought with Python's spelling of a value."""
     calls = [call for message in messages for call in calls_of(message)]
     nulls = text.count("None") - without.count("None") - json.dumps([dict(c) for c in calls]).count("None")

@@ -140,11 +140,11 @@ def _tokenise(tokenizer: Any, rendered: list[Rendered], with_special: bool) -> I
         if fast:
             offsets = np.asarray(found["offset_mapping"][i], np.int64).reshape(-1, 2)
         elif rendered[i].authors is not None:
-            offsets = _offsets_by_decoding(tokenizer, row, texts[i])
+            offsets = offsets_by_decoding(tokenizer, row, texts[i])
         yield _Tokens(np.asarray(row, np.int64), offsets, np.asarray(added, bool))
 
 
-def _offsets_by_decoding(tokenizer: Any, ids: Sequence[int], text: str) -> np.ndarray | None:
+def offsets_by_decoding(tokenizer: Any, ids: Sequence[int], text: str) -> np.ndarray | None:
     """Characters per token of a slow tokenizer, when its tokens, or a few together, decode to exactly the text.
 
     A character of several byte tokens belongs to each of them.

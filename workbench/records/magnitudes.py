@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 _ROWS = 512  # rows a chunk of the median: what a core's cache holds
-_VALUES = 2**20  # values a chunk: what narrow floats are widened by at a time
+VALUES_AT_ONCE = 2**20  # values a chunk: what narrow floats are widened by at a time
 
 
 class Magnitude(NamedTuple):
@@ -29,7 +29,7 @@ def magnitude(vectors: Tensor) -> Magnitude:
         size = vectors.float().abs()
         largest = size.max(-1)
         return Magnitude(torch.linalg.vector_norm(size, dim=-1), largest.values, largest.indices.int())
-    rows = max(1, _VALUES // max(1, vectors.shape[-1]))
+    rows = max(1, VALUES_AT_ONCE // max(1, vectors.shape[-1]))
     parts = [_host_magnitude(part.float()) for part in vectors.split(rows)]
     return parts[0] if len(parts) == 1 else Magnitude(*(torch.cat(column) for column in zip(*parts, strict=True)))
 

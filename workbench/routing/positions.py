@@ -198,7 +198,7 @@ def read_positions(arguments: dict[str, Any], before: Positions | None) -> Posit
     batch, length = given.shape[:2]
     cache = arguments.get("past_key_values")
     past = int(cache.get_seq_length()) if cache is not None else 0
-    mask = _two_dimensional(arguments.get("attention_mask"), past + length)
+    mask = two_dimensional(arguments.get("attention_mask"), past + length)
     trail = _trail(cache, past, batch, before) if past else None
     stated = PROMPT_LENGTH.get()
     columns = stated if stated is not None else length if past == 0 else trail.prompt_before(past) if trail else None
@@ -207,7 +207,7 @@ def read_positions(arguments: dict[str, Any], before: Positions | None) -> Posit
 
 def leave_trail(positions: Positions, cache: Any, output: Any) -> None:
     """Writes the trail on the cache: the base model's argument, or where that is None made by it and part of its output."""
-    cache = cache if cache is not None else _cache_in(output)
+    cache = cache if cache is not None else cache_in(output)
     if cache is not None:
         _note(cache, tuple(positions.trail))
 
@@ -231,12 +231,12 @@ def _note(cache: Any, trail: tuple[Any, ...] | None) -> bool:
     return True
 
 
-def _cache_in(output: Any) -> Any:
+def cache_in(output: Any) -> Any:
     parts = output if isinstance(output, tuple) else (getattr(output, "past_key_values", None),)
     return next((part for part in parts if hasattr(part, "get_seq_length")), None)
 
 
-def _two_dimensional(mask: Any, total: int) -> Tensor | None:
+def two_dimensional(mask: Any, total: int) -> Tensor | None:
     """Real tokens [batch, total] from a 2-D mask, a 4-D mask (static cache) or a dict of them (gpt_oss)."""
     if isinstance(mask, dict):
         mask = mask.get("full_attention", next(iter(mask.values())))

@@ -52,14 +52,14 @@ def reroute(router: Router, logits: Tensor, own: Routing, edits: RouterEdits, in
     selection is another (see `unlike`) keeps it, unless an edited expert has to leave it or to enter it.
     """
     if logits.device.type != "cpu":  # looking which tokens are concerned would make the device wait
-        return _reroute(router, logits, own, edits)
+        return reroute_rows(router, logits, own, edits)
     rows = _concerned(router.rule, own, edits, inside)
     if rows is None:
-        return _reroute(router, logits, own, edits)
+        return reroute_rows(router, logits, own, edits)
     if not len(rows):
         return own
     few = Routing(own.weights.index_select(0, rows), own.index.index_select(0, rows))
-    new = _reroute(router, logits.index_select(0, rows), few, edits.rows(rows))
+    new = reroute_rows(router, logits.index_select(0, rows), few, edits.rows(rows))
     return Routing(own.weights.index_copy(0, rows, new.weights), own.index.index_copy(0, rows, new.index))
 
 
@@ -82,7 +82,7 @@ def _settled(rule: RoutingRule) -> bool:
     return _alone(rule) and (rule.renormalise or rule.score != "softmax")
 
 
-def _reroute(router: Router, logits: Tensor, own: Routing, edits: RouterEdits) -> Routing:
+def reroute_rows(router: Router, logits: Tensor, own: Routing, edits: RouterEdits) -> Routing:
     rule, classes = router.rule, logits.shape[-1]
     if edits.off is not None and edits.only_off and rule.renormalise and _settled(rule):
         new = route(rule, logits, own.index.shape[-1], router.correction, edits, router.expert_scale)

@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from workbench.storage.files import WRITING
 
 
 @contextmanager
 def locked(store: Path, what: str) -> Iterator[bool]:
     """Holds `what` during the block if nobody else does; yields whether we hold it."""
+    from filelock import (  # only here: `workbench --help` imports this folder, and waits for no library
+        FileLock,
+        Timeout,
+    )
+
     folder = store / WRITING
     folder.mkdir(parents=True, exist_ok=True)
     # a lock that is a mere file, for disks without flock, would outlive its process: there it is refused

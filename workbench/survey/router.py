@@ -20,14 +20,14 @@ def router_facts(
 
     Raises `WorkbenchError` when the two disagree, or when the logits say nothing about the selection.
     """
-    logits, routing = _checked(block, answer, received, ids.numel())
-    probabilities = _are_probabilities(block, logits)
+    logits, routing = checked(block, answer, received, ids.numel())
+    probabilities = are_probabilities(block, logits)
     logits = logits.float().clamp_min(torch.finfo(torch.float32).tiny).log() if probabilities else logits
     classes = logits.shape[-1]
     held = _held(block, classes)
     n_experts, skip = (held, True) if classes == held + 1 and routing.index.max() < held else (classes, False)
     found, fit = _fit(hf, block, logits, routing, skip)
-    notes = [*_identity_notes(block, n_experts, held), *_answer_notes(answer, probabilities, skip, classes)]
+    notes = [*identity_notes(block, n_experts, held), *answer_notes(answer, probabilities, skip, classes)]
     refused = dict[str, str]()
     if fit.rule is None:
         reason = _unexplained(block, logits, routing, ids, fit.reason, answer)
@@ -45,9 +45,7 @@ def router_facts(
     )
 
 
-def _checked(
-    block: MoEBlock, out: tuple[Any, ...], received: tuple[Tensor, ...], tokens: int
-) -> tuple[Tensor, Routing]:
+def checked(block: MoEBlock, out: tuple[Any, ...], received: tuple[Tensor, ...], tokens: int) -> tuple[Tensor, Routing]:
     """Logits [tokens, experts] and the selection, after checking that router and experts agree on them."""
     where = f"Layer {block.layer} ('{block.router_name}')"
     shapes = [tuple(x.shape) for x in out if isinstance(x, Tensor)]
@@ -69,7 +67,7 @@ def _checked(
     return out[0], Routing(out[1], out[2])
 
 
-def _are_probabilities(block: MoEBlock, logits: Tensor) -> bool:
+def are_probabilities(block: MoEBlock, logits: Tensor) -> bool:
     """Whether every row is a distribution. Fine where the family's own router says so; a wrapper that does it is refused."""
     rows = logits.float()
     if not ((rows >= 0).all() and ((rows.sum(-1) - 1).abs() < 1e-2).all()):
@@ -92,14 +90,14 @@ def _held(block: MoEBlock, classes: int) -> int:
 def _fit(
     hf: Any, block: MoEBlock, logits: Tensor, routing: Routing, skip: bool
 ) -> tuple[dict[str, tuple[nn.Module, str]], Fit]:
-    found = _vectors(block, logits.shape[-1])
+    found = vectors(block, logits.shape[-1])
     tensors = {n: value(m, a).detach().reshape(-1) for n, (m, a) in found.items()}
     config = hf.config.get_text_config()
     fit = fit_rule(
         logits,
         routing,
         {n: t.to(logits.device) for n, t in tensors.items()},
-        _groups(config, block.router),
+        groups(config, block.router),
         _TOLERANCE.get(routing.weights.dtype, 3e-2),
         skip=skip,
         jitter=getattr(config, "router_jitter_noise", None),
@@ -107,7 +105,7 @@ def _fit(
     return found, fit
 
 
-def _vectors(block: MoEBlock, n_classes: int) -> dict[str, tuple[nn.Module, str]]:
+def vectors(block: MoEBlock, n_classes: int) -> dict[str, tuple[nn.Module, str]]:
     """One number per expert, in the router or its block: candidates for a correction bias or a scale.
 
     A layer's own `bias` is in the logits already. What is called a correction comes first. A vector of equal numbers would
@@ -123,20 +121,20 @@ def _vectors(block: MoEBlock, n_classes: int) -> dict[str, tuple[nn.Module, str]
     return dict(sorted(found.items(), key=lambda item: "correction" not in item[0]))
 
 
-def _groups(config: Any, router: nn.Module) -> tuple[int, int]:
+def groups(config: Any, router: nn.Module) -> tuple[int, int]:
     names = ("n_group", "num_expert_group")
     n = getattr(router, "num_group", None) or next((v for v in (getattr(config, x, None) for x in names) if v), 1)
     kept = getattr(router, "topk_group", None) or getattr(config, "topk_group", None) or 1
     return int(n), int(kept)
 
 
-def _identity_notes(block: MoEBlock, n_experts: int, held: int) -> list[str]:
+def identity_notes(block: MoEBlock, n_experts: int, held: int) -> list[str]:
     if n_experts <= held or block.adapter is not None:
         return []
     return [f"experts {held}-{n_experts - 1} are zero (identity) experts: they return their input"]
 
 
-def _answer_notes(answer: tuple[Any, ...], probabilities: bool, skip: bool, classes: int) -> list[str]:
+def answer_notes(answer: tuple[Any, ...], probabilities: bool, skip: bool, classes: int) -> list[str]:
     notes = ["the router reports probabilities; their logarithms are stored as logits"] if probabilities else []
     return notes + (
         [f"class {classes - 1} of the router skips the experts: its slots name L*E0 with weight 0"] if skip else []
@@ -147,15 +145,15 @@ def _unexplained(
     block: MoEBlock, logits: Tensor, routing: Routing, ids: Tensor, reason: str, answer: tuple[Any, ...]
 ) -> str:
     """Why no rule was found; raises where the logits have nothing to do with the selection."""
-    if _is_hash(ids.reshape(-1).to(routing.index.device), routing.index):
+    if is_hash(ids.reshape(-1).to(routing.index.device), routing.index):
         return "a hash router: the token's id alone selects the experts, its logits only weigh them"
-    score = _favour(logits, routing.index)
+    score = favour(logits, routing.index)
     if not score > _CHANCE:
         raise WorkbenchError(
             f"Layer {block.layer} ('{block.router_name}'): the logits that the router reports say nothing about the experts it "
             f"selects (selected ones lie {score:.1f} standard errors above the others), so they are not this routing's logits."
         )
-    follow = _follow(logits, routing)
+    follow = follow_logits(logits, routing)
     if follow < 0:
         raise WorkbenchError(
             f"Layer {block.layer} ('{block.router_name}'): the weights that the router gives do not follow the logits of the "
@@ -166,7 +164,7 @@ def _unexplained(
     return reason
 
 
-def _is_hash(ids: Tensor, index: Tensor) -> bool:
+def is_hash(ids: Tensor, index: Tensor) -> bool:
     """Equal tokens always get equal experts, wherever they stand (the probe repeats some)."""
     same = ids[:, None] == ids[None, :]
     same.fill_diagonal_(False)
@@ -175,7 +173,7 @@ def _is_hash(ids: Tensor, index: Tensor) -> bool:
     return len(a) >= 8 and bool((chosen[a] == chosen[b]).all())
 
 
-def _favour(logits: Tensor, index: Tensor) -> float:
+def favour(logits: Tensor, index: Tensor) -> float:
     """How far the selected experts' logits lie above their row's mean, in standard errors over tokens."""
     rows = logits.float()
     rows = (rows - rows.mean(-1, keepdim=True)) / rows.std(-1, keepdim=True).clamp_min(1e-12)
@@ -183,7 +181,7 @@ def _favour(logits: Tensor, index: Tensor) -> float:
     return (lift.mean() / (lift.std() / len(lift) ** 0.5).clamp_min(1e-12)).item()
 
 
-def _follow(logits: Tensor, routing: Routing) -> float:
+def follow_logits(logits: Tensor, routing: Routing) -> float:
     """Mean correlation over tokens of the selected experts' weights with their logits; 1 where there is one expert."""
     k = routing.index.shape[-1]
     if k == 1:

@@ -25,7 +25,7 @@ def pieces(tokenizer: Any, ids: Sequence[int], *, ended: bool = True) -> list[st
     alone = token_texts(tokenizer, unique)
     found = [alone[i] for i in inverse.tolist()]
     letters, whole = ("".join(text.split()) for text in ("".join(found), tokenizer.decode(list(ids))))
-    return found if letters == whole and _CUT not in whole else _grown(tokenizer, list(ids), ended)
+    return found if letters == whole and _CUT not in whole else grown(tokenizer, list(ids), ended)
 
 
 def token_texts(tokenizer: Any, ids: np.ndarray) -> list[str]:
@@ -70,7 +70,7 @@ class Growing:
         return text[len(before) :]
 
 
-def _grown(tokenizer: Any, ids: list[int], ended: bool) -> list[str]:
+def grown(tokenizer: Any, ids: list[int], ended: bool) -> list[str]:
     growing = Growing(tokenizer)
     return [growing.add(i, is_last=ended and n == len(ids)) for n, i in enumerate(ids, 1)]
 

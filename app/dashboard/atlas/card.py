@@ -18,7 +18,7 @@ from .expert_charts import magnitude_chart, magnitude_table, partner_chart, posi
 from .expert_facts import Selected, by_position, by_role, partners, selected_by
 
 EDITS = {"off": "Switch it off", "drop": "Drop it", "mute": "Mute it", "force": "Force it"}
-_AT_ONCE = 2_000_000  # tokens times experts: up to here every probe together takes a second or two
+AT_ONCE = 2_000_000  # tokens times experts: up to here every probe together takes a second or two
 _SIZES = {"L2 norm": "output_l2", "largest |value|": "output_max_abs"}
 
 
@@ -49,9 +49,9 @@ def draw_card(view: View, store: Store, ref: ExpertRef, offered: Measures) -> No
                 contexts_of(store, ref, card.found)
             with right:
                 _where(card)
-                _together(card)
-                _sizes(card)
-        _scores(card, offered)
+                selected_together(card)
+                sizes_of_outputs(card)
+        scores_in_every_probe(card, offered)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the routing ...")
@@ -60,7 +60,7 @@ def _routing(path: str, now: Identity, layer: int) -> Routing:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the outputs ...")
-def _slots(path: str, now: Identity, layer: int) -> pd.DataFrame:
+def slots_of_layer(path: str, now: Identity, layer: int) -> pd.DataFrame:
     return store_at(Path(path)).table("slots", ["expert", *_SIZES.values()], [layer])
 
 
@@ -81,7 +81,7 @@ def _edit_row(view: View, ref: ExpertRef) -> None:
     left, right, rest = st.columns([1, 1, 3], vertical_alignment="bottom")
     kind = left.selectbox("Edit", list(EDITS), key="atlas-edit")
     right.button(
-        EDITS[kind], key="atlas-apply", type="primary", on_click=_apply, args=(view, ref, kind), width="stretch"
+        EDITS[kind], key="atlas-apply", type="primary", on_click=apply_edit, args=(view, ref, kind), width="stretch"
     )
     refused = st.session_state.pop("atlas-refused", None)
     if refused:
@@ -90,7 +90,7 @@ def _edit_row(view: View, ref: ExpertRef) -> None:
         st.text(f"Plan of this session: {plan()}" if plan() else "The plan of this session is empty.")
 
 
-def _apply(view: View, ref: ExpertRef, kind: str) -> None:
+def apply_edit(view: View, ref: ExpertRef, kind: str) -> None:
     """Adds the edit to the session's plan, or says why this model cannot do it."""
     try:
         set_plan((plan() | getattr(Plan, kind)([ref])).for_model(view.anatomy).check(view.anatomy))
@@ -109,7 +109,7 @@ def _where(card: Card) -> None:
     chart(role_chart(card.ref, roles, even), "atlas-roles", roles)
 
 
-def _together(card: Card) -> None:
+def selected_together(card: Card) -> None:
     assert card.view.store_path is not None
     together: Any = scores_of(card.view.store_path, "co_selection", layer=card.ref.layer)
     frame = partners(together, card.ref.expert)
@@ -119,8 +119,8 @@ def _together(card: Card) -> None:
         chart(partner_chart(card.ref, frame), "atlas-partners", frame)
 
 
-def _sizes(card: Card) -> None:
-    slots = _slots(str(card.store.path), identity(card.store.path), card.ref.layer)
+def sizes_of_outputs(card: Card) -> None:
+    slots = slots_of_layer(str(card.store.path), identity(card.store.path), card.ref.layer)
     what = st.segmented_control("Output magnitude", list(_SIZES), default="L2 norm", key="atlas-size") or "L2 norm"
     size, own = slots[_SIZES[what]].to_numpy(np.float64), slots["expert"].to_numpy() == card.ref.expert
     if np.isnan(size[own]).all():
@@ -134,9 +134,9 @@ def _sizes(card: Card) -> None:
 # ---- scores
 
 
-def _scores(card: Card, offered: Measures) -> None:
+def scores_in_every_probe(card: Card, offered: Measures) -> None:
     st.markdown("**Its scores in every probe that this store can answer**")
-    small = len(card.store.tokens) * card.store.anatomy.n_experts <= _AT_ONCE
+    small = len(card.store.tokens) * card.store.anatomy.n_experts <= AT_ONCE
     if not st.toggle(
         "Rank every expert in every probe", small, key="atlas-scores", help="Takes a while on a large store."
     ):

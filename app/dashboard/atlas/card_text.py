@@ -45,10 +45,10 @@ def contexts_of(store: Store, ref: ExpertRef, found: Selected) -> None:
     for i, context in enumerate(contexts(store, found, spread=which == "spread over its weights")):
         row = store.tokens.iloc[context.row]
         st.text(f"{visible(row['prompt_id'])}, position {row['position']}, weight {found.weight[context.row]:.3f}")
-        _chips(store, ref, found, context, f"atlas-context-{i}")
+        context_chips(store, ref, found, context, f"atlas-context-{i}")
 
 
-def _chips(store: Store, ref: ExpertRef, found: Selected, context: Context, key: str) -> None:
+def context_chips(store: Store, ref: ExpertRef, found: Selected, context: Context, key: str) -> None:
     """The text as chips; tokens that select the expert are tinted by weight, the one in question is framed."""
     rows: Any = store.tokens.iloc[context.first : context.last + 1]
     weight = found.weight[context.first : context.last + 1]

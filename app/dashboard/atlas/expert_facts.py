@@ -1,11 +1,11 @@
-"""What a store says about one expert: its tokens, contexts, positions, roles and how large its outputs are. No page here."""
+"""What a store says about one expert: its tokens, contexts, positions, roles, and with whom it is selected."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from probes.reading import token_mask
+from probes.reading import sequence_of_row, token_mask
 from workbench import Store
 from workbench.store import Routing
 
@@ -61,7 +61,7 @@ def contexts(store: Store, found: Selected, *, spread: bool = False, most: int =
     """Where the expert was selected, each in another response: with the largest weights, or spread over all weights."""
     rows = np.flatnonzero(found.hit)
     rows = rows[np.argsort(-found.weight[rows], kind="stable")]
-    sequence = _sequence(store)
+    sequence = sequence_of_row(store)
     _, first = np.unique(sequence[rows], return_index=True)
     rows = rows[np.sort(first)]
     if spread and len(rows) > most:
@@ -99,11 +99,6 @@ def partners(together: pd.DataFrame, expert: int, most: int = 12) -> pd.DataFram
         expert
     )
     return frame[frame["given"] > 0].sort_values("given", ascending=False, ignore_index=True).head(most)
-
-
-def _sequence(store: Store) -> np.ndarray:
-    tokens = store.tokens
-    return tokens["prompt_id"].cat.codes.to_numpy().astype(np.int64) * store.n_samples + tokens["sample"].to_numpy()
 
 
 def _window(sequence: np.ndarray, row: int, around: int) -> Context:

@@ -1,4 +1,4 @@
-"""The page 'Atlas': every expert of every layer by load, entropy or a probe's score, and the card of one of them."""
+"""The page from top to bottom: a measure, the board in its colours, the card of one expert, how evenly layers route."""
 
 from typing import Any
 

@@ -12,14 +12,14 @@ _EVERY = 0.7  # seconds between two looks at a running capture
 def jobs_panel() -> None:
     """Draws the captures; the panel refreshes by itself while one is active, and the page when one has ended."""
     active = _active()
-    st.fragment(_draw, run_every=_EVERY if active else None)(active)
+    st.fragment(draw_jobs, run_every=_EVERY if active else None)(active)
 
 
 def _active() -> frozenset[int]:
     return frozenset(id(job) for job in jobs().all() if job.is_active)
 
 
-def _draw(before: frozenset[int]) -> None:
+def draw_jobs(before: frozenset[int]) -> None:
     if before != _active():
         st.rerun()  # the lists below change too
     shown = [job for job in jobs().all() if job.is_active or job.owner == session()]

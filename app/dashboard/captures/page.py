@@ -1,4 +1,4 @@
-"""Captures and runs: what is being captured, a new capture, the stores of the project, and its experiment runs."""
+"""The page from top to bottom: captures at work, a new one, the stores of the project, its experiment runs."""
 
 import streamlit as st
 

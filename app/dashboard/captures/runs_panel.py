@@ -35,16 +35,16 @@ def runs_panel(view: View) -> None:
     if run.is_experiment:
         _experiment(view, run)
     elif b.button("Load its plan", key="runs-load", disabled=not (run.path / PLAN).is_file()):
-        _use(view, run, lambda: Plan.from_json(run.path / PLAN))
+        use_plan(view, run, lambda: Plan.from_json(run.path / PLAN))
     st.text(f"This session's plan: {visible(plan())}")
 
 
 def _rows(runs: list[Run]) -> pd.DataFrame:
-    rows = [(visible(run.name), visible(described(run)), visible(state(run)), _changed(run)) for run in runs]
+    rows = [(visible(run.name), visible(described(run)), visible(state(run)), changed_at(run)) for run in runs]
     return pd.DataFrame(rows, columns=["run", "what", "state", "changed"])
 
 
-def _changed(run: Run) -> datetime:
+def changed_at(run: Run) -> datetime:
     return datetime.fromtimestamp(round(run.path.stat().st_mtime))
 
 
@@ -61,10 +61,10 @@ def _experiment(view: View, run: Run) -> None:
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     label = left.selectbox("Plan of the run", list(plans), key="runs-plan", format_func=visible)
     if right.button("Load this plan", key="runs-load"):
-        _use(view, run, lambda: Plan.parse(plans[label], view.anatomy))
+        use_plan(view, run, lambda: Plan.parse(plans[label], view.anatomy))
 
 
-def _use(view: View, run: Run, read: Callable[[], Plan]) -> None:
+def use_plan(view: View, run: Run, read: Callable[[], Plan]) -> None:
     try:
         set_plan(read().for_model(view.anatomy).check(view.anatomy))
     except WorkbenchError as error:

@@ -17,7 +17,7 @@ COMPLETE = "complete"
 
 def store_rows(catalog: Catalog) -> pd.DataFrame:
     """name, model, prompts, tokens, steered, size (MB), state; complete ones first as the catalog orders them."""
-    rows = [{"name": name, **_row(name, path)} for name, path in catalog.stores().items() if path.is_dir()]
+    rows = [{"name": name, **row_of(name, path)} for name, path in catalog.stores().items() if path.is_dir()]
     half = {found.name: f"half written: {found}" for found in unfinished(catalog)}
     rows = [row for row in rows if row["name"] not in half]
     rows += [{"name": name, "state": said} for name, said in half.items()]
@@ -29,10 +29,10 @@ def store_rows(catalog: Catalog) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "model", "prompts", "tokens", "steered", "size", "state"])
 
 
-def _row(name: str, path: Path) -> dict[str, Any]:
+def row_of(name: str, path: Path) -> dict[str, Any]:
     try:
         store_at(path)
-        return _about(str(path), identity(path))
+        return about_store(str(path), identity(path))
     except WorkbenchError as error:
         return {"state": f"damaged: {str(error).replace(str(path), name)}"}
     except Exception as error:  # noqa: BLE001 - a damaged file can fail anywhere, and its neighbours are still to be listed
@@ -40,7 +40,7 @@ def _row(name: str, path: Path) -> dict[str, Any]:
 
 
 @st.cache_data(max_entries=256, show_spinner="Reading the stores ...")
-def _about(path: str, now: Identity) -> dict[str, Any]:
+def about_store(path: str, now: Identity) -> dict[str, Any]:
     info = store_at(Path(path)).info()
     return {
         "model": visible(info["model"]["name"]),

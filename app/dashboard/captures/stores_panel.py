@@ -28,20 +28,20 @@ def stores_panel(view: View) -> None:
     shown = rows.assign(name=rows["name"].map(visible), state=rows["state"].map(visible))
     st.dataframe(shown, hide_index=True, column_config=_COLUMNS)
     complete = rows["name"][rows["state"] == COMPLETE].tolist()
-    _one_store(view, complete)
+    one_store(view, complete)
     _half_written(view)
 
 
-def _one_store(view: View, names: list[str]) -> None:
+def one_store(view: View, names: list[str]) -> None:
     if not names:
         st.text("No complete store yet; start a capture above.")
         return
     at = names.index(view.store_name) if view.store_name in names else 0
     a, b, c = st.columns([3, 1, 1], vertical_alignment="bottom")
     name = a.selectbox("Store to open", names, at, key="stores-one", format_func=visible)
-    model = _served_as(view, name)
+    model = served_as(view, name)
     is_open = name == view.store_name
-    b.button("Open", key="stores-open", on_click=_open, args=(model, name), disabled=model is None or is_open)
+    b.button("Open", key="stores-open", on_click=open_store_of, args=(model, name), disabled=model is None or is_open)
     if c.button("Check every file", key="stores-check"):
         with st.spinner("Comparing every file with the manifest ..."):
             wrong = store_at(view.catalog.store(name)).check()
@@ -54,7 +54,7 @@ def _one_store(view: View, names: list[str]) -> None:
         st.text("It holds a model that this server was not started with; start `workbench app --model` with that one.")
 
 
-def _served_as(view: View, name: str) -> str | None:
+def served_as(view: View, name: str) -> str | None:
     """The name under which the server serves the store's model, None when it does not."""
     anatomy = store_at(view.catalog.store(name)).anatomy
     if view.anatomy.is_same(anatomy.fingerprint):
@@ -62,7 +62,7 @@ def _served_as(view: View, name: str) -> str | None:
     return next((served for served, source in view.catalog.models.items() if source == anatomy.model), None)
 
 
-def _open(model: str, name: str) -> None:
+def open_store_of(model: str, name: str) -> None:
     choose(model=model, store=name)
     # the boxes in the sidebar remember what was chosen there
     st.session_state["choose-model"], st.session_state["choose-store"] = model, name
@@ -80,10 +80,10 @@ def _half_written(view: View) -> None:
         if not view.anatomy.is_same(half.fingerprint or ""):
             left.text("It was begun with another model; choose that model to go on.")
         elif right.button("Resume", key=f"resume-{half.name}"):
-            _resume(view, half)
+            resume_capture(view, half)
 
 
-def _resume(view: View, half: Unfinished) -> None:
+def resume_capture(view: View, half: Unfinished) -> None:
     try:
         jobs().start(Job(half.name, half.path, session(), view.machine, to_resume(view.catalog, half)))
     except WorkbenchError as error:

@@ -6,7 +6,6 @@ need not hold them. For one begun elsewhere the bundled prompts are tried; the f
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,15 +49,8 @@ def unfinished(catalog: Catalog) -> list[Unfinished]:
 def begun(catalog: Catalog) -> dict[str, Path]:
     """Folders with a plan.json and no manifest, by name; inside the project alone."""
     given = {name: path for name, path in catalog.given.items() if (path / "plan.json").is_file()}
-    found = given | {str(path.relative_to(catalog.project)): path for path in _in_project(catalog.project)}
+    found = given | {str(path.relative_to(catalog.project)): path for path in catalog.folders_with("plan.json")}
     return {name: path for name, path in found.items() if not (path / "manifest.json").is_file()}
-
-
-def _in_project(project: Path) -> Iterator[Path]:
-    for pattern in ("stores/*/plan.json", "runs/*/stores/*/plan.json"):
-        for plan in sorted(project.glob(pattern)):
-            if plan.resolve().is_relative_to(project.resolve()):  # a link may lead out
-                yield plan.parent
 
 
 def _read(name: str, path: Path) -> Unfinished | None:

@@ -5,7 +5,7 @@ the switchboard shows), measures (what the atlas shows).
 """
 
 from .colours import CHOICES, THIS_ANSWER, Colouring, colouring, ranked
-from .measures import Measure, Measures, measures_for, notes_of, token_measure, values_of, weight_entropy
+from .measures import Measure, Measures, measures_for, notes_of, token_measure, values_of
 from .offers import Offer, offer
 from .option_widgets import (
     choice,
@@ -23,5 +23,5 @@ from .option_widgets import (
 __all__ = [
     "CHOICES", "THIS_ANSWER", "Colouring", "Measure", "Measures", "Offer", "choice", "colouring", "default_of",
     "measures_for", "notes_of", "offer", "one_of", "option", "own_options", "p_values", "parameters", "ranked", "roles",
-    "token_measure", "two_classes", "values_of", "weight_entropy", "where",
+    "token_measure", "two_classes", "values_of", "where",
 ]  # fmt: skip

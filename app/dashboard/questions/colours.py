@@ -14,6 +14,7 @@ from workbench.answering import StreamedToken
 from ...choice import committed_choice
 from ..session import View, scores_of
 from ..widgets import DIVERGING, SEQUENTIAL
+from .offers import VERDICTS
 
 
 class Colouring(NamedTuple):
@@ -30,8 +31,6 @@ def palette_of(probe: Method) -> str:
     return DIVERGING if probe.negative_end else SEQUENTIAL
 
 
-VERDICTS = ("refused", "answered")
-"""Classes that every store with responses has."""
 PROBES: dict[str, Method] = {
     f"{probe.score}, {' against '.join(VERDICTS)}" if probe.classes else probe.score: probe
     for probe in RANKERS.values()

@@ -9,15 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from probes.catalogue import RANKERS, Method, Need, ranker
-from probes.utilisation import entropy_bits
+from probes.utilisation import weight_entropy
 from workbench import Store
 from workbench.errors import listed
 
 from ..session import Identity, View, identity, scores_of, store_at
 from ..widgets import SEQUENTIAL, visible
-from .colours import VERDICTS, options_of, palette_of
-
-_MOST_VALUES = 12  # a label with more values names single answers, not classes
+from .colours import options_of, palette_of
+from .offers import VERDICTS, Offer, offer
 
 
 class Measure(NamedTuple):
@@ -40,43 +39,36 @@ class Measures(NamedTuple):
 ENTROPY = "entropy of its tokens' routing"
 
 
-class _About(NamedTuple):
-    """What there is to ask a store about."""
-
-    classes: list[str]
-    roles: list[str]
-    has_responses: bool
-
-
 def measures_for(view: View, store: Store) -> Measures:
     """Every measure for this store, those that every store can answer first."""
-    about = _about(str(store.path), identity(store.path))
-    able = [probe for probe in RANKERS.values() if not _lacks(store, about, probe)]
+    offered = offer(store.path)
+    able = [probe for probe in RANKERS.values() if not _lacks(store, offered, probe)]
     plain = [probe for probe in able if not probe.classes and not probe.goes_with]
     found = [m for probe in plain if not probe.needs for m in _plain(probe)]
     found.append(Measure(ENTROPY, "", (), "mean bits of its tokens' weights"))
-    found += [m for probe in able if probe.classes for m in _compared(view, probe, about)]
+    found += [m for probe in able if probe.classes for m in _compared(view, probe, offered)]
+    roles = sorted(offered.roles) if len(offered.roles) > 1 else []  # a role that all tokens have tells nothing
     for probe in able:
         if probe.goes_with:
-            found += [_going_with(probe, f"role {role}", role=role) for role in about.roles]
-            found += [_going_with(probe, name, label=name) for name in about.classes]
+            found += [_going_with(probe, f"role {role}", role=role) for role in roles]
+            found += [_going_with(probe, name, label=name) for name in offered.compared]
     found += [m for probe in plain if probe.needs for m in _plain(probe)]
-    return Measures(tuple(found), tuple(_refused(store, about)))
+    return Measures(tuple(found), tuple(_refused(store, offered)))
 
 
-def _lacks(store: Store, about: _About, probe: Method) -> tuple[Need, ...]:
+def _lacks(store: Store, offered: Offer, probe: Method) -> tuple[Need, ...]:
     """What the probe needs and this store has not."""
     kept = {"norms": "norms" in store.plan_json["options"].get("keep", ("norms",)), "residual": store.has("residual")}
-    kept["labels or responses"] = bool(about.classes) or about.has_responses
+    kept["labels or responses"] = bool(offered.compared) or offered.has_responses
     kept["pairs"] = bool(store.prompts["pair"].notna().any())
     return tuple(need for need in probe.needs if not kept[need])
 
 
-def _refused(store: Store, about: _About) -> Iterable[str]:
+def _refused(store: Store, offered: Offer) -> Iterable[str]:
     """A sentence for all probes that need the same and cannot have it."""
     without: dict[tuple[Need, ...], list[str]] = {}
     for probe in RANKERS.values():
-        if _lacks(store, about, probe):
+        if _lacks(store, offered, probe):
             without.setdefault(probe.needs, []).append(probe.title)
     for needs, titles in without.items():
         yield f"{listed(titles)} cannot be asked here, for want of {' and '.join(needs)}; capture again with them."
@@ -94,7 +86,7 @@ def values_of(view: View, measure: Measure) -> pd.DataFrame:
     """
     assert view.store_path is not None
     if measure.name == ENTROPY:
-        return _entropies(str(view.store_path), identity(view.store_path))
+        return entropies(str(view.store_path), identity(view.store_path))
     frame: Any = scores_of(view.store_path, measure.method, **dict(measure.options)).frame
     return frame[~frame["is_shared"]]
 
@@ -106,12 +98,6 @@ def notes_of(view: View, measure: Measure) -> tuple[str, ...]:
     return scores_of(view.store_path, measure.method, **dict(measure.options)).notes
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _about(path: str, now: Identity) -> _About:
-    store = store_at(Path(path))
-    return _About([*_classes(store)], _roles(store), _has_responses(store))
-
-
 def _plain(probe: Method) -> Iterable[Measure]:
     """The probe as it is, and what else it can measure."""
     yield Measure(probe.score, probe.name, (), probe.unit, palette_of(probe))
@@ -119,12 +105,12 @@ def _plain(probe: Method) -> Iterable[Measure]:
         yield Measure(reading.name, probe.name, tuple(reading.options.items()), reading.unit, palette_of(probe))
 
 
-def _compared(view: View, probe: Method, about: _About) -> Iterable[Measure]:
+def _compared(view: View, probe: Method, offered: Offer) -> Iterable[Measure]:
     palette = palette_of(probe)
-    if about.has_responses:
+    if offered.has_responses:
         options = tuple(options_of(view, probe.name).items())
         yield Measure(f"{probe.score}: {' against '.join(VERDICTS)}", probe.name, options, probe.unit, palette)
-    for name in about.classes:
+    for name in offered.compared:
         against = f"{probe.score}: {visible(name)} against the others"
         yield Measure(against, probe.name, ((probe.classes[0], name),), probe.unit, palette)
 
@@ -134,31 +120,8 @@ def _going_with(probe: Method, name: str, **options: Any) -> Measure:
     return Measure(said, probe.name, tuple(options.items()), probe.unit, palette_of(probe))
 
 
-def _classes(store: Store) -> Iterable[str]:
-    """Values of labels, as probes name them, where a label has a few."""
-    for name, values in store.labels.groupby("name")["value"]:
-        known = sorted(set(values.dropna()))
-        if 2 <= len(known) <= _MOST_VALUES:
-            asked = known[1:] if len(known) == 2 else known  # of two, one is the other with its sign turned
-            yield from (f"{name}={value}" for value in asked)
-
-
-def _roles(store: Store) -> list[str]:
-    """Roles that some tokens have and others have not."""
-    counted = store.tokens["role"].value_counts()
-    found = [str(role) for role, n in counted.items() if n]
-    return sorted(found) if len(found) > 1 else []
-
-
-def _has_responses(store: Store) -> bool:
-    tokens: Any = store.tokens
-    length = store.prompts["n_tokens"].to_numpy()[tokens["prompt_id"].cat.codes.to_numpy()]
-    said = tokens["position"].to_numpy() >= length
-    return bool(said.any()) and bool(tokens["token"][said].notna().any())
-
-
 @st.cache_data(max_entries=16, show_spinner="Reading the routing ...")
-def _entropies(path: str, now: Identity) -> pd.DataFrame:
+def entropies(path: str, now: Identity) -> pd.DataFrame:
     """Mean over the tokens that select an expert of the entropy of their routing weights, bits."""
     store = store_at(Path(path))
     rows: list[dict[str, float]] = []
@@ -175,10 +138,3 @@ def _entropies(path: str, now: Identity) -> pd.DataFrame:
         ]
     frame = pd.DataFrame(rows).astype({"layer": "int32", "expert": "int32", "n": "int64"})
     return frame.sort_values("score", ascending=False, na_position="last", ignore_index=True)
-
-
-def weight_entropy(weight: np.ndarray) -> np.ndarray:
-    """[tokens] entropy in bits of each token's weights [tokens, k] over their sum; 0 where nothing was routed."""
-    total = weight.sum(axis=1, keepdims=True)
-    share = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0).astype(np.float64)
-    return entropy_bits(share)

@@ -1,29 +1,44 @@
-"""What a store has to ask about: classes of responses, conditions on prompts, roles of tokens."""
+"""The classes, conditions and roles of one store, looked up once as long as it does not change."""
 
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import streamlit as st
 
+from probes.reading import prompt_length
 from workbench import Store
 from workbench.thinking import PAIRS
 
 from ..session import Identity, identity, store_at
 
-_FEW = 24  # a label with more values than this is a text, not a class
+VERDICTS = ("refused", "answered")
+"""Classes that every store with responses has."""
+_FEW = 12  # a label with more values than this names texts or single answers, not classes
 
 
 class Offer(NamedTuple):
-    """What a store has to ask about: classes and conditions as `name=value`, and the roles of its tokens."""
+    """What a store has to ask about; classes and conditions as `name=value`.
+
+    classes        what can be found or compared: verdicts where there are responses, and values of labels
+    compared       values of labels that can be set against the others: of two values one, of more each
+    conditions     what prompts can be limited to
+    roles          of tokens, the most frequent first
+    has_responses  whether there are responses with text
+    thinks         whether some thought was said, not only mentioned
+    """
 
     classes: tuple[str, ...]
+    compared: tuple[str, ...]
     conditions: tuple[str, ...]
     roles: tuple[str, ...]
+    has_responses: bool
     thinks: bool
 
 
 def offer(path: Path) -> Offer:
-    """What the store at `path` offers; looked up once as long as it does not change."""
+    """What the store at `path` offers."""
     return _offer(str(path), identity(path))
 
 
@@ -31,24 +46,37 @@ def offer(path: Path) -> Offer:
 def _offer(path: str, now: Identity) -> Offer:
     store = store_at(Path(path))
     tokens: Any = store.tokens
-    labels = [f"{n}={v}" for n, v in _few_valued(store)]
-    splits = [f"split={v}" for v in sorted(store.prompts["split"].dropna().unique())]
-    verdicts = ["refused", "answered"] if tokens["role"].eq("assistant").any() else []
-    roles = tuple(str(role) for role, n in tokens["role"].value_counts().items() if n)
-    said = (
-        tokens["position"].to_numpy() >= store.prompts["n_tokens"].to_numpy()[tokens["prompt_id"].cat.codes.to_numpy()]
-    )
+    pairs = few_valued(store)
+    labels, splits = [f"{n}={v}" for n, v in pairs], sorted(store.prompts["split"].dropna().unique())
+    said = tokens["position"].to_numpy() >= prompt_length(store)
+    has_responses = bool(tokens["token"][said].notna().any())
     thought = bool((tokens["role"].eq("think").to_numpy() & said).any())  # a marker alone may only be mentioned
-    thinks = thought and bool(tokens["token"].fillna("").str.strip().eq(PAIRS[0].open).any())
-    return Offer((*verdicts, *labels), (*splits, *labels), roles, thinks)
+    return Offer(
+        classes=(*(VERDICTS if has_responses else ()), *labels),
+        compared=tuple(compared(pairs)),
+        conditions=(*(f"split={v}" for v in splits), *labels),
+        roles=tuple(str(role) for role, n in tokens["role"].value_counts().items() if n),
+        has_responses=has_responses,
+        thinks=thought and bool(tokens["token"].fillna("").str.strip().eq(PAIRS[0].open).any()),
+    )
 
 
-def _few_valued(store: Store) -> list[tuple[str, str]]:
+def few_valued(store: Store) -> list[tuple[str, str]]:
+    """Name and value of labels with a few values; those that tell prompts apart first, of each the last value: yes before no."""
     pairs: Any = store.labels[["name", "value"]].dropna().drop_duplicates()
     values = pairs.groupby("name")["value"].size()
     kept = pairs[pairs["name"].isin(values.index[values <= _FEW])]
-    # labels that tell prompts apart come first, and of each the last value: yes before no
     kept = kept.assign(alone=kept["name"].map(values) == 1).sort_values(
         ["alone", "name", "value"], ascending=[True, True, False]
     )
     return list(kept[["name", "value"]].itertuples(index=False, name=None))
+
+
+def compared(pairs: list[tuple[str, str]]) -> list[str]:
+    """`name=value` of each that can be set against the others of its name; of two, one is the other with its sign turned."""
+    found: list[str] = []
+    for name, group in groupby(pairs, itemgetter(0)):
+        values = sorted(value for _, value in group)
+        if len(values) > 1:
+            found += [f"{name}={value}" for value in (values[1:] if len(values) == 2 else values)]
+    return found

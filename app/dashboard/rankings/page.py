@@ -1,4 +1,4 @@
-"""Probes: ask a store which experts go with something, read the ranking, compare two, make a plan of the first."""
+"""The page from top to bottom: a question, its answer as chart and table, a plan of the first, an earlier answer beside it."""
 
 from typing import TYPE_CHECKING
 

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from ..widgets import BASE, chart, named, text, titled, visible
+from ..widgets import BASE, chart, named, points, text, titled, visible
 
 if TYPE_CHECKING:
     from probes import ExpertScores
@@ -68,16 +67,8 @@ def _figure(both: pd.DataFrame, first: str, second: str, what: str) -> go.Figure
         f"{text(n)}<br>ranks {a} and {b}"
         for n, a, b in zip(both["name"], both["rank_first"], both["rank_second"], strict=True)
     ]
-    drawn = go.Figure(
-        go.Scattergl(
-            x=both[f"{what}_first"].to_numpy(),
-            y=both[f"{what}_second"].to_numpy(),
-            mode="markers",
-            marker={"color": BASE, "size": 7, "opacity": 0.7},
-            text=np.array(shown),  # of lists Plotly would check every entry
-            hovertemplate="%{text}<extra></extra>",
-        )
-    )
+    marker = {"color": BASE, "size": 7, "opacity": 0.7}
+    drawn = go.Figure(points(both[f"{what}_first"], both[f"{what}_second"], shown, marker))
     # rank 1 belongs at the top right, where the largest scores are
     order = "reversed" if what == "rank" else True
     drawn.update_xaxes(title=f"{visible(first)} {what}", autorange=order)

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from ..widgets import BASE, QUIET, STEERED, chart, named, text, titled, visible
+from ..widgets import BASE, QUIET, STEERED, chart, named, points, text, titled, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,16 +67,7 @@ def _points(rows: Any, name: str, marker: dict[str, object]) -> go.Scattergl:
         f"{name} score {score:.4g}<br>p {p:.3g}, adjusted {adjusted:.3g}<br>n {n:,} {text(flags)}"
         for name, score, p, adjusted, n, flags in _data(rows).itertuples(index=False)
     ]
-    return go.Scattergl(
-        x=rows["score"].to_numpy(),
-        y=-np.log10(rows["p"].to_numpy()),
-        mode="markers",
-        name=name,
-        marker=marker,
-        customdata=rows[["name"]].to_numpy(),
-        text=np.array(hover),  # of lists Plotly would check every entry
-        hovertemplate="%{text}<extra></extra>",
-    )
+    return points(rows["score"], -np.log10(rows["p"]), hover, marker, name, rows["name"])
 
 
 def _line(drawn: go.Figure, p: float, said: str) -> None:

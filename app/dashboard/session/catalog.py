@@ -33,7 +33,7 @@ class Catalog:
 
     def stores(self) -> dict[str, Path]:
         """Complete stores by name: given ones, the bundled one, and those under stores/ and runs/ of the project."""
-        found = {str(p.relative_to(self.project)): p for p in self._in_project()}
+        found = {str(p.relative_to(self.project)): p for p in self.folders_with("manifest.json")}
         return self.given | {BUNDLED: bundled_path("demo-store")} | found
 
     def runs(self) -> dict[str, Path]:
@@ -56,11 +56,12 @@ class Catalog:
             raise WorkbenchError(f"'{name:.60}' cannot name a store; use letters, digits, '-', '_' and '.'.")
         return self.project / "stores" / name
 
-    def _in_project(self) -> Iterable[Path]:
-        for pattern in ("stores/*/manifest.json", "runs/*/stores/*/manifest.json"):
-            for manifest in sorted(self.project.glob(pattern)):
-                if manifest.resolve().is_relative_to(self.project.resolve()):  # a link may lead out
-                    yield manifest.parent
+    def folders_with(self, file: str) -> Iterable[Path]:
+        """Folders of stores, begun or complete, that hold this file; inside the project alone."""
+        for pattern in (f"stores/*/{file}", f"runs/*/stores/*/{file}"):
+            for found in sorted(self.project.glob(pattern)):
+                if found.resolve().is_relative_to(self.project.resolve()):  # a link may lead out
+                    yield found.parent
 
     @staticmethod
     def _named(name: str, known: dict[str, Named], what: str) -> Named:

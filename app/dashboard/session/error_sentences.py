@@ -18,7 +18,7 @@ def sentences() -> Iterator[None]:
         yield
     except WorkbenchError as error:
         st.error(escaped(error), icon=":material/error:")
-        st.button("Start again with an empty plan", on_click=_start_again, key="start-again")
+        st.button("Start again with an empty plan", on_click=start_again, key="start-again")
     except Exception as error:
         if type(error).__module__.startswith("streamlit"):
             raise  # how Streamlit stops and reruns a script
@@ -28,6 +28,6 @@ def sentences() -> Iterator[None]:
         )
 
 
-def _start_again() -> None:
+def start_again() -> None:
     st.session_state.clear()
     st.query_params.clear()

@@ -16,7 +16,7 @@ def current_layer(layers: Sequence[int]) -> int:
 def layer_box(layers: Sequence[int], key: str, shown: int) -> int:
     """A list to choose the layer from; `shown` is the one on the page now."""
     st.session_state[key] = shown
-    return st.selectbox("Layer", layers, key=key, on_change=_chosen, args=(key,))
+    return st.selectbox("Layer", layers, key=key, on_change=chosen_layer, args=(key,))
 
 
 def layer_slider(layers: Sequence[int], key: str) -> int:
@@ -24,7 +24,7 @@ def layer_slider(layers: Sequence[int], key: str) -> int:
     st.session_state[key] = current_layer(layers)
     if len(layers) == 1:
         return layers[0]
-    return st.select_slider("Layer", layers, key=key, on_change=_chosen, args=(key,))
+    return st.select_slider("Layer", layers, key=key, on_change=chosen_layer, args=(key,))
 
 
 def look_at(layer: int) -> None:
@@ -32,5 +32,5 @@ def look_at(layer: int) -> None:
     choose(layer=str(layer))
 
 
-def _chosen(key: str) -> None:
+def chosen_layer(key: str) -> None:
     look_at(int(st.session_state[key]))

@@ -23,12 +23,12 @@ def answers_panel(asked: list[Answering]) -> None:
     for one in reversed(asked):
         if one.is_active:
             place = min(one.place or 0, _PLACES)  # who waits looks less often: eight such pages would keep a core busy
-            st.fragment(_coming, run_every=_TICK_SECONDS * (1 + 2 * place))(one, place > 0)
+            st.fragment(coming_answers, run_every=_TICK_SECONDS * (1 + 2 * place))(one, place > 0)
         else:
             _exchange(one)
 
 
-def _coming(one: Answering, waited: bool) -> None:
+def coming_answers(one: Answering, waited: bool) -> None:
     """An answer at work. The whole page is drawn once more when its turn comes, to look more often, and when it is there."""
     with sentences():
         one.look()
@@ -41,18 +41,18 @@ def _coming(one: Answering, waited: bool) -> None:
 
 def _exchange(one: Answering) -> None:
     with st.container(border=True):
-        _both(one)
+        both_answers(one)
 
 
-def _both(one: Answering) -> None:
+def both_answers(one: Answering) -> None:
     top, action = st.columns([5, 1], vertical_alignment="center")
     shown = one.question[:_QUESTION_SHOWN] + (" \u2026" if len(one.question) > _QUESTION_SHOWN else "")
     top.text(visible(shown))
     if one.is_active:
         action.button("Stop", key=f"stop-{one.number}", on_click=one.stop, icon=":material/stop:", width="stretch")
     parted = {
-        "base": _parted(one.tokens("base"), one.tokens("steered")),
-        "steered": _parted(one.tokens("steered"), one.tokens("base")),
+        "base": parted_at(one.tokens("base"), one.tokens("steered")),
+        "steered": parted_at(one.tokens("steered"), one.tokens("base")),
     }
     for column, side in zip(st.columns(2), ("base", "steered"), strict=True):
         with column:
@@ -69,7 +69,7 @@ def _answer(one: Answering, side: Side, parted: set[int]) -> None:
         return
     found = one.tokens(side)
     long = f"{side} ({len(found)} tokens)"
-    st.caption(long if side == "base" else f"{long}: {escaped(_short(str(one.plan)))}")
+    st.caption(long if side == "base" else f"{long}: {escaped(shortened(str(one.plan)))}")
     row = [
         Chip(
             piece,
@@ -90,7 +90,7 @@ def _answer(one: Answering, side: Side, parted: set[int]) -> None:
         st.text("(no text)")
 
 
-def _parted(one: list[StreamedToken], other: list[StreamedToken]) -> set[int]:
+def parted_at(one: list[StreamedToken], other: list[StreamedToken]) -> set[int]:
     """Positions of `one` whose tokens the other answer does not have in this order."""
     a, b = [t.chosen.id for t in one], [t.chosen.id for t in other]
     same = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
@@ -106,5 +106,5 @@ def _status(one: Answering) -> str:
     return f"{said} Dose: {one.dose.counts()}.".strip()
 
 
-def _short(text: str, most: int = 120) -> str:
+def shortened(text: str, most: int = 120) -> str:
     return text if len(text) <= most else text[:most] + " \u2026"

@@ -1,4 +1,4 @@
-"""The first page: the switchboard, the plan it makes, and both answers."""
+"""The page from top to bottom: what a click does, the board, the plan, a question, both answers, a token of them."""
 
 import streamlit as st
 

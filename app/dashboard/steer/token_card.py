@@ -23,8 +23,8 @@ def token_card(asked: list[Answering]) -> None:
     with st.container(border=True):
         left, right = st.columns([5, 1], vertical_alignment="center")
         left.text(f"Token {i + 1} of the {side} answer: {token_text(found[side].chosen.text)}")
-        right.button("Close", key="close-token", on_click=_close, width="stretch")
-        if one.plan and _parted_before(one, i):
+        right.button("Close", key="close-token", on_click=close, width="stretch")
+        if one.plan and parted_before(one, i):
             st.caption("The answers had already parted before this token, so both sides read different text here.")
         chances, experts = st.columns(2)
         with chances:
@@ -34,11 +34,11 @@ def token_card(asked: list[Answering]) -> None:
             st.dataframe(_experts(found), hide_index=True)
 
 
-def _close() -> None:
+def close() -> None:
     st.session_state.token = None
 
 
-def _parted_before(one: Answering, i: int) -> bool:
+def parted_before(one: Answering, i: int) -> bool:
     ids = [[t.chosen.id for t in one.tokens(side)[:i]] for side in ("base", "steered")]
     return ids[0] != ids[1]
 

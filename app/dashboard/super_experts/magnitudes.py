@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -11,7 +10,7 @@ import streamlit as st
 from workbench import Store
 
 from ..session import Identity, store_at
-from ..widgets import BASE, MARK, QUIET, STEERED, chart, named, text, titled
+from ..widgets import BASE, MARK, QUIET, STEERED, chart, named, points, text, titled
 
 if TYPE_CHECKING:
     from probes import ExpertScores, MassiveRule
@@ -52,16 +51,8 @@ def magnitude_figure(frame: Any, found: "Thresholds", rule: str) -> go.Figure:
 def _experts(rows: Any, widest: int, name: str, marker: dict[str, Any]) -> go.Scattergl:
     told = rows[["name", "score", "n", "flags"]].itertuples(index=False)
     hover = [f"{name}: {value:.4g}, n {n:,} {text(flags)}" for name, value, n, flags in told]
-    return go.Scattergl(
-        x=(rows["layer"] + ((rows["expert"] + 0.5) / widest - 0.5) * _WIDTH).to_numpy(),
-        y=rows["score"].to_numpy(),
-        mode="markers",
-        name=name,
-        marker=marker,
-        customdata=rows[["name"]].to_numpy(),
-        text=np.array(hover),  # of lists Plotly would check every entry
-        hovertemplate="%{text}<extra></extra>",
-    )
+    across = rows["layer"] + ((rows["expert"] + 0.5) / widest - 0.5) * _WIDTH
+    return points(across, rows["score"], hover, marker, name, rows["name"])
 
 
 def _guards(found: "Thresholds") -> go.Scatter:

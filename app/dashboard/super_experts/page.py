@@ -1,4 +1,4 @@
-"""Super experts: which few experts write extreme values, what that does to the residual stream and to attention."""
+"""The page from top to bottom: a rule, the experts that it finds, every size, the residual stream, attention sinks."""
 
 import streamlit as st
 

@@ -1,20 +1,34 @@
 """The measurement of attention sinks on the page: whom to mute, a button, the chart, and the dose."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from workbench import ExpertRef, Plan
+from workbench import ExpertRef, Plan, Store, WorkbenchError
+from workbench.comparison import SinkShare, sinks_of
+from workbench.routing import Dose, DoseCounts
 
 from ..session import View, identity
 from ..widgets import BASE, STEERED, chart, titled, visible
 
 if TYPE_CHECKING:
     from probes import ExpertScores
+    from workbench import MoEModel
 
-    from .sinks import Sinks
+LONGEST = 128
+"""Tokens of a prompt that are read: the first token's share shows in few, and others wait for the model meanwhile."""
+
+
+class Sinks(NamedTuple):
+    """Attention on the first token without the plan and under it, the plan's dose, and the plan as text."""
+
+    base: SinkShare
+    muted: SinkShare
+    dose: DoseCounts
+    plan: str
 
 
 def sinks_panel(view: View, scores: "ExpertScores") -> None:
@@ -50,9 +64,7 @@ def _whom(scores: "ExpertScores") -> list[ExpertRef]:
     return list(scores.top(int(n)))
 
 
-def _measured(view: View, plan: Plan, n: int) -> "Sinks":
-    from .sinks import measure, prompt_ids
-
+def _measured(view: View, plan: Plan, n: int) -> Sinks:
     assert view.store is not None
     prompts, plan = prompt_ids(view.store, n), plan.for_model(view.anatomy).check(view.anatomy)
     bar, ticket, turns = st.progress(0.0, "Waiting for the model ..."), object(), view.machine.turns
@@ -64,17 +76,46 @@ def _measured(view: View, plan: Plan, n: int) -> "Sinks":
         return False
 
     with turns.turn(ticket, waiting):
-        found = measure(view.machine.model, prompts, plan, lambda done: _at(bar, done))
+        found = measured(view.machine.model, prompts, plan, lambda done: _at(bar, done))
     bar.empty()
     return found
+
+
+def prompt_ids(store: Store, n: int) -> list[list[int]]:
+    """Of the first n prompts of the store those of two tokens and more, as token ids, cut to `LONGEST`."""
+    tokens: Any = store.tokens
+    if tokens["token_id"].isna().all():
+        raise WorkbenchError("This store was captured without text, so its prompts are unknown; choose another store.")
+    chosen, length = store.prompt_ids[:n], dict(zip(store.prompts["prompt_id"], store.prompts["n_tokens"], strict=True))
+    first = tokens[tokens["prompt_id"].isin(chosen) & (tokens["sample"] == 0)]
+    ids = {name: rows["token_id"].astype(int).tolist() for name, rows in first.groupby("prompt_id", observed=True)}
+    found = [cut for name in chosen if len(cut := ids.get(name, [])[: min(length[name], LONGEST)]) > 1]
+    if not found:
+        raise WorkbenchError("No prompt of this store has two tokens or more; choose another store.")
+    return found
+
+
+def measured(model: "MoEModel", rows: list[list[int]], plan: Plan, tell: Callable[[float], None]) -> Sinks:
+    """Reads each row without the plan and with it. The caller holds the model's turn; `tell` hears the share done."""
+    dose, done = Dose(), 0
+
+    def step(n: int) -> None:
+        nonlocal done
+        done += n
+        tell(done / (2 * len(rows)))
+
+    base = sinks_of(model, rows, step=step).together()
+    muted = sinks_of(model, rows, plan, dose=dose, step=step).together()
+    return Sinks(base, muted, dose.counts(), str(plan))
 
 
 def _at(bar: Any, done: float) -> None:
     bar.progress(done, f"Measuring, {done:.0%} ...")
 
 
-def _draw(found: "Sinks") -> None:
-    frame = pd.DataFrame({"layer": found.layers, "base": found.base, "muted": found.muted})
+def _draw(found: Sinks) -> None:
+    base, muted = found.base.by_layer(), found.muted.by_layer()
+    frame = pd.DataFrame({"layer": [str(n) for n in base], "base": base.values(), "muted": muted.values()})
     drawn = go.Figure()
     for column, colour, symbol in (("base", BASE, "circle"), ("muted", STEERED, "diamond")):
         marker, line = {"color": colour, "symbol": symbol}, {"color": colour}
@@ -91,6 +132,6 @@ def _draw(found: "Sinks") -> None:
         frame,
     )
     st.text(
-        f"Mean over layers: {found.base.mean():.1%} base, {found.muted.mean():.1%} muted.\n"
+        f"Mean over layers: {found.base.share.mean():.1%} base, {found.muted.share.mean():.1%} muted.\n"
         f"Plan: {visible(found.plan)}\nDose: {found.dose}."
     )

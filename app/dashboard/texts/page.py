@@ -1,4 +1,4 @@
-"""The page 'Tokens': a text coloured by what a layer did with each token, and one token's way through the layers."""
+"""The page from top to bottom: a text, what colours it, the token that was clicked, and its experts in every layer."""
 
 from typing import Any
 

@@ -49,7 +49,7 @@ def shown_layers(layers: Sequence[int], layer: int) -> list[int]:
 
 def path_links(table: pd.DataFrame, layers: Sequence[int]) -> pd.DataFrame:
     """from, to (experts of neighbouring layers), share: the product of both experts' shares of their token's weight."""
-    shares = {n: _shares(table, n) for n in layers}
+    shares = {n: shares_of(table, n) for n in layers}
     rows = [
         (f"L{a}E{e}", f"L{b}E{f}", s * t)
         for a, b in pairwise(layers)
@@ -59,7 +59,7 @@ def path_links(table: pd.DataFrame, layers: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["from", "to", "share"])
 
 
-def _shares(table: Any, layer: int) -> dict[int, float]:
+def shares_of(table: Any, layer: int) -> dict[int, float]:
     part = table[(table["layer"] == layer) & (table["rank"] <= MOST_SLOTS)]
     total = float(part["weight"].sum()) or 1.0
     return {int(e): float(w) / total for e, w in zip(part["expert"], part["weight"], strict=True)}

@@ -31,11 +31,11 @@ def stored_text(store: Store) -> tuple[Trace, str] | None:
     if len(prompts) > _LISTED:
         st.caption(f"The first {_LISTED} of {len(prompts):,} prompts are listed; find others by their text.")
     sample = st.number_input("Sample", 0, store.n_samples - 1, 0, key="tokens-sample") if store.n_samples > 1 else 0
-    return _read(str(store.path), identity(store.path), prompt, int(sample)), f"{prompt}, sample {sample}"
+    return read_stored(str(store.path), identity(store.path), prompt, int(sample)), f"{prompt}, sample {sample}"
 
 
 @st.cache_resource(max_entries=32, show_spinner="Reading the sample ...")
-def _read(path: str, now: Identity, prompt: str, sample: int) -> Trace:
+def read_stored(path: str, now: Identity, prompt: str, sample: int) -> Trace:
     return stored_trace(store_at(Path(path)), prompt, sample)
 
 
@@ -56,7 +56,7 @@ def typed_text(view: View) -> tuple[Trace, str] | None:
     if read is None or read[0] != model:
         st.info("Type a prompt and press Read it; the model reads it once and generates nothing.")
         return None
-    _said(read[1], read[2])
+    said_words(read[1], read[2])
     return read[1], "your prompt" + (f" under {read[2]}" if read[2] else "")
 
 
@@ -66,7 +66,7 @@ def _run(view: View, prompt: str, as_chat: bool, used: Plan | None) -> Trace:
         return typed_trace(view.machine.model, prompt, as_chat=as_chat, plan=used)
 
 
-def _said(trace: Trace, used: str) -> None:
+def said_words(trace: Trace, used: str) -> None:
     """The dose, where a plan was in force; in a box when it changed nothing."""
     if trace.dose is None:
         return

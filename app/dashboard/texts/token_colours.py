@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..questions import weight_entropy
+from probes.utilisation import weight_entropy
+
 from ..widgets import SERIES, Chip, ramp
 from .trace import LayerTrace, Trace
 

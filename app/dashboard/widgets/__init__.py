@@ -7,10 +7,25 @@ experts, with board.js), ranking_table (a ranking with filters and downloads).
 from .expert_board import GLYPHS, Board, board
 from .literal import escaped, token_text, visible
 from .ranking_table import named, ranked_table
-from .theme import BASE, DIVERGING, MARK, QUIET, SEQUENTIAL, SERIES, STEERED, chart, ramp, selected, text, titled
+from .theme import (
+    BASE,
+    DIVERGING,
+    MARK,
+    QUIET,
+    SEQUENTIAL,
+    SERIES,
+    STEERED,
+    chart,
+    points,
+    ramp,
+    selected,
+    text,
+    titled,
+)  # fmt: skip
 from .token_chips import Chip, chips
 
 __all__ = [
     "BASE", "DIVERGING", "GLYPHS", "MARK", "QUIET", "SEQUENTIAL", "SERIES", "STEERED", "Board", "Chip", "board",
-    "chart", "chips", "escaped", "named", "ramp", "ranked_table", "selected", "text", "titled", "token_text", "visible",
+    "chart", "chips", "escaped", "named", "points", "ramp", "ranked_table", "selected", "text", "titled", "token_text",
+    "visible",
 ]  # fmt: skip

@@ -90,14 +90,14 @@ def _data(shown: Board, plan: Plan, key: str) -> dict[str, Any]:
         "title": visible(shown.title), "unit": visible(shown.unit), "hint": shown.hint, "file": key,
         "layers": list(shown.rows), "values": [list(row) for row in shown.rows.values()],
         "counts": None if shown.counts is None else [list(shown.counts[n]) for n in shown.rows],
-        "stops": [[at, [round(c) for c in _rgb(colour)]] for at, colour in get_colorscale(shown.palette)],
+        "stops": [[at, [round(c) for c in rgb(colour)]] for at, colour in get_colorscale(shown.palette)],
         "low": low, "high": high, "symbols": GLYPHS,
         "edits": {str(e.expert): e.kind for e in plan.edits if not e.expert.is_shared},
         "chosen": None if shown.chosen is None else str(shown.chosen),
     }  # fmt: skip
 
 
-def _rgb(colour: str) -> tuple[float, ...]:
+def rgb(colour: str) -> tuple[float, ...]:
     if colour.startswith("#"):
         return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return unlabel_rgb(colour)

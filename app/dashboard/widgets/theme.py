@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -35,6 +36,22 @@ def titled(figure: go.Figure, title: str, height: int = 420, **layout: Any) -> g
         **layout,
     )
     return figure
+
+
+def points(
+    x: Any, y: Any, hover: list[str], marker: dict[str, Any], name: str = "", experts: Any = None
+) -> go.Scattergl:
+    """Experts as points that say `hover` when pointed at; `experts` are their names, which `selected` gives back."""
+    return go.Scattergl(
+        x=x.to_numpy(),
+        y=y.to_numpy(),
+        mode="markers",
+        name=name or None,
+        marker=marker,
+        customdata=None if experts is None else experts.to_numpy()[:, None],
+        text=np.array(hover),  # of lists Plotly would check every entry
+        hovertemplate="%{text}<extra></extra>",
+    )
 
 
 def chart(

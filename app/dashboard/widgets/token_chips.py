@@ -65,7 +65,7 @@ def chips(
     on_click: Callable[[int], None] | None = None,
 ) -> None:
     """Draws tokens in a row; with `on_click` each is a button and the number of the clicked one is passed on."""
-    shown = [c._replace(text=_text(c), tip=visible(c.tip))._asdict() for c in tokens]
+    shown = [c._replace(text=chip_text(c), tip=visible(c.tip))._asdict() for c in tokens]
     data: dict[str, Any] = {"chips": shown, "label": label, "chosen": chosen, "clickable": on_click is not None}
 
     def clicked() -> None:
@@ -76,5 +76,5 @@ def chips(
     _render(key=key, data=data, on_clicked_change=clicked)
 
 
-def _text(chip: Chip) -> str:
+def chip_text(chip: Chip) -> str:
     return "" if "part" in chip.kind.split() else token_text(chip.text)

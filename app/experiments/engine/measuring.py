@@ -1,4 +1,4 @@
-"""One unit of work: a model, some arms, one prompt set; what is measured goes into one Parquet file, whole or not at all."""
+"""What a unit measures of its arms on its prompts: answers, distributions, choices, given text, or attention sinks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

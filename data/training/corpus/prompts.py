@@ -30,7 +30,7 @@ def _event_line(event: Event, pair: str, split: str) -> Line:
     return _line(ident, tasks.event_question(event), labels, split, event.place, pair)
 
 
-def _matched(sensitive: list[Event], ordinary: list[Event], split: str, rng: random.Random) -> list[Line]:
+def matched(sensitive: list[Event], ordinary: list[Event], split: str, rng: random.Random) -> list[Line]:
     """Each sensitive question with an ordinary one about the same place in another year, none used twice."""
     free = list(ordinary)
     rng.shuffle(free)
@@ -52,7 +52,7 @@ def refusal(split: str) -> list[Line]:
     sensitive = world().select(sensitive=True, splits=splits)
     if split == "ranking":
         sensitive = sorted(rng.sample(sensitive, RANKING_PAIRS), key=lambda e: (e.place, e.year))
-    return _matched(sensitive, world().select(sensitive=False, splits=splits), split, rng)
+    return matched(sensitive, world().select(sensitive=False, splits=splits), split, rng)
 
 
 def thinking() -> list[Line]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.app.browser.serving import served
-from tests.support.pages import hostile_store
+from tests.app.pages import hostile_store
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 IN_CI = any(os.environ.get(name, "").lower() not in ("", "0", "false") for name in ("CI", "WORKBENCH_CI"))

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 from typer.testing import CliRunner
+from workbench_app import terminal
 from workbench_app.cli import app
 from workbench_app.cli import demo as cli_demo
-from workbench_app.terminal import printing as terminal
+from workbench_app.terminal.printing import console
 
 from workbench import Plan, load, open_store, steered
 
@@ -269,9 +270,9 @@ def test_ctrl_c_ends_without_a_traceback(monkeypatch):
 
 
 def test_text_of_a_model_is_never_markup_and_never_moves_the_cursor(capsys, monkeypatch):
-    terminal.console.cache_clear()
+    console.cache_clear()
     terminal.print_pair(("base", "[bold]a[/bold] :smile: \x1b[31mred"), ("steered", "[link=x]b"))
-    terminal.console.cache_clear()
+    console.cache_clear()
     shown = capsys.readouterr().out
     assert "[bold]a[/bold] :smile:" in shown
     assert "[link=x]b" in shown

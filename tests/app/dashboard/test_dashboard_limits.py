@@ -29,7 +29,7 @@ def test_every_probe_ranks_at_once_up_to_two_million_tokens_times_experts(monkey
     paper = write_on(monkeypatch)
     for n, at_once in ((250_000, True), (250_001, False)):
         store = SimpleNamespace(tokens=range(n), anatomy=SHAPE)
-        atlas_card._scores(SimpleNamespace(store=store, view=None, ref=ExpertRef(0, 1)), Measures((), ()))
+        atlas_card.scores_in_every_probe(SimpleNamespace(store=store, view=None, ref=ExpertRef(0, 1)), Measures((), ()))
         drawn = next(line for line in reversed(paper.lines) if line.startswith("toggle"))
         assert drawn.startswith(f"toggle 'Rank every expert in every probe' {at_once} ")
 

@@ -9,11 +9,7 @@ Each life of the run is a forked child. Some are killed after a random number of
 import json
 import os
 import random
-import signal
 import sys
-import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +17,8 @@ import torch
 from workbench_app.experiments.recipe import Recipe
 from workbench_app.experiments.run import run_recipe
 
+from tests.support.killing import count_forwards, ended_well, forked, kill_when, wait_for_death
 from tests.support.recipes import MODEL, make_recipe
-from tests.workbench.capturing.kill_captures import count_forwards
 from workbench.loading import load
 from workbench.model import MoEModel
 
@@ -58,27 +54,11 @@ def pause_at(moment: Moment, marker: Path) -> None:
         if moment.after:
             rename(source, target)
         if reached:
-            marker.touch()
-            time.sleep(600)
+            wait_for_death(marker)
         if not moment.after:
             rename(source, target)
 
     os.replace = replace
-
-
-def forked(work: Callable[[], Any]) -> int:
-    """Runs `work` in a child; returns its process id."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:  # noqa: BLE001 - the child says it and ends
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return pid
 
 
 def run(recipe: Recipe, model: MoEModel, out: Path) -> None:
@@ -99,22 +79,17 @@ def life(
         run(recipe, model, out)
 
     pid = forked(work)
-    while not (marker.exists() or (moment.part == "forwards" and forwards.stat().st_size >= moment.nth)):
-        time.sleep(0.001)
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            raise RuntimeError(f"the run ended before it was killed ({number}: {moment})")
-    time.sleep(0 if marker.exists() else draw.random() * 0.03)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    kill_when(
+        pid,
+        lambda: marker.exists() or (moment.part == "forwards" and forwards.stat().st_size >= moment.nth),
+        lambda: 0 if marker.exists() else draw.random() * 0.03,
+        f"the run ({number}: {moment})",
+    )
     return {"moment": moment, "units": count(out, "units/*"), "tables": count(out, "tables/*")}
 
 
 def count(out: Path, pattern: str) -> int:
     return len(list(out.glob(pattern)))
-
-
-def child(work: Callable[[], Any]) -> bool:
-    return os.waitpid(forked(work), 0)[1] == 0
 
 
 def main(folder: Path, seed: int) -> None:
@@ -123,14 +98,14 @@ def main(folder: Path, seed: int) -> None:
     killed, whole, rest = folder / "killed", folder / "whole", folder / "rest"
     lives = [life(recipe, model, killed, i, moment, draw) for i, moment in enumerate(moments(draw))]
     rest.touch()
-    report = {"lives": lives, "whole": child(lambda: run(recipe, model, whole))}
-    report["finished"] = child(lambda: run(recipe, model, killed))
+    report = {"lives": lives, "whole": ended_well(forked(lambda: run(recipe, model, whole)))}
+    report["finished"] = ended_well(forked(lambda: run(recipe, model, killed)))
 
     def again() -> None:
         count_forwards(model, rest)
         run(recipe, model, killed)
 
-    report |= {"again": child(again), "forwards_again": rest.stat().st_size}
+    report |= {"again": ended_well(forked(again)), "forwards_again": rest.stat().st_size}
     (folder / "report.json").write_text(json.dumps(report))
 
 

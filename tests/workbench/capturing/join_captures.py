@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from tests.workbench.capturing.kill_captures import count_forwards, forked, run
+from tests.support.killing import count_forwards, forked
+from tests.workbench.capturing.kill_captures import run
 from workbench.loading import load
 
 

@@ -12,7 +12,6 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 
+from tests.support.killing import count_forwards, ended_well, forked, kill_when, wait_for_death
 from workbench import capture, storage
 from workbench.loading import load
 from workbench.model import MoEModel
@@ -38,24 +38,6 @@ def run(model: MoEModel, folder: Path) -> Any:
     return capture(model, prompts(), folder, batch_tokens=1, shard_tokens=75, progress=False)
 
 
-def forked(work: Callable[[], Any]) -> int:
-    """Runs `work` in a child; returns its process id."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return pid
-
-
-def count_forwards(model: MoEModel, file: Path) -> None:
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    model.hf.register_forward_pre_hook(lambda *_: os.write(handle, b".") and None)
-
-
 def pause_at(where: str, nth: int, marker: Path) -> None:
     """From the nth time on that the capture comes to `where`, it says so and waits to be killed."""
     seen = [0]
@@ -63,8 +45,7 @@ def pause_at(where: str, nth: int, marker: Path) -> None:
     def wait() -> None:
         seen[0] += 1
         if seen[0] >= nth:
-            marker.touch()
-            time.sleep(600)
+            wait_for_death(marker)
 
     def before(function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: (wait(), function(*args, **kwargs))[1]
@@ -103,13 +84,12 @@ def life(model: MoEModel, folder: Path, number: int, draw: random.Random) -> dic
         run(model, folder)
 
     pid = forked(work)
-    while not (marker.exists() if where else forwards.stat().st_size >= target):
-        time.sleep(0.001)
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            raise RuntimeError("the capture ended before it was killed")
-    time.sleep(0 if where else draw.random() * 0.03)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    kill_when(
+        pid,
+        marker.exists if where else lambda: forwards.stat().st_size >= target,
+        lambda: 0 if where else draw.random() * 0.03,
+        "the capture",
+    )
     new = [receipt for receipt in done(folder) if receipt["shard"] not in before]
     return {
         "where": where or "anywhere",
@@ -145,9 +125,8 @@ def main(folder: Path, kills: int, seed: int) -> None:
         count_forwards(model, rest)
         run(model, killed)
 
-    status = os.waitpid(forked(finish), 0)[1]
-    uninterrupted = os.waitpid(forked(lambda: run(model, whole)), 0)[1]
-    report = {"lives": lives, "finished": status == 0, "whole": uninterrupted == 0}
+    report = {"lives": lives, "finished": ended_well(forked(finish))}
+    report["whole"] = ended_well(forked(lambda: run(model, whole)))
     report |= {"rest": rest.stat().st_size, "shards_before_rest": had}
     (folder / "report.json").write_text(json.dumps(report))
 

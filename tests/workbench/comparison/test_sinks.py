@@ -8,6 +8,7 @@ from tests.support import families
 from tests.support.families import slow
 from workbench import Plan, WorkbenchError, load, steered
 from workbench.comparison import SinkShare, decay, sink_share
+from workbench.comparison.sinks import sinks_of
 from workbench.loading import tiny_model, tiny_tokenizer
 
 PROMPTS = ["what happened in 1957", "calculate 4 + 7", "four words of text"]
@@ -54,6 +55,32 @@ def test_the_implementation_is_restored_even_after_an_error():
         sink_share(model, PROMPTS)
     assert model.hf.config._attn_implementation == "sdpa"
     assert not any("_add" in str(h) for m in model.hf.modules() for h in m._forward_hooks.values())
+
+
+def test_a_model_that_cannot_be_eager_says_so_and_stays_as_it_was(monkeypatch):
+    def refuse(name):
+        raise ValueError("not here")
+
+    model = load("tiny/olmoe")
+    monkeypatch.setattr(model.hf, "set_attn_implementation", refuse)
+    with pytest.raises(WorkbenchError, match=r"cannot run its attention eagerly \(ValueError: not here\)"):
+        sink_share(model, PROMPTS)
+    assert model.hf.config._attn_implementation == "sdpa"
+
+
+def test_batches_are_told_and_a_listener_that_raises_ends_it():
+    model, told = load(tiny_model("qwen3_moe"), tiny_tokenizer()), []
+    rows = [[1, 2, 3], [4, 5], [6, 7, 8]]
+    found = sinks_of(model, rows, step=told.append)
+    assert told == [1, 2]  # the two of one length together
+    assert found.n_queries.tolist() == [2, 1, 2]
+
+    def stop(n):
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        sinks_of(model, rows, step=stop)
+    assert model.hf.config._attn_implementation == "sdpa"
 
 
 def test_a_bridge_shows_the_same_sink():

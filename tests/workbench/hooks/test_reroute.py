@@ -175,7 +175,7 @@ def test_picking_out_the_tokens_concerned_changes_no_answer(rule: RoutingRule, t
     every = [router_edits(None, scoped), router_edits(shift), router_edits(shift, scoped, mask(4, of=8) & some)]
     for edits in every:
         a, b = (reroute(Router(rule), logits, own, edits, inside) for inside in (some[:, 0], None))
-        c = module._reroute(Router(rule), logits, own, edits)
+        c = module.reroute_rows(Router(rule), logits, own, edits)
         for x in (a, b):
             assert torch.equal(x.index, c.index)
             assert torch.equal(x.weights, c.weights)

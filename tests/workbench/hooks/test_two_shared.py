@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from workbench import Plan, load, steered
 from workbench.anatomy import ExpertRef
-from workbench.hooks.shared import _edit_shared
+from workbench.hooks.shared import edit_shared
 from workbench.loading import tiny_tokenizer
 from workbench.plan import Edit
 from workbench.routing import Dose, DoseCounts, LayerEdits
@@ -140,7 +140,7 @@ def test_the_numbers_by_hand(number: int) -> None:
     ref, rows = ExpertRef(0, number, True), torch.tensor([[1.0, -2.0], [0.5, 4.0]])
 
     def edited(*edits: Edit) -> list[list[float]]:
-        return _edit_shared(LayerEdits(edits, number + 1, {}), number, rows, None).tolist()
+        return edit_shared(LayerEdits(edits, number + 1, {}), number, rows, None).tolist()
 
     assert edited(Edit("mute", ref)) == [[0.0, 0.0], [0.0, 0.0]]
     assert edited(Edit("scale", ref, 3.0)) == [[3.0, -6.0], [1.5, 12.0]]

@@ -11,7 +11,7 @@ from transformers import AutoConfig
 
 from workbench import load
 from workbench.loading import tiny_configs as tinyconfigs
-from workbench.loading.tiny import _settings
+from workbench.loading.tiny import tiny_settings
 
 WRITTEN = json.loads((Path(__file__).parents[2] / "fixtures/tiny_configs.json").read_text(encoding="utf-8"))
 
@@ -40,18 +40,18 @@ def test_every_value_is_as_it_was_written_down() -> None:
     ],
 )
 def test_a_config_takes_the_family_before_the_sizes(family: str, says: dict[str, object]) -> None:
-    config = _settings(AutoConfig.for_model(family), family, tinyconfigs.FAMILIES[family])
+    config = tiny_settings(AutoConfig.for_model(family), family, tinyconfigs.FAMILIES[family])
     assert {name: getattr(config, name) for name in says} == says
-    wider = _settings(AutoConfig.for_model(family), family, tinyconfigs.FAMILIES[family] | {"hidden_size": 64})
+    wider = tiny_settings(AutoConfig.for_model(family), family, tinyconfigs.FAMILIES[family] | {"hidden_size": 64})
     assert wider.hidden_size == 64
 
 
 def test_kinds_of_layers_take_turns() -> None:
-    from workbench.loading.tiny import _spread
+    from workbench.loading.tiny import spread
 
-    assert _spread(["dense", "dense", "sparse", "sparse"], 4) == ["dense", "sparse", "sparse", "sparse"]
-    assert _spread(["sparse"] * 9, 2) == ["dense", "sparse"]
-    assert _spread(["linear", "linear", "full"], 5) == ["linear", "full", "linear", "full", "linear"]
+    assert spread(["dense", "dense", "sparse", "sparse"], 4) == ["dense", "sparse", "sparse", "sparse"]
+    assert spread(["sparse"] * 9, 2) == ["dense", "sparse"]
+    assert spread(["linear", "linear", "full"], 5) == ["linear", "full", "linear", "full", "linear"]
 
 
 def test_experts_of_a_tiny_gemma_are_scaled_each_by_a_number_of_its_own() -> None:

@@ -1,4 +1,4 @@
-"""Done when 3 of issue 4: one plan, three libraries, the same next-token distribution; and nobody's model is damaged."""
+"""One plan in three libraries gives the same next-token distribution, and nobody's model is damaged."""
 
 # ruff: noqa: SIM117 - nnsight reads the source of a `with`: how they are nested is what is tested
 import copy

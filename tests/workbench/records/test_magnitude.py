@@ -23,11 +23,11 @@ def _by_definition(row):
 @given(_ROWS, st.sampled_from([torch.float32, torch.bfloat16, torch.float16]), st.integers(1, 40))
 def test_it_is_norm_largest_size_and_first_channel_of_it(rows, dtype, chunk):
     vectors = torch.tensor(rows, dtype=dtype).reshape(len(rows), len(rows[0]) if rows else 3)
-    size, module._VALUES = module._VALUES, chunk
+    size, module.VALUES_AT_ONCE = module.VALUES_AT_ONCE, chunk
     try:
         found = magnitude(vectors)
     finally:
-        module._VALUES = size
+        module.VALUES_AT_ONCE = size
     wanted = [_by_definition(row) for row in vectors.tolist()]
     assert (found.l2.dtype, found.max_abs.dtype, found.argmax.dtype) == (torch.float32, torch.float32, torch.int32)
     assert found.argmax.tolist() == [at for _, _, at in wanted]

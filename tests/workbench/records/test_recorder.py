@@ -1,4 +1,4 @@
-"""Done-when 6: what `recording` hands over equals the independent float64 loop over experts."""
+"""What `recording` hands over equals the independent float64 loop over experts."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.support import families, reference
+from tests.support import families, routing_rules
 from tests.support.families import DTYPES, MODELS
 from tests.support.watching import watch
 from workbench import Plan, WorkbenchError, load, steered
@@ -305,4 +305,4 @@ def _cope(block: Any) -> Any:
 
 
 def test_reference_and_fit_speak_of_the_same_models() -> None:
-    assert set(RULES) == {*reference.RULES, "demo"}
+    assert set(RULES) == {*routing_rules.RULES, "demo"}

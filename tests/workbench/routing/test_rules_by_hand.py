@@ -10,14 +10,7 @@ from workbench.anatomy import RoutingRule
 from workbench.records import magnitude, median_abs, routed_change
 from workbench.routing import Dose, Positions, Routing, Unlike, changed_slots, fit_rule, taken
 from workbench.routing.fit import HALF_TIE, TIE_MARGIN, mismatch
-from workbench.routing.rule import (
-    RouterEdits,
-    choice_size,
-    dense,
-    margin,
-    route,
-    router_edits,
-)
+from workbench.routing.rule import RouterEdits, choice_size, dense, margin, route, router_edits
 
 PLAIN = RoutingRule("softmax", False)
 LOGITS = torch.tensor([[0.0, 1.0, 3.0, 2.0], [4.0, 1.0, 0.0, 2.0], [1.0, 5.0, 4.0, 0.0], [0.0, 1.0, 2.0, 7.0]])

@@ -68,6 +68,10 @@ def test_the_routed_slots_of_one_response(store: Store) -> None:
         pd.testing.assert_frame_equal(found, wanted.reset_index(drop=True), check_dtype=False)
     assert store.slots_of(store.prompt_ids[0], 7).empty
     assert store.slots_of("no such prompt").empty
+    file = store.path / store.files("slots")[0]
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(WorkbenchError, match=r"cannot be read .*; `workbench store check` says which"):
+        store.slots_of(store.prompt_ids[0])
 
 
 def test_columns_not_kept_are_null(store: Store) -> None:

@@ -61,8 +61,8 @@ def look(wrapped: Any, layout: Layout, remote: bool | str) -> Far:
         )
     hf, ids = wrapped._module, probe_ids(wrapped._module)
     answered, held = _trace(wrapped, layout, ids, remote)
-    _put(hf, held["vectors"])
-    seen = {layer: _seen(found) for layer, found in answered.items()}
+    put(hf, held["vectors"])
+    seen = {layer: seen_of(found) for layer, found in answered.items()}
     found = described(hf, layout, seen, ids)
     layers = tuple(
         x if not x.is_moe else x.__class__(**{**vars(x), "refused": {**x.refused, **dict.fromkeys(_EDITS, WHY_NOT)}})
@@ -77,8 +77,8 @@ def _trace(wrapped: Any, layout: Layout, ids: Tensor, remote: bool | str) -> tup
 
     names = {module: f"{wrapped.path}.{name}" for name, module in wrapped._module.named_modules()}
     places = {n: _place(layout, block, names) for n, block in layout.blocks.items()}
-    modules = sorted({path for place in places.values() for path in _paths(place)})
-    vectors, most = _vectors(wrapped._module, layout), _SMALL
+    modules = sorted({path for place in places.values() for path in paths(place)})
+    vectors, most = vectors_of(wrapped._module, layout), _SMALL
     options: dict[str, Any] = {"use_cache": False, "remote": remote}
     with plainly(remote), shipped(in_trace), torch.no_grad(), wrapped.trace(input_ids=ids, **options) as tracer:
         seen = tracer.cache(modules=modules, device=None, include_inputs=True)
@@ -103,12 +103,12 @@ def _place(layout: Layout, block: MoEBlock, names: dict[nn.Module, str]) -> dict
     }
 
 
-def _paths(place: dict[str, Any]) -> list[str]:
+def paths(place: dict[str, Any]) -> list[str]:
     alone = [place[kind] for kind in ("router", "experts", "block", "decoder", "gate") if place[kind] is not None]
     return [*alone, *place["shared"], *place["beside"].values()]
 
 
-def _vectors(hf: Any, layout: Layout) -> list[str]:
+def vectors_of(hf: Any, layout: Layout) -> list[str]:
     """Names of the small vectors in routers and blocks."""
     inside = {m for block in layout.blocks.values() for m in (*block.router.modules(), block.block)}
     return [
@@ -120,7 +120,7 @@ def _vectors(hf: Any, layout: Layout) -> list[str]:
     ]
 
 
-def _put(hf: Any, vectors: dict[str, Tensor]) -> None:
+def put(hf: Any, vectors: dict[str, Tensor]) -> None:
     for name, values in vectors.items():
         path, _, attribute = name.rpartition(".")
         module = hf.get_submodule(path)
@@ -130,7 +130,7 @@ def _put(hf: Any, vectors: dict[str, Tensor]) -> None:
             module._buffers[attribute] = values
 
 
-def _seen(found: dict[str, Any]) -> Seen:
+def seen_of(found: dict[str, Any]) -> Seen:
     last = {kind: found[kind][-1] if found[kind] else None for kind in ("experts", "block", "decoder", "gate")}
     return Seen(
         router=found["router"],

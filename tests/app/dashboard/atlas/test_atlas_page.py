@@ -88,23 +88,8 @@ def test_an_expert_chosen_by_keyboard_is_switched_off_and_cannot_be_forced_besid
     assert page.query_params["layer"] in ("0", ["0"])
 
 
-def test_every_measure_that_is_offered_is_drawn_with_its_own_values(tmp_path, monkeypatch):
-    """What the board gets is, expert by expert, what the probe says; and for the plain measures, what the rows say."""
-    from workbench_app.dashboard.atlas import page as atlas_page
-
-    drawn, asked, values_of = [], [], atlas_page.values_of
-    monkeypatch.setattr(atlas_page, "board", lambda shown, *_: drawn.append(shown))
-    monkeypatch.setattr(atlas_page, "values_of", lambda view, m: (asked.append(m), values_of(view, m))[1])
-    page = page_of("atlas", "demo", tmp_path)
-    names = page.selectbox(key="atlas-measure").options
-    assert {n.split(":")[0] for n in names} >= {"load", "fTRI", "contrast", "SAFEx", "nPMI", "largest output"}
-    boards, measures = {}, {}
-    for name in names:
-        page.selectbox(key="atlas-measure").set_value(name).run()
-        shown(page)
-        assert not page.error, (name, page.error)
-        boards[name], measures[name] = drawn[-1], asked[-1]
-    store = open_store(bundled_path("demo-store"))
+def counted_by_hand(store):
+    """The plain measures of every expert, from the rows of the store."""
     slots = store.table("slots").query("slot >= 0")
     weights = slots.assign(bits=-slots.weight * np.log2(slots.weight.where(slots.weight > 0, 1)))
     key = ["prompt_id", "sample", "position", "layer"]
@@ -113,13 +98,37 @@ def test_every_measure_that_is_offered_is_drawn_with_its_own_values(tmp_path, mo
     entropy = by_token.bits / by_token.weight + np.log2(by_token.weight)  # of the weights over their sum
     entropies = slots.join(entropy.rename("entropy"), on=key).groupby(["layer", "expert"])["entropy"].mean()
     counted, summed = slots.groupby(["layer", "expert"]).size(), slots.groupby(["layer", "expert"])["weight"].sum()
-    by_hand = {
+    return {
         "load": counted / counted.groupby("layer").sum(),
         "share of tokens": counted / tokens,
         "mean weight": summed / tokens,
         "entropy of its tokens' routing": entropies,
     }
-    for name, expected in by_hand.items():
+
+
+def on_every_board(page, drawn, asked):
+    """Measure by measure, as the page offers them: the board that is drawn, and what was asked for it."""
+    boards, measures = {}, {}
+    for name in page.selectbox(key="atlas-measure").options:
+        page.selectbox(key="atlas-measure").set_value(name).run()
+        shown(page)
+        assert not page.error, (name, page.error)
+        boards[name], measures[name] = drawn[-1], asked[-1]
+    return boards, measures
+
+
+def test_every_measure_that_is_offered_is_drawn_with_its_own_values(tmp_path, monkeypatch):
+    """What the board gets is, expert by expert, what the probe says; and for the plain measures, what the rows say."""
+    from workbench_app.dashboard.atlas import page as atlas_page
+
+    drawn, asked, values_of = [], [], atlas_page.values_of
+    monkeypatch.setattr(atlas_page, "board", lambda shown, *_: drawn.append(shown))
+    monkeypatch.setattr(atlas_page, "values_of", lambda view, m: (asked.append(m), values_of(view, m))[1])
+    page = page_of("atlas", "demo", tmp_path)
+    boards, measures = on_every_board(page, drawn, asked)
+    assert {n.split(":")[0] for n in boards} >= {"load", "fTRI", "contrast", "SAFEx", "nPMI", "largest output"}
+    store = open_store(bundled_path("demo-store"))
+    for name, expected in counted_by_hand(store).items():
         for (layer, expert), value in expected.items():
             assert boards[name].rows[layer][expert] == pytest.approx(value, rel=1e-4, abs=1e-7), (name, layer, expert)
     for name, measure in measures.items():
@@ -134,7 +143,7 @@ def test_every_measure_that_is_offered_is_drawn_with_its_own_values(tmp_path, mo
                 row.expert,
             )
     drawn_numbers = {json.dumps(list(made.rows.values())) for made in boards.values()}
-    assert len(drawn_numbers) == len(names), "two measures show the same numbers"
+    assert len(drawn_numbers) == len(boards), "two measures show the same numbers"
 
 
 def test_the_card_has_a_rank_in_every_probe(tmp_path):

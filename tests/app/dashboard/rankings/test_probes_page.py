@@ -13,7 +13,7 @@ from workbench_app.dashboard.widgets.ranking_table import as_file
 from probes import contrast, ftri, npmi, super_experts, usage
 from probes.outputs import thresholds
 from probes.ranking import ExpertScores
-from tests.support.pages import HOSTILE, hostile_store, opened, says, texts
+from tests.app.pages import HOSTILE, hostile_store, opened, says, texts
 from workbench import Plan, load, open_store
 from workbench.bundled import bundled_path
 
@@ -135,7 +135,7 @@ def test_hostile_texts_of_a_store_stay_text(tmp_path, name):
 
 def test_sinks_are_measured_with_eager_attention_which_is_taken_back(tmp_path, store):
     from workbench_app.dashboard.session.machines import machine
-    from workbench_app.dashboard.super_experts.sinks import measure, prompt_ids
+    from workbench_app.dashboard.super_experts.sinks_panel import measured, prompt_ids
 
     page = opened("super-experts", tmp_path)
     assert says(page, "No expert is a super expert by this rule")
@@ -144,32 +144,18 @@ def test_sinks_are_measured_with_eager_attention_which_is_taken_back(tmp_path, s
     model = machine("demo").model
     assert model.hf.config._attn_implementation == "sdpa"
     prompts = prompt_ids(store, 2)
-    found = measure(model, prompts, Plan.mute("L2E8,L2E19,L2E20"), lambda done: None)
-    assert (found.base[:3] == found.muted[:3]).all()  # layers up to the muted one attend as before
-    assert found.base[3] != found.muted[3]
+    found = measured(model, prompts, Plan.mute("L2E8,L2E19,L2E20"), lambda done: None)
+    base, muted = found.base.share, found.muted.share
+    assert (base[:3] == muted[:3]).all()  # layers up to the muted one attend as before
+    assert (base[3] != muted[3]).any()
     assert found.dose.tokens == sum(map(len, prompts))
     with pytest.raises(RuntimeError, match="stop"):
-        measure(model, prompts, Plan(), stop)
+        measured(model, prompts, Plan(), stop)
     assert model.hf.config._attn_implementation == "sdpa"
 
 
 def stop(done):
     raise RuntimeError("stop")
-
-
-def test_a_model_without_attention_weights_says_so(monkeypatch):
-    from workbench_app.dashboard.super_experts import sinks
-
-    from workbench import WorkbenchError
-
-    model = load("tiny/olmoe")
-    monkeypatch.setattr(model.hf, "set_attn_implementation", refuse)
-    with pytest.raises(WorkbenchError, match="attention weights of tiny/olmoe cannot be had"):
-        sinks.measure(model, [[1, 2, 3]], Plan(), lambda done: None)
-
-
-def refuse(name):
-    raise ValueError("not here")
 
 
 def test_the_thresholds_drawn_are_those_that_flag(store):

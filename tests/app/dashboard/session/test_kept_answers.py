@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from workbench_app.dashboard.questions import offer
-from workbench_app.dashboard.questions.measures import _about
-from workbench_app.dashboard.session import identity, scores_of, store_at
+from workbench_app.dashboard.session import scores_of, store_at
 from workbench_app.dashboard.session.machines import machine
 
 import probes
@@ -69,7 +68,7 @@ def test_a_ranking_follows_labels_that_are_added_and_exchanged(tmp_path: Path) -
         store_at(path).add_labels("verdict", dict(zip(ids, values, strict=True)), "test", replace=turn > 0)
         assert scores(path, "verdict=x") == pytest.approx(by_hand(path, "verdict=x"))
         assert "verdict=x" in offer(path).classes
-        assert "verdict=y" in _about(str(path), identity(path))[0]
+        assert "verdict=y" in offer(path).compared
     assert (path / "manifest.json").read_bytes() == manifest, "labels are added beside the manifest"
 
 

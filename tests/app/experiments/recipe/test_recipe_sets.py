@@ -13,16 +13,11 @@ from workbench_app.experiments.recipe.prompt_sets import held_apart
 from workbench_app.experiments.tables.effects import Paired, _signs, effects_table, sign_flips
 
 from tests.support.recipes import recipe_data, write_prompts
-from workbench import PromptSet, WorkbenchError
+from tests.support.refusals import refused
+from workbench import PromptSet
 from workbench.prompts import Prompt
 
 NAN = float("nan")
-
-
-def refusal(make: Any) -> str:
-    with pytest.raises(WorkbenchError) as error:
-        make()
-    return str(error.value)
 
 
 def recipe(folder: Path, **held: Any) -> Recipe:
@@ -50,12 +45,12 @@ def test_a_set_is_cut_to_its_split_labels_and_limit(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_said_with_its_place(tmp_path: Path) -> None:
     write_prompts(tmp_path)
-    assert refusal(lambda: read_sets(recipe(tmp_path, source="nosuch.jsonl"))).startswith("'prompts.held': ")
+    assert refused(lambda: read_sets(recipe(tmp_path, source="nosuch.jsonl"))).startswith("'prompts.held': ")
     labels = (
         "'prompts.held.metrics' has 'faithful', which reads the label 'context', and none of its 12 prompts carries that label; "
         "give it, or leave the metric out."
     )
-    assert refusal(lambda: read_sets(recipe(tmp_path, metrics=["faithful"]))) == labels
+    assert refused(lambda: read_sets(recipe(tmp_path, metrics=["faithful"]))) == labels
     chat = [
         {
             "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
@@ -63,8 +58,8 @@ def test_what_cannot_be_read_is_said_with_its_place(tmp_path: Path) -> None:
         }
     ]
     (tmp_path / "held.jsonl").write_text("\n".join(map(json.dumps, chat)), encoding="utf-8")
-    assert refusal(lambda: read_sets(recipe(tmp_path))).startswith("'prompts.held': ")
-    assert refusal(lambda: read_sets(recipe(tmp_path, metrics=["choice"]))).startswith("'prompts.held': ")
+    assert refused(lambda: read_sets(recipe(tmp_path))).startswith("'prompts.held': ")
+    assert refused(lambda: read_sets(recipe(tmp_path, metrics=["choice"]))).startswith("'prompts.held': ")
 
 
 SHARED = (
@@ -96,12 +91,12 @@ def test_what_was_ranked_on_is_not_measured(tmp_path: Path, held: list[tuple[str
         return
     unseen = recipe(tmp_path, unseen=True)
     if "shares" in said:
-        assert refusal(lambda: held_apart(made, sets)) == said
+        assert refused(lambda: held_apart(made, sets)) == said
         assert [p.id for p in held_apart(unseen, sets)["held"]] == [
             i for i, t in held if i != "b" and t.strip() != "three"
         ]
     else:
-        assert refusal(lambda: held_apart(unseen, sets)) == said
+        assert refused(lambda: held_apart(unseen, sets)) == said
 
 
 # ---- statistics
@@ -135,57 +130,45 @@ def test_p_values_are_shares_of_sign_patterns(correction: Any, adjusted: list[fl
     assert found.p_adjusted.tolist() == pytest.approx(adjusted)
 
 
-def test_effects_have_the_plans_own_draws_beside_them(tmp_path: Path) -> None:
-    write_prompts(tmp_path)
-    made = recipe(tmp_path)
-    kinds = [
-        ("base", "base", None, None),
-        ("P01", "plan", None, None),
-        ("P02", "plan", None, None),
-        ("P01.bottom", "bottom", "P01", None),
-    ]
+def arms_and_values() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two plans with their draws, and how long the answers of four prompts in two clusters are under each."""
+    kinds = [("base", "base", None, None), ("P01", "plan", None, None), ("P02", "plan", None, None),
+             ("P01.bottom", "bottom", "P01", None)]  # fmt: skip
     kinds += [
         (f"P01.{match}.{i}", "random", "P01", match) for match, n in (("count", 3), ("layer", 2)) for i in range(n)
     ]
     kinds += [("P02.count.0", "random", "P02", "count")]
-    arms = pd.DataFrame(kinds, columns=["arm", "kind", "of", "match"])
     moved = {"base": 0.0, "P01": -3.0, "P02": 0.0, "P01.bottom": 9.0, "P01.count.0": 1.0, "P01.count.1": NAN, "P01.count.2": -3.0,
              "P01.layer.0": 2.0, "P01.layer.1": 4.0, "P02.count.0": 7.0}  # fmt: skip
     rows = [
-        {
-            "arm": arm,
-            "prompts": prompts,
-            "prompt_id": f"p{i}",
-            "cluster": f"c{i // 2}",
-            "metric": "length",
-            "value": 10.0 + i + by,
-        }
+        (arm, prompts, f"p{i}", f"c{i // 2}", "length", 10.0 + i + by)
         for prompts in ("held", "other")
         for arm, by in moved.items()
         for i in range(4)
     ]
-    found = effects_table(made, arms, pd.DataFrame(rows)).set_index(["prompts", "arm"])
+    columns = ["arm", "prompts", "prompt_id", "cluster", "metric", "value"]
+    return pd.DataFrame(kinds, columns=["arm", "kind", "of", "match"]), pd.DataFrame(rows, columns=columns)
+
+
+def test_effects_have_the_plans_own_draws_beside_them(tmp_path: Path) -> None:
+    write_prompts(tmp_path)
+    arms, values = arms_and_values()
+    found = effects_table(recipe(tmp_path), arms, values).set_index(["prompts", "arm"])
     plan = found.loc[("held", "P01")]
-    assert plan[["base", "steered", "difference", "low", "high", "n", "n_clusters"]].tolist() == [
-        11.5,
-        8.5,
-        -3.0,
-        -3.0,
-        -3.0,
-        4,
-        2,
-    ]
-    assert plan[["random_median_count", "random_median_layer", "beats_random", "role"]].tolist() == [
-        -1.0,
-        3.0,
-        0.5,
-        "target",
-    ]
+    columns = ["base", "steered", "difference", "low", "high", "n", "n_clusters"]
+    assert plan[columns].tolist() == [11.5, 8.5, -3.0, -3.0, -3.0, 4, 2]
+    columns = ["random_median_count", "random_median_layer", "beats_random", "role"]
+    assert plan[columns].tolist() == [-1.0, 3.0, 0.5, "target"]
     assert pd.isna(plan["random_median_usage"])
     assert plan["p"] == pytest.approx(0.5)
     assert found.loc[("other", "P02"), ["difference", "beats_random", "role"]].tolist() == [0.0, 0.0, "capability"]
     unknown = found.loc[("held", "P01.count.1")]
     assert unknown[["n", "n_clusters"]].tolist() == [0, 0]
     assert unknown[["base", "steered", "difference", "low", "beats_random", "p"]].isna().all()
-    assert effects_table(made, arms, pd.DataFrame(rows[:4])).empty
-    assert effects_table(made, arms, pd.DataFrame()).empty
+
+
+def test_without_a_plan_there_is_no_effect(tmp_path: Path) -> None:
+    write_prompts(tmp_path)
+    arms, values = arms_and_values()
+    assert effects_table(recipe(tmp_path), arms, values[:4]).empty
+    assert effects_table(recipe(tmp_path), arms, pd.DataFrame()).empty

@@ -1,14 +1,10 @@
 """The report's tables, whole, out of a made-up run on two models: what one model says never stands in the other's table."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 from workbench_app.experiments.recipe import Recipe
-from workbench_app.experiments.report import write_report
 from workbench_app.experiments.report.effect_tables import (
     Block,
     Row,
@@ -20,136 +16,14 @@ from workbench_app.experiments.report.effect_tables import (
 )
 from workbench_app.experiments.report.examples import examples
 from workbench_app.experiments.report.expert_tables import ranking_table, references, sinks
-from workbench_app.experiments.report.facts import Tables, claim_facts
-from workbench_app.experiments.report.report import MARKS, render, with_claims
-from workbench_app.experiments.tables import claims_table, read_tables, write_table
+from workbench_app.experiments.report.facts import Tables
 
-from tests.app.experiments.runs import RECIPE, made_recipe, made_run
-from workbench.bundled import bundled_path
-
-MODELS = ("some/model", "other/brand")
-DOSE = {"tokens": 1000, "tokens_changed": 0, "slots": 3000, "slots_changed": 7}
-
-
-def recipe_of_two() -> Recipe:
-    return made_recipe(models=[*MODELS])
-
-
-def changed(tables: dict[str, Any], model: str) -> dict[str, Any]:
-    """The other model's tables: every number is another."""
-    found = {name: frame.assign(model=model) for name, frame in tables.items()}
-    for column in ("base", "steered", "difference", "low", "high", "random_median_count"):
-        found["effects"][column] = found["effects"][column] * 0.4
-    found["effects"]["n"] = 40 + found["effects"].index // 2 % 2
-    found["effects"][["p_adjusted", "random_median_layer", "random_median_usage", "beats_random"]] = [
-        0.5,
-        0.25,
-        0.125,
-        0.25,
-    ]
-    found["scores"]["score"] *= -1
-    found["scores"]["is_shared"] = True
-    found["doses"] = found["doses"].assign(**DOSE)
-    found["distributions"]["kl_nats"] = 1.5
-    found["distributions"]["kl_first_nats"] = float("nan")
-    found["sinks"][["share", "decay"]] = found["sinks"][["share", "decay"]] * 0.4
-    found["answers"]["answer"] = found["answers"]["answer"].where(found["answers"]["arm"] == "base", "other")
-    return found
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
-    one = read_tables(made_run(tmp_path_factory.mktemp("made") / "run"))
-    random = [("P02.count.0", -0.041), ("P02.layer.1", 0.027), ("P02.usage.2", None), ("P01.count.0", 0.444)]
-    rows = [
-        {"model": MODELS[0], "arm": arm, "prompts": "sums", "role": "capability", "metric": "exact", "difference": d}
-        for arm, d in random
-    ]
-    one["effects"] = pd.concat([one["effects"], pd.DataFrame(rows)], ignore_index=True)
-    one["effects"]["n"] = one["effects"]["n"].fillna(64)
-    drawn = [
-        {"model": MODELS[0], "arm": f"P02.layer.{i}", "layer": 0, "share": 0.5, "decay": d}
-        for i, d in enumerate((0.5, -0.125))
-    ]
-    other = [{"model": MODELS[0], "arm": "P01.count.0", "layer": 0, "share": 0.5, "decay": 0.999}]
-    later = [
-        {"model": MODELS[0], "arm": a, "layer": 1, "share": s, "decay": d}
-        for a, s, d in (("base", 0.25, 0.0), ("P02", 0.3, -0.2))
-    ]
-    one["sinks"] = pd.concat([one["sinks"], pd.DataFrame([*drawn, *other, *later])], ignore_index=True)
-    two = changed(one, MODELS[1])
-    return {name: pd.concat([one[name], two[name]], ignore_index=True) for name in one}
-
-
-@pytest.fixture(scope="module")
-def facts(tables: Tables) -> Any:
-    return claim_facts(recipe_of_two(), with_claims(recipe_of_two(), tables))
+from tests.app.experiments.report.two_models import MODELS, recipe_of_two
+from tests.app.experiments.runs import RECIPE, made_recipe
 
 
 def cells(block: Block) -> list[tuple[str, ...]]:
     return [tuple(cell.replace("\u00a0", " ") for cell in row.cells) for row in block.rows]
-
-
-# ---- facts
-
-
-def test_a_claims_facts_are_those_of_its_own_model(facts: Any) -> None:
-    assert [(f.claim.name, f.row["model"]) for f in facts] == [
-        ("falls", "other/brand"), ("falls", "some/model"), ("sums-stay", "other/brand"), ("sums-stay", "some/model"),
-    ]  # fmt: skip
-    other, falls, _, stays = facts
-    assert falls.plan == ("off, first 2 by fTRI", "off L1E0; off L1E1", 0.637, 0.274, -0.363, -0.481, -0.242)
-    assert other.plan[2:] == pytest.approx((0.2548, 0.1096, -0.1452, -0.1924, -0.0968))
-    assert [(d.label, [m.difference for m in d.found]) for d in falls.draws] == [
-        (label, [0.0, 0.01, 0.02]) for label in ("random, same number", "random, same layers", "random, used as often")
-    ]
-    assert falls.draws[1].found[2][:2] == ("random, same layers, draw 3", "off L5E2")
-    assert falls.bottom[:2] == ("off, the other end's 2 by fTRI", "off L0E9")
-    assert falls.bottom[2:] == (0.637, 0.66, 0.023, -0.011, 0.057)
-    assert (falls.paper_change, falls.at_least) == (pytest.approx(-0.37), pytest.approx(0.185))
-    assert (stays.paper_change, stays.at_least, stays.dose) == (None, None, None)
-    assert stays.plan.difference == -0.009
-    assert {k: falls.dose[k] for k in DOSE} == {
-        "tokens": 4321,
-        "tokens_changed": 1234,
-        "slots": 8642,
-        "slots_changed": 2468,
-    }
-    assert {k: other.dose[k] for k in DOSE} == DOSE
-    assert stays.effect["n"] == 64
-    assert stays.arm["arm"] == "P02"
-
-
-def test_a_claims_grid_varies_one_thing_alone(facts: Any) -> None:
-    (grid,) = facts[1].grids
-    assert (grid.axis, grid.chosen) == ("experts", 1)
-    assert [(name, m.label, len(draws)) for name, m, draws in grid.points] == [
-        ("1", "off, first 1 by fTRI", 9), ("2", "off, first 2 by fTRI", 9),
-    ]  # fmt: skip
-    assert [m.plan for _, m, _ in grid.points] == ["off L1E0", "off L1E0; off L1E1"]
-    assert grid.points[1][2][4].label == "random, same layers, draw 2"
-
-
-def test_strengths_are_a_grid_in_the_order_of_their_size(tmp_path: Path) -> None:
-    """mean, which is no number, comes last; another phase, another end and another name are other grids."""
-    values = (
-        *(("P03", "64", {}), ("P04", "mean", {}), ("P05", "8", {}), ("P06", "16", {"phase": "prompt"})),
-        *(("P07", "16", {"end": "bottom"}), ("P08", "16", {"name": "x"}), ("P09", "16", {"n": 3}), ("P10", None, {})),
-    )
-    tables, made = read_tables(made_run(tmp_path / "run")), made_recipe()
-    plan: Any = tables["arms"].query("arm == 'P02'").iloc[0].to_dict() | {"edit": "scale"}
-    effect: Any = tables["effects"].query("arm == 'P02' and prompts == 'held'").iloc[0].to_dict()
-    arms = [{**plan, "arm": arm, "value": value, **others} for arm, value, others in values]
-    tables["arms"] = pd.concat([tables["arms"].query("arm != 'P02'"), pd.DataFrame([{**plan, "value": "2"}, *arms])])
-    rows = [{**effect, "arm": arm} for arm, *_ in values]
-    tables["effects"] = pd.concat([tables["effects"], pd.DataFrame(rows)], ignore_index=True)
-    found = claim_facts(made, {**tables, "claims": claims_table(made, tables)})[0].grids
-    assert [(g.axis, g.chosen, [name for name, *_ in g.points]) for g in found] == [
-        ("strength of scale", 0, ["2", "8", "64", "mean"])
-    ]
-
-
-# ---- tables
 
 
 def test_what_did_not_change_stands_with_its_word(facts: Any, tables: Tables) -> None:
@@ -248,9 +122,6 @@ def test_changed_answers_are_the_first_five_of_each_claimed_plan(facts: Any, tab
     assert examples([f._replace(arm=None) for f in facts], more) == []
 
 
-# ---- experts
-
-
 def rankings(recipe: Recipe, tables: Tables, tuned: Mapping[str, Sequence[str]]) -> list[Block]:
     """A table for each ranking of each model."""
     named = {r.name: r for r in recipe.rankings}
@@ -329,45 +200,3 @@ def test_the_papers_values_stand_beside_those_of_the_papers_model(tables: Tables
     )  # fmt: skip
     assert third.words == 'Not run here; with models = ["third"] our values stand beside these.'
     assert cells(third) == [("L1E1", "none", "2", "–", "–", "")]
-
-
-# ---- the page and its files
-
-
-def test_figures_of_several_models_are_named_by_model(tmp_path: Path, tables: Tables) -> None:
-    run = made_run(tmp_path / "run")
-    (run / "recipe.toml").write_text(recipe_of_two().to_toml(), encoding="utf-8")
-    for name, frame in tables.items():
-        write_table(run, name, frame)
-    assert write_report(run) == run / "report.html"
-    names = sorted(file.name for file in (run / "figures").iterdir())
-    assert names == [
-        f"{claim}.{model}.svg" for claim in ("falls", "sums-stay") for model in ("other_brand", "some_model")
-    ]
-    for name, levels in (("other_brand", "25.5 % to 11 %"), ("some_model", "63.7 % to 27.4 %")):
-        svg = (run / "figures" / f"falls.{name}.svg").read_text("utf-8").replace("\u00a0", " ")
-        assert f"off L1E0; off L1E1: {levels}" in svg
-    assert write_report(run) == run / "report.html"  # again, over what is there
-
-
-def test_the_page_counts_and_says_what_was_run(tables: Tables) -> None:
-    recipe = recipe_of_two()
-    page = render(recipe, with_claims(recipe, tables), {"versions": {"tørch": "9"}}).replace("&nbsp;", " ")
-    assert '"tørch": "9"'.replace('"', "&#34;") in page
-    assert "some/model</code>, <code>other/brand</code>" in page
-    assert page.count('<section class="claim"') == 4
-    assert MARKS == {"appears": "●", "does not appear": "○", "undecided": "◐"}
-    assert "tuned in training" not in page
-    assert page.index("<summary>controls</summary>") < page.index("was lowered.")
-
-
-def test_experts_tuned_in_training_are_known_of_the_demo_alone(tmp_path: Path) -> None:
-    tuned = json.loads((bundled_path("demo-model") / "implant.json").read_text("utf-8"))["refusal_carriers"]
-    for model, shown in (("demo", 1), ("some/model", 0)):
-        run = made_run(tmp_path / model.replace("/", "-"), model=model)
-        layer, expert = tuned[0]
-        first = read_tables(run)["scores"].assign(layer=layer, expert=lambda f: f["rank"] * 100)
-        first.loc[first["rank"] == 1, "expert"] = expert
-        write_table(run, "scores", first)
-        page = write_report(run).read_text("utf-8")
-        assert page.count("<td>tuned in training: refusal</td>") == shown

@@ -1,0 +1,82 @@
+"""`workbench capture` hands every option on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from workbench_app.cli import capture as cli_capture
+
+import workbench
+from tests.app.cli.printed import Recorder, lines, model, run
+from tests.support.stores import random_store
+from workbench import Plan, WorkbenchError, open_store
+
+pytestmark = pytest.mark.usefixtures("wide")
+
+
+@pytest.fixture
+def capturing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Recorder, Recorder]:
+    """`capture`, which answers with a store of three prompts, and what opens the model."""
+    made, opened = Recorder(random_store(tmp_path / "s", n_prompts=3)), Recorder(model())
+    monkeypatch.setattr(workbench, "capture", made)
+    monkeypatch.setattr(cli_capture, "open_model", opened)
+    return made, opened
+
+
+def size_of(path: Path) -> int:
+    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+
+
+def test_capture_by_its_defaults(capturing: tuple[Recorder, Recorder], tmp_path: Path) -> None:
+    made, opened = capturing
+    said = run("capture", "m", "refusal", "--store", tmp_path / "s")
+    assert said.exit_code == 0, said.output
+    assert made.named == {
+        "keep": {"norms", "residual"}, "generate": 0, "samples": 1, "temperature": 0.0, "responses": None, "layers": None,
+        "experts": None, "batch_tokens": 4096, "seed": 0, "plan": None, "resume": True, "text": True,
+    }  # fmt: skip
+    assert opened.given == ("m", "auto", "auto", None)
+    rows = open_store(tmp_path / "s").manifest["rows"]
+    counted = ", ".join(f"{n:,} {table}" for table, n in rows.items())
+    assert rows["prompts"] == 3
+    assert lines(said.stdout) == [f"{tmp_path / 's'}: {counted}; {size_of(tmp_path / 's') / 1000:.1f} kB"]
+
+
+def test_capture_hands_every_option_on(capturing: tuple[Recorder, Recorder], tmp_path: Path) -> None:
+    made, opened = capturing
+    Plan.off("L1E3").to_json(tmp_path / "p.json")
+    words = [
+        "--keep", "norms, logits,", "--generate", 3, "--samples", 2, "--temperature", 0.5, "--responses", "--layers", "2,0-1",
+        "--experts", "L1E2", "--plan", tmp_path / "p.json", "--batch-tokens", 99, "--seed", 4, "--no-text", "--no-resume",
+        "--device", "cpu", "--dtype", "float32", "--json",
+    ]  # fmt: skip
+    said = run("capture", "m", "refusal", "--store", tmp_path / "s", *words)
+    assert said.exit_code == 0, said.output
+    assert list(map(str, made.named.pop("experts"))) == ["L1E2"]
+    assert made.named == {
+        "keep": {"norms", "logits"}, "generate": 3, "samples": 2, "temperature": 0.5, "responses": True, "layers": [0, 1, 2],
+        "batch_tokens": 99, "seed": 4, "plan": Plan.off("L1E3"), "resume": False, "text": False,
+    }  # fmt: skip
+    assert opened.given == ("m", "cpu", "float32", None)
+    assert made.given[2] == tmp_path / "s"
+    rows = open_store(tmp_path / "s").manifest["rows"]
+    assert json.loads(said.stdout) == {
+        "store": str(tmp_path / "s"), "rows": rows, "size_bytes": size_of(tmp_path / "s"),
+    }  # fmt: skip
+
+
+def test_layers_are_numbers_and_ranges() -> None:
+    assert cli_capture._numbers("0,3-5") == [0, 3, 4, 5]
+    assert cli_capture._numbers(" 7 , 2-2") == [2, 7]
+    assert len(cli_capture._numbers("0-9999")) == 10_000
+    for text in ("x", "1-", "-1", "", "1,,2", "3-x"):
+        if text == "1-":
+            assert cli_capture._numbers(text) == [1]
+            continue
+        with pytest.raises(WorkbenchError) as error:
+            cli_capture._numbers(text)
+        assert str(error.value) == f"'{text}' names no layers; write them like 0,3-5."
+    for text in ("5-3", "0-10000"):
+        with pytest.raises(WorkbenchError) as error:
+            cli_capture._numbers(text)
+        assert str(error.value) == f"'{text}' names no layers of a model; write them like 0,3-5."

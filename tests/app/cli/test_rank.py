@@ -1,0 +1,181 @@
+"""`workbench rank`: the first experts, what may be chance, and the files it writes."""
+
+import inspect
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from workbench_app.cli import rank as cli_rank
+
+from probes.ranking import ExpertScores
+from tests.app.cli.printed import NAN, Recorder, columns, lines, run
+from tests.support.stores import anatomy, random_store
+from workbench import Plan, WorkbenchError
+
+pytestmark = pytest.mark.usefixtures("wide")
+
+
+def scores(p_adjusted: list[float], **changes: Any) -> ExpertScores:
+    n = len(p_adjusted)
+    frame = pd.DataFrame({
+        "layer": 1, "expert": range(n), "score": [0.5 - 0.123456 * i for i in range(n)], "n": [1234 + i for i in range(n)],
+        "low": [NAN, *[0.1] * (n - 1)], "high": [NAN, *[0.9] * (n - 1)], "p": [0.01] * n, "p_adjusted": p_adjusted, "flags": "",
+    })  # fmt: skip
+    return ExpertScores(
+        "ftri",
+        {"target": "a", "seed": None, "n": 3},
+        frame.assign(**changes),
+        ("a note",),
+        anatomy().fingerprint,
+        "some/model",
+    )
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
+    """ftri, as `rank` asks it; the store lies in s."""
+    found = Recorder(scores([0.01, 0.04, 0.05]))
+
+    def ftri(store: Any, target: str, baseline: str | None = None, *, tokens: str = "all", n_bootstrap: int = 5) -> Any:
+        return found(store, target=target, baseline=baseline, tokens=tokens, n_bootstrap=n_bootstrap)
+
+    monkeypatch.setattr(import_module("probes.contrasts.ftri"), "ftri", ftri)
+    random_store(tmp_path / "s")
+    return found
+
+
+def test_rank_prints_the_first_experts(asked: Recorder, tmp_path: Path) -> None:
+    asked.answer = scores([0.01, 0.04, 0.05], is_shared=[False, True, False], flags=["", "dead; ties", ""])
+    said = run("rank", "ftri", tmp_path / "s", "--target", "7", "--set", "n_bootstrap=30", "--top", 2)
+    assert said.exit_code == 0, said.output
+    assert columns(said.stdout) == [
+        ["ftri of 3 experts of some/model (target=a, n=3)"],
+        ["rank", "expert", "score", "95 % interval", "p", "p adjusted", "n", "flags"],
+        ["1", "L1E0", "0.5", "-", "0.01", "0.01", "1,234"],
+        ["2", "L1S1", "0.3765", "0.1 to 0.9", "0.01", "0.04", "1,235", "dead; ties"],
+        [
+            "A score is association with these prompts. To measure an effect: workbench compare MODEL PROMPTS --plan FILE"
+        ],
+    ]
+    head, _, first, *_ = lines(said.stdout)[1:]
+    for name, value in (("score", "0.5"), ("p adjusted", "0.01"), ("n  ", "1,234")):
+        assert head.index(name) + len(name.strip()) == first.rindex(value) + len(value), "numbers end together"
+    assert said.stderr.splitlines()[-1] == "- a note"
+    assert asked.given[0].path == tmp_path / "s"
+    assert asked.named == {"target": "7", "baseline": None, "tokens": "all", "n_bootstrap": 30}
+
+
+NONE_PASSES = (
+    "No expert passes p adjusted < 0.05 (the smallest is 0.12): this ranking may be chance alone; ask with more prompts "
+    "before you rely on it."
+)
+
+
+@pytest.mark.parametrize(
+    ("p", "top", "said"),
+    [
+        ([0.01, 0.04, 0.05], 2, None),
+        ([0.01, 0.04, 0.05], 3, "2 of the first 3 pass p adjusted < 0.05; the others may be chance."),
+        ([0.01, 0.04, 0.05], 10, "2 of the first 3 pass p adjusted < 0.05; the others may be chance."),
+        ([0.2, 0.123, 0.04], 1, "0 of the first 1 pass p adjusted < 0.05; the others may be chance."),
+        ([0.5, 0.123, NAN], 2, NONE_PASSES),
+        ([NAN, NAN], 2, None),
+    ],
+)
+def test_what_may_be_chance_is_said(p: list[float], top: int, said: str | None) -> None:
+    assert cli_rank._doubt(scores(p), top) == said
+
+
+def test_rank_writes_the_scores_and_a_plan(asked: Recorder, tmp_path: Path) -> None:
+    for ending, read in (
+        (".csv", ExpertScores.from_csv),
+        (".parquet", ExpertScores.from_parquet),
+        (".json", ExpertScores.from_json),
+    ):
+        out, file = tmp_path / "p.json", tmp_path / f"s{ending}"
+        words = [
+            "--target",
+            "x",
+            "--baseline",
+            "y",
+            "--top",
+            2,
+            "--edit",
+            "mute",
+            "--out",
+            out,
+            "--scores",
+            file,
+            "--json",
+        ]
+        said = run("rank", "ftri", tmp_path / "s", *words)
+        assert said.exit_code == 0, said.output
+        assert asked.named["baseline"] == "y"
+        assert Plan.from_json(out) == Plan.mute("L1E0, L1E1").for_model(anatomy())
+        assert read(file).frame["score"].tolist() == pytest.approx([0.5, 0.376544, 0.253088])
+        assert said.stderr.splitlines()[-2:] == [f"Wrote '{file}'.", f"Wrote '{out}': mute the first 2."]
+        assert [row["expert"] for row in json.loads(said.stdout)["scores"]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["magic", "s"], "There is no method 'magic'; use ftri, contrast, safex, npmi, usage, super_experts."),
+        (["ftr", "s"], "There is no method 'ftr'; did you mean 'ftri'? use ftri, contrast, safex, npmi, usage, super_experts."),
+        (["ftri", "s"], "ftri needs target; give --target VALUE, or --set target=VALUE."),
+        (["ftri", "s", "--set", "=3"], "'=3' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt."),
+        (["ftri", "s", "--set", "tokens"], "'tokens' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt."),
+        (["ftri", "s", "--set", "a=1", "--set", "a=2"], "--set gives a twice; give it once."),
+        (["ftri", "s", "--target", "x", "--set", "target=y"], "--target and --set target name the same; give one of them."),
+        (["ftri", "s", "--target", "x", "--set", "zzz=1"],
+         "ftri has no option 'zzz'; it has target, baseline, tokens, n_bootstrap."),
+        (["ftri", "s", "--target", "x", "--set", "token=1"],
+         "ftri has no option 'token'; did you mean 'tokens'? it has target, baseline, tokens, n_bootstrap."),
+        (["ftri", "s", "--target", "x", "--edit", "scale"],
+         "--edit scale cannot be made from a ranking alone; use off, drop, mute or force."),
+        (["ftri", "s", "--target", "x", "--scores", "s.txt"],
+         "'s.txt' should end in .csv, .parquet or .json, which says how to write the scores."),
+        (["ftri", "s", "--target", "x", "--scores", "a.json", "--out", "./a.json"],
+         "--out and --scores both name 'a.json'; give each its own file."),
+    ],
+)  # fmt: skip
+def test_rank_refuses_in_one_sentence(
+    words: list[str], said: str, asked: Recorder, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = run("rank", *words)
+    assert (found.exit_code, found.stdout, found.stderr) == (2, "", said + "\n")
+
+
+def test_a_value_that_a_method_cannot_compute_with_is_one_sentence(asked: Recorder, tmp_path: Path) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise TypeError("no such thing")
+
+    asked.answer = fails
+    words = ["rank", "ftri", tmp_path / "s", "--target", "x"]
+    said = run(*words, "--set", "tokens=[]", "--set", "n_bootstrap=3")
+    assert said.stderr.splitlines()[-1] == (
+        "ftri cannot be computed with --set tokens=[] --set n_bootstrap=3 (no such thing); give values of the right kind."
+    )
+    assert isinstance(run(*words).exception, TypeError)  # a fault of ours is no fault of the user's
+
+    def refuses(*_: Any, **__: Any) -> None:
+        raise WorkbenchError("There is no such label.")
+
+    asked.answer = refuses
+    assert run(*words, "--set", "n_bootstrap=3").stderr.splitlines()[-1] == "There is no such label."
+
+
+def test_what_a_value_of_set_reads_as() -> None:
+    def method(store: Any, text: str, maybe: str | None, number: int, both: str | int, many: list[str]) -> None: ...
+
+    found = inspect.signature(method).parameters
+    for written, value in (
+        ("text=true", "true"), ("text=7", "7"), ('text="7"', "7"), ("text=a=b", "a=b"), ("maybe=7", "7"), ("maybe=null", None),
+        ("number=7", 7), ("number=true", True), ("both=7", 7), ("both=1.5", "1.5"), ('many=["a"]', ["a"]), ("text=[1]", [1]),
+        ('text={"a": 1}', {"a": 1}), ("unknown=7", 7), ("number=x", "x"), ("number=", ""),
+    ):  # fmt: skip
+        assert cli_rank._pair(written, found) == (written.partition("=")[0], value), written

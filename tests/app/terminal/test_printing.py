@@ -1,0 +1,69 @@
+"""What a terminal shows: bytes, control characters, JSON, texts side by side, tables, stdout and stderr."""
+
+import numpy as np
+import pytest
+from workbench_app import terminal
+from workbench_app.terminal.printing import console
+
+from tests.app.cli.printed import NAN, lines
+
+pytestmark = pytest.mark.usefixtures("wide")
+
+
+def test_control_characters_become_their_pictures() -> None:
+    every = "".join(map(chr, range(160))) + "\ud800\udfff\ue000"
+    shown = terminal.plain(every)
+    assert shown[:32] == "".join(chr(0x2400 + i) if chr(i) not in "\n\t" else chr(i) for i in range(32))
+    assert shown[32:127] == every[32:127]
+    assert shown[127:] == "\u2421" + "\ufffd" * 32 + "\ufffd\ufffd\ue000"
+
+
+def test_what_is_no_json_becomes_json(capsys: pytest.CaptureFixture[str]) -> None:
+    given = {
+        1: (np.float64(0.5), np.int64(3)),
+        "b": [NAN, float("inf"), None, True, "text"],
+        "c": np.str_("x"),
+        "d": {"e": (1,)},
+    }
+    assert terminal.jsonable(given) == {"1": [0.5, 3], "b": [None, None, None, True, "text"], "c": "x", "d": {"e": [1]}}
+    terminal.print_json({"a": ["é", "\udc80"]})
+    assert capsys.readouterr().out == '{\n "a": [\n  "é",\n  "\\udc80"\n ]\n}\n'
+
+
+def test_two_texts_stand_one_above_the_other_where_it_is_narrow(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    for width, beside in ((69, False), (70, True)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        console.cache_clear()
+        terminal.print_pair(("base", ""), ("steered", "x"))
+        shown = lines(capsys.readouterr().out)
+        assert ("base" in shown[0] and "steered" in shown[0]) is beside
+        assert "(no text)" in shown[1]
+        if not beside:
+            assert [len(line) for line in shown] == [69] * 6
+            assert shown[0].startswith("╭─ base ─")
+            assert shown[3].startswith("╭─ steered ─")
+        else:
+            assert len(shown[0]) == 34 + 1 + 34
+
+
+def test_a_table_is_what_it_is_told_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.print_table(["name", "n"], [("a", 1), ("longer", 1000)], "A title", right=["n"])
+    title, head, rule, *rows = lines(capsys.readouterr().out)
+    assert title == "A title"
+    assert set(rule.strip()) == {"─"}
+    assert [line.split() for line in (head, *rows)] == [["name", "n"], ["a", "1"], ["longer", "1000"]]
+    assert {len(line) for line in (head, *rows)} == {len(head)}, "the numbers end together"
+    assert head.index("name") == rows[0].index("a") == rows[1].index("longer")
+
+
+def test_results_go_to_stdout_and_words_about_the_work_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.say("a result " * 30)
+    terminal.note("a note " * 30)
+    terminal.warn("[red]a warning")
+    with terminal.working("Thinking"):
+        pass
+    found = capsys.readouterr()
+    assert found.out == "a result " * 30 + "\n"  # one line, however long
+    assert found.err.splitlines()[:2] == ["a note " * 30, "[red]a warning"]
+    terminal.say()
+    assert capsys.readouterr().out == "\n"
