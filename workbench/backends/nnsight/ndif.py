@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -101,8 +102,16 @@ def shipped(*modules: ModuleType) -> Iterator[None]:
     all_of_them = (*(sys.modules[function.__module__] for function in (magnitude, first)), *modules)
     for module in all_of_them:
         cloudpickle.register_pickle_by_value(module)
+    _leave_in_sight("pandas", "pyarrow")
     try:
         yield
     finally:
         for module in all_of_them:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+def _leave_in_sight(*libraries: str) -> None:
+    """remote="local" takes modules out of sys.modules for a moment; not these, which threads that write shards are using."""
+    with suppress(ImportError):
+        simulation: Any = import_module("nnsight.intervention.backends.local")
+        getattr(simulation, "_SERVER_MODULES", set[str]()).update(libraries)
