@@ -35,7 +35,7 @@ def test_capture_by_its_defaults(capturing: tuple[Recorder, Recorder], tmp_path:
         "keep": {"norms", "residual"}, "generate": 0, "samples": 1, "temperature": 0.0, "responses": None, "layers": None,
         "experts": None, "batch_tokens": 4096, "seed": 0, "plan": None, "resume": True, "text": True,
     }  # fmt: skip
-    assert opened.given == ("m", "auto", "auto")
+    assert opened.given == ("m", "auto", "auto", None)
     rows = open_store(tmp_path / "s").manifest["rows"]
     counted = ", ".join(f"{n:,} {table}" for table, n in rows.items())
     assert rows["prompts"] == 3
@@ -57,7 +57,7 @@ def test_capture_hands_every_option_on(capturing: tuple[Recorder, Recorder], tmp
         "keep": {"norms", "logits"}, "generate": 3, "samples": 2, "temperature": 0.5, "responses": True, "layers": [0, 1, 2],
         "batch_tokens": 99, "seed": 4, "plan": Plan.off("L1E3"), "resume": False, "text": False,
     }  # fmt: skip
-    assert opened.given == ("m", "cpu", "float32")
+    assert opened.given == ("m", "cpu", "float32", None)
     assert made.given[2] == tmp_path / "s"
     rows = open_store(tmp_path / "s").manifest["rows"]
     assert json.loads(said.stdout) == {
@@ -66,17 +66,17 @@ def test_capture_hands_every_option_on(capturing: tuple[Recorder, Recorder], tmp
 
 
 def test_layers_are_numbers_and_ranges() -> None:
-    assert cli_capture._numbers("0,3-5") == [0, 3, 4, 5]
-    assert cli_capture._numbers(" 7 , 2-2") == [2, 7]
-    assert len(cli_capture._numbers("0-9999")) == 10_000
+    assert cli_capture.numbers("0,3-5") == [0, 3, 4, 5]
+    assert cli_capture.numbers(" 7 , 2-2") == [2, 7]
+    assert len(cli_capture.numbers("0-9999")) == 10_000
     for text in ("x", "1-", "-1", "", "1,,2", "3-x"):
         if text == "1-":
-            assert cli_capture._numbers(text) == [1]
+            assert cli_capture.numbers(text) == [1]
             continue
         with pytest.raises(WorkbenchError) as error:
-            cli_capture._numbers(text)
+            cli_capture.numbers(text)
         assert str(error.value) == f"'{text}' names no layers; write them like 0,3-5."
     for text in ("5-3", "0-10000"):
         with pytest.raises(WorkbenchError) as error:
-            cli_capture._numbers(text)
+            cli_capture.numbers(text)
         assert str(error.value) == f"'{text}' names no layers of a model; write them like 0,3-5."

@@ -74,7 +74,7 @@ def test_compare_prints_the_whole_comparison(comparing: Recorder, tmp_path: Path
     for name, value in (("base", "0.750"), ("steered", "0.125"), ("difference", "-0.625"), ("prompts", "8")):
         assert head.index(name) + len(name) == first.rindex(value) + len(value), "numbers end together"
     assert {k: v for k, v in comparing.named.items() if k != "metrics"} == {
-        "controls": 3, "store": None, "seed": 0, "max_new_tokens": 48,
+        "controls": 3, "store": None, "seed": 0, "max_new_tokens": 48, "distributions": True,
     }  # fmt: skip
     assert list(comparing.named["metrics"]) == ["refused"]
     assert comparing.given[2] == Plan.off("L1E2").for_model(SHAPE)

@@ -43,7 +43,7 @@ def test_inspect_prints_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Recorder(model(MAP))
     monkeypatch.setattr("workbench_app.cli.models.open_model", opened)
     said = run("inspect", "m", "--device", "cpu", "--dtype", "bfloat16")
-    assert opened.given == ("m", "cpu", "bfloat16")
+    assert opened.given == ("m", "cpu", "bfloat16", None)
     assert columns(said.stdout) == [
         ["some/model: fam, 3 MoE layers, 32 experts"],
         [

@@ -48,6 +48,7 @@ def test_steer_shows_both_answers_side_by_side(steering: Recorder) -> None:
     assert plan == Plan.off("L1E2").for_model(SHAPE)
     assert {k: v for k, v in steering.named.items() if k != "metrics"} == {
         "controls": 0,
+        "distributions": False,
         "max_new_tokens": 7,
         "progress": False,
     }

@@ -110,6 +110,6 @@ def test_a_model_is_opened_with_what_was_asked(monkeypatch):
     monkeypatch.setattr(logging, "set_verbosity_error", lambda: told.append("errors alone"))
     assert opening.open_model("m", "cpu", "auto", revision="r") == (
         "m",
-        {"device": "cpu", "dtype": "auto", "revision": "r"},
+        {"device": "cpu", "dtype": "auto", "engine": None, "revision": "r"},
     )
     assert told == ["Loading m", "no bar", "errors alone"]

@@ -14,7 +14,7 @@ PLAN = Plan.parse("off L0E1", SHAPE)
 
 def test_a_view_is_what_the_url_asks_for(tmp_path, store, monkeypatch):
     found = SimpleNamespace(model=SimpleNamespace(anatomy=SHAPE))
-    monkeypatch.setattr(view, "machine", lambda source: found if source == "tiny" else None)
+    monkeypatch.setattr(view, "machine", lambda source, engine: found if source == "tiny" else None)
     served = Catalog({"tiny": "tiny"}, {}, tmp_path)
     store_at(tmp_path / "stores" / "two")
     paper = write_on(monkeypatch)
@@ -88,16 +88,16 @@ def test_names_and_nothing_else_are_served(tmp_path):
 
 
 def test_a_model_and_a_store_are_read_anew_when_their_files_change(tmp_path, monkeypatch):
-    assert machines._weights(tmp_path / "no folder") == ()
+    assert machines.weights_of(tmp_path / "no folder") == ()
     (tmp_path / "b").write_text("12")
     (tmp_path / "a").write_text("1")
     (tmp_path / "folder").mkdir()
     at = [(tmp_path / name).stat() for name in "ab"]
-    assert machines._weights(tmp_path) == tuple(
+    assert machines.weights_of(tmp_path) == tuple(
         (name, f"{s.st_size} {s.st_mtime_ns} {s.st_ino}") for name, s in zip("ab", at, strict=True)
     )
     loaded = []
-    monkeypatch.setattr(machines, "load", lambda source: (loaded.append(source), object())[1])
+    monkeypatch.setattr(machines, "load", lambda source, engine: (loaded.append(source), object())[1])
     one = machines.machine(str(tmp_path))
     assert machines.machine(str(tmp_path)) is one
     (tmp_path / "b").write_text("123")
