@@ -103,5 +103,6 @@ def read_tokens(model: MoEModel, ids: Sequence[int], plan: Plan | None, dose: Do
 
 def recorded_layer(record: LayerRecord) -> LayerTrace:
     nothing = torch.full_like(record.weight, float("nan"))  # an engine need not tell sizes
-    parts = (record.index, record.weight, record.output_l2, record.output_max_abs)
-    return LayerTrace(*((nothing if part is None else part).numpy() for part in parts))
+    parts = (record.weight, record.output_l2, record.output_max_abs)
+    numbers = ((nothing if part is None else part).float().numpy() for part in parts)
+    return LayerTrace(record.index.long().numpy(), *numbers)

@@ -19,10 +19,10 @@ def test_a_model_is_opened_as_asked_and_without_bars(monkeypatch: pytest.MonkeyP
 
     logging.enable_progress_bar()
     logging.set_verbosity_info()
-    assert opening.open_model("m", "cpu", "float32", revision="r") == "a model"
+    assert opening.open_model("m", "cpu", "float32", "e", revision="r") == "a model"
     assert (loaded.given, loaded.named) == (
         ("m",),
-        {"device": "cpu", "dtype": "float32", "engine": None, "revision": "r"},
+        {"device": "cpu", "dtype": "float32", "engine": "e", "revision": "r"},
     )
     assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
     assert not logging.is_progress_bar_enabled()

@@ -14,8 +14,8 @@ PLAN = Plan.parse("off L0E1", SHAPE)
 
 def test_a_view_is_what_the_url_asks_for(tmp_path, store, monkeypatch):
     found = SimpleNamespace(model=SimpleNamespace(anatomy=SHAPE))
-    monkeypatch.setattr(view, "machine", lambda source, engine: found if source == "tiny" else None)
-    served = Catalog({"tiny": "tiny"}, {}, tmp_path)
+    monkeypatch.setattr(view, "machine", lambda source, engine: found if (source, engine) == ("tiny", "e") else None)
+    served = Catalog({"tiny": "tiny"}, {}, tmp_path, "e")
     store_at(tmp_path / "stores" / "two")
     paper = write_on(monkeypatch)
     del paper.session_state["view"]

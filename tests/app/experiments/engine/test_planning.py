@@ -12,7 +12,8 @@ from workbench_app.experiments.engine.units import Unit
 from workbench_app.experiments.recipe import Recipe
 
 from tests.app.experiments.engine.small import CHOICES, LENGTHS, SHAPE, changed, sets_of
-from workbench import Plan, PromptSet
+from workbench import Plan, PromptSet, WorkbenchError
+from workbench.backends import Capabilities
 from workbench.prompts import Prompt
 
 
@@ -56,19 +57,32 @@ def test_a_whole_recipe_is_counted_before_it_runs(recipe: Recipe) -> None:
     assert planned_cost(one, sets_of(), LENGTHS) == ANSWERED + READ + 100
 
 
-@pytest.fixture
-def able(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever runs the model can do what is asked."""
-    monkeypatch.setattr(planning, "check_abilities", lambda *_: None)
-    monkeypatch.setattr(planning, "backend_of", lambda _: SimpleNamespace(can=SimpleNamespace(scoring=True)))
+def fake_model(**cannot: Any) -> Any:
+    facts = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=7), config=None, anatomy=SHAPE)
+    backend = SimpleNamespace(can=Capabilities("e", **cannot), facts=facts)
+    return SimpleNamespace(
+        anatomy=SHAPE, dtype=torch.bfloat16, device=torch.device("cpu"), facts=facts, tokenizer=None, local=None, hf=None,
+        engine=lambda _: backend,
+    )  # fmt: skip
 
 
-def fake_model() -> Any:
-    facts = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=7), config=None)
-    return SimpleNamespace(anatomy=SHAPE, dtype=torch.bfloat16, device=torch.device("cpu"), facts=facts, tokenizer=None)
+@pytest.mark.parametrize(
+    ("cannot", "part"),
+    [
+        (
+            {"scoring": False},
+            "cannot score given text, which measure.distributions (or a metric kl or kl_first) needs on",
+        ),
+        ({"keep": frozenset({"norms"})}, "cannot record residual on"),
+        ({"keep": None}, "cannot record which experts are selected on"),
+    ],
+)
+def test_what_the_engine_cannot_is_refused_first(recipe: Recipe, cannot: dict[str, Any], part: str) -> None:
+    with pytest.raises(WorkbenchError, match=r"^The engine 'e' ") as caught:
+        plan_model(recipe, sets_of(), fake_model(**cannot), "s")
+    assert part in str(caught.value)
 
 
-@pytest.mark.usefixtures("able")
 def test_the_plan_of_a_model(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "token_counts", lambda *_: LENGTHS)
     monkeypatch.setattr(planning, "measured_speed", lambda *_: Speed(100.04, 200.0))
@@ -105,7 +119,6 @@ def test_prompts_have_to_fit_with_their_answers_where_they_are_answered(recipe: 
     assert rooms == {"ranked": 9, "held": 4, "other": 3, "given": 0}
 
 
-@pytest.mark.usefixtures("able")
 @pytest.mark.parametrize(("n", "rows", "most", "tokens"), [(12, 12, 4, 4), (100, 64, 48, 8)])
 def test_the_speed_is_that_of_one_small_batch(
     recipe: Recipe, monkeypatch, n: int, rows: int, most: int, tokens: int
@@ -123,7 +136,7 @@ def test_the_speed_is_that_of_one_small_batch(
     def read(_: Any, encoded: Any, answers: Any, plans: Any, batch: int) -> None:
         asked.append((len(encoded), [len(a) for a in answers], list(map(str, plans)), batch))
 
-    clock = iter((10.0, 12.0, 15.0))
+    clock = iter((10.0, 12.0, 15.0, 10.0, 12.0))
     monkeypatch.setattr(planning, "answer", answer)
     monkeypatch.setattr(planning, "divergence", read)
     monkeypatch.setattr(
@@ -134,6 +147,8 @@ def test_the_speed_is_that_of_one_small_batch(
     found = planning.measured_speed(timed, sets, fake_model())
     assert asked == [(1, "off L1E0", 1, 4096), (rows, "off L1E0", tokens, 4096), (rows, [0] * rows, ["off L1E0"], 4096)]
     assert found == Speed((5 * rows + 3 * rows) / 2, 2 * 5 * rows / 3)
+    alone = planning.measured_speed(timed, sets, fake_model(scoring=False))  # nothing is read there
+    assert alone == Speed((5 * rows + 3 * rows) / 2, (5 * rows + 3 * rows) / 2)
 
 
 def test_the_small_plan_is_what_the_model_can_do() -> None:
