@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = {"probes": "probes"}
+PACKAGES = {"workbench": "workbench", "probes": "probes"}
 """Import name of each package whose folders have faces, and where it lies."""
 FOLDERS = [
     pytest.param(package, init.parent.name, id=f"{package}.{init.parent.name}")
@@ -46,12 +46,19 @@ def outside(package: str, folder: str) -> list[Path]:
 
 def wrong(package: str, folder: str, files: list[Path]) -> list[str]:
     """What the files import from inside the folder, past its face."""
-    whole, names = f"{package}.{folder}", set(public(package, folder))
+    whole = f"{package}.{folder}"
+    inner = {p.parent.name for p in (ROOT / PACKAGES[package] / folder).glob("*/__init__.py")}
+    offered = {whole: public(package, folder)} | {
+        f"{whole}.{name}": public(package, f"{folder}/{name}") for name in inner
+    }
     return [
         f"{file.name}: from {module} import {', '.join(taken)}"
         for file in files
         for module, taken in imports(file)
-        if module.startswith(f"{whole}.") or (module == whole and not {*taken} <= {*names, "*"})
+        if (f"{module}.".startswith(f"{whole}.")
+        and not {*taken} <= {*offered.get(module, ()), "*"})
+        or (module.startswith(f"{whole}.")
+        and module not in offered)
     ]
 
 

@@ -6,7 +6,8 @@ native.py     a transformers model in this process
 nnsight/      nnsight models here and on NDIF
 engines.py    an engine by its name; the engine and the compiled plan for a model
 contract.py   the tests that every engine passes for what it says it can
-served.py     routing that a serving engine returned with its answers, as a store; served_routing.py reads its forms
+served.py     routing that a serving engine returned with its answers, as a store
+served_routing.py  the forms in which engines return it
 
 Errors, plans and records come from below; loading, capturing and comparison stand above.
 """

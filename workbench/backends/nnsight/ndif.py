@@ -1,5 +1,6 @@
 """NDIF, where nnsight runs models that are too large to load: what must hold before anything is sent, errors as sentences."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -7,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-import workbench.model.answered as answered
-import workbench.records.magnitudes as magnitudes
 from workbench.errors import WorkbenchError
+from workbench.model import first
+from workbench.records import magnitude
 
 _CONNECTIONS = {"httpx", "httpcore", "websockets", "websocket", "huggingface_hub"}
 
@@ -97,10 +98,11 @@ def shipped(*modules: ModuleType) -> Iterator[None]:
     """While open, functions of `modules` and of what they need are sent as source, for the server has no workbench."""
     import cloudpickle
 
-    for module in (magnitudes, answered, *modules):
+    all_of_them = (*(sys.modules[function.__module__] for function in (magnitude, first)), *modules)
+    for module in all_of_them:
         cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        for module in (magnitudes, answered, *modules):
+        for module in all_of_them:
             cloudpickle.unregister_pickle_by_value(module)
