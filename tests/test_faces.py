@@ -55,10 +55,8 @@ def wrong(package: str, folder: str, files: list[Path]) -> list[str]:
         f"{file.name}: from {module} import {', '.join(taken)}"
         for file in files
         for module, taken in imports(file)
-        if (f"{module}.".startswith(f"{whole}.")
-        and not {*taken} <= {*offered.get(module, ()), "*"})
-        or (module.startswith(f"{whole}.")
-        and module not in offered)
+        if (f"{module}.".startswith(f"{whole}.") and not {*taken} <= {*offered.get(module, ()), "*"})
+        or (module.startswith(f"{whole}.") and module not in offered)
     ]
 
 

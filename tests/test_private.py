@@ -10,11 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = re.compile(r"(workbench|probes|workbench_app|training|grading|train_demo|grade_demo)\b")
 PRIVATE = re.compile(r"_[a-zA-Z]")
+IN_CODE = re.compile(r"from [\w.]+ import [\w, ]*\b_[a-zA-Z]\w*")
 GIVEN_BY_TUPLES = {"_replace", "_asdict", "_fields"}
 
 
 def private_uses(source: str) -> list[str]:
-    """Private names that a test imports from the product, takes of something imported from it, or patches by a path."""
+    """Private names that a test or its code in a string imports from the product, takes of it, or patches by a path."""
     tree, ours, found = ast.parse(source), set[str](), list[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and OURS.match(node.module or ""):
@@ -24,6 +25,8 @@ def private_uses(source: str) -> list[str]:
             ours |= {a.asname or a.name.split(".")[0] for a in node.names if OURS.match(a.name)}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and OURS.match(node.value):
             found += [node.value] if re.fullmatch(r"[\w.]+\._[a-zA-Z]\w*", node.value) else []
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):  # code that another process or page runs
+            found += [said for said in IN_CODE.findall(node.value) if OURS.match(said.split()[1])]
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and PRIVATE.match(node.attr) and node.attr not in GIVEN_BY_TUPLES:
             whole = ast.unparse(node)
@@ -49,6 +52,7 @@ def test_tests_use_nothing_private_of_the_product() -> None:
         ("from probes.reading import units\nunits._count(1)", ["units._count"]),
         ("import workbench\nmonkeypatch.setattr(workbench, '_HOME', {})", ["workbench.'_HOME'"]),
         ("monkeypatch.setattr('workbench.storage.files._sync', None)", ["workbench.storage.files._sync"]),
+        ("CODE = 'from workbench.plan import Plan, _merged; _merged()'", ["from workbench.plan import Plan, _merged"]),
         ("from workbench import Plan\nPlan.off('L0E0').edits[0]._replace(kind='mute')", []),
         ("import torch\ntorch._C._functions", []),
     ],
