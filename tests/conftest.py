@@ -3,9 +3,13 @@
 The header of a run says which instructions and how many threads it really used: results are promised on any processor.
 """
 
+import json
 import os
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -65,3 +69,29 @@ def verbose(run: Callable[[], object]) -> list[str]:
             os.close(before)
         file.seek(0)
         return file.read().splitlines()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[tuple[str, list[Any]]]:
+    """A judge: yes to whatever holds "cannot", no to the rest, an essay to "hmm", an error to "boom", junk to "junk"."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append((self.path, body, self.headers.get("Authorization")))
+            text = body["messages"][0]["content"]
+            said = "Yes." if "cannot" in text else "It depends." if "hmm" in text else "no"
+            reply = {"choices": [{"message": {"content": said}}]} if "junk" not in text else {"error": "?"}
+            self.send_response(500 if "boom" in text else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(reply).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1", asked
+    server.shutdown()
+    server.server_close()

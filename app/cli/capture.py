@@ -56,7 +56,7 @@ def capture(
         samples=samples,
         temperature=temperature,
         responses=True if responses else None,
-        layers=None if layers is None else _numbers(layers),
+        layers=None if layers is None else numbers(layers),
         experts=None if experts is None else parse_experts(experts, loaded.anatomy),
         batch_tokens=batch_tokens,
         seed=seed,
@@ -77,7 +77,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(word.strip() for word in text.split(",") if word.strip())
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
     """`0,3-5` as [0, 3, 4, 5]."""
     found: set[int] = set()
     for part in text.split(","):

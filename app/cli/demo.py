@@ -79,10 +79,10 @@ def dashboard(
     command = [sys.executable, "-m", "streamlit", "run", str(page), *(f"--{k}={v}" for k, v in options.items())]
     chosen = [f"--model={m}" for m in model or ["demo"]] + [f"--store={s}" for s in store or []]
     chosen += [] if engine is None else [f"--engine={engine}"]
-    raise typer.Exit(_serve([*command, "--", *chosen, f"--project={Path.cwd()}"]))
+    raise typer.Exit(serve([*command, "--", *chosen, f"--project={Path.cwd()}"]))
 
 
-def _serve(command: list[str]) -> int:
+def serve(command: list[str]) -> int:
     """Run the server until it ends. Whoever ends this process ends the server too, so that its port is free again."""
     server = subprocess.Popen(command)
     before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())

@@ -16,7 +16,7 @@ from workbench.errors import NotCompared
 from ..terminal import warn
 from . import capture, demo, models, rank, run, steer, store
 
-_PYTHONS_OWN = warnings.showwarning
+PYTHONS_OWN = warnings.showwarning
 # typer carries click under a private name; its errors are known by their public heir
 _UsageError: Any = typer.BadParameter.__base__
 
@@ -87,7 +87,7 @@ app.command("app")(demo.dashboard)
 
 def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
     """A note of ours is a line for the user; what a library warns of stays as it is."""
-    warn(message) if issubclass(category, NotCompared) else _PYTHONS_OWN(message, category, *rest)
+    warn(message) if issubclass(category, NotCompared) else PYTHONS_OWN(message, category, *rest)
 
 
 def _show_version(wanted: bool) -> None:

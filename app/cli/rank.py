@@ -63,7 +63,7 @@ def rank(
         plan.to_json(out)
         note(f"Wrote '{out}': {edit} the first {len(plan)}.")
     print_json(jsonlib.loads(found.to_json())) if json else _show(found, top)
-    if doubt := _doubt(found, top):
+    if doubt := doubt_of(found, top):
         warn(doubt)
 
 
@@ -93,7 +93,7 @@ def _check_files(edit: str, out: Path | None, scores: Path | None) -> None:
             check_writable(path)
 
 
-def _doubt(found: "ExpertScores", top: int) -> str | None:
+def doubt_of(found: "ExpertScores", top: int) -> str | None:
     """What a ranking must not leave unsaid: how many of the experts shown could be chance."""
     p: Any = found.frame["p_adjusted"]
     shown = min(top, len(p))
@@ -116,7 +116,7 @@ def _options(
     known = [name for name in parameters if name != "store"]
     found: dict[str, Any] = {}
     for text in others:
-        name, value = _pair(text, parameters)
+        name, value = pair_of(text, parameters)
         if name in found:
             raise WorkbenchError(f"--set gives {name} twice; give it once.")
         found[name] = value
@@ -139,7 +139,7 @@ def _options(
     return found
 
 
-def _pair(text: str, parameters: Mapping[str, inspect.Parameter]) -> tuple[str, Any]:
+def pair_of(text: str, parameters: Mapping[str, inspect.Parameter]) -> tuple[str, Any]:
     """`tokens=last_prompt`, `n_permutations=0`, `roles=["user"]`: JSON where it reads as JSON, else text.
 
     Where the method takes text, `true` and `7` are text: labels have such values.

@@ -68,17 +68,17 @@ class Models:
 
     recipe: Recipe
     open: Open
-    _held: "dict[int, MoEModel]" = field(default_factory=dict)
+    held: "dict[int, MoEModel]" = field(default_factory=dict)
 
     def __call__(self, number: int) -> "MoEModel":
         """Model `number` of the recipe; the one held before is let go."""
         from workbench.hooks import as_it_is
 
-        if number not in self._held:
-            self._held.clear()
+        if number not in self.held:
+            self.held.clear()
             gc.collect()
-            self._held[number] = as_it_is(self.open(self.recipe.models[number]))
-        return self._held[number]
+            self.held[number] = as_it_is(self.open(self.recipe.models[number]))
+        return self.held[number]
 
 
 def plan_run(recipe: Recipe, open_model: Open = open_source, own_functions: bool = False) -> list[ModelPlan]:
@@ -118,7 +118,7 @@ def run_recipe(
                     f"Another process is at work on the run '{out}'; wait for it, or choose another folder with --out."
                 )
             with moment(planned_at(out / PLAN, plan)):
-                return Finished(out, _Run(out, recipe, sets, models, plan, Meter(0, report)).run())
+                return Finished(out, Run(out, recipe, sets, models, plan, Meter(0, report)).run())
 
 
 def checked_sets(recipe: Recipe, own_functions: bool = False) -> dict[str, PromptSet]:
@@ -140,7 +140,7 @@ def _plan(recipe: Recipe, sets: Mapping[str, PromptSet], models: Models) -> list
 
 
 @dataclass
-class _Run:
+class Run:
     """One process at work on a run."""
 
     path: Path
@@ -152,7 +152,7 @@ class _Run:
 
     def run(self) -> int:
         """Everything that is left; returns how many units were run."""
-        units_run = sum(self._one_model(number) for number in range(len(self.recipe.models)))
+        units_run = sum(self.one_model(number) for number in range(len(self.recipe.models)))
         self.meter.say("Making the tables")
         for number in range(len(self.recipe.models)):
             write_plans(self.path, self.recipe, number)
@@ -168,10 +168,10 @@ class _Run:
             check_decoding(self.path, self.plan, number, decoding_of(model, 1).record())
         return model
 
-    def _one_model(self, number: int) -> int:
-        arms = self._arms_on_disk(number)
+    def one_model(self, number: int) -> int:
+        arms = self.arms_on_disk(number)
         if arms is None:
-            arms = self._make_arms(number)
+            arms = self.make_arms(number)
         planned = pieces(self.recipe, arms)
         left = [u for u in units_of(self.recipe, number, planned) if not (self.path / u.path).is_file()]
         if not left:
@@ -196,7 +196,7 @@ class _Run:
         write_residuals(self.path, self.recipe, number, stores)
         return stores
 
-    def _make_arms(self, number: int) -> tuple[Arm, ...]:
+    def make_arms(self, number: int) -> tuple[Arm, ...]:
         model = self._model(number)
         lengths = token_counts(self.recipe, self.sets, model)
         models_left = len(self.recipe.models) - number
@@ -206,5 +206,5 @@ class _Run:
         write_arms(self.path, number, arms)
         return arms
 
-    def _arms_on_disk(self, number: int) -> tuple[Arm, ...] | None:
+    def arms_on_disk(self, number: int) -> tuple[Arm, ...] | None:
         return read_arms(self.path, number) if (self.path / arms_path(number)).is_file() else None

@@ -131,8 +131,8 @@ def write_on(monkeypatch: Any, answers: dict[str, Any] | None = None, **state: A
     for name, module in list(sys.modules.items()):
         if name.startswith("workbench_app.dashboard") and getattr(module, "st", None) is streamlit:
             monkeypatch.setattr(module, "st", found)
-        if name.startswith("workbench_app.dashboard") and hasattr(module, "_render"):
-            monkeypatch.setattr(module, "_render", partial(found.draw, name.rpartition("_")[2]))
+        if name.startswith("workbench_app.dashboard") and hasattr(module, "render"):
+            monkeypatch.setattr(module, "render", partial(found.draw, name.rpartition("_")[2]))
         if name.startswith("workbench_app.dashboard") and not name.endswith(".theme") and hasattr(module, "chart"):
             monkeypatch.setattr(module, "chart", partial(_chart, found))
     return found

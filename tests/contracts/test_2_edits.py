@@ -9,7 +9,7 @@ from tests.support.families import CORRECTED, DTYPES, EACH, FAMILIES, GROUPED, S
 from tests.support.judging import judge
 from tests.support.watching import Spec, edits_of, plan_of, relative, watch
 from workbench import ExpertRef, Plan, steered
-from workbench.hooks.experts import _edit_weights
+from workbench.hooks.experts import edit_weights
 from workbench.model import MoEModel
 from workbench.plan import Edit
 from workbench.routing import LayerEdits
@@ -217,6 +217,6 @@ def test_dropping_leaves_rows_without_the_expert_bit_for_bit() -> None:
     edits = LayerEdits((Edit("drop", ExpertRef(0, 1)),), 4, {})
     index = torch.tensor([[0, 2], [2, 3], [3, 0], [0, 1]])
     weights = torch.tensor([[-1.0, 0.25], [float("inf"), 1.0], [0.0, -0.0], [0.25, 0.75]])
-    found = _edit_weights(edits, index, weights, None)
+    found = edit_weights(edits, index, weights, None)
     assert torch.equal(found[:3].view(torch.int32), weights[:3].view(torch.int32))
     assert found[3].tolist() == [1.0, 0.0]

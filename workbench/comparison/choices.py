@@ -42,9 +42,9 @@ def choose(
     """
     check_scoring(backend_of(model), "a choice by log-likelihood")
     asked = questions(prompts)
-    rows = [(ids, continuation) for question in asked for ids, continuation in _encoded(model, question)]
+    rows = [(ids, continuation) for question in asked for ids, continuation in encoded_choices(model, question)]
     found = divergence(model, [a for a, _ in rows], [b for _, b in rows], plans, batch_tokens, meter)
-    return [_table(asked, -np.array(d.nll_nats) * np.array(d.n_tokens)) for d in found]
+    return [choice_table(asked, -np.array(d.nll_nats) * np.array(d.n_tokens)) for d in found]
 
 
 def questions(prompts: Any) -> list[Question]:
@@ -71,7 +71,7 @@ def _question(prompt: Prompt) -> Question:
     return Question(prompt, tuple(choices), choices.index(answer))
 
 
-def _encoded(model: MoEModel, question: Question) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def encoded_choices(model: MoEModel, question: Question) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Context and continuation ids of each choice; a space at the context's end belongs to the continuation."""
     tokenizer, prompt = model.tokenizer, question.prompt
     if tokenizer is None:
@@ -85,7 +85,7 @@ def _encoded(model: MoEModel, question: Question) -> list[tuple[tuple[int, ...],
         return [(ids, tuple(tokenizer(c, add_special_tokens=False)["input_ids"])) for c in question.choices]
     context = prompt.text.rstrip()
     start, space = _ids(tokenizer, context), prompt.text[len(context) :]
-    return [_split(start, _ids(tokenizer, context + space + choice)) for choice in question.choices]
+    return [split_choice(start, _ids(tokenizer, context + space + choice)) for choice in question.choices]
 
 
 def _ids(tokenizer: Any, text: str) -> tuple[int, ...]:
@@ -94,14 +94,14 @@ def _ids(tokenizer: Any, text: str) -> tuple[int, ...]:
     return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
-def _split(start: tuple[int, ...], whole: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def split_choice(start: tuple[int, ...], whole: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Where the tokens of the whole part from those of the context; the first token is never scored: nothing precedes it."""
     same = next((i for i, (a, b) in enumerate(zip(start, whole, strict=False)) if a != b), min(len(start), len(whole)))
     same = min(max(same, 1), len(whole) - 1)
     return whole[:same], whole[same:]
 
 
-def _table(asked: list[Question], log_likelihood: np.ndarray) -> pd.DataFrame:
+def choice_table(asked: list[Question], log_likelihood: np.ndarray) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     at = 0
     for question in asked:

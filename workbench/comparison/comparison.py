@@ -75,7 +75,7 @@ class Comparison:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text; also written to `path` when given. Not-a-number becomes null."""
-        text = json.dumps(_without_nan(self.to_dict()), indent=1, ensure_ascii=False)
+        text = json.dumps(without_nan(self.to_dict()), indent=1, ensure_ascii=False)
         if path is not None:
             write_text(path, text + "\n")
         return text
@@ -141,11 +141,11 @@ def compare(
         raise WorkbenchError(f"compare(seed={seed}) makes no sense; it should be at least 0.")
     prompts, chosen, model = read_prompts(prompts), metrics_from(metrics), as_it_is(model)
     plan = _possible(model, plan, store, distributions)
-    random = _control_plans(model, plan, controls, store, seed)
+    random = control_plans(model, plan, controls, store, seed)
     encoded = encode_all(model, prompts, max_new_tokens)
     given = given_text(model, prompts, encoded) if distributions else []
-    meter = _meter(encoded, given, 2 + len(random), max_new_tokens, distributions, progress)
-    asked = _Asked(model, prompts, encoded, chosen, max_new_tokens, batch_tokens, meter)
+    meter = meter_of(encoded, given, 2 + len(random), max_new_tokens, distributions, progress)
+    asked = Asked(model, prompts, encoded, chosen, max_new_tokens, batch_tokens, meter)
     base = asked.measured(Plan())
     check_applies(prompts, base)
     arm, others = asked.measured(plan), [asked.measured(drawn) for _, _, drawn in random]
@@ -168,7 +168,7 @@ def compare(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """What every arm of a comparison is asked, and how."""
 
     model: MoEModel
@@ -217,7 +217,7 @@ def _possible(model: MoEModel, plan: Plan, store: Store | None, distributions: b
     return plan
 
 
-def _meter(
+def meter_of(
     encoded: Sequence[Sequence[int]],
     given: Sequence[GivenText],
     arms: int,
@@ -234,7 +234,7 @@ def _meter(
     return meter
 
 
-def _control_plans(
+def control_plans(
     model: MoEModel, plan: Plan, controls: int | Mapping[str, int], store: Store | None, seed: int
 ) -> list[tuple[str, int, Plan]]:
     if isinstance(controls, int):
@@ -283,11 +283,11 @@ def _response_table(prompts: PromptSet, base: Answers, arm: Answers) -> pd.DataF
     )
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _without_nan(v) for k, v in value.items()}
+        return {k: without_nan(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(v) for v in value]
+        return [without_nan(v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -111,7 +111,7 @@ def decoding_of(model: "MoEModel", tokens: int, temperature: float = 0.0) -> Dec
                 f"one token after the other; set model.hf.generation_config.{name} = None."
             )
     given = {name: getattr(config, name, None) for name in SHAPING}
-    shaping = {name: _plain(value) for name, value in given.items() if value is not None and value != SHAPING[name]}
+    shaping = {name: plain(value) for name, value in given.items() if value is not None and value != SHAPING[name]}
     return Decoding(tokens, temperature, stop_ids(model), shaping)
 
 
@@ -217,7 +217,7 @@ def _draws(seed: int, n: int) -> Tensor:
     return torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """An option as JSON has it: a bias by token tuples becomes a list, as transformers takes it too."""
     if isinstance(value, dict):
         value = [[list(tokens), bias] for tokens, bias in value.items()]

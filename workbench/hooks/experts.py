@@ -22,7 +22,7 @@ def on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None)
     if edits is None and now.recorder is None:
         return None
     positions = positions_here(uid, now)
-    steered = _edit_weights(edits, index, weights, positions) if edits else weights
+    steered = edit_weights(edits, index, weights, positions) if edits else weights
     if now.recorder is not None:
         _check_rows(layer, index, positions)
         now.recorder.see_slots(layer, index, steered)
@@ -62,7 +62,7 @@ def _taken(mask: Tensor | None, index: Tensor) -> Tensor | None:
     return None if mask is None else taken(mask, index)
 
 
-def _edit_weights(edits: LayerEdits, index: Tensor, weights: Tensor, positions: Positions | None) -> Tensor:
+def edit_weights(edits: LayerEdits, index: Tensor, weights: Tensor, positions: Positions | None) -> Tensor:
     """drop, then scale. Rows in which no edited expert is selected keep their weights bit for bit."""
     dropped = _taken(edits.mask("drop", index.device, positions), index)
     if dropped is not None:

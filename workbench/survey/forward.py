@@ -49,7 +49,7 @@ def survey(hf: Any, layout: Layout) -> Survey:
             stack.enter_context(watched(decoder, block, seen[layer]))
             if block.adapter is not None:
                 stack.callback(block.block.register_forward_hook(_check_adapter(block), with_kwargs=True).remove)
-        answer = _ran(hf, ids)
+        answer = ran(hf, ids)
     check_head(hf, getattr(answer, "logits", None), PROBE_SHAPE)
     for layer, block in layout.blocks.items():
         _check_offloaded(block, seen[layer])
@@ -65,16 +65,16 @@ def described(hf: Any, layout: Layout, seen: dict[int, Seen], ids: Tensor) -> Su
             layers.append(LayerAnatomy(number))
             continue
         block, found = layout.blocks[number], seen[number]
-        _check_ran(block, found)
+        check_ran(block, found)
         facts[number] = router_facts(hf, block, found.router[0], found.received[0], ids)
         norm = norm_before(layout, block, found)
         if norm is not None:
             before[number], multipliers[number] = norm, routed_multiplier(found)
-        layers.append(_describe(hf, layout, block, found, facts[number], multipliers.get(number)))
+        layers.append(describe(hf, layout, block, found, facts[number], multipliers.get(number)))
     return Survey(tuple(layers), before, multipliers, facts)
 
 
-def _ran(hf: Any, ids: Tensor) -> Any:
+def ran(hf: Any, ids: Tensor) -> Any:
     """The model's answer; what it raises by itself is one sentence."""
     try:
         return hf(ids, use_cache=False)
@@ -125,7 +125,7 @@ def _check_adapter(block: MoEBlock) -> Any:
     return hook
 
 
-def _check_ran(block: MoEBlock, seen: Seen) -> None:
+def check_ran(block: MoEBlock, seen: Seen) -> None:
     where = f"Layer {block.layer} ('{block.router_name}')"
     if len(seen.router) != 1 or len(seen.received) != 1:
         raise WorkbenchError(
@@ -147,7 +147,7 @@ def _check_ran(block: MoEBlock, seen: Seen) -> None:
         )
 
 
-def _describe(
+def describe(
     hf: Any, layout: Layout, block: MoEBlock, seen: Seen, facts: RouterFacts, multiplier: float | None
 ) -> LayerAnatomy:
     assert seen.routed is not None

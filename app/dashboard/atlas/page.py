@@ -13,7 +13,7 @@ from ..widgets import Board, board, chart, escaped, visible
 from .card import draw_card
 from .entropy_chart import entropy_chart
 
-_TOKEN = "nPMI: a token of your choice ..."
+OWN_TOKEN = "nPMI: a token of your choice ..."
 _HINT = "Click an expert for its card, or use the arrow keys and Enter."
 
 
@@ -27,27 +27,27 @@ def show(view: View) -> None:
         )
         return
     offered = measures_for(view, store)
-    measure = _measure(offered)
+    measure = chosen_measure(offered)
     frame = values_of(view, measure)
-    ref = _chosen(store, frame)
+    ref = chosen_expert(store, frame)
     _map(view, measure, frame, ref)
     _choose_by_hand(store, ref)
     draw_card(view, store, ref, offered)
     _layers(view)
 
 
-def _measure(offered: Measures) -> Measure:
+def chosen_measure(offered: Measures) -> Measure:
     named = {m.name: m for m in offered.measures}
-    name = st.selectbox("Colour by", [*named, _TOKEN], key="atlas-measure")
+    name = st.selectbox("Colour by", [*named, OWN_TOKEN], key="atlas-measure")
     for reason in offered.refused:
         st.caption(escaped(reason))
-    if name != _TOKEN:
+    if name != OWN_TOKEN:
         return named[name]
     token = st.text_input("Token, as it is written (with its leading space)", " the", key="atlas-token", max_chars=100)
     return token_measure(token)
 
 
-def _chosen(store: Store, frame: pd.DataFrame) -> ExpertRef:
+def chosen_expert(store: Store, frame: pd.DataFrame) -> ExpertRef:
     """The layer of the view and the expert of this session; where none was chosen, the first by the measure."""
     if "layer" in st.session_state.view:
         layer = current_layer(store.layers)
@@ -63,15 +63,15 @@ def _chosen(store: Store, frame: pd.DataFrame) -> ExpertRef:
 
 def _map(view: View, measure: Measure, frame: pd.DataFrame, ref: ExpertRef) -> None:
     title = f"{measure.name}, by layer and expert"
-    rows, counts = _rows(frame)
+    rows, counts = rows_of(frame)
     shown = Board(title, rows, measure.unit, measure.palette, counts, ref, _HINT)
-    board(shown, plan(), "atlas-map", _picked)
+    board(shown, plan(), "atlas-map", picked)
     with st.expander("How to read this"):
         for note in notes_of(view, measure):
             st.text(visible(note))
 
 
-def _rows(frame: Any) -> tuple[dict[int, list[float | None]], dict[int, list[int]]]:
+def rows_of(frame: Any) -> tuple[dict[int, list[float | None]], dict[int, list[int]]]:
     """Layer -> score of each expert (None: has none), and how many tokens it rests on."""
     values: dict[int, list[float | None]] = {}
     counts: dict[int, list[int]] = {}
@@ -83,7 +83,7 @@ def _rows(frame: Any) -> tuple[dict[int, list[float | None]], dict[int, list[int
     return values, counts
 
 
-def _picked(refs: list[ExpertRef]) -> None:
+def picked(refs: list[ExpertRef]) -> None:
     look_at(refs[0].layer)
     st.session_state["atlas-at"] = refs[0].expert
 
@@ -93,10 +93,10 @@ def _choose_by_hand(store: Store, ref: ExpertRef) -> None:
     with left:
         layer_box(store.layers, "atlas-layer", ref.layer)
     st.session_state["atlas-expert"] = ref.expert
-    right.selectbox("Expert", range(store.anatomy.layer(ref.layer).n_experts), key="atlas-expert", on_change=_by_hand)
+    right.selectbox("Expert", range(store.anatomy.layer(ref.layer).n_experts), key="atlas-expert", on_change=by_hand)
 
 
-def _by_hand() -> None:
+def by_hand() -> None:
     st.session_state["atlas-at"] = st.session_state["atlas-expert"]
 
 

@@ -32,7 +32,7 @@ _SHARDS = 20  # a stopped capture repeats at most about a twentieth
 def capture_form(view: View) -> None:
     """Draws the form; Start begins the capture in the background."""
     st.subheader("New capture", divider="gray")
-    prompts = _prompts()
+    prompts = chosen_prompts()
     if prompts is None:
         return
     try:
@@ -41,17 +41,17 @@ def capture_form(view: View) -> None:
         name = _name(view, Path(prompts.source).stem or "prompts")
         st.text(f"{len(prompts):,} prompts, {expected}")
         if st.button("Start", type="primary", key="capture-start"):
-            _start(view, name, wanted, expected)
+            start_capture(view, name, wanted, expected)
     except WorkbenchError as error:  # the form stays
         st.error(escaped(error), icon=":material/error:")
 
 
 def _name(view: View, source: str) -> str:
-    free = _free(view, source)  # once taken, the next free name is offered
+    free = free_name(view, source)  # once taken, the next free name is offered
     return st.text_input("Name of the store", free, key=f"capture-name-{free}", max_chars=60)
 
 
-def _prompts() -> PromptSet | None:
+def chosen_prompts() -> PromptSet | None:
     """The chosen prompts, or None while a file is awaited or cannot be read."""
     a, b = st.columns(2)
     source = a.selectbox("Prompts", [*bundled_names(), UPLOAD], key="capture-prompts")
@@ -119,22 +119,22 @@ def _wanted(prompts: PromptSet) -> Wanted:
 
 def _estimate(view: View, wanted: Wanted) -> Estimate:
     fingerprints = view.anatomy.fingerprint, wanted.prompts.fingerprint
-    return _estimated(view.machine.model, wanted.prompts, *fingerprints, wanted.options)
+    return estimated(view.machine.model, wanted.prompts, *fingerprints, wanted.options)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Counting tokens ...")
-def _estimated(_model: "MoEModel", _prompts: PromptSet, model: str, prompts: str, options: Options) -> Estimate:
-    return make_request(_model, _prompts, options).estimate
+def estimated(_model: "MoEModel", chosen_prompts: PromptSet, model: str, prompts: str, options: Options) -> Estimate:
+    return make_request(_model, chosen_prompts, options).estimate
 
 
-def _free(view: View, source: str) -> str:
+def free_name(view: View, source: str) -> str:
     """A name that no store has yet."""
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in source).lstrip(".")[:40] or "store"
     names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 10_000))
     return next(name for name in names if not view.catalog.new_store(name).exists())
 
 
-def _start(view: View, name: str, wanted: Wanted, expected: Estimate) -> None:
+def start_capture(view: View, name: str, wanted: Wanted, expected: Estimate) -> None:
     path = view.catalog.new_store(name)
     if path.exists() or jobs().active_on(path):
         raise WorkbenchError(f"There is a store '{name}' already; choose another name, or resume it below.")

@@ -61,7 +61,7 @@ class Job:
         """The thread's work: never raises, always ends in a state."""
         try:
             with ExitStack() as turn:
-                self._take(turn)
+                self.take_turn(turn)
                 store = self._capture(turn)
             self.said = f"{store.n_prompts:,} prompts, {store.manifest['rows'].get('tokens', 0):,} tokens."
             self.state = "done"
@@ -76,16 +76,16 @@ class Job:
 
     def _capture(self, turn: ExitStack) -> Any:
         wanted, model = self.wanted, self.machine.model
-        report = partial(self._report, turn)
+        report = partial(self.report, turn)
         plan = wanted.plan or None
         return capture_with(model, wanted.prompts, self.path, wanted.options, plan=plan, progress=report)
 
-    def _take(self, turn: ExitStack) -> None:
+    def take_turn(self, turn: ExitStack) -> None:
         self.state = "waiting"
         turn.enter_context(self.machine.turns.turn(self, self.stopping.is_set))
         self.state = "running"
 
-    def _report(self, turn: ExitStack, progress: Progress) -> None:
+    def report(self, turn: ExitStack, progress: Progress) -> None:
         """After every forward: stop, or let the others have the model."""
         if not progress.message:
             self.progress = progress
@@ -93,7 +93,7 @@ class Job:
             raise _Stopped
         if self.machine.turns.waiting > 1:
             turn.close()
-            self._take(turn)
+            self.take_turn(turn)
 
 
 class Jobs:
@@ -101,20 +101,20 @@ class Jobs:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: list[Job] = []
+        self.listed: list[Job] = []
 
     def start(self, job: Job) -> None:
         """Runs it in a thread. Raises `WorkbenchError` when one is at work on that store."""
         with self._lock:
-            if any(other.is_active and other.path == job.path for other in self._jobs):
+            if any(other.is_active and other.path == job.path for other in self.listed):
                 raise WorkbenchError(f"'{job.name}' is being captured now; wait for it, or choose another name.")
-            self._jobs = [job, *(other for other in self._jobs if other.path != job.path)][:_KEPT]
+            self.listed = [job, *(other for other in self.listed if other.path != job.path)][:_KEPT]
         threading.Thread(target=job.run, name=f"capture {job.name}", daemon=True).start()
 
     def all(self) -> list[Job]:
         """The last first."""
         with self._lock:
-            return list(self._jobs)
+            return list(self.listed)
 
     def active_on(self, path: Path) -> bool:
         """Whether one is at work on this store."""
@@ -123,7 +123,7 @@ class Jobs:
     def forget(self, job: Job) -> None:
         """Takes an ended one off the list."""
         with self._lock:
-            self._jobs = [other for other in self._jobs if other is not job or job.is_active]
+            self.listed = [other for other in self.listed if other is not job or job.is_active]
 
 
 @st.cache_resource(show_spinner=False)

@@ -27,7 +27,7 @@ def show(view: View) -> None:
     if view.store_path is None:
         st.text("No store of this model yet; make one under Captures and runs.")
         return
-    history = _history(view, _form(view))
+    history = asked_before(view, question_form(view))
     if not history:
         st.text("Choose a probe and press Run.")
         return
@@ -40,7 +40,7 @@ def show(view: View) -> None:
     _answer(view, scores, history)
 
 
-def _form(view: View) -> Asked | None:
+def question_form(view: View) -> Asked | None:
     """The question, when Run was pressed."""
     assert view.store_path is not None
     method = st.selectbox("Probe", list(PROBES), key="probe", format_func=PROBES.__getitem__)
@@ -49,7 +49,7 @@ def _form(view: View) -> Asked | None:
         return asked if st.form_submit_button("Run", type="primary", key=f"run-{method}") else None
 
 
-def _history(view: View, asked: Asked | None) -> list[Asked]:
+def asked_before(view: View, asked: Asked | None) -> list[Asked]:
     """What this session asked of this store, the last first."""
     kept: dict[str, list[Asked]] = st.session_state.setdefault("probes-asked", {})
     history = kept.setdefault(f"{view.name} {view.store_name}", [])
@@ -73,7 +73,7 @@ def _answer(view: View, scores: "ExpertScores", history: list[Asked]) -> None:
     with plot:
         volcano(scores, _selected)
     with pair:
-        _compare(view, scores, history)
+        compare_probes(view, scores, history)
     with made:
         ranking_plan(view, scores, selected(KEY))
 
@@ -82,7 +82,7 @@ def _selected() -> None:
     """A click reruns the page, which reads what is selected."""
 
 
-def _compare(view: View, scores: "ExpertScores", history: list[Asked]) -> None:
+def compare_probes(view: View, scores: "ExpertScores", history: list[Asked]) -> None:
     if len(history) < 2:
         st.text("Run a second probe, or this one with other options; it can then be compared with this answer.")
         return

@@ -32,7 +32,7 @@ def machine(source: str, engine: str | None = None) -> Machine:
     """The model, once for all sessions. `source` and `engine` are what `workbench.load` takes; a folder that was written anew
     is read anew.
     """
-    return _machine(source, engine, _weights(Path(source)))
+    return _machine(source, engine, weights_of(Path(source)))
 
 
 @st.cache_resource(show_spinner="Loading the model ...")
@@ -54,7 +54,7 @@ def identity(store: Path) -> Identity:
     return (("manifest.json", manifest), *_stats(store / "labels", "*.parquet"))
 
 
-def _weights(model: Path) -> Identity:
+def weights_of(model: Path) -> Identity:
     """The files of a model's folder; nothing for a name or an id of the hub."""
     return _stats(model, "*") if model.is_dir() else ()
 

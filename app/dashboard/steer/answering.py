@@ -53,8 +53,8 @@ class Answering:
 
     def start(self) -> "Answering":
         """Begins, or queues for, the answer."""
-        self._started = time.monotonic()
-        threading.Thread(target=self._run, daemon=True, name="answer").start()
+        self.started = time.monotonic()
+        threading.Thread(target=self.run, daemon=True, name="answer").start()
         return self
 
     @property
@@ -100,14 +100,14 @@ class Answering:
         base = list(self.base) if known else []
         return Answering(self.machine, self.question, plan, self.limit, base, base_is_known=known, number=self.number)
 
-    def _has_left(self) -> bool:
+    def has_left(self) -> bool:
         return self.stopping or time.monotonic() - self.seen > ABANDONED_SECONDS
 
-    def _run(self) -> None:
+    def run(self) -> None:
         try:
-            with self.machine.turns.turn(self, self._has_left):
+            with self.machine.turns.turn(self, self.has_left):
                 self.state = "running"
-                self.state = "stopped" if self._generate() else "done"
+                self.state = "stopped" if self.generate() else "done"
         except Left:
             self.state = "stopped"
         except WorkbenchError as error:
@@ -117,13 +117,13 @@ class Answering:
             self.error = f"The answer failed ({type(error).__name__}); the server's log has the cause."
             self.state = "failed"
 
-    def _generate(self) -> bool:
+    def generate(self) -> bool:
         """Both answers in turns, a token each; returns whether it was stopped."""
         sides = self._sides()
         try:
             while sides:
                 for found, tokens in list(sides):
-                    if self._has_left():
+                    if self.has_left():
                         return True
                     token = next(tokens, None)
                     if token is None:
@@ -131,7 +131,7 @@ class Answering:
                         continue
                     found.append(token)
                     if self.first_token_seconds is None:
-                        self.first_token_seconds = time.monotonic() - self._started
+                        self.first_token_seconds = time.monotonic() - self.started
             return False
         finally:
             for _, tokens in sides:

@@ -22,14 +22,14 @@ _KEPT = 6  # exchanges that stay on the page
 def show(view: View) -> None:
     """Draws the page."""
     asked: list[Answering] = [a for a in st.session_state.get("asked", []) if a.machine is view.machine]
-    asked, said = _after_a_change(asked)  # first of all: it is made while the page is drawn
+    asked, said = after_a_change(asked)  # first of all: it is made while the page is drawn
     _picks(view)
-    _board(view, asked)
-    _plan_line(view, asked)
+    draw_board(view, asked)
+    plan_line(view, asked)
     if said:
         st.caption(said)
     with st.container():  # in a container it stays in its place, and the page does not scroll to its end by itself
-        st.chat_input(_invitation(view), key="question", on_submit=_asked, args=(view,))
+        st.chat_input(_invitation(view), key="question", on_submit=ask_what_was_typed, args=(view,))
     if not asked:
         _examples(view)
     answers_panel(asked)
@@ -45,13 +45,13 @@ def _invitation(view: View) -> str:
     return "No chat template: the model goes on with what you write; both answers stand side by side"
 
 
-def _asked(view: View) -> None:
+def ask_what_was_typed(view: View) -> None:
     question = st.session_state.question
     if question and question.strip():
-        _ask(view, question)
+        ask_question(view, question)
 
 
-def _ask(view: View, question: str) -> None:
+def ask_question(view: View, question: str) -> None:
     before: list[Answering] = st.session_state.get("asked", [])
     for one in before:
         one.stop()
@@ -60,7 +60,7 @@ def _ask(view: View, question: str) -> None:
     st.session_state.answered_plan = plan()
 
 
-def _after_a_change(asked: list[Answering]) -> tuple[list[Answering], str]:
+def after_a_change(asked: list[Answering]) -> tuple[list[Answering], str]:
     """The last question again when the plan has changed since; else when the change will apply. A running answer ends first."""
     if not asked or st.session_state.get("answered_plan") == plan():
         return asked, ""
@@ -79,13 +79,15 @@ def _examples(view: View) -> None:
         return
     st.caption("Ask something, or begin with one of these")
     for column, example in zip(st.columns(len(examples)), examples, strict=True):
-        column.button(escaped(example), key=f"example-{example}", on_click=_ask, args=(view, example), width="stretch")
+        column.button(
+            escaped(example), key=f"example-{example}", on_click=ask_question, args=(view, example), width="stretch"
+        )
 
 
 # ---- the plan
 
 
-def _tool() -> Tool:
+def chosen_tool() -> Tool:
     kind = st.session_state.get("edit") or "off"
     phase = {"everywhere": None, "prompt": "prompt", "generated": "generated"}[
         st.session_state.get("phase") or "everywhere"
@@ -93,10 +95,10 @@ def _tool() -> Tool:
     return Tool(kind, float(st.session_state.get("value", 2.0)), phase)
 
 
-def _change(view: View, refs: list[ExpertRef]) -> None:
+def change_plan(view: View, refs: list[ExpertRef]) -> None:
     """The tool's edit on these experts; what the model cannot do is a sentence, and the plan stays."""
     try:
-        set_plan(toggled(plan(), refs, _tool(), view.anatomy, view.store))
+        set_plan(toggled(plan(), refs, chosen_tool(), view.anatomy, view.store))
     except WorkbenchError as error:
         st.session_state.problem = str(error)
 
@@ -109,57 +111,59 @@ def _picks(view: View) -> None:
         if kind in ("scale", "bias"):
             st.number_input("Factor" if kind == "scale" else "Added to logit", value=2.0, key="value", width=130)
         n = int(st.number_input("How many", 1, max(1, view.anatomy.n_experts), TOP, key="how-many", width=120))
-        st.button(f"Top {n} by fTRI", key="pick-top", on_click=_pick_top, args=(view, n), type="primary")
-        st.button(f"Random {n}", key="pick-random", on_click=_pick_random, args=(view, n))
-        st.button("Super experts", key="pick-super", on_click=_pick_super, args=(view,))
+        st.button(f"Top {n} by fTRI", key="pick-top", on_click=pick_top, args=(view, n), type="primary")
+        st.button(f"Random {n}", key="pick-random", on_click=pick_random, args=(view, n))
+        st.button("Super experts", key="pick-super", on_click=pick_super, args=(view,))
         st.button("Undo", key="undo", on_click=undo, disabled=not st.session_state.past)
         st.button("Clear", key="clear", on_click=set_plan, args=(Plan(),), disabled=not plan())
 
 
-def _pick_top(view: View, n: int) -> None:
+def pick_top(view: View, n: int) -> None:
     try:
-        _add(view, list(ranked(view, "ftri").top(n)))
+        add_edits(view, list(ranked(view, "ftri").top(n)))
     except WorkbenchError as error:
         st.session_state.problem = str(error)
 
 
-def _pick_super(view: View) -> None:
+def pick_super(view: View) -> None:
     try:
         found = list(ranked(view, "super_experts").flagged("super expert"))
         if not found:
             raise WorkbenchError(
                 "This model has no super experts by the default rule; the page `Super experts` shows the sizes."
             )
-        _add(view, found)
+        add_edits(view, found)
     except WorkbenchError as error:
         st.session_state.problem = str(error)
 
 
-def _pick_random(view: View, n: int) -> None:
+def pick_random(view: View, n: int) -> None:
     import random
 
-    _add(view, sorted(random.sample(view.anatomy.refs(), min(n, view.anatomy.n_experts))))
+    add_edits(view, sorted(random.sample(view.anatomy.refs(), min(n, view.anatomy.n_experts))))
 
 
-def _add(view: View, refs: list[ExpertRef]) -> None:
+def add_edits(view: View, refs: list[ExpertRef]) -> None:
     """A quick pick makes the plan: these experts with the tool's edit, and nothing else."""
     try:
-        set_plan(toggled(Plan(), refs, _tool(), view.anatomy, view.store))
+        set_plan(toggled(Plan(), refs, chosen_tool(), view.anatomy, view.store))
     except WorkbenchError as error:
         st.session_state.problem = str(error)
 
 
-def _board(view: View, asked: list[Answering]) -> None:
+def draw_board(view: View, asked: list[Answering]) -> None:
     choice = st.session_state.get("colour") or CHOICES[0]
     last = asked[-1] if asked else None
     tokens = (last.tokens("steered") or last.tokens("base")) if last and choice == THIS_ANSWER else []
     colours = colouring(view, choice, tokens)
-    switchboard(view.anatomy, plan(), colours, f"Every expert, coloured by {choice}", lambda refs: _change(view, refs))
+    switchboard(
+        view.anatomy, plan(), colours, f"Every expert, coloured by {choice}", lambda refs: change_plan(view, refs)
+    )
     if colours.note:
         st.caption(escaped(colours.note))
 
 
-def _plan_line(view: View, asked: list[Answering]) -> None:
+def plan_line(view: View, asked: list[Answering]) -> None:
     problem = st.session_state.pop("problem", None)
     if problem:
         st.error(escaped(problem), icon=":material/error:")
@@ -171,16 +175,16 @@ def _plan_line(view: View, asked: list[Answering]) -> None:
         st.number_input("Tokens per answer", 1, 1024, 64, key="limit")
         st.toggle("Answer again when the plan changes", True, key="live")
     with more.popover("Plan", width="stretch"):
-        _plan_menu(view, asked[-1].question if asked else "")
+        plan_menu(view, asked[-1].question if asked else "")
 
 
-def _plan_menu(view: View, question: str) -> None:
+def plan_menu(view: View, question: str) -> None:
     """The plan as text, to write, copy, save and load."""
     written = st.text_input("Edits as text", key="written", placeholder="off L2E8,L2E20; scale L1E4=8 in generated")
-    st.button("Use this text as the plan", on_click=_use_text, args=(view, written), disabled=not written)
+    st.button("Use this text as the plan", on_click=use_text, args=(view, written), disabled=not written)
     given = st.file_uploader("Load a saved plan", type="json", key="plan-file")
     if given is not None:
-        st.button("Use this file as the plan", on_click=_use_file, args=(view, given.getvalue()))
+        st.button("Use this file as the plan", on_click=use_file, args=(view, given.getvalue()))
     if plan():
         st.download_button("Save the plan", as_json(plan()), "plan.json", "application/json")
         for language, code in (
@@ -191,14 +195,14 @@ def _plan_menu(view: View, question: str) -> None:
             st.code(visible(code), language=language)
 
 
-def _use_text(view: View, text: str) -> None:
+def use_text(view: View, text: str) -> None:
     try:
         set_plan(Plan.parse(text, view.anatomy).for_model(view.anatomy).check(view.anatomy))
     except WorkbenchError as error:
         st.session_state.problem = str(error)
 
 
-def _use_file(view: View, content: bytes) -> None:
+def use_file(view: View, content: bytes) -> None:
     try:
         if not content.lstrip().startswith(b"{"):
             raise WorkbenchError(

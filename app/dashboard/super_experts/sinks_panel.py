@@ -35,12 +35,12 @@ def sinks_panel(view: View, scores: "ExpertScores") -> None:
     """Draws the panel."""
     st.subheader("Attention sinks, with and without muting", divider="gray")
     st.text("Share of attention on the first token. Muting super experts should let it decay where it rests on them.")
-    refs = _whom(scores)
+    refs = whom(scores)
     n = st.number_input("Prompts of the store", 1, 64, 8, key="sinks-n")
     assert view.store_path is not None
     key = (view.name, view.anatomy.fingerprint, view.store_name, identity(view.store_path), tuple(refs), int(n))
     if st.button(f"Measure with {', '.join(map(str, refs[:6]))} muted", key="sinks-run", disabled=not refs):
-        st.session_state["sinks"] = (key, _measured(view, Plan.mute(refs), int(n)))
+        st.session_state["sinks"] = (key, measured_sinks(view, Plan.mute(refs), int(n)))
     last = st.session_state.get("sinks")
     if last is None or last[0] != key:
         st.text("Not measured yet: the model runs each prompt twice, with eager attention, when you press the button.")
@@ -48,7 +48,7 @@ def sinks_panel(view: View, scores: "ExpertScores") -> None:
     _draw(last[1])
 
 
-def _whom(scores: "ExpertScores") -> list[ExpertRef]:
+def whom(scores: "ExpertScores") -> list[ExpertRef]:
     """The super experts; where there are none, those with the largest values, said so."""
     found = list(scores.flagged("super expert"))
     if found:
@@ -64,7 +64,7 @@ def _whom(scores: "ExpertScores") -> list[ExpertRef]:
     return list(scores.top(int(n)))
 
 
-def _measured(view: View, plan: Plan, n: int) -> Sinks:
+def measured_sinks(view: View, plan: Plan, n: int) -> Sinks:
     assert view.store is not None
     prompts, plan = prompt_ids(view.store, n), plan.for_model(view.anatomy).check(view.anatomy)
     bar, ticket, turns = st.progress(0.0, "Waiting for the model ..."), object(), view.machine.turns

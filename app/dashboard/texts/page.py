@@ -24,13 +24,13 @@ def show(view: View) -> None:
         st.caption("No store of this model yet, so no stored samples; make one under Captures and runs.")
     found = stored_text(view.store) if source == _STORED and view.store is not None else typed_text(view)
     if found is not None:
-        _draw(view, *found)
+        draw_text(view, *found)
 
 
 # ---- the text
 
 
-def _draw(view: View, trace: Trace, name: str) -> None:
+def draw_text(view: View, trace: Trace, name: str) -> None:
     layers = list(trace.layers)
     if not layers:
         st.info("No token of this sample was routed; choose another.")
@@ -44,15 +44,21 @@ def _draw(view: View, trace: Trace, name: str) -> None:
     made = coloured(trace, layer, by, expert)
     st.caption(f"Colour: {escaped(made.meaning)}. Hover for the routing, click a token for its experts.")
     chips(made.legend, "tokens-legend", "What the colours mean")
-    start = _part(len(trace.tokens))
-    at = _position(trace, name)
+    start = first_shown(len(trace.tokens))
+    at = position_of(trace, name)
     inside = at - start if start <= at < start + _SHOWN else None
     with st.container(border=True):
-        chips(made.chips[start : start + _SHOWN], "tokens-text", "The text", inside, lambda i: _choose(start + i, name))
-    _token(view, trace, at, layer, name)
+        chips(
+            made.chips[start : start + _SHOWN],
+            "tokens-text",
+            "The text",
+            inside,
+            lambda i: choose_token(start + i, name),
+        )
+    draw_token(view, trace, at, layer, name)
 
 
-def _part(n: int) -> int:
+def first_shown(n: int) -> int:
     """Where the part shown begins; long texts come in parts."""
     if n <= _SHOWN:
         return 0
@@ -61,11 +67,11 @@ def _part(n: int) -> int:
     return _SHOWN * (int(part) - 1)
 
 
-def _choose(position: int, name: str) -> None:
+def choose_token(position: int, name: str) -> None:
     st.session_state["tokens-at"] = (name, position)
 
 
-def _position(trace: Trace, name: str) -> int:
+def position_of(trace: Trace, name: str) -> int:
     """The token looked at; at first the last one of the prompt, which decides how the answer begins."""
     of, at = st.session_state.get("tokens-at", ("", 0))
     return at if of == name and at < len(trace.tokens) else max(0, trace.n_prompt - 1)
@@ -74,11 +80,11 @@ def _position(trace: Trace, name: str) -> int:
 # ---- one token
 
 
-def _token(view: View, trace: Trace, at: int, layer: int, name: str) -> None:
+def draw_token(view: View, trace: Trace, at: int, layer: int, name: str) -> None:
     st.session_state["tokens-position"] = at
     left, right = st.columns([1, 3], vertical_alignment="bottom")
     left.number_input(
-        "Token at position", 0, len(trace.tokens) - 1, key="tokens-position", on_change=_typed_position, args=(name,)
+        "Token at position", 0, len(trace.tokens) - 1, key="tokens-position", on_change=typed_position, args=(name,)
     )
     right.text(f"{token_text(trace.tokens[at])}   ({trace.roles[at]}, {'prompt' if at < trace.n_prompt else 'answer'})")
     table = path_table(trace, at)
@@ -86,7 +92,7 @@ def _token(view: View, trace: Trace, at: int, layer: int, name: str) -> None:
         st.info("This token was not routed: the last token of an answer is never read by the model. Choose another.")
         return
     n_experts = max(view.anatomy.layer(n).n_experts for n in trace.layers)
-    _path(trace, table, layer, f"Path of '{text(token_text(trace.tokens[at]))}' at position {at}")
+    draw_path(trace, table, layer, f"Path of '{text(token_text(trace.tokens[at]))}' at position {at}")
     left, right = st.columns(2)
     with left:
         chart(expert_chart(table, layer, n_experts), "tokens-experts", table)
@@ -94,11 +100,11 @@ def _token(view: View, trace: Trace, at: int, layer: int, name: str) -> None:
         st.dataframe(table, hide_index=True, height=320)
 
 
-def _typed_position(name: str) -> None:
-    _choose(int(st.session_state["tokens-position"]), name)
+def typed_position(name: str) -> None:
+    choose_token(int(st.session_state["tokens-position"]), name)
 
 
-def _path(trace: Trace, table: Any, layer: int, title: str) -> None:
+def draw_path(trace: Trace, table: Any, layer: int, title: str) -> None:
     layers = shown_layers(list(trace.layers), layer)
     if len(layers) < 2:
         st.info("This model has one MoE layer, so there is no path between layers to draw.")

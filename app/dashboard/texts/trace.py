@@ -81,12 +81,12 @@ def typed_trace(model: MoEModel, text: str, *, as_chat: bool, plan: Plan | None 
         )
     roles = tuple(ROLES[code] for code in encode(model.tokenizer, prompts)[0].roles)
     dose = Dose() if plan else None
-    found = _read(model, ids, plan, dose)
+    found = read_tokens(model, ids, plan, dose)
     texts = tuple(token_texts(model.tokenizer, np.asarray(ids)))
     return Trace(texts, roles, len(ids), found, dose.counts() if dose else None)
 
 
-def _read(model: MoEModel, ids: Sequence[int], plan: Plan | None, dose: Dose | None) -> dict[int, LayerTrace]:
+def read_tokens(model: MoEModel, ids: Sequence[int], plan: Plan | None, dose: Dose | None) -> dict[int, LayerTrace]:
     backend, harvest = backend_of(model), Harvest()
     keep = Keep(frozenset({"norms"}) & (backend.can.keep or frozenset()))
     check_keep(backend, keep.what)
@@ -98,10 +98,10 @@ def _read(model: MoEModel, ids: Sequence[int], plan: Plan | None, dose: Dose | N
             harvest.add(portion.record, portion.where)
     found = harvest.finish()
     found.ready()
-    return {layer: _recorded(record) for layer, record in found.layers.items()}
+    return {layer: recorded_layer(record) for layer, record in found.layers.items()}
 
 
-def _recorded(record: LayerRecord) -> LayerTrace:
+def recorded_layer(record: LayerRecord) -> LayerTrace:
     nothing = torch.full_like(record.weight, float("nan"))  # an engine need not tell sizes
     parts = (record.weight, record.output_l2, record.output_max_abs)
     numbers = ((nothing if part is None else part).float().numpy() for part in parts)

@@ -38,7 +38,7 @@ canvas:focus-visible { box-shadow: 0 0 0 2px var(--st-primary-color); }
 button { font: inherit; color: inherit; background: none; border: 0; padding: 0; margin-left: 1rem; cursor: pointer; }
 button:hover, button:focus-visible { text-decoration: underline; }
 """
-_render = component("workbench_board", html=_HTML, css=_CSS, js=Path(__file__).with_name("board.js").read_text("utf-8"))
+render = component("workbench_board", html=_HTML, css=_CSS, js=Path(__file__).with_name("board.js").read_text("utf-8"))
 _HINT = "Click, draw a box, or use the arrow keys and Enter (Shift and arrows: several)."
 
 
@@ -68,7 +68,7 @@ def board(shown: Board, plan: Plan, key: str, on_pick: Callable[[list[ExpertRef]
         if found:
             on_pick(found)
 
-    _render(key=key, data=_data(shown, plan, key), on_picked_change=picked)
+    render(key=key, data=_data(shown, plan, key), on_picked_change=picked)
 
 
 def scale(shown: Board) -> tuple[float, float]:

@@ -72,7 +72,7 @@ def chart(
     )
     st.download_button(
         "Data as CSV",
-        partial(_csv, data),
+        partial(as_csv, data),
         f"{key}.csv",
         "text/csv",
         key=f"{key}-csv",
@@ -81,7 +81,7 @@ def chart(
     )
 
 
-def _csv(data: pd.DataFrame) -> str:
+def as_csv(data: pd.DataFrame) -> str:
     return data.to_csv(index=False)
 
 

@@ -42,7 +42,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (had !== null && made[had]) made[had].focus();
 }
 """
-_render = component("workbench_chips", html=_HTML, css=_CSS, js=_JS)
+render = component("workbench_chips", html=_HTML, css=_CSS, js=_JS)
 
 
 class Chip(NamedTuple):
@@ -73,7 +73,7 @@ def chips(
         if on_click is not None and found is not None and 0 <= int(found) < len(tokens):
             on_click(int(found))
 
-    _render(key=key, data=data, on_clicked_change=clicked)
+    render(key=key, data=data, on_clicked_change=clicked)
 
 
 def chip_text(chip: Chip) -> str:

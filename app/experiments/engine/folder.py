@@ -26,7 +26,7 @@ def begun(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet]) -> dict[str,
     check_spelling(run)
     if (run / PLAN).is_file() and (run / RECIPE).is_file():
         plan = read_json(run / PLAN)
-        _check_same(run, recipe, sets, plan)
+        check_same_run(run, recipe, sets, plan)
         return plan
     if run.is_file():
         raise WorkbenchError(f"'{run}' is a file; name a folder for the run.")
@@ -89,7 +89,7 @@ def check_decoding(run: Path, plan: Mapping[str, Any], number: int, decoding: Ma
         )
 
 
-def _check_same(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet], plan: Mapping[str, Any]) -> None:
+def check_same_run(run: Path, recipe: Recipe, sets: Mapping[str, PromptSet], plan: Mapping[str, Any]) -> None:
     there = run_recipe_of(run).model_dump(mode="json", exclude_none=True)
     here = recipe.model_dump(mode="json", exclude_none=True)
     differences = list(_differences(there, here))

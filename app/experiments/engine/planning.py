@@ -73,7 +73,7 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
     check_abilities(recipe, model)
     arms = empty_arms(recipe)
     planned, lengths = pieces(recipe, arms), token_counts(recipe, sets, model)
-    speed = _measured(recipe, sets, model)
+    speed = measured_speed(recipe, sets, model)
     answered = sum(cost(recipe, sets, lengths, p.prompts, p.what, 1) for p in planned if p.what == "answers")
     read = sum(cost(recipe, sets, lengths, p.prompts, p.what, 1) for p in planned if p.what != "answers")
     captured = {name: _capture_tokens(recipe, name, lengths[name], len(sets[name])) for name in ranking_sets(recipe)}
@@ -193,13 +193,13 @@ def _new_tokens(recipe: Recipe, sets: Mapping[str, PromptSet], piece: Piece) -> 
     return len(sets[piece.prompts]) * recipe.prompts[piece.prompts].max_new_tokens if piece.what == "answers" else 0
 
 
-def _measured(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel") -> Speed:
+def measured_speed(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel") -> Speed:
     """The speed of one small batch of a measured set under a plan of one expert; the first time warms up."""
     name = max(recipe.measured(), key=lambda n: recipe.prompts[n].max_new_tokens if text_metrics(recipe, n) else 0)
     encoded = encode_all(model, sets[name], 0)
     first = schedule([len(ids) for ids in encoded], recipe.batch_tokens, extra=MEASURED_TOKENS).batches[0]
     rows = [encoded[i] for i in first[:MEASURED_ROWS]]
-    plan, tokens = _small_plan(model), min(MEASURED_TOKENS, recipe.prompts[name].max_new_tokens)
+    plan, tokens = small_plan(model), min(MEASURED_TOKENS, recipe.prompts[name].max_new_tokens)
     answer(model, rows[:1], plan, 1, recipe.batch_tokens)
     start = time.perf_counter()
     found = answer(model, rows, plan, tokens, recipe.batch_tokens)
@@ -212,7 +212,7 @@ def _measured(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel") 
     return Speed(made / (middle - start), (1 + bool(plan)) * read / (end - middle))
 
 
-def _small_plan(model: "MoEModel") -> Plan:
+def small_plan(model: "MoEModel") -> Plan:
     """One expert off, or muted where the model's router cannot be seen; nothing where neither can be done."""
     for edit in ("off", "mute"):
         plan = getattr(Plan, edit)([(model.anatomy.moe_layers[0], 0)])

@@ -43,21 +43,21 @@ def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
     yield from _capture_mistakes(recipe)
     if recipe.judge is not None and not is_http(recipe.judge.address):
         yield "judge.address", f"is '{recipe.judge.address}'; it should begin with http:// or https://."
-    yield from _twice("rankings", [r.name for r in recipe.rankings])
+    yield from twice("rankings", [r.name for r in recipe.rankings])
     for i, ranking in enumerate(recipe.rankings):
         yield from _ranking_mistakes(recipe, f"rankings[{i}]", ranking)
-    yield from _twice("plans", [p.name for p in recipe.plans if p.name is not None])
+    yield from twice("plans", [p.name for p in recipe.plans if p.name is not None])
     for i, plans in enumerate(recipe.plans):
         yield from _plan_mistakes(recipe, f"plans[{i}]", plans)
     yield from _measure_mistakes(recipe)
-    yield from _twice("claims", [c.name for c in recipe.claims])
+    yield from twice("claims", [c.name for c in recipe.claims])
     for i, claim in enumerate(recipe.claims):
         yield from _claim_mistakes(recipe, f"claims[{i}]", claim)
     if recipe.choice is not None:
         yield from _choice_mistakes(recipe, recipe.choice)
     for i, reference in enumerate(recipe.references):
         if reference.ranking is not None:
-            yield from _unknown(f"references[{i}].ranking", "ranking", reference.ranking, _rankings(recipe))
+            yield from unknown(f"references[{i}].ranking", "ranking", reference.ranking, _rankings(recipe))
 
 
 def _prompt_mistakes(recipe: Recipe, name: str, spec: Prompts) -> Iterator[Mistake]:
@@ -71,10 +71,10 @@ def _prompt_mistakes(recipe: Recipe, name: str, spec: Prompts) -> Iterator[Mista
     known = [*METRICS, *CHOICE, *DIVERGENCE, JUDGE, *recipe.metrics]
     for i, metric in enumerate(spec.metrics):
         if ":" not in metric:
-            yield from _unknown(f"{place}.metrics[{i}]", "metric", metric, known)
+            yield from unknown(f"{place}.metrics[{i}]", "metric", metric, known)
         if metric == JUDGE and recipe.judge is None:
             yield f"{place}.metrics[{i}]", "asks a judge, and there is no [judge]; give it an address and a model."
-    yield from _twice(f"{place}.metrics", spec.metrics)
+    yield from twice(f"{place}.metrics", spec.metrics)
 
 
 def _metric_mistakes(place: str, name: str, spec: NamedMetric) -> Iterator[Mistake]:
@@ -83,7 +83,7 @@ def _metric_mistakes(place: str, name: str, spec: NamedMetric) -> Iterator[Mista
     if (spec.metric is None) == (spec.pattern is None):
         yield f"{place}.metric", "and pattern say what is counted; give exactly one of them."
     if spec.metric is not None and ":" not in spec.metric:
-        yield from _unknown(f"{place}.metric", "metric", spec.metric, list(METRICS))
+        yield from unknown(f"{place}.metric", "metric", spec.metric, list(METRICS))
         if (unit := unit_of(spec.metric)).factor == 1:
             yield (
                 f"{place}.metric",
@@ -99,11 +99,11 @@ def _metric_mistakes(place: str, name: str, spec: NamedMetric) -> Iterator[Mista
 
 
 def _choice_mistakes(recipe: Recipe, choice: Choice) -> Iterator[Mistake]:
-    yield from _unknown("choice.claim", "claim", choice.claim, [c.name for c in recipe.claims])
+    yield from unknown("choice.claim", "claim", choice.claim, [c.name for c in recipe.claims])
     choosing = [name for name, spec in recipe.prompts.items() if spec.role == "choosing"]
-    yield from _unknown("choice.prompts", "prompt set of role choosing", choice.prompts, choosing)
+    yield from unknown("choice.prompts", "prompt set of role choosing", choice.prompts, choosing)
     known = list(metrics_of(recipe, choice.prompts))
-    yield from _unknown("choice.metric", f"metric of '{choice.prompts}'", choice.metric, known)
+    yield from unknown("choice.metric", f"metric of '{choice.prompts}'", choice.metric, known)
 
 
 def _capture_mistakes(recipe: Recipe) -> Iterator[Mistake]:
@@ -118,27 +118,27 @@ def _capture_mistakes(recipe: Recipe) -> Iterator[Mistake]:
 
 
 def _ranking_mistakes(recipe: Recipe, place: str, ranking: Ranking) -> Iterator[Mistake]:
-    yield from _unknown(f"{place}.prompts", "prompt set", ranking.prompts, list(recipe.prompts))
+    yield from unknown(f"{place}.prompts", "prompt set", ranking.prompts, list(recipe.prompts))
     if recipe.prompts[ranking.prompts].role != "ranking":
         yield f"{place}.prompts", f"ranks on '{ranking.prompts}', which is measured; rank on a set of role ranking."
-    yield from _unknown(f"{place}.method", "ranking method", ranking.method, list(RANKERS))
+    yield from unknown(f"{place}.method", "ranking method", ranking.method, list(RANKERS))
     options = [name for name in inspect.signature(RANKERS[ranking.method].load()).parameters if name != "store"]
     for option in ranking.options:
-        yield from _unknown(f"{place}.options.{option}", f"option of {ranking.method}", option, options)
+        yield from unknown(f"{place}.options.{option}", f"option of {ranking.method}", option, options)
     if ranking.method == "super_experts" and recipe.controls.super_experts == "exclude":
         yield "controls.super_experts", f"excludes what '{ranking.name}' looks for; make it \"flag\"."
 
 
 def _plan_mistakes(recipe: Recipe, place: str, plans: Plans) -> Iterator[Mistake]:
     for i, name in enumerate(plans.prompts):
-        yield from _unknown(f"{place}.prompts[{i}]", "measured prompt set", name, list(recipe.measured()))
+        yield from unknown(f"{place}.prompts[{i}]", "measured prompt set", name, list(recipe.measured()))
     if plans.text is not None:
         yield from _text_mistakes(place, plans)
         return
     if not plans.ranking:
         yield place, "names no experts; give ranking, n and edit, or an explicit plan as text."
     for i, name in enumerate(plans.ranking):
-        yield from _unknown(f"{place}.ranking[{i}]", "ranking", name, _rankings(recipe))
+        yield from unknown(f"{place}.ranking[{i}]", "ranking", name, _rankings(recipe))
     if bool(plans.edit) == bool(plans.parts):
         yield f"{place}.edit", "and parts say what happens to the experts; give exactly one of them."
     if not plans.n and not (plans.parts and all(p.n for p in plans.parts)):
@@ -184,21 +184,21 @@ def _value_mistakes(recipe: Recipe, place: str, plans: Plans) -> Iterator[Mistak
 def _measure_mistakes(recipe: Recipe) -> Iterator[Mistake]:
     for key, name in (("perplexity", recipe.measure.perplexity), ("sinks", recipe.measure.sinks)):
         if name is not None:
-            yield from _unknown(f"measure.{key}", "prompt set", name, list(recipe.prompts))
+            yield from unknown(f"measure.{key}", "prompt set", name, list(recipe.prompts))
             if recipe.prompts[name].role == "ranking":
                 yield f"measure.{key}", f"measures on '{name}', which experts are ranked on; give another set."
 
 
 def _claim_mistakes(recipe: Recipe, place: str, claim: Claim) -> Iterator[Mistake]:
     measured = [name for name, spec in recipe.measured().items() if spec.role != "choosing"]
-    yield from _unknown(f"{place}.prompts", "measured prompt set", claim.prompts, measured)
+    yield from unknown(f"{place}.prompts", "measured prompt set", claim.prompts, measured)
     known = list(metrics_of(recipe, claim.prompts))
-    yield from _unknown(f"{place}.metric", f"metric of '{claim.prompts}'", claim.metric, known)
+    yield from unknown(f"{place}.metric", f"metric of '{claim.prompts}'", claim.metric, known)
     if claim.ranking is not None:
-        yield from _unknown(f"{place}.ranking", "ranking", claim.ranking, _rankings(recipe))
+        yield from unknown(f"{place}.ranking", "ranking", claim.ranking, _rankings(recipe))
     if claim.plan is not None:
         names = [p.name for p in recipe.plans if p.name is not None]
-        yield from _unknown(f"{place}.plan", "plan", claim.plan, names)
+        yield from unknown(f"{place}.plan", "plan", claim.plan, names)
     found = chosen(recipe, claim)
     if len(found) != 1:
         do = "name more of ranking, edit, n, value, end, phase, plan" if found else "no such plan is in plans; add it"
@@ -215,13 +215,13 @@ def _rankings(recipe: Recipe) -> list[str]:
     return [ranking.name for ranking in recipe.rankings]
 
 
-def _unknown(place: str, what: str, word: str, known: list[str]) -> Iterator[Mistake]:
+def unknown(place: str, what: str, word: str, known: list[str]) -> Iterator[Mistake]:
     if word not in known:
         has = f"there is {listed(known, 40)}" if known else "there is none"
         yield place, f"names the {what} '{word}', which does not exist; {has}{suggestion(word, known) or '.'}"
 
 
-def _twice(place: str, names: Sequence[str]) -> Iterator[Mistake]:
+def twice(place: str, names: Sequence[str]) -> Iterator[Mistake]:
     for name, n in Counter(names).items():
         if n > 1:
             yield place, f"uses the name '{name}' {n} times; give each its own."

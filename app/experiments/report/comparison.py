@@ -60,7 +60,7 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
             f"{names} have no claim and no plan in common; compare runs of one recipe, or of its variants."
         )
     page = template("comparison.html").render(
-        sides=sides, claims=claims, effects=effects, marks=MARKS, differing=_differing([side.recipe for side in sides])
+        sides=sides, claims=claims, effects=effects, marks=MARKS, differing=differing([side.recipe for side in sides])
     )
     write_text(out, page)
     return out
@@ -76,7 +76,7 @@ def claim_lines(sides: Sequence[Opened]) -> list[Line]:
         rows = [rows.get(claim) for rows in found]
         text = next(row["text"] for row in rows if row)
         cells = tuple(row and _side(row, row["verdict"], "") for row in rows)
-        lines.append(Line(text, cells, _apart(rows)))
+        lines.append(Line(text, cells, apart_by(rows)))
     return lines
 
 
@@ -94,7 +94,7 @@ def effect_lines(sides: Sequence[Opened]) -> list[Line]:
         cells = tuple(
             row and _side(row, levels(row["base"], row["steered"], row["metric"]), row["plan"]) for row in rows
         )
-        lines.append(Line(label, cells, _apart(rows)))
+        lines.append(Line(label, cells, apart_by(rows)))
     return lines
 
 
@@ -124,20 +124,20 @@ def _side(row: Any, head: str, plan: str) -> Side:
     return Side(head, change(row["difference"], metric), interval(float(row["low"]), float(row["high"]), metric), plan)
 
 
-def _apart(rows: Sequence[Any]) -> str:
+def apart_by(rows: Sequence[Any]) -> str:
     """Says where intervals share no value (ours; it is no test)."""
     known = [row for row in rows if row and row["low"] == row["low"]]
     gap = max((row["low"] for row in known), default=0) - min((row["high"] for row in known), default=0)
     return f"intervals {change(gap, known[0]['metric'], with_unit=True).lstrip('+')} apart" if gap > 0 and known else ""
 
 
-def _differing(recipes: Sequence[Any]) -> list[tuple[str, tuple[str, ...]]]:
+def differing(recipes: Sequence[Any]) -> list[tuple[str, tuple[str, ...]]]:
     """The recipes' top-level keys that are not the same in all, as text."""
     dumped = [recipe.model_dump(mode="json") for recipe in recipes]
     keys = [key for key in dumped[0] if any(one[key] != dumped[0][key] for one in dumped)]
-    return [(key, tuple(_shown(one[key]) for one in dumped)) for key in keys if key not in ("claims", "references")]
+    return [(key, tuple(shown_as(one[key]) for one in dumped)) for key in keys if key not in ("claims", "references")]
 
 
-def _shown(value: Any, most: int = 300) -> str:
+def shown_as(value: Any, most: int = 300) -> str:
     text = NOTHING if value in (None, "", [], {}) else str(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"

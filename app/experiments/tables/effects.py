@@ -101,14 +101,14 @@ def sign_flips(data: Paired, chosen: np.ndarray, how: Statistics, seed: int) -> 
     sums = np.zeros((int(data.cluster.max()) + 1, len(chosen)))
     np.add.at(sums, data.cluster, difference)
     means = sums / np.where(n, n, 1)
-    signs = _signs(len(sums), how.permutations, np.random.default_rng([seed, 2]))
+    signs = sign_patterns(len(sums), how.permutations, np.random.default_rng([seed, 2]))
     observed = np.where(n, means.sum(0), np.nan)
     adjust: Adjust = "none" if how.correction == "holm" else how.correction
     found = permutation_test(observed, np.zeros(len(chosen)), lambda block: signs @ means[:, block], len(signs), adjust)
     return Tested(found.p, holm(found.p)) if how.correction == "holm" else found
 
 
-def _signs(n_clusters: int, most: int, rng: np.random.Generator) -> np.ndarray:
+def sign_patterns(n_clusters: int, most: int, rng: np.random.Generator) -> np.ndarray:
     """[flips, clusters] of -1 and 1: every pattern but the one observed, or `most` random ones."""
     if n_clusters < 63 and 2**n_clusters - 1 <= most:
         patterns = np.arange(1, 2**n_clusters)[:, None] >> np.arange(n_clusters) & 1

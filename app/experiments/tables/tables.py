@@ -225,7 +225,7 @@ class _Tables:
             if arm.reason is not None and not (arm.of and self._cannot(arm.of)):
                 yield {"about": f"arm {arm.arm}", "text": f"was not run: {arm.reason}"}
         yield from self._kept()
-        yield from _left_out(values)
+        yield from left_out_of(values)
 
     def _kept(self) -> Iterator[dict[str, str]]:
         """Measured prompts that experts were ranked on as well."""
@@ -238,7 +238,7 @@ class _Tables:
         return any(arm.arm == name and arm.reason is not None for arm in self.arms)
 
 
-def _left_out(values: Frame) -> Iterator[dict[str, str]]:
+def left_out_of(values: Frame) -> Iterator[dict[str, str]]:
     """What has no value for some answers: prompts left out are said, with the arm that loses most."""
     if not len(values):
         return

@@ -66,17 +66,17 @@ def test_capture_hands_every_option_on(capturing: tuple[Recorder, Recorder], tmp
 
 
 def test_layers_are_numbers_and_ranges() -> None:
-    assert cli_capture._numbers("0,3-5") == [0, 3, 4, 5]
-    assert cli_capture._numbers(" 7 , 2-2") == [2, 7]
-    assert len(cli_capture._numbers("0-9999")) == 10_000
+    assert cli_capture.numbers("0,3-5") == [0, 3, 4, 5]
+    assert cli_capture.numbers(" 7 , 2-2") == [2, 7]
+    assert len(cli_capture.numbers("0-9999")) == 10_000
     for text in ("x", "1-", "-1", "", "1,,2", "3-x"):
         if text == "1-":
-            assert cli_capture._numbers(text) == [1]
+            assert cli_capture.numbers(text) == [1]
             continue
         with pytest.raises(WorkbenchError) as error:
-            cli_capture._numbers(text)
+            cli_capture.numbers(text)
         assert str(error.value) == f"'{text}' names no layers; write them like 0,3-5."
     for text in ("5-3", "0-10000"):
         with pytest.raises(WorkbenchError) as error:
-            cli_capture._numbers(text)
+            cli_capture.numbers(text)
         assert str(error.value) == f"'{text}' names no layers of a model; write them like 0,3-5."

@@ -288,7 +288,7 @@ def test_torch_threads_are_left_alone():
 
 def test_the_page_is_served_without_streamlits_own_offers(monkeypatch, tmp_path):
     started: list[list[str]] = []
-    monkeypatch.setattr(cli_demo, "_serve", lambda command: started.append(command) or 0)
+    monkeypatch.setattr(cli_demo, "serve", lambda command: started.append(command) or 0)
     monkeypatch.chdir(tmp_path)
     result = run("app", "--host", "0.0.0.0", "--port", 9123)
     assert result.exit_code == 0, result.output
@@ -299,7 +299,7 @@ def test_the_page_is_served_without_streamlits_own_offers(monkeypatch, tmp_path)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 def test_ending_the_command_ends_the_server(tmp_path):
     child = "import time; print('up', flush=True); time.sleep(60); print('still here', flush=True)"
-    parent = f"import sys; from workbench_app.cli.demo import _serve; _serve([sys.executable, '-c', {child!r}])"
+    parent = f"import sys; from workbench_app.cli.demo import serve; serve([sys.executable, '-c', {child!r}])"
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "up\n"
     process.terminate()

@@ -60,7 +60,7 @@ def test_a_note_of_ours_is_a_line_and_anothers_warning_stays_as_it_is(monkeypatc
     monkeypatch.setattr("workbench_app.cli.models.open_model", warns)
     theirs: list[Any] = []
     monkeypatch.setattr(
-        "workbench_app.cli.group._PYTHONS_OWN", lambda message, category, *rest: theirs.append((str(message), category))
+        "workbench_app.cli.group.PYTHONS_OWN", lambda message, category, *rest: theirs.append((str(message), category))
     )
     try:
         with warnings.catch_warnings():

@@ -86,7 +86,7 @@ NONE_PASSES = (
     ],
 )
 def test_what_may_be_chance_is_said(p: list[float], top: int, said: str | None) -> None:
-    assert cli_rank._doubt(scores(p), top) == said
+    assert cli_rank.doubt_of(scores(p), top) == said
 
 
 def test_rank_writes_the_scores_and_a_plan(asked: Recorder, tmp_path: Path) -> None:
@@ -178,4 +178,4 @@ def test_what_a_value_of_set_reads_as() -> None:
         ("number=7", 7), ("number=true", True), ("both=7", 7), ("both=1.5", "1.5"), ('many=["a"]', ["a"]), ("text=[1]", [1]),
         ('text={"a": 1}', {"a": 1}), ("unknown=7", 7), ("number=x", "x"), ("number=", ""),
     ):  # fmt: skip
-        assert cli_rank._pair(written, found) == (written.partition("=")[0], value), written
+        assert cli_rank.pair_of(written, found) == (written.partition("=")[0], value), written

@@ -158,8 +158,8 @@ def prompts_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A made run's plan.json knows nothing of prompts; the folder of a run that is there is not compared here."""
     from workbench_app.experiments.engine import folder
 
-    checked = folder._check_same
-    monkeypatch.setattr(folder, "_check_same", lambda run, recipe, sets, plan: checked(run, recipe, {}, plan))
+    checked = folder.check_same_run
+    monkeypatch.setattr(folder, "check_same_run", lambda run, recipe, sets, plan: checked(run, recipe, {}, plan))
 
 
 def test_a_report_is_written_again_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("wide")
 
 def test_the_page_is_served_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started = Recorder(0)
-    monkeypatch.setattr(cli_demo, "_serve", started)
+    monkeypatch.setattr(cli_demo, "serve", started)
     monkeypatch.chdir(tmp_path)
     store = random_store(tmp_path / "s").path
     said = run("app", "--model", "a", "--model", "b", "--store", store, "--no-browser")
@@ -59,7 +59,7 @@ def test_the_server_ends_with_the_command_and_signals_are_as_before(monkeypatch:
     monkeypatch.setattr(cli_demo.subprocess, "Popen", lambda command: Server() if command == ["a"] else None)
     kept = signal.signal(signal.SIGTERM, lambda number, _: before.append(number))
     try:
-        assert cli_demo._serve(["a"]) == 4
+        assert cli_demo.serve(["a"]) == 4
         assert (done, before) == (["terminated", "killed"], [])
         os.kill(os.getpid(), signal.SIGTERM)
         assert (done, before) == (["terminated", "killed"], [signal.SIGTERM])

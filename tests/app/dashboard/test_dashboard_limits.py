@@ -47,8 +47,8 @@ def test_every_layer_has_a_tick_up_to_twenty_four():
 def test_a_long_plan_is_cut_on_its_line(tmp_path, monkeypatch):
     plan = Plan.parse("; ".join(f"off L0E{i}" for i in range(100)))
     paper = write_on(monkeypatch, plan=plan)
-    monkeypatch.setattr(steer_page, "_plan_menu", lambda *_: None)
-    steer_page._plan_line(view_of(tmp_path), [])
+    monkeypatch.setattr(steer_page, "plan_menu", lambda *_: None)
+    steer_page.plan_line(view_of(tmp_path), [])
     assert f"0| text 'Plan: {str(plan)[:400]}'" in paper.lines
 
 
@@ -60,16 +60,16 @@ def test_a_button_names_six_experts(tmp_path, monkeypatch):
     assert any(
         line.startswith("button 'Measure with L0E0, L0E1, L0E2, L0E3, L0E4, L0E5 muted'") for line in paper.lines
     )
-    sinks_panel._whom(ExpertScores("super_experts", {}, frame.assign(flags=""), (), SHAPE.fingerprint))
+    sinks_panel.whom(ExpertScores("super_experts", {}, frame.assign(flags=""), (), SHAPE.fingerprint))
     assert "number_input 'Experts to mute' 1 50 3 key='sinks-top'" in paper.lines
     paper.lines.clear()
-    sinks_panel._whom(ExpertScores("super_experts", {}, frame[:2].assign(flags=""), (), SHAPE.fingerprint))
+    sinks_panel.whom(ExpertScores("super_experts", {}, frame[:2].assign(flags=""), (), SHAPE.fingerprint))
     assert paper.lines[0] == "number_input 'Experts to mute' 1 2 2 key='sinks-top'"
 
 
 def test_a_typed_prompt_may_have_so_many_tokens(monkeypatch):
     read = []
-    monkeypatch.setattr(trace, "_read", lambda *given: read.append(given) or {})
+    monkeypatch.setattr(trace, "read_tokens", lambda *given: read.append(given) or {})
     monkeypatch.setattr(trace, "encode", lambda *_: [SimpleNamespace(roles=[0, 2])])
     monkeypatch.setattr(trace, "token_texts", lambda tokenizer, ids: ["t"] * len(ids))
     asked = []
@@ -138,15 +138,15 @@ def test_a_capture_is_cut_into_about_twenty_shards(tmp_path, monkeypatch, tokens
         capture_form, "jobs", lambda: SimpleNamespace(active_on=lambda path: False, start=started.append)
     )
     prompts = PromptSet((Prompt("a", text="x"),), "x")
-    capture_form._start(
+    capture_form.start_capture(
         view_of(tmp_path), "new", Wanted(prompts, Plan(), Options(seed=1)), Estimate(tokens, {"tokens": 1})
     )
     assert started[0].wanted.options == Options(seed=1, shard_tokens=shard)
     monkeypatch.setattr(capture_form, "jobs", lambda: SimpleNamespace(active_on=lambda path: True))
     with pytest.raises(WorkbenchError, match="There is a store 'other' already"):
-        capture_form._start(view_of(tmp_path), "other", Wanted(prompts, Plan(), Options()), Estimate(tokens, {}))
+        capture_form.start_capture(view_of(tmp_path), "other", Wanted(prompts, Plan(), Options()), Estimate(tokens, {}))
     monkeypatch.setattr(capture_form, "jobs", lambda: SimpleNamespace(active_on=lambda path: False))
     with pytest.raises(WorkbenchError, match="free some space"):
-        capture_form._start(
+        capture_form.start_capture(
             view_of(tmp_path), "large", Wanted(prompts, Plan(), Options()), Estimate(tokens, {"tokens": 10**18})
         )

@@ -40,13 +40,13 @@ def test_the_frame_of_the_pages(tmp_path, store, monkeypatch):
     )
     navigation.run(["--x"])
     assert ran == [6]
-    look.machine.turns._queue[:] = [1, 2]
+    look.machine.turns.queue[:] = [1, 2]
     object.__setattr__(look, "catalog", served)
     monkeypatch.setattr(navigation, "fitting_stores", lambda catalog, anatomy: {"a": 1, "stores/one": 2})
     monkeypatch.setattr(navigation, "current_view", lambda catalog: look)
     navigation.shown_page(served, lambda given: paper.draw("page", given))
     paper.lines.append("---- one model, a store that is not listed, none at all")
-    look.machine.turns._queue.clear()
+    look.machine.turns.queue.clear()
     object.__setattr__(look, "catalog", Catalog({"tiny": "tiny"}, {}, tmp_path))
     object.__setattr__(look, "store_name", "elsewhere")
     navigation.sidebar(look)

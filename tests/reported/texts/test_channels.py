@@ -115,17 +115,12 @@ def test_the_store_knows_thought_call_and_answer(tokenizer, tmp_path):
     assert next(iter(responses(store))).startswith("<|channel|>analysis<|message|>Normally")
 
 
-def test_a_judge_reads_the_answer_and_is_not_asked_of_what_is_unfinished(monkeypatch, tokenizer):
-    asked: list[str] = []
-
-    def post(url: str, body: dict[str, Any], *_: object) -> str:
-        asked.append(body["messages"][0]["content"])
-        return "yes"
-
-    monkeypatch.setattr("workbench.responses.llm_judge._post", post)
+def test_a_judge_reads_the_answer_and_is_not_asked_of_what_is_unfinished(endpoint, tokenizer):
+    address, asked = endpoint
     said, cut = (Response(decoded(tokenizer, t)) for t in (THOUGHT + FINAL, "<|channel|>analysis<|message|>Hm"))
-    metric = judge("http://localhost/v1", "guard", "Bad? {response}")
+    metric = judge(address, "guard", "What one cannot say? {response}")
     assert (metric(said), metric(cut)) == (1, None)
-    thought = judge("http://localhost/v1", "guard", "Bad? {thought}")
+    thought = judge(address, "guard", "What one cannot say? {thought}")
     assert thought(cut) == 1
-    assert asked == ["Bad? Mix flour and water.", "Bad? Hm"]
+    questions = [body["messages"][0]["content"] for _, body, _ in asked]
+    assert questions == ["What one cannot say? Mix flour and water.", "What one cannot say? Hm"]

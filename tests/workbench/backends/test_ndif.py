@@ -25,10 +25,10 @@ class TestNdif:
         monkeypatch.setattr(httpx, "get", get)
         monkeypatch.setattr(nnsight.ndif, "get_local_env", lambda: {"packages": here})
         monkeypatch.setattr(nnsight.ndif, "CRITICAL_PACKAGES", {"torch", "nnsight", "transformers", "absent"})
-        ndif._check_versions("http://h")
+        ndif.check_versions("http://h")
         assert asked == [("http://h/env", 10.0)]
         there |= {"torch": "2.14.0", "transformers": "5.0.2"}
-        assert refused(ndif._check_versions, "http://h") == (
+        assert refused(ndif.check_versions, "http://h") == (
             "NDIF at http://h runs other versions (torch 2.13.0+cpu here and 2.14.0 there, transformers 5.0.1 here "
             "and 5.0.2 there), "
             "so modules and their forwards may differ; install the server's versions here."
@@ -38,15 +38,11 @@ class TestNdif:
             raise httpx.ConnectError("first\nnobody is there.")
 
         monkeypatch.setattr(httpx, "get", fails)
-        assert refused(ndif._check_versions, "http://h") == (
+        assert refused(ndif.check_versions, "http://h") == (
             "NDIF could not be reached at http://h (nobody is there); check the network and `nnsight.status()`, or "
             "capture a model "
             "that is loaded here."
         )
-
-    def test_what_of_a_version_matters(self) -> None:
-        assert ndif._release("torch", "2.13.1+cu12") == ["2", "13"]
-        assert ndif._release("nnsight", "0.5.1+x") == ["0", "5", "1"]
 
     def test_errors_on_the_way(self) -> None:
         class RemoteError(Exception):

@@ -32,12 +32,12 @@ class TestTraced:
             ([4, 5, 6, 7], [4, 5, 6, 7]),
             ([], []),
         ):
-            assert traced._until(ids, self.decoding) == kept
+            assert traced.until(ids, self.decoding) == kept
 
     def test_the_modules_of_a_layer(self) -> None:
         place = {"experts": "e", "router": "r", "gate": None, "before": "b", "shared": ["s", "t"], "logits": False}
-        assert traced._paths(place) == ["e", "b", "s", "t"]
-        assert traced._paths(place | {"logits": True, "gate": "g", "shared": []}) == ["e", "g", "b", "r"]
+        assert traced.paths(place) == ["e", "b", "s", "t"]
+        assert traced.paths(place | {"logits": True, "gate": "g", "shared": []}) == ["e", "g", "b", "r"]
         place = {
             "router": "r",
             "experts": "e",

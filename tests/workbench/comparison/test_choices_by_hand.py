@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.comparison.choices import _encoded, _split, _table, questions
+from workbench.comparison.choices import choice_table, encoded_choices, questions, split_choice
 from workbench.errors import WorkbenchError
 from workbench.loading import tiny_tokenizer
 
@@ -19,7 +19,7 @@ class TestChoices:
                 {"id": "b", "text": "x", "labels": {"choices": '["1", "2"]', "answer": "1"}},
             ]
         )
-        found = _table(asked, np.array([-3.0, -4.0, -5.0, -1.0, -1.5])).to_dict("records")
+        found = choice_table(asked, np.array([-3.0, -4.0, -5.0, -1.0, -1.5])).to_dict("records")
         # by character: -3, -2, -1.25; -1, -1.5
         assert found == [
             {"prompt_id": "a", "answer": 1, "chosen": 0, "chosen_normalised": 2, "right": False, "right_normalised": False,
@@ -40,19 +40,19 @@ class TestChoices:
         ],
     )
     def test_where_the_choice_begins(self, start: Any, whole: Any, parts: Any) -> None:
-        assert _split(start, whole) == parts
+        assert split_choice(start, whole) == parts
 
     def test_ids_of_text_and_of_a_chat(self) -> None:
         """Bytes + 3; the end token that this tokenizer appends is left out; a space at the end belongs to the choice."""
         labels = {"choices": '["no", "y"]', "answer": "y"}
         model: Any = SimpleNamespace(tokenizer=tiny_tokenizer(), image_token=None)
         text, chat = questions([{"text": "a ", "labels": labels}, {"prompt": "a", "labels": labels}])
-        assert _encoded(model, text) == [((100,), (35, 113, 114)), ((100,), (35, 124))]
+        assert encoded_choices(model, text) == [((100,), (35, 113, 114)), ((100,), (35, 124))]
         opened = tuple(b + 3 for b in b"[user] a\n[assistant] ")
-        assert _encoded(model, chat) == [(opened, (113, 114)), (opened, (124,))]
+        assert encoded_choices(model, chat) == [(opened, (113, 114)), (opened, (124,))]
         model.tokenizer = None
         with pytest.raises(WorkbenchError, match="loaded without a tokenizer, so choices cannot be read"):
-            _encoded(model, text)
+            encoded_choices(model, text)
 
     @pytest.mark.parametrize(
         ("labels", "said"),

@@ -12,7 +12,7 @@ from tests.support.stores import anatomy
 from workbench import Plan, PromptSet, load
 from workbench.backends import Batch, Capabilities
 from workbench.comparison import divergence
-from workbench.comparison.comparison import _Asked
+from workbench.comparison.comparison import Asked
 from workbench.comparison.distributions import GivenText
 from workbench.model import Told
 from workbench.progress import Meter
@@ -76,7 +76,7 @@ def test_how_far_a_plan_moves(model: Any) -> None:
 
 def test_perplexity_of_given_text(model: Any) -> None:
     given = [GivenText("a", (1,), (2, 1)), GivenText("b", (2, 1), (1,))]
-    asked = _Asked(model, PromptSet(()), [], [], 1, 1000, Meter(0, None))
+    asked = Asked(model, PromptSet(()), [], [], 1, 1000, Meter(0, None))
     found = asked.perplexity(given, Plan.off("L1E0"))
     for name, steered in (("base", False), ("steered", True)):
         nll = [-math.log(softmax(row(b, steered))[t]) for b, t in ((1, 2), (2, 1), (1, 1))]

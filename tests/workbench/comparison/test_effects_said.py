@@ -13,7 +13,7 @@ from tests.support.stores import anatomy
 from workbench import Plan, read_prompts
 from workbench.comparison import Comparison, Measured, check_applies
 from workbench.comparison.broken import Arm, broken_notes
-from workbench.comparison.comparison import _control_plans, _meter, _without_nan
+from workbench.comparison.comparison import control_plans, meter_of, without_nan
 from workbench.comparison.distributions import GivenText
 from workbench.comparison.tables import control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
@@ -185,18 +185,18 @@ class TestComparison:
         ]
         assert found["dose"] == json.loads(json.dumps(DOSE._asdict()))
         assert '\n "model": "tiny"' in text
-        assert _without_nan({"a": [np.float64(INF), (1, NAN)], "b": np.int64(3)}) == {"a": [None, [1, None]], "b": 3}
+        assert without_nan({"a": [np.float64(INF), (1, NAN)], "b": np.int64(3)}) == {"a": [None, [1, None]], "b": 3}
 
     def test_what_is_said_at_first(self) -> None:
         seen = list[Progress]()
         encoded = [(1, 2), (3,)]
-        meter = _meter(encoded, [GivenText("a", (1, 2), (3, 4, 5))], 4, 5, True, seen.append)
+        meter = meter_of(encoded, [GivenText("a", (1, 2), (3, 4, 5))], 4, 5, True, seen.append)
         # (2 + 5) + (1 + 5) tokens an arm and in two forwards over the base's answers; 5 given ones twice
         assert (meter.total, seen[0].total) == (6 * 13 + 10, 88)
         assert seen[0].message == "Answering 2 prompts 4 times, of them 2 with random experts: at most 88 tokens"
-        _meter(encoded, [], 2, 500, True, seen.append)
+        meter_of(encoded, [], 2, 500, True, seen.append)
         assert seen[1].message == "Answering 2 prompts 2 times: at most 4,012 tokens"
-        assert _meter(encoded, [], 2, 500, False, False).total == 2 * 1003  # the answers alone
+        assert meter_of(encoded, [], 2, 500, False, False).total == 2 * 1003  # the answers alone
 
     def test_which_random_plans_are_drawn(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = list[Any]()
@@ -205,12 +205,12 @@ class TestComparison:
         )
         model: Any = SimpleNamespace(anatomy=anatomy())
         plan = Plan.off("L1E2")
-        assert _control_plans(model, plan, 2, None, 3) == [
+        assert control_plans(model, plan, 2, None, 3) == [
             *(("count", 0, "count"), ("count", 1, "count"), ("layer", 0, "layer"), ("layer", 1, "layer"))
         ]
         assert asked == [("count", None, 3000), ("count", None, 3001), ("layer", None, 3000), ("layer", None, 3001)]
-        assert [x[:2] for x in _control_plans(model, plan, {"layer": 1, "count": 0}, None, 0)] == [("layer", 0)]
-        assert _control_plans(model, Plan(), 2, None, 3) == []
+        assert [x[:2] for x in control_plans(model, plan, {"layer": 1, "count": 0}, None, 0)] == [("layer", 0)]
+        assert control_plans(model, Plan(), 2, None, 3) == []
 
     def test_broken_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = list[Any]()

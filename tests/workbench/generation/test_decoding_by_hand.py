@@ -9,7 +9,7 @@ import torch
 
 from tests.support.refusals import refused
 from workbench.generation import SHAPING, Choosing, Decoding, decoding_of, responses
-from workbench.generation.decoding import _plain, stop_ids
+from workbench.generation.decoding import plain, stop_ids
 
 
 class TestDecoding:
@@ -26,7 +26,7 @@ class TestDecoding:
         assert (found.tokens, found.temperature, found.stop) == (6, 0.7, {3, 5})
         assert found.record() == {"stop": [3, 5], "repetition_penalty": 1.5, "sequence_bias": [[[1, 2], -0.5]]}
         assert decoding_of(self.model(**SHAPING), 6).shaping == {}
-        assert _plain(SimpleNamespace(to_dict=lambda: {"a": (1,)})) == {"a": [1]}
+        assert plain(SimpleNamespace(to_dict=lambda: {"a": (1,)})) == {"a": [1]}
         for name, way, given in (("num_beams", "beam search", 2), ("penalty_alpha", "contrastive search", 0.5)):
             assert refused(decoding_of, self.model(**{name: given}), 6) == (
                 f"The generation config of m asks for {way} ({name} = {given}), and answers are made here one token "

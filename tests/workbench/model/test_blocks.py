@@ -12,7 +12,7 @@ from workbench.errors import WorkbenchError
 from workbench.model import Layout, MoEBlock, RouterFacts
 from workbench.model.layout import block_of, decoder_layers, places
 from workbench.survey import Seen
-from workbench.survey.forward import _describe
+from workbench.survey.forward import describe
 
 
 class Experts(nn.Module):
@@ -66,12 +66,12 @@ def test_a_layer_is_described() -> None:
     )
     seen = Seen(routed=torch.zeros(2, 24, 4), layer=torch.zeros(2, 24, 4))
     names = ("layers.1.mlp.gate", "layers.1.mlp.experts", ("layers.1.mlp.shared",))
-    assert _describe(hf, layout, block, seen, facts, 1.0) == LayerAnatomy(
+    assert describe(hf, layout, block, seen, facts, 1.0) == LayerAnatomy(
         1, 3, 2, 1, *names, None, {"off": "why"}, ("note",), 0, True
     )
     narrow = Seen(routed=torch.zeros(48, 6), layer=torch.zeros(1))
     adapted = block._replace(adapter=SimpleNamespace(weights_on_input=True))  # type: ignore[arg-type]
-    found = _describe(hf, layout, adapted, narrow, facts, None)
+    found = describe(hf, layout, adapted, narrow, facts, None)
     reason = "the layer's output is (1,), not one stream of [batch, tokens, 4]"
     assert found.refused == {
         "off": "why",
@@ -80,5 +80,5 @@ def test_a_layer_is_described() -> None:
         "replace": "the routing weight multiplies the expert's input, so its output has no weight to keep",
     }
     assert (found.notes, found.output_size) == (("note", "experts work in a space of 6 channels"), 6)
-    lone = _describe(hf, layout, block, seen, facts, None).refused["routed_change"]
+    lone = describe(hf, layout, block, seen, facts, None).refused["routed_change"]
     assert lone == "the layer is no sum of the residual stream before its MoE norm and the experts"

@@ -69,7 +69,7 @@ class TestWrappers:
         assert opened(hf) == (hf, None, None, None)
 
     def test_the_prompts_length_holds_only_within_a_step(self) -> None:
-        import workbench.routing.positions as positions
+        from workbench.routing import positions
 
         def seen() -> Any:
             return [v.get() for v in vars(positions).values() if type(v).__name__ == "ContextVar"]

@@ -1,39 +1,9 @@
 """The judge against a small endpoint of our own on this machine."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
 import pytest
 
 from workbench import WorkbenchError
 from workbench.responses import Response, judge
-
-
-@pytest.fixture
-def endpoint():
-    """Says yes to whatever holds "cannot", no to the rest, an essay to "hmm", an error to "boom", junk to "junk"."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append((self.path, body, self.headers.get("Authorization")))
-            text = body["messages"][0]["content"]
-            said = "Yes." if "cannot" in text else "It depends." if "hmm" in text else "no"
-            reply = {"choices": [{"message": {"content": said}}]} if "junk" not in text else {"error": "?"}
-            self.send_response(500 if "boom" in text else 200)
-            self.end_headers()
-            self.wfile.write(json.dumps(reply).encode())
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    server.shutdown()
-    server.server_close()
 
 
 def test_yes_no_and_neither(endpoint):

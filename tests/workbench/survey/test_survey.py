@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tests.workbench.survey.test_routers import EMPTY
 from workbench.errors import WorkbenchError
 from workbench.survey import Seen, probe_ids
-from workbench.survey.forward import _check_ran, _ran
+from workbench.survey.forward import check_ran, ran
 
 
 class TestSurvey:
@@ -40,14 +40,14 @@ class TestSurvey:
             ),
         ):
             with pytest.raises(WorkbenchError) as caught:
-                _ran(Fails(error, device), ids)
+                ran(Fails(error, device), ids)
             assert str(caught.value) == f"Fails itself fails on 6 random token ids {said}"
         with pytest.raises(WorkbenchError, match=r"^ours$"):
-            _ran(Fails(WorkbenchError("ours")), ids)
+            ran(Fails(WorkbenchError("ours")), ids)
 
     def test_what_was_not_seen(self) -> None:
         one = Seen(router=[()], received=[()], routed=torch.zeros(1), block=torch.zeros(1))
-        _check_ran(EMPTY, one)
+        check_ran(EMPTY, one)
         for changes, said in (
             ({"router": []}, "the router ran 0 times and the experts 1 times in one forward, not once each; a fused"),
             ({"received": [(), ()]}, "the router ran 1 times and the experts 2 times in one forward"),
@@ -60,5 +60,5 @@ class TestSurvey:
         ):
             seen = Seen(**{**vars(one), **changes})
             with pytest.raises(WorkbenchError) as caught:
-                _check_ran(EMPTY, seen)
+                check_ran(EMPTY, seen)
             assert str(caught.value).startswith(f"Layer 3 ('m.3.router'): {said}")

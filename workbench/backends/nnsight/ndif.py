@@ -35,10 +35,10 @@ def check_ndif(wrapped: Any, remote: bool | str) -> None:
         raise WorkbenchError(
             f"remote=True needs a key for {host}, and there is none; set NDIF_API_KEY, or run `nnsight login` once."
         )
-    _check_versions(host)
+    check_versions(host)
 
 
-def _check_versions(host: str) -> None:
+def check_versions(host: str) -> None:
     """Transformers and nnsight must be the server's, and torch up to the patch: names and forwards of modules differ else."""
     import httpx
     from nnsight.ndif import CRITICAL_PACKAGES, get_local_env

@@ -177,7 +177,7 @@ class Nnsight:
             wrapped.generate(input_ids=ids, remote=self.remote, **how) as tracer,
         ):
             made = save(tracer.result)
-        return [_until(row[ids.shape[1] :].tolist(), decoding) for row in made]
+        return [until(row[ids.shape[1] :].tolist(), decoding) for row in made]
 
     def _trace(
         self, ids: np.ndarray, mask: np.ndarray, keep: Keep, *, alternatives: int | None = None
@@ -188,7 +188,7 @@ class Nnsight:
         # a trace sends away the names that its body reads: plain values, and modules by their paths
         wrapped, given, calls, stream = self.wrapped, torch.from_numpy(ids), self._calls, self._stream(keep)
         places = {n: self._place(n, block, keep) for n, block in self.model.runtime.layout.blocks.items()}
-        modules = sorted({path for place in places.values() for path in _paths(place)} | set(stream))
+        modules = sorted({path for place in places.values() for path in paths(place)} | set(stream))
         options: dict[str, Any] = {"attention_mask": torch.from_numpy(mask), "use_cache": False, "remote": self.remote}
         with (
             plainly(self.remote),
@@ -233,7 +233,7 @@ class Nnsight:
         return LayerRecord(found["index"], found["weight"], found.get("logits"), l2, largest, channel, vectors, shared)
 
 
-def _paths(place: dict[str, Any]) -> list[str]:
+def paths(place: dict[str, Any]) -> list[str]:
     """Modules of a layer that a trace must see."""
     alone = [
         place["experts"],
@@ -259,7 +259,7 @@ def _made(rows: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], found
     )
 
 
-def _until(ids: list[int], decoding: Decoding) -> list[int]:
+def until(ids: list[int], decoding: Decoding) -> list[int]:
     """A response up to the first token that ends it, that token included."""
     for n, token in enumerate(ids):
         if token in decoding.stop:

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.slow  # every test draws pages
 
 PAGE = """
 from workbench_app.dashboard.session.catalog import catalog_from
-from workbench_app.dashboard.navigation import PAGES, _page
+from workbench_app.dashboard.navigation import PAGES, shown_page
 
-_page(catalog_from({arguments!r}), PAGES[{page!r}][1])
+shown_page(catalog_from({arguments!r}), PAGES[{page!r}][1])
 """
 HOSTILE = "<script>alert(1)</script>![x](http://a.invalid/b.png)\x1b[2J\u202e**b**"
 

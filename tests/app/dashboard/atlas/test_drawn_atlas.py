@@ -34,7 +34,7 @@ def test_the_atlas_begins_with_the_expert_chosen_or_the_first_by_the_measure(sto
         {"layer": [1, 0, 1, 0], "expert": [2, 3, 0, 1], "score": [4.0, 3.0, 2.0, 1.0], "n": [1, 2, 3, 4]}
     )
     paper = write_on(monkeypatch)
-    chosen = atlas_page._chosen
+    chosen = atlas_page.chosen_expert
     assert chosen(store, frame) == ExpertRef(1, 2)
     assert chosen(store, frame[:0]) == ExpertRef(0, 0)
     paper.session_state.view = {"model": "tiny", "layer": "0"}
@@ -44,19 +44,21 @@ def test_the_atlas_begins_with_the_expert_chosen_or_the_first_by_the_measure(sto
     assert chosen(store, frame) == ExpertRef(0, 2)
     paper.session_state["atlas-at"] = 4
     assert chosen(store, frame) == ExpertRef(0, 3)
-    assert atlas_page._rows(frame) == (
+    assert atlas_page.rows_of(frame) == (
         {0: [None, 1.0, None, 3.0], 1: [2.0, None, 4.0]}, {0: [0, 4, 0, 2], 1: [3, 0, 1]},
     )  # fmt: skip
-    atlas_page._picked([ExpertRef(1, 2), ExpertRef(0, 1)])
+    atlas_page.picked([ExpertRef(1, 2), ExpertRef(0, 1)])
     assert (paper.session_state.view["layer"], paper.session_state["atlas-at"]) == ("1", 2)
     paper.session_state["atlas-expert"] = 3
-    atlas_page._by_hand()
+    atlas_page.by_hand()
     assert paper.session_state["atlas-at"] == 3
 
 
 def test_a_token_of_ones_own_can_be_asked_for(tmp_path, store, monkeypatch):
-    paper = write_on(monkeypatch, {"atlas-measure": atlas_page._TOKEN, "atlas-token": " in"})
-    found = atlas_page._measure(measures.Measures((measures.Measure("load", "usage", (), "u"),), ("no *labels*",)))
+    paper = write_on(monkeypatch, {"atlas-measure": atlas_page.OWN_TOKEN, "atlas-token": " in"})
+    found = atlas_page.chosen_measure(
+        measures.Measures((measures.Measure("load", "usage", (), "u"),), ("no *labels*",))
+    )
     assert found == measures.Measure("nPMI: token  in", "npmi", (("token", " in"),), "nPMI", "PuOr_r")
     assert_drawn("atlas_token", drawn(paper))
 

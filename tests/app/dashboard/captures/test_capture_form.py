@@ -26,10 +26,10 @@ def form(tmp_path, listed, monkeypatch):
     """The form on paper, of which the library is asked nothing: `asked` keeps the request for a size and what was started."""
     found = SimpleNamespace(paper=write_on(monkeypatch, plan=PLAN), look=view_of(tmp_path), asked=[], prompts=None)
     found.expected = Estimate(1_000_000, {"tokens": 4000, "slots": 0})
-    choose = capture_form._prompts
-    monkeypatch.setattr(capture_form, "_prompts", lambda: found.prompts or choose())
+    choose = capture_form.chosen_prompts
+    monkeypatch.setattr(capture_form, "chosen_prompts", lambda: found.prompts or choose())
     monkeypatch.setattr(capture_form, "bundled_names", lambda: ["refusal", "thinking"])
-    monkeypatch.setattr(capture_form, "_estimated", lambda *given: (found.asked.append(given), found.expected)[1])
+    monkeypatch.setattr(capture_form, "estimated", lambda *given: (found.asked.append(given), found.expected)[1])
     monkeypatch.setattr(listed, "start", found.asked.append)
     return found
 
@@ -77,17 +77,17 @@ def test_given_responses_are_run_in_the_place_of_generated_ones(form):
 
 def test_prompts_come_from_a_bundled_file_or_an_upload(monkeypatch):
     paper = write_on(monkeypatch, {"capture-prompts": "thinking", "capture-split": "ranking"})
-    found = capture_form._prompts()
+    found = capture_form.chosen_prompts()
     assert found.fingerprint == read_prompts("thinking").filter(split="ranking").fingerprint
     paper.answers["capture-prompts"] = capture_form.UPLOAD
-    assert capture_form._prompts() is None
+    assert capture_form.chosen_prompts() is None
     line = b'{"text": "hello", "split": "heldout"}\n{"text": "bye"}\n'
     paper.answers["capture-file"] = SimpleNamespace(name="dir/Mine.JSONL", getvalue=lambda: line)
     paper.answers["capture-split"] = None
-    found = capture_form._prompts()
+    found = capture_form.chosen_prompts()
     assert ([p.text for p in found], found.source) == (["hello", "bye"], "Mine.JSONL")
     paper.answers["capture-file"] = SimpleNamespace(name="bad.jsonl", getvalue=lambda: b"{")
-    assert capture_form._prompts() is None
+    assert capture_form.chosen_prompts() is None
     assert paper.lines[-1].startswith("error")
     assert "bad\\\\.jsonl" in paper.lines[-1]
     assert "/tmp" not in paper.lines[-1].replace("\\", "")
@@ -110,7 +110,7 @@ def test_the_size_is_what_the_library_would_make_of_the_request(monkeypatch):
         "make_request",
         lambda *given, **how: (asked.append((given, how)), SimpleNamespace(estimate="size"))[1],
     )
-    assert capture_form._estimated("m", PROMPTS, "f1", "p1", Options(generate=2)) == "size"
+    assert capture_form.estimated("m", PROMPTS, "f1", "p1", Options(generate=2)) == "size"
     assert asked == [(("m", PROMPTS, Options(generate=2)), {})]
 
 
@@ -124,8 +124,8 @@ def test_a_free_name_is_made_of_what_a_name_may_have(tmp_path):
         ("n" * 41, "n" * 40),
         ("\u00e4_1.2", "\u00e4_1.2"),
     ):
-        assert capture_form._free(look, source) == name
+        assert capture_form.free_name(look, source) == name
     (tmp_path / "stores" / "x").mkdir(parents=True)
-    assert capture_form._free(look, "x") == "x-2"
+    assert capture_form.free_name(look, "x") == "x-2"
     (tmp_path / "stores" / "x-2").mkdir()
-    assert capture_form._free(look, "x") == "x-3"
+    assert capture_form.free_name(look, "x") == "x-3"

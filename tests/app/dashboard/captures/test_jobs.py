@@ -24,8 +24,8 @@ def test_captures_at_work_say_how_far_they_are_and_who_may_stop_them(tmp_path, l
     waits = job(look, "stores/*waits*", owner="me", progress=Progress(50, 200, 10.0))
     stops = job(look, "stores/stops", "running", "me", progress=Progress(30, 20, 1.0))
     stops.stopping.set()
-    look.machine.turns._queue[:] = [stops, object(), waits]
-    listed._jobs = [
+    look.machine.turns.queue[:] = [stops, object(), waits]
+    listed.listed = [
         waits, stops, job(look, "stores/theirs", "running", "other", progress=Progress(0, 0, 0.0, "Loading")),
         job(look, "stores/left", "running", "gone"), job(look, "stores/x", "done", "me", said="2 prompts."),
         job(look, "stores/y", "stopped", "me", said="Stopped."), job(look, "stores/z", "failed", "me", said="no *room*"),
@@ -33,11 +33,11 @@ def test_captures_at_work_say_how_far_they_are_and_who_may_stop_them(tmp_path, l
     ]  # fmt: skip
     jobs_panel.jobs_panel()
     paper.lines.append("---- ended ones alone, and a look after one has ended")
-    listed._jobs = listed._jobs[4:5]
+    listed.listed = listed.listed[4:5]
     jobs_panel.jobs_panel()
     jobs_panel.draw_jobs(frozenset({1}))
     paper.lines.append("---- nothing")
-    listed._jobs = []
+    listed.listed = []
     jobs_panel.jobs_panel()
     assert_drawn("jobs", drawn(paper))
 
@@ -84,12 +84,12 @@ def test_a_capture_gives_the_library_what_was_wanted_and_ends_in_a_state(tmp_pat
 def test_a_capture_hands_the_model_on_where_somebody_waits(tmp_path):
     one, closed = job(view_of(tmp_path)), []
     turn, taken = SimpleNamespace(close=lambda: closed.append(1)), []
-    one._take = lambda t: taken.append(t)
-    one.machine.turns._queue[:] = [one]
-    one._report(turn, Progress(1, 2, 3.0))
+    one.take_turn = lambda t: taken.append(t)
+    one.machine.turns.queue[:] = [one]
+    one.report(turn, Progress(1, 2, 3.0))
     assert (closed, taken) == ([], [])
-    one.machine.turns._queue.append(object())
-    one._report(turn, Progress(1, 2, 3.0))
+    one.machine.turns.queue.append(object())
+    one.report(turn, Progress(1, 2, 3.0))
     assert (closed, taken) == ([1], [turn])
 
 

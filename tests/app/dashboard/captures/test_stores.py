@@ -62,7 +62,7 @@ def test_stores_can_be_opened_checked_and_resumed(tmp_path, project, store, list
     stores_panel.stores_panel(closed)
     paper.lines.append("---- no store")
     monkeypatch.setattr(stores_panel, "store_rows", lambda catalog: shown[1:2])
-    listed._jobs = [job(project, "stores/half", "running"), job(project, "stores/other", "running")]
+    listed.listed = [job(project, "stores/half", "running"), job(project, "stores/other", "running")]
     stores_panel.stores_panel(project)
     assert_drawn("stores", drawn(paper))
 
@@ -144,7 +144,7 @@ def test_kept_prompts_go_when_nothing_needs_them(tmp_path, listed, monkeypatch):
     half(tmp_path, "stores/begun")
     half(tmp_path, "stores/ended")
     (tmp_path / "stores" / "ended" / "manifest.json").write_text("{}")
-    listed._jobs = [job(look, "stores/running", "running")]
+    listed.listed = [job(look, "stores/running", "running")]
     names = ("begun", "ended", "running", "forgotten", "new")
     for name in names:
         unfinished.keep_prompts(look.catalog, tmp_path / "stores" / name, PROMPTS)

@@ -69,4 +69,4 @@ def test_a_chart_offers_its_numbers(monkeypatch):
     theme.chart(figure, "key", data)
     theme.chart(figure, "other", data, test_a_chart_offers_its_numbers)
     assert_drawn("chart", drawn(paper))
-    assert theme._csv(data) == "a\n1\n2\n"
+    assert theme.as_csv(data) == "a\n1\n2\n"

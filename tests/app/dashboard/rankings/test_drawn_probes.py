@@ -33,13 +33,13 @@ def test_the_whole_page_of_probes(tmp_path, store, monkeypatch):
 def test_questions_are_remembered_by_store_and_forgotten_when_they_cannot_be_asked(tmp_path, store, monkeypatch):
     paper = write_on(monkeypatch, {"run-usage": True, "probe": "usage"}, plan=Plan())
     view, other = view_of(tmp_path, store), view_of(tmp_path, store, name="other")
-    assert probes_page._form(view) == Asked("usage", ())
+    assert probes_page.question_form(view) == Asked("usage", ())
     asked = [Asked("usage", (("n", i),)) for i in range(9)]
     for one in asked:
-        history = probes_page._history(view, one)
+        history = probes_page.asked_before(view, one)
     assert history == asked[:0:-1]
-    assert probes_page._history(view, asked[3]) == [asked[3], *(a for a in asked[:0:-1] if a != asked[3])]
-    assert probes_page._history(other, None) == []
+    assert probes_page.asked_before(view, asked[3]) == [asked[3], *(a for a in asked[:0:-1] if a != asked[3])]
+    assert probes_page.asked_before(other, None) == []
     paper.answers.clear()
     paper.session_state["probes-asked"] = {"tiny stores/one": [Asked("ftri", (("target", ""),)), asked[0]]}
     probes_page.show(view)

@@ -10,7 +10,7 @@ from tests.app.paper import write_on
 
 def test_a_second_probe_is_asked_for_and_downloads_are_the_librarys(tmp_path, monkeypatch):
     paper = write_on(monkeypatch)
-    probes_page._compare(None, None, [1])
+    probes_page.compare_probes(None, None, [1])
     assert paper.lines == [
         "text 'Run a second probe, or this one with other options; it can then be compared with this answer.'"
     ]

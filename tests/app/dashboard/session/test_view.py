@@ -88,12 +88,12 @@ def test_names_and_nothing_else_are_served(tmp_path):
 
 
 def test_a_model_and_a_store_are_read_anew_when_their_files_change(tmp_path, monkeypatch):
-    assert machines._weights(tmp_path / "no folder") == ()
+    assert machines.weights_of(tmp_path / "no folder") == ()
     (tmp_path / "b").write_text("12")
     (tmp_path / "a").write_text("1")
     (tmp_path / "folder").mkdir()
     at = [(tmp_path / name).stat() for name in "ab"]
-    assert machines._weights(tmp_path) == tuple(
+    assert machines.weights_of(tmp_path) == tuple(
         (name, f"{s.st_size} {s.st_mtime_ns} {s.st_ino}") for name, s in zip("ab", at, strict=True)
     )
     loaded = []

@@ -26,8 +26,8 @@ def test_both_answers_come_a_token_each_in_turn(tmp_path, monkeypatch):
 
     monkeypatch.setattr(answering, "stream", stream)
     one = Answering(look.machine, "why?", PLAN, 9)
-    one._started = time.monotonic()
-    one._run()
+    one.started = time.monotonic()
+    one.run()
     assert (one.state, one.error) == ("done", "")
     message = ({"role": "user", "content": "why?"},)
     assert asked == [(True, message, None, 9, None), (True, message, PLAN, 9, one.dose)]
@@ -36,14 +36,14 @@ def test_both_answers_come_a_token_each_in_turn(tmp_path, monkeypatch):
     assert 0 <= one.first_token_seconds < 60
     asked.clear()
     again = one.again(Plan())
-    again._started = 0.0
-    again._run()
+    again.started = 0.0
+    again.run()
     assert (asked, again.state, len(again.base)) == ([], "done", 2)
     text = Answering(view_of(tmp_path, template=None).machine, "why?", Plan(), 9)
     monkeypatch.setattr(
         answering, "stream", lambda model, prompts, **how: (asked.append(prompts.prompts[0].text), iter(()))[1]
     )
-    text._run()
+    text.run()
     assert asked == ["why?"]
 
 
@@ -60,18 +60,18 @@ def test_an_answer_that_nobody_looks_at_or_that_is_stopped_ends(tmp_path, monkey
 
     monkeypatch.setattr(answering, "stream", lambda *_, **__: Tokens())
     one = Answering(look.machine, "why?", PLAN, 9)
-    one._started = 0.0
-    one._run()
+    one.started = 0.0
+    one.run()
     assert (one.state, len(one.base), len(one.steered), closed) == ("stopped", 1, 0, [1, 1])
     assert one.first_token_seconds > 0
     left = Answering(look.machine, "why?", PLAN, 9, seen=time.monotonic() - 9)
-    assert not left._has_left()
+    assert not left.has_left()
     left.seen -= 2
-    assert left._has_left()
+    assert left.has_left()
     left.look()
-    assert not left._has_left()
+    assert not left.has_left()
     left.stop()
-    assert left._has_left()
+    assert left.has_left()
     for error, said in (
         (WorkbenchError("too long"), "too long"),
         (Left(), ""),
@@ -82,7 +82,7 @@ def test_an_answer_that_nobody_looks_at_or_that_is_stopped_ends(tmp_path, monkey
         def fail(error=error):
             raise error
 
-        failing._generate = fail
-        failing._run()
+        failing.generate = fail
+        failing.run()
         assert (failing.state, failing.error) == ("stopped" if isinstance(error, Left) else "failed", said)
         assert not failing.is_active

@@ -22,8 +22,8 @@ def test_both_answers_stand_side_by_side_with_the_tokens_where_they_part(tmp_pat
         one(view, "running", BASE[:1], STEERED[:2], number=9, dose=Dosed()),
     ]
     for place in range(1, 7):
-        view.machine.turns._queue.append(object() if place < 6 else asked[0])
-    view.machine.turns._queue[0] = asked[4]
+        view.machine.turns.queue.append(object() if place < 6 else asked[0])
+    view.machine.turns.queue[0] = asked[4]
     answers_panel.answers_panel(asked)
     assert_drawn("answers", "\n".join(paper.lines))
 

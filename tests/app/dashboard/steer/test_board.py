@@ -61,9 +61,9 @@ def test_the_page_colours_by_the_steered_answer_else_by_the_base(page, monkeypat
     first, last = one(view, base=BASE[:1]), one(view, base=BASE[:2], steered=STEERED[:3])
     paper.session_state.colour = colours.THIS_ANSWER
     for asked in ([], [last, first], [first, last]):
-        steer_page._board(view, asked)
+        steer_page.draw_board(view, asked)
     paper.session_state.colour = "load"
-    steer_page._board(view, [first, last])
+    steer_page.draw_board(view, [first, last])
     assert seen == [
         (colours.THIS_ANSWER, []),
         (colours.THIS_ANSWER, [1]),

@@ -34,7 +34,7 @@ def test_a_model_without_a_template_or_a_store_says_so(tmp_path, monkeypatch):
     view = view_of(tmp_path, template=None)
     steer_page.show(view)
     assert "container| chat_input 'No chat template: the model goes on with what you write; both answers stand side by " \
-           "side' key='question' on_submit=_asked args=[view]" in paper.lines  # fmt: skip
+           "side' key='question' on_submit=ask_what_was_typed args=[view]" in paper.lines  # fmt: skip
     assert "coloured by fTRI, refused against answered" in next(p for p in paper.lines if p.startswith("board"))
     assert (
         "caption 'This model has no store yet, so nothing is ranked; make one under Captures and runs\\\\.'"
@@ -49,17 +49,17 @@ def test_a_question_is_asked_with_the_plan_and_the_limit_of_the_session(page):
     view, paper, started = page
     before = [one(view, "running", number=i) for i in range(6)]
     paper.session_state.update(asked=before, question="  ", plan=PLAN, limit=7, token=(1, "base", 0))
-    steer_page._asked(view)
+    steer_page.ask_what_was_typed(view)
     assert not started
     paper.session_state.question = "why?"
-    steer_page._asked(view)
+    steer_page.ask_what_was_typed(view)
     (new,) = started
     assert (new.machine, new.question, new.plan, new.limit) == (view.machine, "why?", PLAN, 7)
     assert all(o.stopping for o in before)
     assert paper.session_state.asked == [*before[1:], new]
     assert (paper.session_state.token, paper.session_state.answered_plan) == (None, PLAN)
     del paper.session_state["limit"]
-    steer_page._ask(view, "again?")
+    steer_page.ask_question(view, "again?")
     assert started[1].limit == 64
 
 
@@ -68,20 +68,20 @@ def test_the_last_question_is_asked_again_when_the_plan_changes(page):
     other, last = one(view, number=3), one(view, "running", BASE, number=4)
     paper.session_state.update(answered_plan=Plan(), plan=PLAN, token=(4, "base", 1), live=False)
     paper.session_state.asked = [other, last]
-    assert steer_page._after_a_change([]) == ([], "")
+    assert steer_page.after_a_change([]) == ([], "")
     running = "The plan changed while an answer is running: it applies from the next answer."
-    assert steer_page._after_a_change([other, last]) == ([other, last], running)
+    assert steer_page.after_a_change([other, last]) == ([other, last], running)
     last.state = "done"
-    assert steer_page._after_a_change([other, last]) == (
+    assert steer_page.after_a_change([other, last]) == (
         [other, last], "The plan changed: it applies from the next answer.",
     )  # fmt: skip
     del paper.session_state["live"]
-    asked, said = steer_page._after_a_change([other, last])
+    asked, said = steer_page.after_a_change([other, last])
     assert (asked, said, started) == ([other, asked[1]], "", [asked[1]])
     assert paper.session_state.asked == asked
     assert (asked[1].number, asked[1].plan, asked[1].base, asked[1].base_is_known) == (4, PLAN, list(BASE), True)
     assert (paper.session_state.answered_plan, paper.session_state.token) == (PLAN, None)
-    assert steer_page._after_a_change(asked) == (asked, "")
+    assert steer_page.after_a_change(asked) == (asked, "")
     paper.session_state.update(asked=[last], answered_plan=Plan(), live=False)
     steer_page.show(view)
     assert "caption 'The plan changed: it applies from the next answer.'" in paper.lines
@@ -111,8 +111,8 @@ def test_a_click_does_what_the_boxes_say(page, edit, phase, found):
     paper.session_state.update({k: v for k, v in {"edit": edit, "phase": phase}.items() if v})
     if edit:
         paper.session_state.value = 3
-    assert steer_page._tool() == found
-    steer_page._change(view, [ExpertRef(0, 1)])
+    assert steer_page.chosen_tool() == found
+    steer_page.change_plan(view, [ExpertRef(0, 1)])
     written = {"scale": "scale L0E1=3 in prompt", "bias": "bias L0E1=3 in generated", "mute": "mute L0E1"}
     assert str(paper.session_state.plan) == written.get(edit, "off L0E1")
     assert paper.session_state.plan.fingerprint == SHAPE.fingerprint
@@ -134,25 +134,25 @@ def test_quick_picks_make_the_plan_and_what_cannot_be_done_is_said(page, monkeyp
 
     monkeypatch.setattr(steer_page, "ranked", lambda asked, method: Scores(method) if asked is view else None)
     paper.session_state.plan = Plan.parse("mute L1E2")
-    steer_page._pick_top(view, 2)
+    steer_page.pick_top(view, 2)
     assert str(paper.session_state.plan) == "off L0E2; off L1E3"
-    steer_page._pick_super(view)
+    steer_page.pick_super(view)
     assert str(paper.session_state.plan) == "off L1E0"
     found["super_experts"] = []
-    steer_page._pick_super(view)
+    steer_page.pick_super(view)
     assert paper.session_state.pop("problem").startswith("This model has no super experts by the default rule;")
-    steer_page._pick_random(view, 1)
+    steer_page.pick_random(view, 1)
     assert len(paper.session_state.plan) == 1
-    steer_page._add(view, [ExpertRef(0, e) for e in range(3)])
+    steer_page.add_edits(view, [ExpertRef(0, e) for e in range(3)])
     assert "selects 2 of 4" in paper.session_state.pop("problem")
-    steer_page._change(view, [ExpertRef(0, e) for e in range(3)])
+    steer_page.change_plan(view, [ExpertRef(0, e) for e in range(3)])
     assert "selects 2 of 4" in paper.session_state.pop("problem")
 
     def refuse(*_):
         raise WorkbenchError("no store")
 
     monkeypatch.setattr(steer_page, "ranked", refuse)
-    for pick in (lambda: steer_page._pick_top(view, 2), lambda: steer_page._pick_super(view)):
+    for pick in (lambda: steer_page.pick_top(view, 2), lambda: steer_page.pick_super(view)):
         pick()
         assert paper.session_state.pop("problem") == "no store"
 
@@ -163,24 +163,24 @@ def test_random_picks_are_as_many_as_there_are(page, monkeypatch):
     view, paper, _ = page
     asked = []
     monkeypatch.setattr(random, "sample", lambda refs, n: (asked.append((len(refs), n)), [refs[5], refs[2]])[1])
-    steer_page._pick_random(view, 9)
+    steer_page.pick_random(view, 9)
     assert asked == [(8, 8)]
     assert str(paper.session_state.plan) == "off L0E2; off L1E1"
 
 
 def test_a_plan_as_text_or_as_a_file_is_taken_or_refused(page):
     view, paper, _ = page
-    steer_page._use_text(view, "mute L1E3")
+    steer_page.use_text(view, "mute L1E3")
     assert (str(paper.session_state.plan), paper.session_state.plan.fingerprint) == ("mute L1E3", SHAPE.fingerprint)
-    steer_page._use_file(view, b"  " + Plan.parse("drop L0E0").to_json().encode())
+    steer_page.use_file(view, b"  " + Plan.parse("drop L0E0").to_json().encode())
     assert str(paper.session_state.plan) == "drop L0E0"
-    steer_page._use_file(view, b"[]")
+    steer_page.use_file(view, b"[]")
     assert paper.session_state.pop("problem").startswith("This file is not a plan; it should be JSON as saved here")
-    steer_page._use_file(
+    steer_page.use_file(
         view, Plan.parse("drop L0E0").for_model(SHAPE).to_json().replace(SHAPE.fingerprint, "other").encode()
     )
     assert "problem" in paper.session_state
-    steer_page._use_text(view, "off L7E0")
+    steer_page.use_text(view, "off L7E0")
     assert "problem" in paper.session_state
     assert str(paper.session_state.plan) == "drop L0E0"
 
@@ -189,5 +189,5 @@ def test_a_plan_is_offered_as_code_to_paste(page):
     view, paper, _ = page
     paper.answers["plan-file"] = type("File", (), {"getvalue": lambda self: b"{}"})()
     paper.session_state.plan = Plan.parse("scale L0E1=2 in prompt", SHAPE)
-    steer_page._plan_menu(view, "why?")
+    steer_page.plan_menu(view, "why?")
     assert_drawn("plan_menu", "\n".join(paper.lines))

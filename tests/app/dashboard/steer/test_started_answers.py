@@ -17,8 +17,8 @@ def test_an_answer_starts_on_a_thread_that_ends_with_the_server(tmp_path, monkey
     )
     one = Answering(view_of(tmp_path).machine, "q", Plan(), 3)
     assert one.start() is one
-    assert started == [("_run", True, "answer")]
-    assert one._started > 0
+    assert started == [("run", True, "answer")]
+    assert one.started > 0
     assert (one.base_is_known, one.stopping, one.state, one.first_token_seconds) == (False, False, "waiting", None)
     assert Answering(one.machine, "q", Plan(), 3).number == one.number + 1
 

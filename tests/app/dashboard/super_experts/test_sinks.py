@@ -47,18 +47,18 @@ def test_prompts_to_measure_are_the_first_samples_prompt_tokens_cut_to_the_longe
 def test_who_measures_sees_the_place_in_the_queue(tmp_path, store, monkeypatch):
     paper, look = write_on(monkeypatch), view_of(tmp_path, store)
     before = object()
-    look.machine.turns._queue.append(before)
+    look.machine.turns.queue.append(before)
 
     def wait(seconds):
-        look.machine.turns._queue[:] = (
-            [t for t in look.machine.turns._queue if t is not before]
+        look.machine.turns.queue[:] = (
+            [t for t in look.machine.turns.queue if t is not before]
             if len(paper.lines) > 1
-            else look.machine.turns._queue
+            else look.machine.turns.queue
         )
 
-    monkeypatch.setattr(look.machine.turns._changed, "wait", wait)
+    monkeypatch.setattr(look.machine.turns.changed, "wait", wait)
     monkeypatch.setattr(sinks_panel, "measured", lambda *_: "measured")
-    assert sinks_panel._measured(look, Plan.mute("L0E1"), 2) == "measured"
+    assert sinks_panel.measured_sinks(look, Plan.mute("L0E1"), 2) == "measured"
     assert paper.lines == [
         "progress 0 'Waiting for the model ...'", "progress| progress 0 'Waiting for the model, place 1 ...'",
         "progress| progress 0 'Waiting for the model, place 0 ...'", "progress| empty",

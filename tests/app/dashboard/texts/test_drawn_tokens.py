@@ -46,29 +46,29 @@ def test_the_whole_page_of_tokens(tmp_path, store, monkeypatch):
     paper.lines.append("---- without a store")
     tokens_page.show(view_of(tmp_path))
     paper.lines.append("---- nothing routed, a token that was not routed, a model of one layer")
-    tokens_page._draw(view, text_of({}), "x")
-    tokens_page._token(view, text_of(LAYERS), 3, 0, "x")
-    tokens_page._path(text_of({0: LAYERS[0]}), path.path_table(text_of({0: LAYERS[0]}), 0), 0, "title")
+    tokens_page.draw_text(view, text_of({}), "x")
+    tokens_page.draw_token(view, text_of(LAYERS), 3, 0, "x")
+    tokens_page.draw_path(text_of({0: LAYERS[0]}), path.path_table(text_of({0: LAYERS[0]}), 0), 0, "title")
     assert_drawn("tokens", drawn(paper))
 
 
 def test_the_token_looked_at_is_the_one_chosen_in_this_text(monkeypatch):
     paper = write_on(monkeypatch)
     found = text_of(LAYERS)
-    assert tokens_page._position(found, "x") == 1
-    assert tokens_page._position(found._replace(n_prompt=0), "x") == 0
-    tokens_page._choose(3, "x")
-    assert [tokens_page._position(found, name) for name in "xy"] == [3, 1]
-    tokens_page._choose(4, "x")
-    assert tokens_page._position(found, "x") == 1
+    assert tokens_page.position_of(found, "x") == 1
+    assert tokens_page.position_of(found._replace(n_prompt=0), "x") == 0
+    tokens_page.choose_token(3, "x")
+    assert [tokens_page.position_of(found, name) for name in "xy"] == [3, 1]
+    tokens_page.choose_token(4, "x")
+    assert tokens_page.position_of(found, "x") == 1
     paper.session_state["tokens-position"] = 2.0
-    tokens_page._typed_position("x")
+    tokens_page.typed_position("x")
     assert paper.session_state["tokens-at"] == ("x", 2)
-    assert tokens_page._part(1000) == 0
+    assert tokens_page.first_shown(1000) == 0
     assert not paper.lines
-    assert tokens_page._part(1001) == 0
+    assert tokens_page.first_shown(1001) == 0
     paper.answers["tokens-part"] = 3
-    assert tokens_page._part(2001) == 2000
+    assert tokens_page.first_shown(2001) == 2000
     assert paper.lines[1] == "number_input 'Part (of 3, 1,000 tokens each)' 1 3 1 key='tokens-part'"
 
 
@@ -77,7 +77,7 @@ def test_a_long_text_is_shown_in_parts_and_a_click_counts_from_its_beginning(tmp
     n = 1500
     found = trace.Trace(("t",) * n, ("user",) * n, n, {0: layer_of([[0, 1]] * n, [[0.75, 0.25]] * n)})
     monkeypatch.setattr(tokens_page, "chips", lambda *given: paper.lines.append((len(given[0]), *given[1:])))
-    tokens_page._draw(view_of(tmp_path, store), found, "x")
+    tokens_page.draw_text(view_of(tmp_path, store), found, "x")
     (_, legend), (_, (shown, key, label, inside, press)) = [
         (i, p) for i, p in enumerate(paper.lines) if isinstance(p, tuple)
     ]
@@ -91,9 +91,9 @@ def test_a_long_text_is_shown_in_parts_and_a_click_counts_from_its_beginning(tmp
     press(7)
     assert paper.session_state["tokens-at"] == ("x", 1007)
     for at, expected in ((999, None), (1000, 0)):
-        tokens_page._choose(at, "x")
+        tokens_page.choose_token(at, "x")
         paper.lines.clear()
-        tokens_page._draw(view_of(tmp_path, store), found, "x")
+        tokens_page.draw_text(view_of(tmp_path, store), found, "x")
         assert [p for p in paper.lines if isinstance(p, tuple)][1][3] == expected
 
 

@@ -19,7 +19,7 @@ def test_a_model_is_opened_once_and_let_go_for_the_next(monkeypatch: pytest.Monk
         f"{n} as it is" for n in ("a", "a", "b", "b", "a")
     ]
     assert opened == ["a", "b", "a"]
-    assert len(models._held) == 1
+    assert len(models.held) == 1
 
 
 def test_a_source_is_opened_with_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_what_the_engine_cannot_is_refused_first(recipe: Recipe, cannot: dict[st
 
 def test_the_plan_of_a_model(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "token_counts", lambda *_: LENGTHS)
-    monkeypatch.setattr(planning, "_measured", lambda *_: Speed(100.04, 200.0))
+    monkeypatch.setattr(planning, "measured_speed", lambda *_: Speed(100.04, 200.0))
     found = plan_model(recipe, sets_of(), fake_model(), "the/source")
     # 4 slots of 14 bytes, 4 states of 16, 4 for the token: 124 bytes a token
     assert found.to_dict() == {
@@ -144,10 +144,10 @@ def test_the_speed_is_that_of_one_small_batch(
     )
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     sets = sets_of() | {"held": PromptSet(tuple(Prompt(f"h{i}", text="x") for i in range(n)), "held")}
-    found = planning._measured(timed, sets, fake_model())
+    found = planning.measured_speed(timed, sets, fake_model())
     assert asked == [(1, "off L1E0", 1, 4096), (rows, "off L1E0", tokens, 4096), (rows, [0] * rows, ["off L1E0"], 4096)]
     assert found == Speed((5 * rows + 3 * rows) / 2, 2 * 5 * rows / 3)
-    alone = planning._measured(timed, sets, fake_model(scoring=False))  # nothing is read there
+    alone = planning.measured_speed(timed, sets, fake_model(scoring=False))  # nothing is read there
     assert alone == Speed((5 * rows + 3 * rows) / 2, (5 * rows + 3 * rows) / 2)
 
 
@@ -158,7 +158,7 @@ def test_the_small_plan_is_what_the_model_can_do() -> None:
         layers = tuple(replace(x, refused=dict.fromkeys(kinds, "cannot")) if x.is_moe else x for x in SHAPE.layers)
         return SimpleNamespace(anatomy=replace(SHAPE, layers=layers))
 
-    assert [str(planning._small_plan(refusing(*kinds))) for kinds in ((), ("off",), ("off", "mute"))] == [
+    assert [str(planning.small_plan(refusing(*kinds))) for kinds in ((), ("off",), ("off", "mute"))] == [
         "off L1E0", "mute L1E0", str(Plan()),
     ]  # fmt: skip
 

@@ -38,8 +38,8 @@ def test_what_is_left_is_counted_unit_by_unit(tmp_path: Path, monkeypatch: pytes
     arms = (ARMS[0], ARMS[1])
     for number in (0, 1):
         write_unit(tmp_path, arms_path(number), pd.DataFrame(to_rows(arms)).astype(object))
-    one = running._Run(tmp_path, recipe, SETS, lambda _: model, {"models": [{}, {}]}, meter)  # pyright: ignore[reportArgumentType]
-    assert one._one_model(0) == 3
+    one = running.Run(tmp_path, recipe, SETS, lambda _: model, {"models": [{}, {}]}, meter)  # pyright: ignore[reportArgumentType]
+    assert one.one_model(0) == 3
     assert seen == [
         ("checked", 0, "float32"),
         ("answers", "base", 7 + 7 + 11 + 1000, 0), ("answers", "P01", 5 + 7 + 11 + 1000, 5),
@@ -48,12 +48,12 @@ def test_what_is_left_is_counted_unit_by_unit(tmp_path: Path, monkeypatch: pytes
     assert meter.total == 15 + 1000
     seen.clear()
     (tmp_path / "units" / "01-01-answers-base.parquet").touch()  # done before
-    assert one._one_model(1) == 2
+    assert one.one_model(1) == 2
     assert seen[1:] == [("answers", "P01", 15 + 7 + 11, 15), ("distributions", "base", 20 + 11, 20)]
     assert meter.total == 25
     for name in ("01-01-answers-P01", "01-01-distributions-base"):
         (tmp_path / "units" / f"{name}.parquet").touch()
-    assert one._one_model(1) == 0
+    assert one.one_model(1) == 0
 
 
 def test_before_there_are_arms_the_total_is_all_that_is_planned(
@@ -79,9 +79,9 @@ def test_before_there_are_arms_the_total_is_all_that_is_planned(
         running, "arms_of", lambda recipe, anatomy, ranked: ARMS if (anatomy, ranked) == ("the map", "ranked") else ()
     )
     model = SimpleNamespace(dtype="torch.float32", anatomy="the map")
-    one = running._Run(tmp_path, recipe, SETS, lambda _: model, {"models": [{}, {"decoding": {"stop": [1]}}]}, meter)  # pyright: ignore[reportArgumentType]
-    assert one._arms_on_disk(1) is None
-    assert one._make_arms(1) == ARMS == one._arms_on_disk(1)
+    one = running.Run(tmp_path, recipe, SETS, lambda _: model, {"models": [{}, {"decoding": {"stop": [1]}}]}, meter)  # pyright: ignore[reportArgumentType]
+    assert one.arms_on_disk(1) is None
+    assert one.make_arms(1) == ARMS == one.arms_on_disk(1)
     assert decoded == [(1, {"stop": [1]})]
 
 

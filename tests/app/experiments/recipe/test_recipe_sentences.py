@@ -171,14 +171,14 @@ def test_what_is_sound_is_not_refused(path: str, value: Any) -> None:
 
 def test_a_long_list_of_what_there_is_ends_somewhere() -> None:
     names = [f"n{i:02}" for i in range(42)]
-    ((place, what),) = consistency._unknown("here", "thing", "zz", names)
+    ((place, what),) = consistency.unknown("here", "thing", "zz", names)
     assert (place, what) == (
         "here",
         f"names the thing 'zz', which does not exist; there is {', '.join(names[:40])} and 2 more.",
     )
-    assert list(consistency._unknown("here", "thing", "n01", names)) == []
-    assert list(consistency._twice("here", ["a", "b"])) == []
-    assert list(consistency._twice("here", ["a", "b", "b", "a", "b"])) == [
+    assert list(consistency.unknown("here", "thing", "n01", names)) == []
+    assert list(consistency.twice("here", ["a", "b"])) == []
+    assert list(consistency.twice("here", ["a", "b", "b", "a", "b"])) == [
         ("here", "uses the name 'a' 2 times; give each its own."), ("here", "uses the name 'b' 3 times; give each its own."),
     ]  # fmt: skip
 

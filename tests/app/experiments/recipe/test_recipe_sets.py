@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from workbench_app.experiments.recipe import Recipe, Statistics, read_sets, recipe_from
 from workbench_app.experiments.recipe.prompt_sets import held_apart
-from workbench_app.experiments.tables.effects import Paired, _signs, effects_table, sign_flips
+from workbench_app.experiments.tables.effects import Paired, effects_table, sign_flips, sign_patterns
 
 from tests.support.recipes import recipe_data, write_prompts
 from tests.support.refusals import refused
@@ -104,11 +104,13 @@ def test_what_was_ranked_on_is_not_measured(tmp_path: Path, held: list[tuple[str
 
 def test_signs_are_every_pattern_or_as_many_as_were_asked_for() -> None:
     rng = np.random.default_rng(0)
-    assert sorted(map(tuple, _signs(3, 7, rng))) == sorted(set(product((-1.0, 1.0), repeat=3)) - {(1.0, 1.0, 1.0)})
-    some = _signs(3, 6, rng)
+    assert sorted(map(tuple, sign_patterns(3, 7, rng))) == sorted(
+        set(product((-1.0, 1.0), repeat=3)) - {(1.0, 1.0, 1.0)}
+    )
+    some = sign_patterns(3, 6, rng)
     assert some.shape == (6, 3)
     assert set(np.unique(some)) == {-1.0, 1.0}
-    assert _signs(70, 20, rng).shape == (20, 70)
+    assert sign_patterns(70, 20, rng).shape == (20, 70)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from workbench_app.experiments.report.comparison import Opened, _apart, _differing, _shown, claim_lines, effect_lines
+from workbench_app.experiments.report.comparison import Opened, apart_by, claim_lines, differing, effect_lines, shown_as
 from workbench_app.experiments.report.report import opened
 
 from tests.app.experiments.runs import made_recipe, made_run
@@ -40,15 +40,15 @@ def test_intervals_that_touch_are_not_apart() -> None:
         {"metric": "refused", "low": low, "high": high}
         for low, high in ((0.0, 0.1), (0.1, 0.2), (0.15, 0.3), (NAN, NAN))
     ]
-    assert _apart(rows[:2]) == ""
-    assert _apart([rows[0], rows[2], None, rows[3]]) == "intervals 5\u00a0points apart"
-    assert _apart([None, rows[3]]) == ""
+    assert apart_by(rows[:2]) == ""
+    assert apart_by([rows[0], rows[2], None, rows[3]]) == "intervals 5\u00a0points apart"
+    assert apart_by([None, rows[3]]) == ""
 
 
 def test_what_differs_between_recipes_is_text() -> None:
     a, b = made_recipe(), made_recipe(seed=1, title="", claims=[], references=[])
-    assert _differing([a, b]) == [("title", ("A made-up run", "–")), ("seed", ("0", "1"))]
-    assert _differing([a, a]) == []
-    assert [_shown(v) for v in (None, "", [], {}, 0)] == ["–", "–", "–", "–", "0"]
-    assert _shown("x" * 300) == "x" * 300
-    assert _shown("x" * 301) == "x" * 299 + "…"
+    assert differing([a, b]) == [("title", ("A made-up run", "–")), ("seed", ("0", "1"))]
+    assert differing([a, a]) == []
+    assert [shown_as(v) for v in (None, "", [], {}, 0)] == ["–", "–", "–", "–", "0"]
+    assert shown_as("x" * 300) == "x" * 300
+    assert shown_as("x" * 301) == "x" * 299 + "…"

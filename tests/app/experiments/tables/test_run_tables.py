@@ -11,7 +11,7 @@ from workbench_app.experiments.engine.unit_files import write_unit
 from workbench_app.experiments.recipe import recipe_from
 from workbench_app.experiments.tables import read_table, read_tables, write_table
 from workbench_app.experiments.tables.schema import as_table
-from workbench_app.experiments.tables.tables import _left_out, stacked, write_tables
+from workbench_app.experiments.tables.tables import left_out_of, stacked, write_tables
 
 from tests.app.experiments.made import ARMS, NAN, RECIPE, RUN, SETS, ids, several
 from workbench import WorkbenchError
@@ -155,13 +155,13 @@ def test_what_has_no_value_is_counted_by_its_arm() -> None:
     ]
     rows += [(arm, "sums", f"p{i}", "whole", 1.0) for arm in ("base", "P01") for i in range(9)]
     frame = pd.DataFrame(rows, columns=["arm", "prompts", "prompt_id", "metric", "value"])
-    assert list(_left_out(frame)) == [
+    assert list(left_out_of(frame)) == [
         {
             "about": "prompts held",
             "text": "m has no value for 1 of 4 answers of the bare model, and for up to 3 of an arm (P01).",
         }
     ]
-    assert list(_left_out(frame.iloc[:0])) == []
+    assert list(left_out_of(frame.iloc[:0])) == []
     assert stacked([]).empty
 
 
