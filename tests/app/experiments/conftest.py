@@ -34,5 +34,7 @@ def tables(recipe: Recipe, folder: Path, model: MoEModel) -> dict[str, Any]:
     done = run_recipe(recipe, folder / "run", progress=False, open_model=lambda _: model, own_functions=True)
     found = read_tables(folder / "run")
     assert set(found) == set(TABLES) - {"claims"}
-    assert done.units_run == len(list((folder / "run" / "units").glob("*"))) - 3  # scores, arms and residuals are no units
+    assert (
+        done.units_run == len(list((folder / "run" / "units").glob("*"))) - 3
+    )  # scores, arms and residuals are no units
     return found
