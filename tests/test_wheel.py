@@ -78,7 +78,7 @@ def test_the_bundled_model_loads_and_the_data_flow_line_runs(installed, tmp_path
 
 
 def test_the_report_s_template_and_the_page_are_in_it(installed):
-    assert (installed / "workbench_app" / "templates" / "report.html").is_file()
+    assert (installed / "workbench_app" / "reports" / "templates" / "experiment.html").is_file()
     assert (installed / "workbench_app" / "page.py").is_file()
 
 
