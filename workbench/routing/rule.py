@@ -1,7 +1,7 @@
 """The routing rule: from router logits to a selection and weights, with or without edits, by `route`.
 
-One rule covers softmax and sigmoid routers, correction biases, groups, renormalisation and scaling (`RoutingRule`); which
-one a router follows is found in fit.py.
+One rule covers softmax and sigmoid routers, correction biases, groups (DeepSeek's), renormalisation and scaling
+(`RoutingRule`); which one a router follows is found in fit.py.
 """
 
 from typing import NamedTuple
