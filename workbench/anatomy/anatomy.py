@@ -3,6 +3,7 @@
 import hashlib
 import json
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -153,6 +154,14 @@ class Anatomy:
         kind = "shared experts" if ref.is_shared else "experts"
         has = f"has {kind} 0-{n - 1}" if n else f"has no {kind}" + ("" if found.is_moe else " (it is dense)")
         raise WorkbenchError(f"{ref}: layer {ref.layer} of {self.model} {has}; name one of those.")
+
+    def check_refs(self, refs: Iterable[ExpertRef]) -> None:
+        """Raises `WorkbenchError` when an expert does not exist, or comes out of another model's ranking or plan file."""
+        refs = tuple(refs)
+        for fingerprint in dict.fromkeys(ref.fingerprint for ref in refs):
+            self.check_same(fingerprint, "What names these experts")
+        for ref in refs:
+            self.check_ref(ref)
 
     def is_same(self, fingerprint: str) -> bool:
         """Whether the fingerprint is this model's, by the rule that the fingerprint was made by."""

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from workbench.anatomy.anatomy import Anatomy
@@ -25,8 +26,7 @@ def parse_experts(text: str, anatomy: Anatomy | None = None) -> tuple[ExpertRef,
         raise WorkbenchError("No expert was named; write experts like L12E3, L12E3-7 or L*E3.")
     refs = sorted({ref for part in parts for ref in _expand(part, anatomy)})
     if anatomy is not None:
-        for ref in refs:
-            anatomy.check_ref(ref)
+        anatomy.check_refs(refs)
     return tuple(refs)
 
 
@@ -70,9 +70,10 @@ def _experts_of_plan_file(path: Path) -> list[ExpertRef]:
     if not path.is_file():
         raise WorkbenchError(f"There is no plan file '{path}'; save one with Plan.to_json or `workbench rank --out`.")
     try:
-        edits = json.loads(path.read_text(encoding="utf-8"))["edits"]
-        return [ExpertRef.parse(str(edit["expert"])) for edit in edits]
-    except (LookupError, TypeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        refs, made_for = [ExpertRef.parse(str(edit["expert"])) for edit in data["edits"]], data.get("fingerprint")
+        return [replace(ref, fingerprint=made_for if isinstance(made_for, str) else None) for ref in refs]
+    except (LookupError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WorkbenchError(
             f"'{path}' is not a plan file ({error}); it should be JSON with a list 'edits'."
         ) from error

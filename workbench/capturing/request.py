@@ -180,8 +180,7 @@ def _check_where(model: MoEModel, options: Options) -> None:
             raise WorkbenchError(
                 f"Layer {layer} of {anatomy.model} is dense: it has no logits or expert outputs to keep."
             )
-    for ref in options.experts or ():
-        anatomy.check_ref(ref)
+    anatomy.check_refs(options.experts or ())
 
 
 def _check_vocabulary(model: MoEModel, encoded: Sequence[Encoded], answers: Answers | None) -> None:

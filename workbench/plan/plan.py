@@ -50,6 +50,8 @@ class Plan:
     def __post_init__(self) -> None:
         object.__setattr__(self, "edits", tuple(sorted(set(self.edits), key=lambda e: e.key)))
         _check_conflicts(self.edits)
+        if self.fingerprint is None:
+            object.__setattr__(self, "fingerprint", _ranked_on(edit.expert for edit in self.edits))
 
     # ---- making plans
 
@@ -93,7 +95,7 @@ class Plan:
     def _of(cls, kind: Kind, refs: Experts, value: Any, scope: dict[str, Any]) -> "Plan":
         given = parse_experts(refs) if isinstance(refs, str) else [refs] if isinstance(refs, ExpertRef) else refs
         chosen = [as_ref(r) for r in given]
-        return cls(tuple(Edit(kind, r, value, _scope(**scope)) for r in chosen), _ranked_on(chosen))
+        return cls(tuple(Edit(kind, r, value, _scope(**scope)) for r in chosen))
 
     def __or__(self, other: "Plan") -> "Plan":
         fingerprint = joined(self.fingerprint, other.fingerprint)
@@ -118,8 +120,9 @@ class Plan:
 
     @property
     def experts(self) -> tuple[ExpertRef, ...]:
-        """The experts that some edit names, sorted."""
-        return tuple(sorted({e.expert for e in self.edits}))
+        """The experts that some edit names, sorted; they carry the fingerprint of the plan."""
+        refs = sorted({e.expert for e in self.edits})
+        return tuple(replace(ref, fingerprint=ref.fingerprint or self.fingerprint) for ref in refs)
 
     @property
     def layers(self) -> tuple[int, ...]:
