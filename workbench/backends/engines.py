@@ -70,7 +70,7 @@ def named(engine: Any) -> Any:
         )
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the module does when it is imported
         raise WorkbenchError(
             f"The engine '{engine}' cannot be imported ({error}); name a class of an installed module as module:Class."
         ) from error

@@ -64,10 +64,10 @@ def load(
 
     Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
     """
-    if engine is not None and engine not in NAMES:
-        return _elsewhere(engine, source, tokenizer, remote, {"device": device, "dtype": dtype, **hub})
     if "backend" in hub:
         raise WorkbenchError(old_word("load(backend=...)"))
+    if engine is not None and engine not in NAMES:
+        return _elsewhere(engine, source, tokenizer, remote, {"device": device, "dtype": dtype, **hub})
     if engine == "ndif":
         engine, remote = "nnsight", remote or True
     if remote and engine == "native":
@@ -111,10 +111,19 @@ def _elsewhere(engine: Any, source: Any, tokenizer: Any, remote: bool | str, opt
         raise WorkbenchError(
             f"load(engine={engine!r}, remote={remote!r}) is not possible; remote goes with nnsight alone."
         )
-    if isinstance(made, type):
-        made = made(source, tokenizer=tokenizer, **options)
-    check_engine(made)
-    return MoEModel(tokenizer or made.facts.tokenizer, None, lambda model: made, told_of(made))
+    try:
+        if isinstance(made, type):
+            made = made(source, tokenizer=tokenizer, **options)
+        check_engine(made)
+        told, own = told_of(made), made.facts.tokenizer
+    except WorkbenchError:
+        raise
+    except Exception as error:  # somebody else's code, which can fail in any way
+        raise WorkbenchError(
+            f"The engine {engine!r} could not be made for {source!r:.60} ({type(error).__name__}: {error}); see "
+            f"`workbench.backends.Backend` for what it is called with and what it has to have."
+        ) from error
+    return MoEModel(tokenizer or own, None, lambda model: made, told)
 
 
 def _far(source: Any, tokenizer: Any, remote: bool | str) -> MoEModel:
