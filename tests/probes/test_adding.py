@@ -109,7 +109,7 @@ def test_a_recipe_ranks_by_it(added: Path) -> None:
 PAGE = f"""
 from probes import {NAME}
 from probes.ranking import refs_of
-from tests.support.pages import opened
+from tests.app.pages import opened
 from workbench import open_store
 
 page = opened("probes", "project")
