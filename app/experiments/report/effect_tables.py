@@ -125,7 +125,7 @@ def _mean_kl(tables: Tables, arm: Any, prompts: str, column: str) -> str:
     found: Any = tables["distributions"]
     here = found[(found["model"] == arm["model"]) & (found["arm"] == arm["arm"]) & (found["prompts"] == prompts)]
     value = here[column].mean() if len(here) else math.nan
-    return NOTHING if math.isnan(value) else f"{value:.3f}"
+    return NOTHING if math.isnan(value) else f"{value:z.3f}"  # rounding error is not less than nothing
 
 
 def _same(tables: Tables, arm: Any, prompts: str) -> str:

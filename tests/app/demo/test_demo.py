@@ -191,7 +191,9 @@ def test_the_page_begins_with_the_answer_the_choice_and_the_dose_of_before(page:
     for name, kl in BEFORE["arms"][1]["kl_first_nats"].items():
         same, n = BEFORE["arms"][1]["same_answers"][name]
         row = dose[f"off, first 2 by fTRI; {SETS[name]}"]
-        assert (row[3], row[5]) == (f"{kl:.3f}", f"{same} of {n}")
+        assert float(row[3]) == pytest.approx(kl, abs=6e-4)  # three digits, and a last one that a processor may round
+        assert not row[3].startswith("-")
+        assert row[5] == f"{same} of {n}"
     tuned = f"among the 8 that training tuned for refusal ({', '.join(BEFORE['tuned']['refusal'])})"
     assert f"2 of 2 {tuned}" in page
     assert "0 of 128 experts are flagged as super experts." in page
