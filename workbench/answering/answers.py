@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from workbench.backends import Backend, Batch, backend_of, check_decoding, compiled_for
+from workbench.backends import Backend, Batch, arm_of, check_decoding
 from workbench.errors import WorkbenchError
 from workbench.generation import Decoding, Made, Response, decoding_of, responses, schedule
 from workbench.model import MoEModel
@@ -60,7 +60,7 @@ def answer(
     """Greedy answers of up to `max_new_tokens` tokens under `plan`, and its dose; `meter` hears of every step."""
     if max_new_tokens < 1:
         raise WorkbenchError(f"Answers of max_new_tokens={max_new_tokens} hold nothing; give a number of at least 1.")
-    backend, compiled, how = backend_of(model), compiled_for(model, plan), decoding_of(model, max_new_tokens)
+    (backend, compiled), how = arm_of(model, plan), decoding_of(model, max_new_tokens)
     check_decoding(backend, how)
     dose, meter = Dose(slots_per_token(model.anatomy)), meter or Meter(0, None)
     found = dict[int, Response]()
@@ -70,8 +70,8 @@ def answer(
         found |= dict(zip(chosen, made, strict=True))
     ordered = [found[i] for i in range(len(encoded))]
     ids = tuple(r.ids[:-1] if r.ids[-1] in how.stop else r.ids for r in ordered)
-    texts = tuple(decode(model, row, after=prompt) for row, prompt in zip(ids, encoded, strict=True))
-    return Answers(texts, ids, dose.counts(), tuple(bool(np.isnan(r.logprobs).any()) for r in ordered))
+    texts = said(model.tokenizer, ids, [getattr(prompt, "opened", "") for prompt in encoded])
+    return Answers(tuple(texts), ids, dose.counts(), tuple(bool(np.isnan(r.logprobs).any()) for r in ordered))
 
 
 def _responses(
@@ -90,4 +90,4 @@ def decode(model: MoEModel, ids: Sequence[int], after: Sequence[int] = ()) -> st
 
     after  the prompt's ids, of `encode_all`: where its template opened a thought the text begins with that marker
     """
-    return said(model.tokenizer, ids, getattr(after, "opened", ""))
+    return said(model.tokenizer, [ids], [getattr(after, "opened", "")])[0]

@@ -7,7 +7,7 @@ from math import exp
 from typing import Any, NamedTuple
 
 from workbench.answering.answers import encode_all
-from workbench.backends import Batch, Keep, Ran, backend_of, check_decoding, compiled_for
+from workbench.backends import Batch, Keep, Ran, arm_of, check_decoding
 from workbench.generation import decoding_of
 from workbench.model import MoEModel
 from workbench.plan import Plan
@@ -65,7 +65,7 @@ def stream(
     ids = encode_all(model, prompts, max_new_tokens)[0]
     if max_new_tokens < 1:
         return
-    backend, compiled = backend_of(model), compiled_for(model, plan)
+    backend, compiled = arm_of(model, plan)
     how = replace(decoding_of(model, max_new_tokens), alternatives=alternatives)
     check_decoding(backend, how)
     keep = None if backend.can.keep is None else Keep()

@@ -16,6 +16,7 @@ from workbench.backends.backend import Backend, Batch, Capabilities, Keep, Ran
 from workbench.backends.engines import (
     FIRST,
     NAMES,
+    arm_of,
     backend_of,
     check_engine,
     check_words,
@@ -38,6 +39,7 @@ __all__ = [
     "Keep",
     "Native",
     "Ran",
+    "arm_of",
     "backend_of",
     "check_decoding",
     "check_engine",

@@ -25,16 +25,22 @@ def backend_of(model: MoEModel) -> Backend:
     return now.engine(now)
 
 
-def compiled_for(model: MoEModel, plan: Plan | None = None) -> CompiledPlan:
-    """The plan of one arm, compiled for this model and joined with what a `with steered` of the caller's puts into force.
+def arm_of(model: MoEModel, plan: Plan | None = None) -> tuple[Backend, CompiledPlan]:
+    """What runs one arm: the engine of the model as it is now, and the plan compiled for it.
 
-    Raises `WorkbenchError` when the plan is impossible on this model, or its engine cannot make such edits.
+    The plan is joined with what a `with steered` of the caller's puts into force. Raises `WorkbenchError` when it is
+    impossible on this model, or its engine cannot make such edits.
     """
     now = as_it_is(model, weights=False)
-    joined = joined_plan(now, plan or Plan())
+    joined, backend = joined_plan(now, plan or Plan()), now.engine(now)
     compiled = compile_plan(joined, now.anatomy, now.tokenizer)
-    check_plan(now.engine(now), joined)
-    return compiled
+    check_plan(backend, joined)
+    return backend, compiled
+
+
+def compiled_for(model: MoEModel, plan: Plan | None = None) -> CompiledPlan:
+    """The plan of `arm_of`, for an engine that is at hand."""
+    return arm_of(model, plan)[1]
 
 
 def check_words(call: str, given: Mapping[str, Any]) -> None:

@@ -125,7 +125,7 @@ def _tokens(request: _Request, tokenizer: Any) -> pd.DataFrame:
 
 def _response(request: _Request, tokenizer: Any) -> dict[str, Any]:
     opened = opened_in(tokenizer.decode(request.prompt))
-    return {"prompt_id": request.id, "sample": 0, "text": said(tokenizer, request.response, opened)}
+    return {"prompt_id": request.id, "sample": 0, "text": said(tokenizer, [request.response], [opened])[0]}
 
 
 def _slots(anatomy: Anatomy, request: _Request) -> pd.DataFrame:

@@ -86,7 +86,7 @@ class Words:
         """The responses table of a batch."""
         tokenizer = self.request.model.tokenizer
         asked = [self._response(n, answers[i] if answers else None) for i, n in enumerate(numbers)]
-        texts = [said(tokenizer, response, prompt.ids.opened) for prompt, response in asked]
+        texts = said(tokenizer, [response for _, response in asked], [prompt.ids.opened for prompt, _ in asked])
         codes = pa.array(batch.prompt.astype(np.int32))
         prompts = pa.DictionaryArray.from_arrays(codes, batch.prompt_ids)
         columns = {"prompt_id": prompts, "sample": batch.sample.astype(np.int32), "text": texts}

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from workbench.answering import Answers
-from workbench.backends import Batch, Keep, backend_of, check_keep, compiled_for
+from workbench.backends import Batch, Keep, arm_of, check_keep
 from workbench.errors import WorkbenchError
 from workbench.model import MoEModel
 from workbench.plan import Plan
@@ -38,10 +38,10 @@ def broken_notes(model: MoEModel, encoded: Sequence[Sequence[int]], arms: Sequen
 def first_place(model: MoEModel, ids: Sequence[int], plan: Plan) -> str:
     """The first layer and expert whose values are not finite on the token ids, in one sentence."""
     try:
-        backend, harvest = backend_of(model), Harvest()
+        (backend, compiled), harvest = arm_of(model, plan), Harvest()
         keep = Keep(frozenset({"norms", "residual", "logits"}) & (backend.can.keep or frozenset()))
         check_keep(backend, keep.what)
-        with closing(backend.run(Batch([ids]), compiled_for(model, plan), keep=keep)) as portions:
+        with closing(backend.run(Batch([ids]), compiled, keep=keep)) as portions:
             for portion in portions:
                 if portion.record is not None:
                     harvest.add(portion.record, portion.where)

@@ -58,7 +58,7 @@ def _put_together(store: Tables, tokenizer: Any) -> Iterator[tuple[Key, str]]:
     for (prompt, sample), group in groupby(rows, itemgetter(0, 1)):  # together in canonical order
         tokens = list(group)
         if tokenizer is not None and all(i == i and i is not None for _, _, i, _, _ in tokens):
-            text = said(tokenizer, [int(i) for _, _, i, _, _ in tokens], opened[prompt])
+            text = said(tokenizer, [[int(i) for _, _, i, _, _ in tokens]], [opened[prompt]])[0]
         else:
             text = _joined([(token, role) for _, _, _, token, role in tokens], opened[prompt])
         yield (str(prompt), sample), text

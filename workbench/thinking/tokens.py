@@ -35,14 +35,16 @@ def token_texts(tokenizer: Any, ids: np.ndarray) -> list[str]:
     return [f" {t}" if str(r).startswith("▁") and not t.startswith(" ") else t for t, r in zip(texts, raw, strict=True)]
 
 
-def said(tokenizer: Any, ids: Sequence[int], opened: str = "") -> str:
-    """The text of a response: special tokens are left out but for the markers of thoughts and channels.
+def said(tokenizer: Any, rows: Sequence[Sequence[int]], opened: Sequence[str]) -> list[str]:
+    """The texts of responses: special tokens are left out but for the markers of thoughts and channels.
 
-    opened  the marker of the thought that the template left open: the text begins with it, so that it says what it is
+    opened  for each the marker of the thought that the template left open, or "": its text begins with it, so that it says
+            what it is
     """
     hidden = special_ids(tokenizer) - _shown(tokenizer)
-    text = tokenizer.decode([i for i in ids if i not in hidden], skip_special_tokens=False).strip()
-    return text if text.startswith(opened) else opened + text
+    kept = [[i for i in ids if i not in hidden] for ids in rows]
+    texts = [tokenizer.decode(ids, skip_special_tokens=False).strip() for ids in kept]
+    return [t if t.startswith(mark) else mark + t for t, mark in zip(texts, opened, strict=True)]
 
 
 def special_ids(tokenizer: Any) -> frozenset[int]:

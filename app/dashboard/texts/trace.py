@@ -10,7 +10,7 @@ import torch
 
 from workbench import MoEModel, Plan, Store, WorkbenchError, read_prompts
 from workbench.answering import encode_all
-from workbench.backends import Batch, Keep, backend_of, check_keep, compiled_for
+from workbench.backends import Batch, Keep, arm_of, check_keep
 from workbench.prompts import ROLES, encode
 from workbench.records import Harvest, LayerRecord
 from workbench.routing import Dose, DoseCounts, slots_per_token
@@ -87,12 +87,12 @@ def typed_trace(model: MoEModel, text: str, *, as_chat: bool, plan: Plan | None 
 
 
 def read_tokens(model: MoEModel, ids: Sequence[int], plan: Plan | None, dose: Dose | None) -> dict[int, LayerTrace]:
-    backend, harvest = backend_of(model), Harvest()
+    (backend, compiled), harvest = arm_of(model, plan), Harvest()
     keep = Keep(frozenset({"norms"}) & (backend.can.keep or frozenset()))
     check_keep(backend, keep.what)
     if dose is not None:
         dose.slots_per_token = slots_per_token(model.anatomy)
-    with closing(backend.run(Batch([ids]), compiled_for(model, plan), keep=keep, dose=dose)) as portions:
+    with closing(backend.run(Batch([ids]), compiled, keep=keep, dose=dose)) as portions:
         for portion in portions:
             assert portion.record is not None
             harvest.add(portion.record, portion.where)
