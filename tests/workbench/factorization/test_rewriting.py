@@ -1,0 +1,35 @@
+"""A rewritten model computes what the dense one computes, in an architecture of transformers, family by family."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.workbench.factorization.families import HELD, held
+from workbench.factorization import Sizes, check_by_twin, deal, rewrite
+
+SIZES = Sizes(8, 2, 6)
+
+
+def dealt(dense: Any, sizes: Sizes = SIZES) -> list[Any]:
+    config = dense.config
+    return [
+        deal(config.intermediate_size, sizes.routed, sizes.shared, seed) for seed in range(config.num_hidden_layers)
+    ]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", HELD)
+def test_the_rewrite_is_the_same_function_in_an_architecture_of_transformers(name: str) -> None:
+    dense = held(name)
+    check_by_twin(dense, SIZES)
+    made = rewrite(dense, dealt(dense), None, 6)
+    assert made.config.model_type == HELD[name][1]
+    ids = torch.randint(0, 96, (2, 24), generator=torch.Generator().manual_seed(0))
+    wanted = dense(ids).logits
+    assert wanted.std() > 0.1  # there is something to be wrong about
+    assert (made(ids).logits - wanted).abs().max() < 1e-3
+    padded = torch.ones_like(ids)
+    padded[0, :7] = 0
+    for mask in ({"attention_mask": padded},):
+        assert (made(ids, **mask).logits - dense(ids, **mask).logits)[:, 7:].abs().max() < 1e-3
