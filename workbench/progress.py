@@ -9,12 +9,13 @@ from typing import TextIO
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a capture or a comparison is, in tokens. `total` is an upper bound when it generates."""
+    """How far a piece of work is, in `unit`s. `total` is an upper bound when it generates."""
 
     done: int
     total: int
     seconds: float
     message: str = ""
+    unit: str = "tokens"
 
     @property
     def tokens_per_second(self) -> float:
@@ -29,7 +30,7 @@ class Progress:
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
         share = 100 * self.done / self.total if self.total else 100.0
-        numbers = f"{share:3.0f} % of {self.total:,} tokens, {self.tokens_per_second:,.0f} tokens/s{left}"
+        numbers = f"{share:3.0f} % of {self.total:,} {self.unit}, {self.tokens_per_second:,.0f} {self.unit}/s{left}"
         return self.message or numbers
 
 
@@ -60,10 +61,10 @@ class ProgressLines:
 
 
 class Meter:
-    """Counts tokens and reports them."""
+    """Counts tokens, or what `unit` says, and reports them."""
 
-    def __init__(self, total: int, report: Report | None) -> None:
-        self.total, self.report = total, report
+    def __init__(self, total: int, report: Report | None, unit: str = "tokens") -> None:
+        self.total, self.report, self.unit = total, report, unit
         self.done, self.forwards = 0, 0
         self.start = time.monotonic()
 
@@ -84,7 +85,7 @@ class Meter:
 
     def _send(self, message: str = "") -> None:
         if self.report is not None:
-            self.report(Progress(self.done, self.total, time.monotonic() - self.start, message))
+            self.report(Progress(self.done, self.total, time.monotonic() - self.start, message, self.unit))
 
 
 def _bar(progress: Progress, width: int = 24) -> str:

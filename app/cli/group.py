@@ -14,7 +14,7 @@ from workbench import WorkbenchError, __version__
 from workbench.errors import NotCompared
 
 from ..terminal import warn
-from . import capture, demo, models, rank, run, steer, store
+from . import capture, demo, factorize, models, rank, run, steer, store
 
 PYTHONS_OWN = warnings.showwarning
 # typer carries click under a private name; its errors are known by their public heir
@@ -75,6 +75,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("models")(models.models)
 app.command("inspect")(models.inspect)
+app.command("factorize")(factorize.factorize)
 app.command("capture")(capture.capture)
 app.command("rank")(rank.rank)
 app.add_typer(store.app, name="store")

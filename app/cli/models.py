@@ -56,6 +56,8 @@ def inspect(
     details += [f"revision {anatomy.revision}"] if anatomy.revision else []
     details += [f"active adapters {', '.join(anatomy.adapters)}"] if anatomy.adapters else []
     say(", ".join([*details, f"fingerprint {anatomy.fingerprint}"]))
+    if anatomy.factorized_from:
+        say(f"its experts are groups of the neurons of a dense network: {anatomy.factorized_from}")
     columns = ["layer", "experts", "top-k", "shared", "routing rule", "not supported"]
     print_table(columns, [_row(x) for x in anatomy.layers], right=columns[:4])
     _say_refusals(anatomy)

@@ -4,11 +4,11 @@ In reading order: values (text without control characters, plain JSON), printing
 the work to stderr), opening (a model, with a spinner). Rich and torch are imported when they are used.
 """
 
-from .opening import open_model
+from .opening import open_model, without_bars
 from .printing import note, print_json, print_pair, print_table, say, warn, working
 from .values import jsonable, plain
 
 __all__ = [
     "jsonable", "note", "open_model", "plain", "print_json", "print_pair", "print_table", "say", "warn",
-    "working",
+    "without_bars", "working",
 ]  # fmt: skip

@@ -12,11 +12,16 @@ if TYPE_CHECKING:
 def open_model(source: str, device: str, dtype: str, engine: str | None = None, **hub: Any) -> "MoEModel":
     """`workbench.load`, with a spinner instead of the progress bars of transformers. `hub`: revision, device_map."""
     with working(f"Loading {source}"):
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        from transformers.utils import logging
-
+        without_bars()
         from workbench import load
 
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
         return load(source, device=device, dtype=dtype, engine=engine, **hub)
+
+
+def without_bars() -> None:
+    """From here on transformers and the hub draw no progress bars of their own and warn of errors alone."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()

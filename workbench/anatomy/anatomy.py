@@ -94,6 +94,7 @@ class Anatomy:
     identity   digest of weights, settings of the routers and active adapters (`model/fingerprint.py`); empty in what was made
                before fingerprints had a version
     adapters   names of the adapters that were active
+    factorized_from  the dense model whose neurons in groups are the experts, where `workbench factorize` wrote this one
     """
 
     model: str
@@ -106,6 +107,7 @@ class Anatomy:
     context_length: int | None = None
     identity: str = field(default="", repr=False)
     adapters: tuple[str, ...] = field(default=(), repr=False)
+    factorized_from: str | None = field(default=None, repr=False)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -75,7 +75,14 @@ def anatomy_of(hf: Any, layout: Layout, name: str, revision: str | None, found: 
         context_length=getattr(config, "max_position_embeddings", None),
         identity=identity(hf, layout, weights),
         adapters=active_adapters(hf),
+        factorized_from=_dense(config),
     )
+
+
+def _dense(config: Any) -> str | None:
+    """The dense model that a rewritten one says it was made of."""
+    said = getattr(config, "factorized_from", None)
+    return str(said["model"]) if isinstance(said, dict) and "model" in said else None
 
 
 def runtimes_of(hf: Any) -> list[Runtime]:

@@ -72,7 +72,7 @@ def dense_model(family: str, **config: Any) -> Any:
     return model
 
 
-def held(name: str) -> Any:
-    """One of HELD."""
+def held(name: str, **more: Any) -> Any:
+    """One of HELD, with more in its config."""
     family, _, config = HELD[name]
-    return dense_model(family, **config)
+    return dense_model(family, **{**config, **more})

@@ -97,7 +97,7 @@ def attention(config: Any, tensors: Mapping[str, tuple[int, ...]], biases: froze
     other = sorted(biases - set(BIASES))
     if other:
         raise WorkbenchError(
-            f"{listed([f'model.layers.*.{name}' for name in other])} of a {type(config).__name__} has values other than zero, and "
+            f"{listed([f'model.layers.*.{name}' for name in other])} of a {type(config).__name__} is not zero, and "
             f"no MoE architecture of transformers has experts with such a bias; this model cannot be rewritten."
         )
     normed = any(name.endswith(HEAD_NORMS) for name in tensors)
