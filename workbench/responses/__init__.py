@@ -3,7 +3,8 @@
 classifier.py   `Response`, the built-in refusal rule, `classify`
 texts.py        words, languages and repetition of a text
 metrics.py      the metrics by name
-llm_judge.py    a model on a server as judge
+endpoint.py     what a model on a server says to a question, with retries
+llm_judge.py    such a model as judge
 """
 
 from workbench.responses.classifier import (

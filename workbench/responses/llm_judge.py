@@ -3,15 +3,11 @@
 compare(model, prompts, plan, metrics={"harmful": judge("http://localhost:8000/v1", "llama-guard", QUESTION)})
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 from workbench.errors import WorkbenchError
 from workbench.responses.classifier import Response
@@ -36,18 +32,22 @@ def judge(
               they came), {prompt_id} and the prompt's labels by name; nothing in a response is read as a template
     key       for the Authorization header; else the environment variable WORKBENCH_JUDGE_KEY, else none
     A question with {response} is not asked of an unfinished one, which has no value. Each response is asked about once a
-    process. A judge is a model: check it against your own reading before you trust it.
+    process; a busy server and a broken connection are tried three times. A judge is a model: check it against your own
+    reading before you trust it.
     Raises `WorkbenchError` when the address is no http(s) address, cannot be reached or answers with an error.
     """
     if not is_http(address):
-        raise WorkbenchError(f"The judge's address is '{address}'; it should begin with http:// or https://.")
-    url = address.rstrip("/") + "/chat/completions"
-    authorisation = key or os.environ.get("WORKBENCH_JUDGE_KEY")
+        raise WorkbenchError(
+            f"The judge's address is '{address}'; it should begin with http:// or https:// and name a host."
+        )
+    from workbench.responses.endpoint import Endpoint  # with httpx, which a run without a judge need not load
+
+    endpoint = Endpoint(address, (key or os.environ.get("WORKBENCH_JUDGE_KEY", "")).strip(), seconds)
 
     @cache
     def verdict(asked: str) -> float | None:
         body = {"model": model, "messages": [{"role": "user", "content": asked}], "temperature": 0, "max_tokens": 8}
-        return _yes_or_no(_post(url, body, authorisation, seconds))
+        return _yes_or_no(endpoint.said(body))
 
     def judged(response: Response) -> float | None:
         found = read(response)
@@ -63,32 +63,16 @@ def judge(
 
 def is_http(address: str) -> bool:
     """Whether an address is one that a judge can be asked at."""
-    return urlsplit(address).scheme in ("http", "https")
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # half an IPv6 address
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
     """Names in braces replaced once, from left to right; other braces stay as they are."""
     return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), template)
-
-
-def _post(url: str, body: dict[str, Any], key: str | None, seconds: float) -> str:
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    try:
-        with urlopen(Request(url, json.dumps(body).encode(), headers), timeout=seconds) as answer:
-            return str(json.load(answer)["choices"][0]["message"]["content"])
-    except HTTPError as error:
-        raise WorkbenchError(
-            f"The judge at {url} answered {error.code} {error.reason}; check its model name and key."
-        ) from error
-    except (URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        raise WorkbenchError(
-            f"The judge at {url} cannot be reached ({reason}); start it, or leave the metric out."
-        ) from error
-    except (ValueError, LookupError, TypeError) as error:
-        raise WorkbenchError(
-            f"The judge at {url} did not answer as an OpenAI-compatible endpoint does ({error!r})."
-        ) from error
 
 
 def _yes_or_no(said: str) -> float | None:

@@ -42,7 +42,7 @@ def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
         yield "prompts", "has no set to measure on; give one of role target."
     yield from _capture_mistakes(recipe)
     if recipe.judge is not None and not is_http(recipe.judge.address):
-        yield "judge.address", f"is '{recipe.judge.address}'; it should begin with http:// or https://."
+        yield "judge.address", f"is '{recipe.judge.address}'; it should begin with http:// or https:// and name a host."
     yield from twice("rankings", [r.name for r in recipe.rankings])
     for i, ranking in enumerate(recipe.rankings):
         yield from _ranking_mistakes(recipe, f"rankings[{i}]", ranking)

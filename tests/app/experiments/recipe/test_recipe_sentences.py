@@ -75,7 +75,7 @@ SENTENCES = [
     ("capture", {"samples": 3, "temperature": 1.0},
      "'capture.samples' would make the same rows 3 times; give generate and a temperature above 0 as well."),
     ("judge", {"address": "localhost:8000", "model": "m"},
-     "'judge.address' is 'localhost:8000'; it should begin with http:// or https://."),
+     "'judge.address' is 'localhost:8000'; it should begin with http:// or https:// and name a host."),
     ("rankings.0.prompts", "zz",
      "'rankings[0].prompts' names the prompt set 'zz', which does not exist; there is ranked, held, other, "
      "given."),
