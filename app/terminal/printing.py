@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .values import jsonable, plain
+from workbench.storage import jsonable
+
+from .values import plain
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,7 +1,5 @@
-"""A value as text that moves no cursor, and as plain JSON."""
+"""A value as text that moves no cursor."""
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 # control characters become their printable pictures: a model's answer must not move the cursor or colour the terminal
@@ -14,14 +12,3 @@ _PICTURES |= dict.fromkeys(range(0xD800, 0xE000), 65533)
 def plain(value: Any) -> str:
     """The text with control characters other than newline and tab as their pictures."""
     return str(value).translate(_PICTURES)
-
-
-def jsonable(value: Any) -> Any:
-    """Plain lists, dicts and numbers: tuples become lists, numpy scalars numbers, not-a-number null."""
-    if isinstance(value, Mapping):
-        return {str(k): jsonable(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(v) for v in value]
-    if hasattr(value, "item") and not isinstance(value, str):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -21,7 +21,6 @@ from probes.reading import (
 from probes.statistics import Adjust, association_test, check_adjust, interval, resampled
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
-from workbench.store import routed_tokens
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -78,7 +77,7 @@ def npmi(
     check_adjust(adjust)
     question = _question(markers, token, role, label)
     used = used_prompts(store, where)
-    read = select(store, tokens, None, used) & used[prompt_of_row(store)] & routed_tokens(store)
+    read = select(store, tokens, None, used) & used[prompt_of_row(store)] & store.routed_tokens
     places = places_of(store, question, read, where)
     counted = count_occurrences(store, read, places)
     score = _score(counted.k.sum(1), counted.m.sum(1), counted.total.sum(0), counted.t.sum(), places.sign)

@@ -8,7 +8,6 @@ from probes.reading.axis import Axis, expert_axis
 from probes.reading.classes import Classes
 from probes.reading.tokens import sequence_of_row
 from workbench.errors import WorkbenchError
-from workbench.store import finite_weights
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -37,7 +36,7 @@ def read_units(store: "Store", chosen: Classes, mask: np.ndarray, *, weighted: b
 
     weighted: sums routing weights, and leaves out tokens with one that is not finite.
     """
-    mask = mask & finite_weights(store) if weighted else mask
+    mask = mask & store.finite_weights if weighted else mask
     row, compared = sequence_of_row(store), chosen.of_sequence >= 0
     number = np.where(compared, np.cumsum(compared) - 1, -1)
     counted = store.counts(mask, number[row])

@@ -8,7 +8,6 @@ import pandas as pd
 from probes.reading import Tokens
 from probes.utilisation.units import routed_units
 from probes.utilisation.usage import usage
-from workbench.store import finite_weights
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -30,7 +29,7 @@ def routing_entropy(
                        with a weight that is not finite are left out
     """
     group, _ = routed_units(store, tokens, roles, where)
-    finite = finite_weights(store)
+    finite = store.finite_weights
     scores: Any = usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).frame
     rows: list[dict[str, Any]] = []
     for layer, part in scores.groupby("layer"):

@@ -6,7 +6,6 @@ import numpy as np
 
 from probes.reading import Tokens, prompt_of_row, select, sequence_of_row, used_prompts
 from workbench.errors import WorkbenchError
-from workbench.store import finite_weights, routed_tokens
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -26,8 +25,8 @@ def routed_units(
     Raises `WorkbenchError` when no token read was routed.
     """
     used = used_prompts(store, where)
-    read = select(store, tokens, roles, used) & used[prompt_of_row(store)] & routed_tokens(store)
-    read = read & finite_weights(store) if weighted else read
+    read = select(store, tokens, roles, used) & used[prompt_of_row(store)] & store.routed_tokens
+    read = read & store.finite_weights if weighted else read
     if not read.any():
         raise WorkbenchError(f"None of the tokens read of '{store.path}' was routed; read other tokens.")
     sequence, number = np.unique(sequence_of_row(store)[read], return_inverse=True)

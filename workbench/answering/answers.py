@@ -8,7 +8,7 @@ import numpy as np
 
 from workbench.backends import Backend, Batch, arm_of, check_decoding
 from workbench.errors import WorkbenchError
-from workbench.generation import Decoding, Made, Response, decoding_of, responses, schedule
+from workbench.generation import Decoding, Generated, Made, decoding_of, generated, schedule
 from workbench.model import MoEModel
 from workbench.plan import Plan
 from workbench.progress import Meter
@@ -63,7 +63,7 @@ def answer(
     (backend, compiled), how = arm_of(model, plan), decoding_of(model, max_new_tokens)
     check_decoding(backend, how)
     dose, meter = Dose(slots_per_token(model.anatomy)), meter or Meter(0, None)
-    found = dict[int, Response]()
+    found = dict[int, Generated]()
     for chosen in schedule([len(ids) for ids in encoded], batch_tokens, extra=max_new_tokens).batches:
         made = _responses(backend, [encoded[i] for i in chosen], compiled, how, dose, meter)
         meter.skip(sum(1 + max_new_tokens - len(r.ids) for r in made))  # the last token is never forwarded
@@ -76,13 +76,13 @@ def answer(
 
 def _responses(
     backend: Backend, rows: Sequence[Sequence[int]], plan: CompiledPlan, how: Decoding, dose: Dose, meter: Meter
-) -> list[Response]:
+) -> list[Generated]:
     made = list[Made]()
     with closing(backend.run(Batch(rows), plan, how, dose=dose)) as portions:
         for portion in portions:
             meter.forwarded(len(portion.where.rows))
             made += [] if portion.made is None else [portion.made]
-    return responses(made, len(rows))
+    return generated(made, len(rows))
 
 
 def decode(model: MoEModel, ids: Sequence[int], after: Sequence[int] = ()) -> str:

@@ -22,7 +22,7 @@ from workbench.backends.backend import Backend, Batch, Keep, Ran
 from workbench.backends.engines import backend_of, compiled_for
 from workbench.backends.refusals import check_decoding, check_keep, check_plan, check_scoring
 from workbench.errors import WorkbenchError
-from workbench.generation import Decoding, Response, decoding_of, responses
+from workbench.generation import Decoding, Generated, decoding_of, generated
 from workbench.model import MoEModel
 from workbench.plan import KINDS, Plan
 from workbench.records import KEEPS, LayerRecord
@@ -35,7 +35,7 @@ CLOSE = 1e-3
 class Whole(NamedTuple):
     """All that a run handed over, put together: responses, and by layer what each token (sequence, position) received."""
 
-    responses: list[Response]
+    responses: list[Generated]
     slots: dict[int, dict[tuple[int, int], dict[int, float]]]
     dose: DoseCounts
     portions: list[Ran]
@@ -231,7 +231,7 @@ class BackendContract:
         with closing(backend.run(Batch(rows, seeds), compiled, how, keep, dose)) as running:
             portions = list(running)
         made = [p.made for p in portions if p.made is not None]
-        answers = responses(made, len(rows)) if made else []
+        answers = generated(made, len(rows)) if made else []
         return Whole(answers, _slots(portions), dose.counts(), portions)
 
 

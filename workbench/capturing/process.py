@@ -19,7 +19,7 @@ from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows
 from workbench.capturing.sharing import is_complete, open_shards
 from workbench.capturing.words import Words
-from workbench.generation import Made, Response, responses
+from workbench.generation import Generated, Made, generated
 from workbench.progress import Meter
 from workbench.records import Chunk, Harvest, logits_not_finite
 from workbench.routing import CompiledPlan, Dose
@@ -93,7 +93,7 @@ class Process:
             builders[name] = partial(build, numbers, batch, answers)
         return {name: builders.get(name) or getattr(batch, name) for name in self._tables}
 
-    def _run(self, batch: Batch) -> tuple[Chunk, list[Response] | None]:
+    def _run(self, batch: Batch) -> tuple[Chunk, list[Generated] | None]:
         """What the engine says of a batch, and its responses where they are generated."""
         harvest, made, options, how = Harvest(), list[Made](), self.request.options, self.request.decoding
         keep = Keep(frozenset(options.keep), options.layers, options.expert_numbers)
@@ -103,9 +103,9 @@ class Process:
                 harvest.add(portion.record, portion.where)
                 made += [] if portion.made is None else [portion.made]
                 self.meter.forwarded(len(portion.where.rows))
-        return harvest.finish(), None if how is None else responses(made, len(batch.rows))
+        return harvest.finish(), None if how is None else generated(made, len(batch.rows))
 
-    def _head_not_finite(self, rows: list[tuple[int, ...]], answers: list[Response]) -> pd.DataFrame:
+    def _head_not_finite(self, rows: list[tuple[int, ...]], answers: list[Generated]) -> pd.DataFrame:
         last = np.array([len(row) - 1 for row in rows])
         layer = len(self.request.model.anatomy.layers)
         return logits_not_finite(layer, np.arange(len(rows)), last, [answer.logprobs for answer in answers])

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows, token_rows
-from workbench.generation import Response
+from workbench.generation import Generated
 from workbench.prompts import Encoded, MarkedIds, response_roles
 from workbench.shards import conform
 from workbench.thinking import said, token_texts
@@ -62,7 +62,7 @@ class Words:
         ]
 
     def tokens(
-        self, numbers: Sequence[int], batch: BatchRows, answers: list[Response] | None
+        self, numbers: Sequence[int], batch: BatchRows, answers: list[Generated] | None
     ) -> Iterator[pa.RecordBatch]:
         """The tokens table of a batch: sequences by number, and what was generated for each."""
         parts = [self._sequence(n, answers[i] if answers else None) for i, n in enumerate(numbers)]
@@ -81,7 +81,7 @@ class Words:
         )
 
     def responses(
-        self, numbers: Sequence[int], batch: BatchRows, answers: list[Response] | None
+        self, numbers: Sequence[int], batch: BatchRows, answers: list[Generated] | None
     ) -> Iterator[pa.RecordBatch]:
         """The responses table of a batch."""
         tokenizer = self.request.model.tokenizer
@@ -92,12 +92,12 @@ class Words:
         columns = {"prompt_id": prompts, "sample": batch.sample.astype(np.int32), "text": texts}
         yield conform("responses", columns, len(texts))
 
-    def _response(self, number: int, answer: Response | None) -> tuple[Encoded, tuple[int, ...]]:
+    def _response(self, number: int, answer: Generated | None) -> tuple[Encoded, tuple[int, ...]]:
         """A sequence's prompt, and the ids that follow it."""
         prompt = self.request.encoded[self.request.sequence(number)[0]]
         return prompt, answer.ids if answer is not None else self.request.ids(number)[len(prompt.ids) :]
 
-    def _sequence(self, number: int, answer: Response | None) -> _Sequence:
+    def _sequence(self, number: int, answer: Generated | None) -> _Sequence:
         prompt, response = self._response(number, answer)
         tokenizer, opened = self.request.model.tokenizer, prompt.ids.opened
         roles = np.concatenate([prompt.roles, response_roles(tokenizer, response, self._marked, opened=opened)])

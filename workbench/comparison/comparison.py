@@ -25,7 +25,7 @@ from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.responses import Metric, MetricsArgument, metrics_from
 from workbench.routing import DoseCounts
-from workbench.storage import write_text
+from workbench.storage import jsonable, write_text
 from workbench.store import Store
 
 _DIVERGENCE = ("prompt_id", "kl_nats", "kl_first_nats")
@@ -75,7 +75,7 @@ class Comparison:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text; also written to `path` when given. Not-a-number becomes null."""
-        text = json.dumps(without_nan(self.to_dict()), indent=1, ensure_ascii=False)
+        text = json.dumps(jsonable(self.to_dict()), indent=1, ensure_ascii=False)
         if path is not None:
             write_text(path, text + "\n")
         return text
@@ -281,13 +281,3 @@ def _response_table(prompts: PromptSet, base: Answers, arm: Answers) -> pd.DataF
             "changed": [a != b for a, b in zip(base.ids, arm.ids, strict=True)],
         }
     )
-
-
-def without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: without_nan(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

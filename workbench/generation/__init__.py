@@ -6,7 +6,7 @@ loop.py       prefill, and one forward per chosen token
 """
 
 from workbench.generation.batches import SHARD_TOKENS, Schedule, padded, prompt_seeds, schedule
-from workbench.generation.decoding import SHAPING, Choosing, Decoding, Made, Response, decoding_of, responses
+from workbench.generation.decoding import SHAPING, Choosing, Decoding, Generated, Made, decoding_of, generated
 from workbench.generation.loop import decoded
 
 __all__ = [
@@ -14,13 +14,13 @@ __all__ = [
     "SHARD_TOKENS",
     "Choosing",
     "Decoding",
+    "Generated",
     "Made",
-    "Response",
     "Schedule",
     "decoded",
     "decoding_of",
+    "generated",
     "padded",
     "prompt_seeds",
-    "responses",
     "schedule",
 ]

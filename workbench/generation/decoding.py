@@ -51,7 +51,7 @@ _OTHER_WAYS = {
 }
 
 
-class Response(NamedTuple):
+class Generated(NamedTuple):
     """Generated token ids, the end-of-text token included, and the model's log-probability of each (at temperature 1,
     before the generation config changes anything).
     """
@@ -124,11 +124,11 @@ def stop_ids(model: "MoEModel") -> frozenset[int]:
     return frozenset(int(i) for i in ids if i is not None)
 
 
-def responses(made: Sequence[Made], n_rows: int) -> list[Response]:
+def generated(made: Sequence[Made], n_rows: int) -> list[Generated]:
     """What each of a batch's sequences generated, of all that was made."""
     row, ids, logprobs = (np.concatenate([getattr(m, name) for m in made]) for name in ("row", "id", "logprob"))
     mine = [np.flatnonzero(row == number) for number in range(n_rows)]
-    return [Response(tuple(ids[at].tolist()), tuple(logprobs[at].tolist())) for at in mine]
+    return [Generated(tuple(ids[at].tolist()), tuple(logprobs[at].tolist())) for at in mine]
 
 
 class Choosing:

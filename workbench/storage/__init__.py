@@ -1,6 +1,7 @@
 """Bytes that survive a crash: files that are whole or not there, and locks that end with their process.
 
 files.py      written under a temporary name, flushed, renamed; read, checksummed, and refused in one sentence
+plain_json.py numbers and tables as JSON has them
 locks.py      who of several processes is at work on a folder's part
 """
 
@@ -20,6 +21,7 @@ from workbench.storage.files import (
     write_text,
 )
 from workbench.storage.locks import locked
+from workbench.storage.plain_json import jsonable
 
 __all__ = [
     "WRITING",
@@ -27,6 +29,7 @@ __all__ = [
     "check_writable",
     "create_json",
     "disk_errors",
+    "jsonable",
     "locked",
     "publish",
     "read_json",

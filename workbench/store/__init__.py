@@ -1,6 +1,7 @@
 """A captured store: opened, read, counted, queried. No torch.
 
 tables.py      the tables, read whole, in part or batch by batch
+token_rows.py  which row a token is, which rows were routed
 counts.py      how often each expert was selected
 outputs.py     mean outputs of experts
 texts.py       what was said
@@ -12,10 +13,11 @@ store.py       `Store`, `open_store`
 write.py       a store from tables that you have
 """
 
-from workbench.store.counts import Counts, Routing, finite_weights, routed_tokens, token_index
+from workbench.store.counts import Counts, Routing
 from workbench.store.store import Store, open_store
 from workbench.store.tables import Tables
 from workbench.store.texts import n_cut, what_was_said
+from workbench.store.token_rows import token_index
 from workbench.store.write import write_store
 
 __all__ = [
@@ -23,10 +25,8 @@ __all__ = [
     "Routing",
     "Store",
     "Tables",
-    "finite_weights",
     "n_cut",
     "open_store",
-    "routed_tokens",
     "token_index",
     "what_was_said",
     "write_store",

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from workbench.errors import WorkbenchError
 from workbench.shards import Part
-from workbench.store.tables import Tables
+from workbench.store.token_rows import TokenIndex, TokenRows, codes_of, numpy_column
 
 
 class Counts(NamedTuple):
@@ -39,7 +39,7 @@ class Routing(NamedTuple):
 
 
 def counts(
-    store: Tables,
+    store: TokenRows,
     tokens: np.ndarray | None = None,
     by: Literal["prompt"] | np.ndarray = "prompt",
     value: Literal["count", "weight"] = "count",
@@ -62,7 +62,8 @@ def counts(
         )
     chosen = store.layers if layers is None else tuple(layers)
     grouping = _grouping(store, tokens, by)
-    columns = _columns(store, grouping.of_prompt is None, value)
+    keys = ["prompt_id"] if grouping.of_prompt is not None else store.key_columns
+    columns = [*keys, "expert", *(["weight"] if value == "weight" else [])]
     n_experts = max((store.anatomy.layer(layer).n_experts for layer in chosen), default=0)
     kind = np.float64 if value == "weight" else np.int64
     n = np.zeros((len(chosen), grouping.n_groups, n_experts), kind)
@@ -79,103 +80,27 @@ def counts(
     return Counts(n.transpose(1, 0, 2), _routed_per_group(store, grouping), chosen)
 
 
-def routing(store: Tables, layer: int) -> Routing:
+def routing(store: TokenRows, layer: int) -> Routing:
     """One layer's selected experts and weights as [tokens, slots], in canonical token order; routed experts only.
 
     How many slots there are is read from the rows, not from the anatomy: k may have been changed after the model was loaded.
     """
-    columns, index = ["prompt_id", "sample", "position", "slot", "expert", "weight"], token_index(store)
+    columns, index = ["prompt_id", "sample", "position", "slot", "expert", "weight"], store.token_index
     expert, weight = np.full((index.n_rows, 1), -1, np.int32), np.zeros((index.n_rows, 1), np.float32)
     for batch in store.scan("slots", columns, [layer]):
-        slot = _numpy(batch, "slot")
+        slot = numpy_column(batch, "slot")
         rows = index.rows(batch)
         kept = (slot >= 0) & (rows >= 0)
         more = int(slot[kept].max(initial=0)) + 1 - expert.shape[1]
         if more > 0:
             expert, weight = _wider(expert, more, -1), _wider(weight, more, 0)
-        expert[rows[kept], slot[kept]] = _numpy(batch, "expert")[kept]
-        weight[rows[kept], slot[kept]] = _numpy(batch, "weight")[kept]
+        expert[rows[kept], slot[kept]] = numpy_column(batch, "expert")[kept]
+        weight[rows[kept], slot[kept]] = numpy_column(batch, "weight")[kept]
     return Routing(expert, weight)
 
 
 def _wider(array: np.ndarray, more: int, fill: int) -> np.ndarray:
     return np.pad(array, ((0, 0), (0, more)), constant_values=fill)
-
-
-class TokenIndex(NamedTuple):
-    """From (prompt, sample, position) to the row of `store.tokens`."""
-
-    prompt_codes: dict[str, int]
-    n_samples: int
-    base: np.ndarray
-    """[prompts * samples]: where the sequence starts in `row_of`."""
-    row_of: np.ndarray
-    """Row of `store.tokens` at base + position, or -1."""
-    prompt: np.ndarray
-    """[rows] prompt number of each token."""
-    n_rows: int
-
-    def rows(self, batch: pa.RecordBatch) -> np.ndarray:
-        """The token rows that the rows of a batch (prompt_id, position, and sample when several) belong to."""
-        column = batch.column("prompt_id")
-        first = _codes(column, self.prompt_codes) * self.n_samples
-        at = self.base[first][column.indices.to_numpy(zero_copy_only=False)]
-        if self.n_samples > 1:
-            prompt = first[column.indices.to_numpy(zero_copy_only=False)]
-            at = self.base[prompt + _numpy(batch, "sample")]
-        return self.row_of[at + _numpy(batch, "position")]
-
-
-def token_index(store: Tables) -> TokenIndex:
-    """The store's token index, made on first use."""
-    found = store.__dict__.get("_token_index")
-    if found is None:
-        found = store.__dict__["_token_index"] = _token_index(store)
-    return found
-
-
-def _token_index(store: Tables) -> TokenIndex:
-    frame = store.table("tokens", ["prompt_id", "sample", "position"])
-    prompt = frame["prompt_id"].cat.codes.to_numpy().astype(np.int64)
-    sequence = prompt * store.n_samples + frame["sample"].to_numpy()
-    position = frame["position"].to_numpy()
-    length = np.zeros(store.n_prompts * store.n_samples, np.int64)
-    np.maximum.at(length, sequence, position + 1)
-    base = np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64)
-    row_of = np.full(int(length.sum()), -1, np.int32)
-    row_of[base[sequence] + position] = np.arange(len(frame), dtype=np.int32)
-    codes = {name: i for i, name in enumerate(store.prompt_ids)}
-    return TokenIndex(codes, store.n_samples, base, row_of, prompt, len(frame))
-
-
-def routed_tokens(store: Tables) -> np.ndarray:
-    """Bool [rows of store.tokens]: whether the token went through the experts (read from one layer)."""
-    found = store.__dict__.get("_routed_tokens")
-    if found is None:
-        index = token_index(store)
-        found = np.zeros(index.n_rows, bool)
-        for batch in store.scan("slots", _columns(store, True, "none"), store.layers[:1]):
-            rows = index.rows(batch)
-            found[rows[rows >= 0]] = True
-        store.__dict__["_routed_tokens"] = found
-    return found
-
-
-def finite_weights(store: Tables) -> np.ndarray:
-    """Bool [rows of store.tokens]: False where a routing weight of the token, in any layer, is not finite."""
-    found = store.__dict__.get("_finite_weights")
-    if found is None:
-        index = token_index(store)
-        found = np.ones(index.n_rows + 1, bool)  # the last entry: slots without a token (row -1)
-        is_sound = store.counts_finite and "weight" not in set(store.nonfinite["what"])
-        columns = _columns(store, True, "weight")
-        for batch in () if is_sound else store.scan("slots", columns):
-            bad = ~np.isfinite(_numpy(batch, "weight")) & batch.column("weight").is_valid().to_numpy(
-                zero_copy_only=False
-            )
-            found[index.rows(batch)[bad]] = False
-        found = store.__dict__["_finite_weights"] = found[:-1]
-    return found
 
 
 class _Grouping(NamedTuple):
@@ -185,8 +110,8 @@ class _Grouping(NamedTuple):
     tokens: TokenIndex
 
 
-def _grouping(store: Tables, tokens: np.ndarray | None, by: Literal["prompt"] | np.ndarray) -> _Grouping:
-    index = token_index(store)
+def _grouping(store: TokenRows, tokens: np.ndarray | None, by: Literal["prompt"] | np.ndarray) -> _Grouping:
+    index = store.token_index
     if isinstance(by, str):
         if by != "prompt":
             raise WorkbenchError(f"counts(by='{by}') is not known; use 'prompt' or an array of group numbers.")
@@ -211,18 +136,10 @@ def _over_tokens(values: Any, index: TokenIndex, what: str) -> np.ndarray:
     return array
 
 
-def _columns(store: Tables, with_position: bool, value: str) -> list[str]:
-    sample = ["sample"] if with_position and store.n_samples > 1 else []
-    position = ["position"] if with_position else []
-    weight = ["weight"] if value == "weight" else []
-    expert = ["expert"] if value != "none" else []
-    return ["prompt_id", *sample, *position, *expert, *weight]
-
-
 def _count_batch(batch: pa.RecordBatch, grouping: _Grouping, n_experts: int) -> tuple[np.ndarray, np.ndarray]:
     """Which groups the batch has, and [those groups, experts] selections or summed weights."""
-    expert = _numpy(batch, "expert")
-    weight = _numpy(batch, "weight") if "weight" in batch.schema.names else None
+    expert = numpy_column(batch, "expert")
+    weight = numpy_column(batch, "weight") if "weight" in batch.schema.names else None
     group, to_global = _local_groups(batch, grouping)
     if grouping.of_token is not None or expert.min(initial=0) < 0:  # shared experts have negative numbers
         kept = (expert >= 0) & (group >= 0)
@@ -238,7 +155,7 @@ def _local_groups(batch: pa.RecordBatch, grouping: _Grouping) -> tuple[np.ndarra
     """Each row's group numbered within the batch, and which group each of these numbers is (no number twice)."""
     if grouping.of_prompt is not None:
         column = batch.column("prompt_id")
-        return column.indices.to_numpy(zero_copy_only=False), _codes(column, grouping.of_prompt)
+        return column.indices.to_numpy(zero_copy_only=False), codes_of(column, grouping.of_prompt)
     assert grouping.of_token is not None
     rows = grouping.tokens.rows(batch)
     group = grouping.of_token[rows]  # a slot without a token (row -1) finds the -1 at the end
@@ -253,23 +170,10 @@ def _local_groups(batch: pa.RecordBatch, grouping: _Grouping) -> tuple[np.ndarra
     return number[group], to_global
 
 
-def _codes(column: pa.DictionaryArray, codes: dict[str, int]) -> np.ndarray:
-    try:
-        return np.array([codes[name] for name in column.dictionary.to_pylist()], np.int64)
-    except KeyError as error:
-        raise WorkbenchError(
-            f"A table of the store names the prompt {error}, which its prompts do not have; run `workbench store check`."
-        ) from error
-
-
-def _routed_per_group(store: Tables, grouping: _Grouping) -> np.ndarray:
+def _routed_per_group(store: TokenRows, grouping: _Grouping) -> np.ndarray:
     groups = grouping.tokens.prompt if grouping.of_token is None else grouping.of_token[:-1]
-    kept = routed_tokens(store) & (groups >= 0)
+    kept = store.routed_tokens & (groups >= 0)
     return np.bincount(groups[kept], minlength=grouping.n_groups)
-
-
-def _numpy(batch: pa.RecordBatch, name: str) -> np.ndarray:
-    return batch.column(name).to_numpy(zero_copy_only=False)
 
 
 def _parallel(work: Callable[[Part], None], items: list[Part]) -> None:

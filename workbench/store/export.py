@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from workbench.errors import WorkbenchError
 from workbench.paths import given_path
-from workbench.store.counts import routing, token_index
-from workbench.store.tables import Tables
+from workbench.store.counts import routing
+from workbench.store.token_rows import TokenRows
 
 _SLOTS = ("output_l2", "output_max_abs", "output_argmax")
 _RESIDUAL = ("l2", "max_abs", "median_abs", "argmax", "routed_change")
@@ -31,7 +31,7 @@ _ROUTER = {"gpt_oss": "router"}  # what TransformerLens calls the router; "gate"
 Arrays = dict[str, Any]
 
 
-def export(store: Tables, to: str | Path = "numpy", *, prompt: str | None = None, sample: int = 0) -> Arrays | Path:
+def export(store: TokenRows, to: str | Path = "numpy", *, prompt: str | None = None, sample: int = 0) -> Arrays | Path:
     """The store's per-token columns by hook name: "numpy" or "torch" as a dict, a path as .npz or .safetensors.
 
     prompt  one prompt alone (and one `sample` of it), else every token in the order of `store.tokens`
@@ -48,7 +48,7 @@ def export(store: Tables, to: str | Path = "numpy", *, prompt: str | None = None
     return _written(store, arrays, given_path(to))
 
 
-def _written(store: Tables, arrays: Arrays, path: Path) -> Path:
+def _written(store: TokenRows, arrays: Arrays, path: Path) -> Path:
     if path.suffix not in (".npz", ".safetensors"):
         raise WorkbenchError(
             f"export(to='{path}') is neither numpy nor torch nor a path that ends in .npz or .safetensors."
@@ -70,7 +70,7 @@ def _written(store: Tables, arrays: Arrays, path: Path) -> Path:
     return path
 
 
-def _of_prompt(store: Tables, prompt: str, sample: int) -> Arrays:
+def _of_prompt(store: TokenRows, prompt: str, sample: int) -> Arrays:
     if prompt not in store.prompt_ids or not 0 <= sample < store.n_samples:
         raise WorkbenchError(
             f"The store '{store.path}' has no sample {sample} of a prompt '{prompt}'; it has {store.n_prompts} prompts "
@@ -81,7 +81,7 @@ def _of_prompt(store: Tables, prompt: str, sample: int) -> Arrays:
     return {name: array[rows] for name, array in arrays.items()}
 
 
-def _arrays(store: Tables) -> Arrays:
+def _arrays(store: TokenRows) -> Arrays:
     tokens = store.tokens
     found: Arrays = {
         "tokens": tokens["token_id"].fillna(-1).to_numpy(np.int64),
@@ -97,7 +97,7 @@ def _arrays(store: Tables) -> Arrays:
     return found
 
 
-def _slots(store: Tables, layer: int) -> Arrays:
+def _slots(store: TokenRows, layer: int) -> Arrays:
     selected = routing(store, layer)
     shape = selected.expert.shape
     name, rows = f"blocks.{layer}.mlp", np.arange(shape[0])[:, None]
@@ -117,9 +117,9 @@ def _slots(store: Tables, layer: int) -> Arrays:
     return found | {f"{name}.{column}": array for column, array in kept.items()}
 
 
-def _per_token(store: Tables, table: str, columns: tuple[str, ...]) -> Arrays:
+def _per_token(store: TokenRows, table: str, columns: tuple[str, ...]) -> Arrays:
     found: Arrays = {}
-    n, router = token_index(store).n_rows, _ROUTER.get(store.anatomy.family, "gate")
+    n, router = store.token_index.n_rows, _ROUTER.get(store.anatomy.family, "gate")
     for batch, at in _batches(store, table, ("layer", *columns), None):
         layer, kept = batch.column("layer")[0].as_py(), at >= 0
         for column in columns:
@@ -134,9 +134,9 @@ def _per_token(store: Tables, table: str, columns: tuple[str, ...]) -> Arrays:
 
 
 def _batches(
-    store: Tables, table: str, columns: tuple[str, ...], layer: int | None
+    store: TokenRows, table: str, columns: tuple[str, ...], layer: int | None
 ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-    index = token_index(store)
+    index = store.token_index
     keys = ["prompt_id", "sample", "position"]
     for batch in store.scan(table, [*keys, *columns], None if layer is None else [layer]):
         if batch.num_rows:

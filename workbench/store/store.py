@@ -28,11 +28,11 @@ from workbench.store.integrity import check_files, problems
 from workbench.store.labels import add_labels
 from workbench.store.outputs import mean_output
 from workbench.store.sql import query
-from workbench.store.tables import Tables
+from workbench.store.token_rows import TokenRows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Store(Tables):
+class Store(TokenRows):
     """The captured tables of one model over one prompt set, and what can be asked of them. Made by `capture`, `open_store`."""
 
     def counts(

@@ -120,7 +120,7 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         at("associations/npmi.py", "/ np.log2(t / k)", "/ np.log2(t / total)", DENOMINATOR),
         WRONG_LAYER,
         # a marker on the last generated token, which was never computed, counts as an occurrence
-        at("associations/npmi.py", " & routed_tokens(store)", "", PADDING),
+        at("associations/npmi.py", " & store.routed_tokens", "", PADDING),
         at("reading/occurrence.py", "store.counts(None, group)", FIRST_OF_GROUP, SLOTS),
     ),
     "usage": (

@@ -5,7 +5,6 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,7 +12,7 @@ from tests.support.stores import anatomy
 from workbench import Plan, read_prompts
 from workbench.comparison import Comparison, Measured, check_applies
 from workbench.comparison.broken import Arm, broken_notes
-from workbench.comparison.comparison import control_plans, meter_of, without_nan
+from workbench.comparison.comparison import control_plans, meter_of
 from workbench.comparison.distributions import GivenText
 from workbench.comparison.tables import control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
@@ -185,7 +184,6 @@ class TestComparison:
         ]
         assert found["dose"] == json.loads(json.dumps(DOSE._asdict()))
         assert '\n "model": "tiny"' in text
-        assert without_nan({"a": [np.float64(INF), (1, NAN)], "b": np.int64(3)}) == {"a": [None, [1, None]], "b": 3}
 
     def test_what_is_said_at_first(self) -> None:
         seen = list[Progress]()

@@ -12,7 +12,7 @@ import torch
 from tests.support import families
 from workbench import Plan, WorkbenchError, capture, open_store
 from workbench.answering import answer
-from workbench.generation import Choosing, Decoding, Made, Response, decoding_of, responses
+from workbench.generation import Choosing, Decoding, Generated, Made, decoding_of, generated
 from workbench.loading import tiny_model
 
 NO_MODEL: Any = None
@@ -28,12 +28,12 @@ def logits(shares: np.ndarray, rows: int = 1) -> torch.Tensor:
     return torch.tensor(np.log(shares), dtype=torch.float32).repeat(rows, 1)
 
 
-def said_by(choosing: Choosing, steps: list[torch.Tensor]) -> list[Response]:
+def said_by(choosing: Choosing, steps: list[torch.Tensor]) -> list[Generated]:
     """What is made of the logits of each step, the last of them again and again."""
     made = [choosing.choose(step) for step in steps]
     while choosing.alive.any():
         made.append(choosing.choose(steps[-1]))
-    return responses(made, len(choosing.alive))
+    return generated(made, len(choosing.alive))
 
 
 def test_every_step_has_a_draw_of_its_own_and_each_token_its_own_log_probability() -> None:
@@ -64,7 +64,7 @@ def test_a_response_ends_with_its_end_token_or_its_last() -> None:
         made.append(choosing.choose(torch.nn.functional.one_hot(torch.tensor(step), 6).float()))
         alive.append(choosing.alive.tolist())
     assert alive == [[True, False, True], [False] * 3, [False] * 3]
-    assert [r.ids for r in responses(made, 3)] == [(1, 2), (2,), (3, 5)]
+    assert [r.ids for r in generated(made, 3)] == [(1, 2), (2,), (3, 5)]
     assert [(m.row.tolist(), m.ends.tolist()) for m in made[:2]] == [
         ([0, 1, 2], [False, True, False]),
         ([0, 2], [True] * 2),

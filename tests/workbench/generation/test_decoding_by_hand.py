@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.support.refusals import refused
-from workbench.generation import SHAPING, Choosing, Decoding, decoding_of, responses
+from workbench.generation import SHAPING, Choosing, Decoding, decoding_of, generated
 from workbench.generation.decoding import plain, stop_ids
 
 
@@ -56,7 +56,7 @@ class TestDecoding:
             made.append(choosing.choose(x))
             alive.append(choosing.alive.tolist())
         assert alive == [[True, True], [False, True], [False, False]]
-        first, second = responses(made, 2)
+        first, second = generated(made, 2)
         assert (first.ids, second.ids) == ((1, 2), (0, 1, 2))
         for response, row in ((first, 0), (second, 1)):
             for step, (token, p) in enumerate(zip(*response, strict=True)):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from probes.reading import token_mask
 from tests.support.stores import anatomy, random_store, random_tables
 from workbench.errors import WorkbenchError
-from workbench.store import Store, routed_tokens, write_store
+from workbench.store import Store, write_store
 
 
 def _by_hand(store: Store, groups: np.ndarray, *, weights: bool) -> tuple[dict[Any, float], dict[int, int]]:
@@ -69,7 +69,7 @@ def test_routing_is_aligned_with_tokens(tmp_path: Path) -> None:
         else:
             assert routing.expert[i].tolist() == [-1, -1]
             assert routing.weight[i].tolist() == [0, 0]
-    assert (routed_tokens(store) == (routing.expert[:, 0] >= 0)).all()
+    assert (store.routed_tokens == (routing.expert[:, 0] >= 0)).all()
 
 
 def test_layers_are_those_asked_for(tmp_path: Path) -> None:
