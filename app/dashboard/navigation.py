@@ -8,6 +8,11 @@ import streamlit as st
 from . import atlas, captures, rankings, steer, super_experts, texts
 from .session import Catalog, View, catalog_from, choose, current_view, fitting_stores, sentences, write_url
 
+# the first row at the height of the menu, and room for boards at the sides
+STYLE = """<style>
+.stMainBlockContainer { padding: 3.75rem 2rem 2rem; }
+@media (max-width: 640px) { .stMainBlockContainer { padding: 3.75rem 1rem 1rem; } }
+</style>"""
 PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
     "steer": ("Steer", steer.show),
     "atlas": ("Atlas", atlas.show),
@@ -21,7 +26,7 @@ PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
 def run(arguments: list[str]) -> None:
     """One run of the script for one session."""
     st.set_page_config(page_title="MoE Workbench", layout="wide")
-    st.html("<style>.stMainBlockContainer { padding-top: 3.75rem; }</style>")  # the first row at the height of the menu
+    st.html(STYLE)
     catalog = catalog_from(arguments)
     pages = [
         st.Page(partial(shown_page, catalog, show), title=title, url_path=path, default=path == "steer")

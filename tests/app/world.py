@@ -41,6 +41,31 @@ def store_at(path):
     return write_store(path, SHAPE, tables)
 
 
+def everybody_at(path):
+    """Two prompts of two tokens, each of which goes to all three experts of a layer with one weight; outputs of any size."""
+    shape = Anatomy("everybody", "glm4_moe", 8, 9, "weights", tuple(LayerAnatomy(n, 3, 3) for n in (0, 1)))
+    keys = [(p, i) for p in "ab" for i in range(2)]
+    rows = [
+        (p, i, layer, e, e, 1 / 3, 10.0 + e, 20.0 * (e + 1) + layer)
+        for p, i in keys
+        for layer in (0, 1)
+        for e in range(3)
+    ]
+    kept = [(p, i, layer, 4.0, 200.0, 0.25, 0.5) for p, i in keys for layer in (-1, 0, 1)]
+    columns = ["prompt_id", "position", "layer", "slot", "expert", "weight", "output_l2", "output_max_abs"]
+    tokens = pd.DataFrame([(p, i, i, "t", "user", False) for p, i in keys],
+        columns=["prompt_id", "position", "token_id", "token", "role", "generated"])  # fmt: skip
+    tables = {
+        "prompts": pd.DataFrame({"prompt_id": ["a", "b"], "text": ["first", "second"], "n_tokens": 2}),
+        "tokens": tokens.assign(sample=0),
+        "slots": pd.DataFrame(rows, columns=columns).assign(sample=0, output_argmax=0),
+        "residual": pd.DataFrame(
+            kept, columns=["prompt_id", "position", "layer", "l2", "max_abs", "median_abs", "routed_change"]
+        ).assign(sample=0, argmax=0),
+    }
+    return write_store(path, shape, tables)
+
+
 def view_of(project, store=None, name="tiny", template="{{ x }}"):
     """A view of the model, and of the store at `project`/stores/one where it is asked for."""
     model = SimpleNamespace(anatomy=SHAPE, tokenizer=SimpleNamespace(chat_template=template))

@@ -7,7 +7,7 @@ import streamlit as st
 
 from workbench import ExpertRef, Store
 
-from ..questions import Measure, Measures, measures_for, notes_of, token_measure, values_of
+from ..questions import Measure, Measures, measures_for, notes_of, telling, token_measure, values_of
 from ..session import View, current_layer, layer_box, look_at, plan, scores_of
 from ..widgets import Board, board, chart, escaped, visible
 from .card import draw_card
@@ -27,7 +27,7 @@ def show(view: View) -> None:
         )
         return
     offered = measures_for(view, store)
-    measure = chosen_measure(offered)
+    measure = chosen_measure(view, offered)
     frame = values_of(view, measure)
     ref = chosen_expert(store, frame)
     _map(view, measure, frame, ref)
@@ -36,9 +36,12 @@ def show(view: View) -> None:
     _layers(view)
 
 
-def chosen_measure(offered: Measures) -> Measure:
+def chosen_measure(view: View, offered: Measures) -> Measure:
+    """The measure chosen; at first one that tells this store's experts apart."""
     named = {m.name: m for m in offered.measures}
-    name = st.selectbox("Colour by", [*named, OWN_TOKEN], key="atlas-measure")
+    first = telling(view, offered.measures)
+    at = list(named).index(first.name) if first is not None else 0
+    name = st.selectbox("Colour by", [*named, OWN_TOKEN], at, key="atlas-measure")
     for reason in offered.refused:
         st.caption(escaped(reason))
     if name != OWN_TOKEN:
@@ -64,7 +67,7 @@ def chosen_expert(store: Store, frame: pd.DataFrame) -> ExpertRef:
 def _map(view: View, measure: Measure, frame: pd.DataFrame, ref: ExpertRef) -> None:
     title = f"{measure.name}, by layer and expert"
     rows, counts = rows_of(frame)
-    shown = Board(title, rows, measure.unit, measure.palette, counts, ref, _HINT)
+    shown = Board(title, rows, measure.unit, measure.palette, counts, ref, _HINT, measure.middle)
     board(shown, plan(), "atlas-map", picked)
     with st.expander("How to read this"):
         for note in notes_of(view, measure):

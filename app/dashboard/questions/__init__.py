@@ -1,10 +1,10 @@
 """What can be asked of a store, and with which widgets.
 
-In reading order: offers (the classes, conditions and roles that it has), option_widgets (a probe's options), colours (what
-the switchboard shows), measures (what the atlas shows).
+In reading order: offers (the classes, conditions and roles that it has), option_widgets (a probe's options), entropies and
+measures (a number for every expert), colours (which of them the switchboard shows first).
 """
 
-from .colours import CHOICES, THIS_ANSWER, Colouring, colouring, ranked
+from .colours import NO_STORE, THIS_ANSWER, Colouring, answer_colouring, colour_choices, colouring, strongest, telling
 from .measures import Measure, Measures, measures_for, notes_of, token_measure, values_of
 from .offers import Offer, offer
 from .option_widgets import (
@@ -21,7 +21,7 @@ from .option_widgets import (
 )
 
 __all__ = [
-    "CHOICES", "THIS_ANSWER", "Colouring", "Measure", "Measures", "Offer", "choice", "colouring", "default_of",
-    "measures_for", "notes_of", "offer", "one_of", "option", "own_options", "p_values", "parameters", "ranked", "roles",
-    "token_measure", "two_classes", "values_of", "where",
+    "NO_STORE", "THIS_ANSWER", "Colouring", "Measure", "Measures", "Offer", "answer_colouring", "choice",
+    "colour_choices", "colouring", "default_of", "measures_for", "notes_of", "offer", "one_of", "option", "own_options",
+    "p_values", "parameters", "roles", "strongest", "telling", "token_measure", "two_classes", "values_of", "where",
 ]  # fmt: skip

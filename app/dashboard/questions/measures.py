@@ -1,32 +1,34 @@
 """What the atlas can show of every expert, and what this store cannot answer, with the reason."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-import streamlit as st
 
 from probes.catalogue import RANKERS, Method, Need, ranker
-from probes.utilisation import weight_entropy
 from workbench import Store
+from workbench.anatomy import Anatomy
 from workbench.errors import listed
 
-from ..session import Identity, View, identity, scores_of, store_at
-from ..widgets import SEQUENTIAL, visible
-from .colours import options_of, palette_of
+from ...choice import committed_choice
+from ..session import View, identity, scores_of
+from ..widgets import DIVERGING, SEQUENTIAL, visible
+from .entropies import entropies
 from .offers import VERDICTS, Offer, offer
 
 
 class Measure(NamedTuple):
-    """A number per expert: what is asked of which probe, in which unit, and how it is coloured."""
+    """A number per expert: what is asked of which probe, in which unit, and how it is coloured.
+
+    middle  the value at the middle of two colours, where that is not zero
+    """
 
     name: str
     method: str
     options: tuple[tuple[str, Any], ...]
     unit: str
     palette: str = SEQUENTIAL
+    middle: float | None = None
 
 
 class Measures(NamedTuple):
@@ -37,6 +39,25 @@ class Measures(NamedTuple):
 
 
 ENTROPY = "entropy of its tokens' routing"
+_EVEN: dict[str, Callable[[int, int], float]] = {"load": lambda k, n: 1 / n, "share of tokens": lambda k, n: k / n}
+"""What an even router has, of `k` selected out of `n` experts."""
+
+
+def palette_of(probe: Method) -> str:
+    """Two colours where a score has a sign, one from dark to light where it has none."""
+    return DIVERGING if probe.negative_end else SEQUENTIAL
+
+
+def options_of(view: View, method: str) -> dict[str, Any]:
+    """Options of a probe: what it asks about classes, refused against answered, at the token that decides an answer.
+
+    For the bundled model the options of fTRI are the ones that were chosen on its ranking split.
+    """
+    asked = dict(zip(ranker(method).classes, VERDICTS, strict=False))
+    if method != "ftri":
+        return asked
+    chosen = committed_choice().options if view.name == "demo" else {}
+    return {**asked, "tokens": "last_prompt", **chosen}
 
 
 def measures_for(view: View, store: Store) -> Measures:
@@ -44,7 +65,7 @@ def measures_for(view: View, store: Store) -> Measures:
     offered = offer(store.path)
     able = [probe for probe in RANKERS.values() if not _lacks(store, offered, probe)]
     plain = [probe for probe in able if not probe.classes and not probe.goes_with]
-    found = [m for probe in plain if not probe.needs for m in _plain(probe)]
+    found = [_around_even(m, store.anatomy) for probe in plain if not probe.needs for m in _plain(probe)]
     found.append(Measure(ENTROPY, "", (), "mean bits of its tokens' weights"))
     found += [m for probe in able if probe.classes for m in _compared(view, probe, offered)]
     roles = sorted(offered.roles) if len(offered.roles) > 1 else []  # a role that all tokens have tells nothing
@@ -59,7 +80,7 @@ def measures_for(view: View, store: Store) -> Measures:
 def _lacks(store: Store, offered: Offer, probe: Method) -> tuple[Need, ...]:
     """What the probe needs and this store has not."""
     kept = {"norms": "norms" in store.plan_json["options"].get("keep", ("norms",)), "residual": store.has("residual")}
-    kept["labels or responses"] = bool(offered.compared) or offered.has_responses
+    kept["labels or responses"] = bool(offered.compared) or offered.has_verdicts
     kept["pairs"] = bool(store.prompts["pair"].notna().any())
     return tuple(need for need in probe.needs if not kept[need])
 
@@ -71,7 +92,13 @@ def _refused(store: Store, offered: Offer) -> Iterable[str]:
         if _lacks(store, offered, probe):
             without.setdefault(probe.needs, []).append(probe.title)
     for needs, titles in without.items():
-        yield f"{listed(titles)} cannot be asked here, for want of {' and '.join(needs)}; capture again with them."
+        if needs == ("labels or responses",) and offered.has_responses:
+            yield (
+                f"{listed(titles)} cannot be asked here: of refused and answered responses this store has one kind alone, and "
+                "no label tells its prompts apart; capture prompts with labels."
+            )
+        else:
+            yield f"{listed(titles)} cannot be asked here, for want of {' and '.join(needs)}; capture again with them."
 
 
 def token_measure(token: str) -> Measure:
@@ -105,9 +132,17 @@ def _plain(probe: Method) -> Iterable[Measure]:
         yield Measure(reading.name, probe.name, tuple(reading.options.items()), reading.unit, palette_of(probe))
 
 
+def _around_even(measure: Measure, anatomy: Anatomy) -> Measure:
+    """Shares in two colours, with that of an even router in the middle, where all layers have the same."""
+    shapes = {(anatomy.layer(n).top_k, anatomy.layer(n).n_experts) for n in anatomy.moe_layers}
+    if measure.name not in _EVEN or len(shapes) != 1:
+        return measure
+    return measure._replace(palette=DIVERGING, middle=_EVEN[measure.name](*shapes.pop()))
+
+
 def _compared(view: View, probe: Method, offered: Offer) -> Iterable[Measure]:
     palette = palette_of(probe)
-    if offered.has_responses:
+    if offered.has_verdicts:
         options = tuple(options_of(view, probe.name).items())
         yield Measure(f"{probe.score}: {' against '.join(VERDICTS)}", probe.name, options, probe.unit, palette)
     for name in offered.compared:
@@ -118,23 +153,3 @@ def _compared(view: View, probe: Method, offered: Offer) -> Iterable[Measure]:
 def _going_with(probe: Method, name: str, **options: Any) -> Measure:
     said = f"{probe.score}: {visible(name)}"
     return Measure(said, probe.name, tuple(options.items()), probe.unit, palette_of(probe))
-
-
-@st.cache_data(max_entries=16, show_spinner="Reading the routing ...")
-def entropies(path: str, now: Identity) -> pd.DataFrame:
-    """Mean over the tokens that select an expert of the entropy of their routing weights, bits."""
-    store = store_at(Path(path))
-    rows: list[dict[str, float]] = []
-    for layer in store.layers:
-        found = store.routing(layer)
-        bits = weight_entropy(found.weight)
-        filled = (found.expert >= 0) & np.isfinite(found.weight).all(axis=1, keepdims=True)
-        chosen = found.expert[filled]
-        n = np.bincount(chosen, minlength=store.anatomy.layer(layer).n_experts)
-        total = np.bincount(chosen, np.broadcast_to(bits[:, None], filled.shape)[filled], minlength=len(n))
-        score = np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
-        rows += [
-            {"layer": layer, "expert": e, "score": s, "n": k} for e, (s, k) in enumerate(zip(score, n, strict=True))
-        ]
-    frame = pd.DataFrame(rows).astype({"layer": "int32", "expert": "int32", "n": "int64"})
-    return frame.sort_values("score", ascending=False, na_position="last", ignore_index=True)

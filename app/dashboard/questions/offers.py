@@ -7,25 +7,26 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from probes.reading import prompt_length
-from workbench import Store
+from probes.reading import classes, prompt_length
+from workbench import Store, WorkbenchError
 from workbench.thinking import PAIRS
 
 from ..session import Identity, identity, store_at
 
 VERDICTS = ("refused", "answered")
-"""Classes that every store with responses has."""
+"""Classes that responses fall into by themselves."""
 _FEW = 12  # a label with more values than this names texts or single answers, not classes
 
 
 class Offer(NamedTuple):
     """What a store has to ask about; classes and conditions as `name=value`.
 
-    classes        what can be found or compared: verdicts where there are responses, and values of labels
+    classes        what can be found or compared: verdicts where both are among the responses, and values of labels
     compared       values of labels that can be set against the others: of two values one, of more each
     conditions     what prompts can be limited to
     roles          of tokens, the most frequent first
     has_responses  whether there are responses with text
+    has_verdicts   whether some responses were refused and some answered
     thinks         whether some thought was said, not only mentioned
     """
 
@@ -34,6 +35,7 @@ class Offer(NamedTuple):
     conditions: tuple[str, ...]
     roles: tuple[str, ...]
     has_responses: bool
+    has_verdicts: bool
     thinks: bool
 
 
@@ -50,15 +52,25 @@ def _offer(path: str, now: Identity) -> Offer:
     labels, splits = [f"{n}={v}" for n, v in pairs], sorted(store.prompts["split"].dropna().unique())
     said = tokens["position"].to_numpy() >= prompt_length(store)
     has_responses = bool(tokens["token"][said].notna().any())
+    has_verdicts = has_responses and _has_both(store)
     thought = bool((tokens["role"].eq("think").to_numpy() & said).any())  # a marker alone may only be mentioned
     return Offer(
-        classes=(*(VERDICTS if has_responses else ()), *labels),
+        classes=(*(VERDICTS if has_verdicts else ()), *labels),
         compared=tuple(compared(pairs)),
         conditions=(*(f"split={v}" for v in splits), *labels),
         roles=tuple(str(role) for role, n in tokens["role"].value_counts().items() if n),
         has_responses=has_responses,
+        has_verdicts=has_verdicts,
         thinks=thought and bool(tokens["token"].fillna("").str.strip().eq(PAIRS[0].open).any()),
     )
+
+
+def _has_both(store: Store) -> bool:
+    try:
+        classes(store, *VERDICTS)
+    except WorkbenchError:
+        return False
+    return True
 
 
 def few_valued(store: Store) -> list[tuple[str, str]]:

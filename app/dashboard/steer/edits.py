@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from workbench import ExpertRef, Plan, Store, WorkbenchError
-from workbench.anatomy import Anatomy
+from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.plan import Edit, Kind
 
 MEANINGS: dict[Kind, str] = {
@@ -18,6 +18,16 @@ MEANINGS: dict[Kind, str] = {
     "bias": "a number is added to its router logit",
     "replace": "its output becomes its mean over the store (needs captured outputs)",
 }
+
+
+def possible(anatomy: Anatomy) -> tuple[Kind, ...]:
+    """The kinds of edits that some layer of the model takes; where every expert is selected, none can be off or forced."""
+    layers = [anatomy.layer(n) for n in anatomy.moe_layers]
+
+    def can(kind: Kind, layer: LayerAnatomy) -> bool:
+        return kind not in layer.refused and not (kind in ("off", "force") and layer.top_k >= layer.n_experts)
+
+    return tuple(kind for kind in MEANINGS if any(can(kind, layer) for layer in layers)) or tuple(MEANINGS)
 
 
 class Tool(NamedTuple):

@@ -10,10 +10,16 @@ from ..widgets import Board, board
 
 
 def switchboard(
-    anatomy: Anatomy, plan: Plan, colours: Colouring, title: str, on_pick: Callable[[list[ExpertRef]], None]
+    anatomy: Anatomy,
+    plan: Plan,
+    colours: Colouring,
+    title: str,
+    on_pick: Callable[[list[ExpertRef]], None],
+    share: float,
 ) -> None:
-    """Draws the board; `on_pick` gets the experts of a click, a box or a key, once."""
+    """Draws the board, `share` of the window high at most; `on_pick` gets the experts of a click, a box or a key, once."""
     rows = {
         n: [colours.values.get(ExpertRef(n, e)) for e in range(anatomy.layer(n).n_experts)] for n in anatomy.moe_layers
     }
-    board(Board(title, rows, colours.unit, colours.palette), plan, "switchboard", on_pick)
+    drawn = Board(title, rows, colours.unit, colours.palette, middle=colours.middle, share=share)
+    board(drawn, plan, "switchboard", on_pick)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ..session import View, layer_slider
 from ..widgets import chart, chips, escaped, text, token_text
-from .path import MOST_SLOTS, expert_chart, path_links, path_table, sankey, shown_layers
+from .path import MOST_SLOTS, expert_chart, path_links, path_table, sankey, share_shown, shown_layers
 from .text_sources import stored_text, typed_text
 from .token_colours import COLOURINGS, ONE_EXPERT, coloured
 from .trace import Trace
@@ -92,12 +92,21 @@ def draw_token(view: View, trace: Trace, at: int, layer: int, name: str) -> None
         st.info("This token was not routed: the last token of an answer is never read by the model. Choose another.")
         return
     n_experts = max(view.anatomy.layer(n).n_experts for n in trace.layers)
-    draw_path(trace, table, layer, f"Path of '{text(token_text(trace.tokens[at]))}' at position {at}")
+    title = f"Path of '{text(token_text(trace.tokens[at]))}' at position {at}"
+    if table["rank"].max() > MOST_SLOTS:
+        st.text(
+            f"Each layer selects {table['rank'].max()} experts for this token; below are the {MOST_SLOTS} with the largest "
+            f"weights, which have {share_shown(table):.0%} of it. Data as CSV holds all of them."
+        )
+        with st.expander(f"Path of these {MOST_SLOTS} through the layers"):
+            draw_path(trace, table, layer, title)
+    else:
+        draw_path(trace, table, layer, title)
     left, right = st.columns(2)
     with left:
         chart(expert_chart(table, layer, n_experts), "tokens-experts", table)
     with right:
-        st.dataframe(table, hide_index=True, height=320)
+        st.dataframe(table[table["rank"] <= MOST_SLOTS], hide_index=True, height=320)
 
 
 def typed_position(name: str) -> None:

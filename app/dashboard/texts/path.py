@@ -25,20 +25,37 @@ def path_table(trace: Trace, position: int) -> pd.DataFrame:
     return frame.drop(columns=empty)
 
 
-def expert_chart(table: pd.DataFrame, layer: int, n_experts: int) -> go.Figure:
-    """The token's experts in every layer, larger with more weight; the layer looked at in another colour."""
+def expert_chart(table: Any, layer: int, n_experts: int) -> go.Figure:
+    """The token's experts in every layer, larger with more weight; the layer looked at in another colour.
+
+    Where a layer selects more than `MOST_SLOTS`, those with the largest weights, and the others as small grey points.
+    """
     share = table["weight"] / table["weight"].max()
-    figure = go.Figure(
-        go.Scatter(
-            x=table["layer"], y=table["expert"], mode="markers",
-            marker={"size": 6 + 16 * share, "color": [MARK if n == layer else BASE for n in table["layer"]]},
-            text=[f"L{n}E{e}: weight {w:.3f}" for n, e, w in zip(table["layer"], table["expert"], table["weight"], strict=True)],
-            hovertemplate="%{text}<extra></extra>",
-        )
-    )  # fmt: skip
+    first, rest = (table["rank"] <= MOST_SLOTS), (table["rank"] > MOST_SLOTS)
+    colours = [MARK if n == layer else BASE for n in table["layer"][first]]
+    figure = go.Figure()
+    if rest.any():
+        figure.add_trace(_selected(table[rest], {"size": 3, "color": QUIET}, "others"))
+    figure.add_trace(
+        _selected(table[first], {"size": 6 + 16 * share[first], "color": colours}, f"the first {MOST_SLOTS}")
+    )
     figure.update_xaxes(title="layer", dtick=1 if len(set(table["layer"])) <= 24 else None)
     figure.update_yaxes(title="expert", range=[-1, n_experts])
-    return titled(figure, "Its experts by layer (size: routing weight)", 320)
+    return titled(figure, "Its experts by layer (size: routing weight)", 320, showlegend=False)
+
+
+def _selected(rows: Any, marker: dict[str, Any], name: str) -> go.Scatter:
+    said = [f"L{n}E{e}: weight {w:.3f}" for n, e, w in zip(rows["layer"], rows["expert"], rows["weight"], strict=True)]
+    return go.Scatter(
+        x=rows["layer"], y=rows["expert"], mode="markers", marker=marker, name=name, text=said,
+        hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+
+
+def share_shown(table: Any) -> float:
+    """The share of the token's weight that its first `MOST_SLOTS` experts have, mean over the layers."""
+    first: Any = table["weight"].where(table["rank"] <= MOST_SLOTS, 0.0).groupby(table["layer"]).sum()
+    return float((first / table.groupby("layer")["weight"].sum()).mean())
 
 
 def shown_layers(layers: Sequence[int], layer: int) -> list[int]:

@@ -19,6 +19,7 @@ _NUMBERS = {
     "output size, largest |value|": "largest |value| of its experts' outputs",
 }
 COLOURINGS = (EXPERT, *_NUMBERS, ONE_EXPERT)
+_TOLD = 8  # experts of a token, when it is pointed at
 _NAMED = len(SERIES) - 1  # the last colour is for all other experts
 
 
@@ -85,7 +86,9 @@ def _by_expert(trace: Trace, layer: int) -> Coloured:
 
 
 def _chip(trace: Trace, layer: int, i: int, said: str, colour: str) -> Chip:
-    slots = ", ".join(f"E{e} {w:.3f}" for e, w, *_ in trace.at(layer, i))
+    found = trace.at(layer, i)
+    slots = ", ".join(f"E{e} {w:.3f}" for e, w, *_ in found[:_TOLD])
+    slots += f", and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
     part = "prompt" if i < trace.n_prompt else "answer"
     tip = f"position {i}, {trace.roles[i]}, {part}\nlayer {layer}: {slots or 'not routed'}"
     return Chip(trace.tokens[i], f"{tip}\n{said}" if said else tip, "" if slots else "quiet", colour)

@@ -1,17 +1,21 @@
 // The board of experts: a canvas of layers by experts. Clicks, boxes and keys arrive as lists of names; every text is drawn, none is HTML.
 // data: {title, unit, layers: [number], values: [[number or null]], counts: [[number]] or null, stops: [[0..1, css]],
-//        low, high, edits: {name: kind}, symbols: {kind: glyph}, chosen: name or null, hint, file}
-const LEFT = 42, TOP = 26, TICKS = 34, LEGEND = 22, LEAST = 6, WIDEST = 34
+//        low, high, middle: number or null, log: colours by the logarithm, edits: {name: kind}, symbols: {kind: glyph}, chosen: name or null,
+//        share: of the window's height, hint, file}
+const LEFT = 42, TOP = 26, TICKS = 34, LEGEND = 22, LEAST = 4, WIDEST = 34, HIGHEST = 28, STRIP = 4, GLYPH = 9, COMFORT = 20
+const ZOOMS = [1, 1.5, 2, 3, 4], MANY_LAYERS = 8, STRONGEST = 3
 const boards = new WeakMap()
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const canvas = parentElement.querySelector('canvas')
   let board = boards.get(canvas)
   if (!board) {
-    board = { canvas, at: [0, 0], pending: [], readout: parentElement.querySelector('.readout') }
+    board = { canvas, at: [0, 0], pending: [], zoom: 0, folded: false, open: new Set(), readout: parentElement.querySelector('.readout'),
+      part: name => parentElement.querySelector(name) }
     boards.set(canvas, board)
     listen(board, parentElement)
     new ResizeObserver(() => draw(board)).observe(parentElement.querySelector('.board'))
+    window.addEventListener('resize', () => draw(board))
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => setTimeout(() => draw(board), 100))
   }
   Object.assign(board, { data, pending: [], send: names => setTriggerValue('picked', names) })
@@ -26,20 +30,48 @@ const name = (data, [row, e]) => `L${data.layers[row]}E${e}`
 const exists = (data, [row, e]) => row >= 0 && e >= 0 && row < data.layers.length && e < data.values[row].length
 const short = v => Number(v.toPrecision(3)).toString()
 
+// ---- how large the cells are: all of them fit, unless one zooms in; folded layers are strips
+
 function sizes(board) {
-  const { data, canvas } = board, rows = data.layers.length, columns = widest(data)
+  const { data, canvas } = board, columns = widest(data), zoom = ZOOMS[board.zoom]
   const room = canvas.parentElement.parentElement.clientWidth - LEFT - 4
-  const w = Math.max(LEAST, Math.min(WIDEST, room / columns))
-  const h = Math.max(10, Math.min(28, 620 / rows))
-  return { rows, columns, w, h, width: LEFT + w * columns + 4, height: TOP + h * rows + TICKS + LEGEND }
+  const tall = Math.max(120, data.share * window.innerHeight - TOP - TICKS - LEGEND)
+  const opened = unfolded(board), strips = data.layers.length - opened.size
+  const w = zoom * Math.max(LEAST, Math.min(WIDEST, room / columns))
+  const h = zoom * Math.max(LEAST, Math.min(HIGHEST, (tall - strips * STRIP) / opened.size))
+  const heights = data.layers.map((_, r) => opened.has(r) ? h : STRIP), tops = []
+  const end = heights.reduce((y, one) => { tops.push(y); return y + one }, TOP)
+  const shown = TOP + heights.reduce((sum, one) => sum + (one === h ? h / zoom : one), 0) + TICKS + LEGEND
+  return { columns, w, h, heights, tops, end, opened, width: LEFT + w * columns + 4, height: end + TICKS + LEGEND, shown }
 }
 
-function colour(data, value) {
-  const at = Math.max(0, Math.min(1, (value - data.low) / (data.high - data.low || 1)))
+// rows drawn in full: all, or those with an edit, with the strongest values, and those that were clicked
+function unfolded(board) {
+  const { data } = board, all = data.layers.map((_, r) => r)
+  if (!board.folded) return new Set(all)
+  const middle = data.middle ?? (data.low < 0 ? 0 : data.low)
+  const strength = data.values.map(row => Math.max(...row.map(v => v === null ? 0 : Math.abs(v - middle))))
+  const strongest = [...all].sort((a, b) => strength[b] - strength[a]).slice(0, STRONGEST)
+  const named = [...Object.keys(data.edits), data.chosen].map(n => n && place(data, n)).filter(Boolean).map(([r]) => r)
+  return new Set([...strongest, ...named, ...board.open])
+}
+
+const rowAt = (s, y) => s.tops.findIndex((top, r) => y >= top && y < top + s.heights[r])
+
+const colour = (data, value) => shade(data, Math.max(0, Math.min(1, along(data, value))))
+
+function shade(data, at) {
   let i = 1
   while (i < data.stops.length - 1 && data.stops[i][0] < at) i += 1
   const [[a, from], [b, to]] = [data.stops[i - 1], data.stops[i]], t = (at - a) / (b - a || 1)
   return `rgb(${from.map((c, k) => Math.round(c + t * (to[k] - c))).join(',')})`
+}
+
+// 0 at the low end of the colours, 1 at the high end; the middle of the scale need not be halfway
+function along({ low, high, middle, log }, value) {
+  if (log) return Math.log(value / low) / (Math.log(high / low) || 1)
+  if (middle === null) return (value - low) / (high - low || 1)
+  return value < middle ? 0.5 * (value - low) / (middle - low || 1) : 0.5 + 0.5 * (value - middle) / (high - middle || 1)
 }
 
 function draw(board) {
@@ -48,13 +80,40 @@ function draw(board) {
   canvas.width = s.width * scale; canvas.height = s.height * scale
   canvas.style.width = `${s.width}px`; canvas.style.height = `${s.height}px`
   // where the cells are, for whoever drives the page from outside
-  Object.assign(canvas.dataset, { left: LEFT, top: TOP, w: s.w, h: s.h, layers: JSON.stringify(data.layers) })
+  const rows = data.layers.map((n, r) => [n, s.tops[r], s.heights[r]])
+  Object.assign(canvas.dataset, { left: LEFT, w: s.w, rows: JSON.stringify(rows) })
+  canvas.parentElement.style.maxHeight = `${s.shown + 20}px`
+  controls(board, s)
   const style = getComputedStyle(canvas), ink = style.color, ctx = canvas.getContext('2d')
   ctx.scale(scale, scale)
   paint(ctx, board, s, ink, style.fontFamily)
   if (document.activeElement && canvas.getRootNode().activeElement === canvas) frame(ctx, s, board.at, board.at, ink, 2)
   if (board.box) frame(ctx, s, board.box[0], board.box[1], ink, 2)
   for (const cell of board.pending) frame(ctx, s, cell, cell, '#D55E00', 2)
+}
+
+// the buttons that this board has a use for
+function controls(board, s) {
+  const fold = board.part('.fold'), many = board.data.layers.length > MANY_LAYERS
+  fold.hidden = !many
+  fold.textContent = board.folded ? 'Unfold layers' : 'Fold layers'
+  const small = s.w / ZOOMS[board.zoom] < COMFORT || s.h / ZOOMS[board.zoom] < COMFORT
+  for (const button of [board.part('.nearer'), board.part('.farther')]) button.hidden = !small
+  board.part('.nearer').disabled = board.zoom === ZOOMS.length - 1
+  board.part('.farther').disabled = board.zoom === 0
+}
+
+function zoom(board, by) {
+  const pane = board.canvas.parentElement, before = board.canvas.clientWidth, down = board.canvas.clientHeight
+  board.zoom = Math.max(0, Math.min(ZOOMS.length - 1, board.zoom + by))
+  const x = (pane.scrollLeft + pane.clientWidth / 2) / before, y = (pane.scrollTop + pane.clientHeight / 2) / down
+  draw(board)
+  pane.scrollTo(x * board.canvas.clientWidth - pane.clientWidth / 2, y * board.canvas.clientHeight - pane.clientHeight / 2)
+}
+
+function fold(board) {
+  board.folded = !board.folded; board.open.clear()
+  draw(board)
 }
 
 function paint(ctx, board, s, ink, family) {
@@ -70,51 +129,62 @@ function paint(ctx, board, s, ink, family) {
 }
 
 function cell(ctx, data, s, r, e, value, ink) {
-  const x = LEFT + e * s.w, y = TOP + r * s.h, gap = s.w > 9 ? 1 : s.w > 4 ? 0.5 : 0, kind = data.edits[name(data, [r, e])]
+  const x = LEFT + e * s.w, y = s.tops[r], h = s.heights[r], least = Math.min(s.w, h)
+  const gap = least > 9 ? 1 : least > 4 ? 0.5 : 0, kind = data.edits[name(data, [r, e])]
   if (value === null) {
     ctx.globalAlpha = 0.3; ctx.strokeStyle = ink; ctx.lineWidth = 0.5
-    ctx.strokeRect(x + gap + 0.5, y + gap + 0.5, s.w - 2 * gap - 1, s.h - 2 * gap - 1); ctx.globalAlpha = 1
+    ctx.strokeRect(x + gap + 0.5, y + gap + 0.5, s.w - 2 * gap - 1, h - 2 * gap - 1); ctx.globalAlpha = 1
   } else {
     ctx.fillStyle = colour(data, value)
-    ctx.fillRect(x + gap, y + gap, s.w - 2 * gap, s.h - 2 * gap)
+    ctx.fillRect(x + gap, y + gap, s.w - 2 * gap, h - 2 * gap)
   }
   if (!kind) return
-  ctx.fillStyle = '#fff'; ctx.fillRect(x + gap, y + gap, s.w - 2 * gap, s.h - 2 * gap)
-  ctx.strokeStyle = '#000'; ctx.lineWidth = 2; ctx.strokeRect(x + 1, y + 1, s.w - 2, s.h - 2)
-  const size = Math.min(s.w, s.h) * 0.85
+  if (least < GLYPH) {  // too small for a sign
+    ctx.fillStyle = '#B34700'; ctx.fillRect(x, y, s.w, h); ctx.strokeStyle = '#fff'; ctx.lineWidth = 1
+    ctx.strokeRect(x - 0.5, y - 0.5, s.w + 1, h + 1)
+    return
+  }
+  ctx.fillStyle = '#fff'; ctx.fillRect(x + gap, y + gap, s.w - 2 * gap, h - 2 * gap)
+  ctx.strokeStyle = '#000'; ctx.lineWidth = 2; ctx.strokeRect(x + 1, y + 1, s.w - 2, h - 2)
+  const size = least * 0.85
   ctx.font = `700 ${size}px sans-serif`; ctx.textAlign = 'center'; ctx.fillStyle = '#B34700'
-  ctx.fillText(data.symbols[kind] || '?', x + s.w / 2, y + s.h / 2 + size * 0.05); ctx.textAlign = 'start'
+  ctx.fillText(data.symbols[kind] || '?', x + s.w / 2, y + h / 2 + size * 0.05); ctx.textAlign = 'start'
 }
 
 function axes(ctx, data, s, ink, family) {
   ctx.globalAlpha = 0.75; ctx.fillStyle = ink; ctx.font = `12px ${family}`; ctx.textAlign = 'right'
-  const rows = Math.ceil(14 / s.h)
-  data.layers.forEach((n, r) => { if (r % rows === 0) ctx.fillText(String(n), LEFT - 5, TOP + (r + 0.5) * s.h) })
-  ctx.save(); ctx.translate(8, TOP + s.rows * s.h / 2); ctx.rotate(-Math.PI / 2); ctx.textAlign = 'center'
+  let free = 0  // where the next number has room
+  data.layers.forEach((n, r) => {
+    const y = s.tops[r] + s.heights[r] / 2
+    if (y < free || !s.opened.has(r)) return
+    ctx.fillText(String(n), LEFT - 5, y); free = y + 13
+  })
+  ctx.save(); ctx.translate(8, (TOP + s.end) / 2); ctx.rotate(-Math.PI / 2); ctx.textAlign = 'center'
   ctx.fillText('layer', 0, 0); ctx.restore()
   ctx.textAlign = 'center'
-  const steps = [1, 2, 5, 10, 20, 50, 100], step = steps.find(n => n * s.w >= 26) || 200, y = TOP + s.rows * s.h + 9
+  const steps = [1, 2, 5, 10, 20, 50, 100], step = steps.find(n => n * s.w >= 26) || 200, y = s.end + 9
   for (let e = 0; e < s.columns; e += step) ctx.fillText(String(e), LEFT + (e + 0.5) * s.w, y)
   ctx.fillText('expert', LEFT + s.columns * s.w / 2, y + 16)
   ctx.globalAlpha = 1; ctx.textAlign = 'start'
 }
 
 function legend(ctx, data, s, ink, family) {
-  const y = TOP + s.rows * s.h + TICKS + 8, wide = 120, x = LEFT
+  const y = s.end + TICKS + 8, wide = 120, x = LEFT
   ctx.fillStyle = ink; ctx.globalAlpha = 0.75; ctx.font = `12px ${family}`
   const low = short(data.low), start = x + ctx.measureText(low).width + 5
   ctx.fillText(low, x, y)
-  ctx.fillText(`${short(data.high)}  ${data.unit}`, start + wide + 5, y, Math.max(20, s.width - start - wide - 9))
+  const even = data.log ? ', by factors' : data.middle === null ? '' : `, even ${short(data.middle)} in the middle`
+  ctx.fillText(`${short(data.high)}  ${data.unit}${even}`, start + wide + 5, y, Math.max(20, s.width - start - wide - 9))
   ctx.globalAlpha = 1
   for (let i = 0; i < wide; i += 1) {
-    ctx.fillStyle = colour(data, data.low + (data.high - data.low) * i / (wide - 1)); ctx.fillRect(start + i, y - 6, 1.5, 12)
+    ctx.fillStyle = shade(data, i / (wide - 1)); ctx.fillRect(start + i, y - 6, 1.5, 12)
   }
 }
 
 function frame(ctx, s, [r, e], [q, f], ink, width) {
-  const x = LEFT + Math.min(e, f) * s.w, y = TOP + Math.min(r, q) * s.h
+  const x = LEFT + Math.min(e, f) * s.w, first = Math.min(r, q), last = Math.max(r, q)
   ctx.strokeStyle = ink; ctx.lineWidth = width
-  ctx.strokeRect(x, y, (Math.abs(e - f) + 1) * s.w, (Math.abs(r - q) + 1) * s.h)
+  ctx.strokeRect(x, s.tops[first], (Math.abs(e - f) + 1) * s.w, s.tops[last] + s.heights[last] - s.tops[first])
 }
 
 // ---- what is under the mouse or the keys
@@ -126,12 +196,11 @@ function place(data, text) {
 
 function under(board, event) {
   const box = board.canvas.getBoundingClientRect(), s = sizes(board)
-  return [Math.floor((event.clientY - box.top - TOP) / s.h), Math.floor((event.clientX - box.left - LEFT) / s.w)]
+  return [rowAt(s, event.clientY - box.top), Math.floor((event.clientX - box.left - LEFT) / s.w)]
 }
 
 function inside(board, [r, e]) {
-  const s = sizes(board)
-  return [Math.max(0, Math.min(s.rows - 1, r)), Math.max(0, Math.min(s.columns - 1, e))]
+  return [Math.max(0, Math.min(board.data.layers.length - 1, r)), Math.max(0, Math.min(widest(board.data) - 1, e))]
 }
 
 function say(board, at) {
@@ -140,15 +209,20 @@ function say(board, at) {
   if (!at || !exists(data, at)) { board.readout.textContent = data.hint; return }
   const value = data.values[at[0]][at[1]], kind = data.edits[name(data, at)], n = data.counts && data.counts[at[0]][at[1]]
   const said = value === null ? 'no value' : `${Number(value.toPrecision(4))} (${data.unit})`
-  board.readout.textContent = `${name(data, at)}: ${said}${n === null || n === undefined ? '' : `; n = ${n.toLocaleString('en')}`}${kind ? `; ${kind}` : ''}`
+  const closed = unfolded(board).has(at[0]) ? '' : `layer ${data.layers[at[0]]} is folded, a click opens it; `
+  board.readout.textContent = `${closed}${name(data, at)}: ${said}${n === null || n === undefined ? '' : `; n = ${n.toLocaleString('en')}`}${kind ? `; ${kind}` : ''}`
 }
 
 function pick(board, [r, e], [q, f]) {
-  const cells = []
+  const cells = [], opened = unfolded(board)
   for (let row = Math.min(r, q); row <= Math.max(r, q); row += 1) {
-    for (let x = Math.min(e, f); x <= Math.max(e, f); x += 1) if (exists(board.data, [row, x])) cells.push([row, x])
+    if (opened.has(row)) for (let x = Math.min(e, f); x <= Math.max(e, f); x += 1) if (exists(board.data, [row, x])) cells.push([row, x])
   }
-  if (!cells.length) return
+  if (!cells.length) {  // folded layers open first
+    for (let row = Math.min(r, q); row <= Math.max(r, q); row += 1) board.open.add(row)
+    draw(board)
+    return
+  }
   board.pending = cells
   board.send(cells.map(c => name(board.data, c)))
   draw(board)
@@ -182,6 +256,10 @@ function listen(board, parent) {
   canvas.onpointerleave = () => say(board, null)
   canvas.onfocus = canvas.onblur = () => { draw(board); say(board, canvas.matches(':focus-visible') ? board.at : null) }
   canvas.onkeydown = event => key(board, event)
+  canvas.onwheel = event => { if (event.ctrlKey) { event.preventDefault(); zoom(board, event.deltaY < 0 ? 1 : -1) } }
+  board.part('.nearer').onclick = () => zoom(board, 1)
+  board.part('.farther').onclick = () => zoom(board, -1)
+  board.part('.fold').onclick = () => fold(board)
   parent.querySelector('.picture').onclick = () => picture(board)
   parent.querySelector('.csv').onclick = () => save(board, 'csv', new Blob([table(board.data)], { type: 'text/csv' }))
 }
@@ -197,6 +275,7 @@ function key(board, event) {
   else if (event.key === 'Home') board.at = [board.at[0], 0]
   else if (event.key === 'End') board.at = [board.at[0], last]
   else if (event.key === 'Escape') board.box = null
+  else if (event.key === '+' || event.key === '-') zoom(board, event.key === '+' ? 1 : -1)
   else if (event.key === ' ' || event.key === 'Enter') {
     const [a, b] = board.box || [board.at, board.at]
     board.box = null; pick(board, a, b)

@@ -20,7 +20,7 @@ def escaped(value: Any) -> str:
 
 
 def token_text(text: str) -> str:
-    """A token as a chip shows it: spaces and line ends visible where they are all there is."""
+    """A token in a sentence or a table: spaces and line ends are signs where they are all there is."""
     shown = visible(text)
     return (
         shown

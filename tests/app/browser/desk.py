@@ -40,8 +40,9 @@ _EXCHANGES = """most => {
 }"""
 _RUNNING = "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState"
 _AT = """(canvas, [layer, expert]) => {
-  const box = canvas.getBoundingClientRect(), {left, top, w, h, layers} = canvas.dataset, row = JSON.parse(layers).indexOf(layer);
-  return [box.left + +left + (expert + 0.5) * w, box.top + +top + (row + 0.5) * h];
+  const box = canvas.getBoundingClientRect(), {left, w, rows} = canvas.dataset;
+  const [, top, h] = JSON.parse(rows).find(([n]) => n === layer);
+  return [box.left + +left + (expert + 0.5) * w, box.top + top + 0.5 * h];
 }"""
 _POINTS = """gd => {
   const box = gd.getBoundingClientRect(), found = [];
@@ -65,8 +66,9 @@ _SAID = """gd => ({
     Object.keys(gd._fullLayout).filter(k => /^[xy]axis/.test(k)).map(k => gd.layout[k]?.title?.text ?? ''),
 })"""
 _LIGHTNESS = """(canvas, [layer, expert]) => {
-  const {left, top, w, h, layers} = canvas.dataset, scale = devicePixelRatio, row = JSON.parse(layers).indexOf(layer);
-  const x = (+left + (expert + 0.2) * w) * scale, y = (+top + (row + 0.25) * h) * scale;
+  const {left, w, rows} = canvas.dataset, scale = devicePixelRatio;
+  const [, top, h] = JSON.parse(rows).find(([n]) => n === layer);
+  const x = (+left + (expert + 0.2) * w) * scale, y = (top + 0.25 * h) * scale;
   const [r, g, b] = canvas.getContext('2d').getImageData(x, y, 1, 1).data;
   return (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
 }"""
@@ -276,6 +278,11 @@ class Desk:
         expert = ExpertRef.parse(ref)
         board = self.page.locator(".board canvas").first
         return board.evaluate(_LIGHTNESS, [expert.layer, expert.expert])
+
+    def rows(self) -> dict[int, float]:
+        """How high each layer of the board is, in pixels."""
+        rows = self.page.locator(".board canvas").first.evaluate("canvas => JSON.parse(canvas.dataset.rows)")
+        return {layer: height for layer, _, height in rows}
 
     def ground(self) -> float:
         """How light the page's background is, 0 to 1."""

@@ -19,15 +19,32 @@ START_SECONDS = 90
 @contextmanager
 def served(folder: Path, *arguments: str, model: str = "demo") -> Iterator[str]:
     """The address of a dashboard of its own, healthy, until the block ends. Its log is FOLDER/server.log."""
+    with _running(
+        folder, ["-m", "workbench_app", "app", "--no-browser", f"--model={model}", *arguments], "--port"
+    ) as address:
+        yield address
+
+
+@contextmanager
+def outlined(folder: Path, shape: str) -> Iterator[str]:
+    """The address of the page Steer of a model that exists in outline alone, `shape` LAYERSxEXPERTS, after an answer."""
+    options = ["--server.headless=true", "--server.address=127.0.0.1", "--browser.gatherUsageStats=false"]
+    script = str(Path(__file__).with_name("outlined_model.py"))
+    with _running(folder, ["-m", "streamlit", "run", *options, script, "--", shape], "--server.port", at=4) as address:
+        yield address
+
+
+@contextmanager
+def _running(folder: Path, words: list[str], port_option: str, at: int | None = None) -> Iterator[str]:
+    """Python with these words and a free port among them (at the end, or at a place), until the block ends."""
     port = free_port()
-    command = [sys.executable, "-m", "workbench_app", "app", f"--port={port}", "--no-browser", f"--model={model}"]
+    command = [sys.executable, *words]
+    command.insert(len(command) if at is None else at, f"{port_option}={port}")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     log = folder / "server.log"
     with log.open("w") as out:
-        server = subprocess.Popen(
-            [*command, *arguments], cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True
-        )
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True)
         try:
             address = f"http://127.0.0.1:{port}"
             _wait_until_healthy(address, server, log)

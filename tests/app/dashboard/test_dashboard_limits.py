@@ -11,7 +11,7 @@ from workbench_app.dashboard.atlas.expert_facts import Selected
 from workbench_app.dashboard.captures import capture_form
 from workbench_app.dashboard.questions import Measures
 from workbench_app.dashboard.rankings import two_probes
-from workbench_app.dashboard.steer import page as steer_page
+from workbench_app.dashboard.steer import plan_line
 from workbench_app.dashboard.super_experts import magnitudes, sinks_panel
 from workbench_app.dashboard.texts import trace
 
@@ -47,9 +47,9 @@ def test_every_layer_has_a_tick_up_to_twenty_four():
 def test_a_long_plan_is_cut_on_its_line(tmp_path, monkeypatch):
     plan = Plan.parse("; ".join(f"off L0E{i}" for i in range(100)))
     paper = write_on(monkeypatch, plan=plan)
-    monkeypatch.setattr(steer_page, "plan_menu", lambda *_: None)
-    steer_page.plan_line(view_of(tmp_path), [])
-    assert f"0| text 'Plan: {str(plan)[:400]}'" in paper.lines
+    monkeypatch.setattr(plan_line, "plan_menu", lambda *_: None)
+    plan_line.plan_line(view_of(tmp_path), "")
+    assert f"container| text 'Plan: {str(plan)[:400]}' width='stretch'" in paper.lines
 
 
 def test_a_button_names_six_experts(tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ def test_tokens_are_shown_as_chips_show_them_and_by_number_where_the_text_was_no
     card_text.tokens_of(store, Selected(every, every, every * 0.5))
     card_text.context_chips(store, ExpertRef(0, 1), Selected(every, every, every * 0.5), Context(0, 1, 1), "key")
     assert "dataframe <token: ['\u2423', '#2']; id: [1, 2]; selected: [1, 1];" in drawn(paper)
-    assert "{text: '\u2423', tip: 'user; weight 0.500'" in paper.lines[-1]
+    assert "{text: ' ', tip: 'user; weight 0.500'" in paper.lines[-1]
     assert "{text: '#2 ', tip: 'user; weight 0.500'" in paper.lines[-1]
 
 

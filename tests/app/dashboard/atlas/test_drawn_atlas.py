@@ -57,7 +57,7 @@ def test_the_atlas_begins_with_the_expert_chosen_or_the_first_by_the_measure(sto
 def test_a_token_of_ones_own_can_be_asked_for(tmp_path, store, monkeypatch):
     paper = write_on(monkeypatch, {"atlas-measure": atlas_page.OWN_TOKEN, "atlas-token": " in"})
     found = atlas_page.chosen_measure(
-        measures.Measures((measures.Measure("load", "usage", (), "u"),), ("no *labels*",))
+        view_of(tmp_path, store), measures.Measures((measures.Measure("load", "usage", (), "u"),), ("no *labels*",))
     )
     assert found == measures.Measure("nPMI: token  in", "npmi", (("token", " in"),), "nPMI", "PuOr_r")
     assert_drawn("atlas_token", drawn(paper))

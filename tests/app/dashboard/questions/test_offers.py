@@ -41,7 +41,7 @@ def test_a_store_thinks_where_a_thought_was_said(tmp_path, role, text, at, think
     prompts = pd.DataFrame({"prompt_id": ["p"], "text": "t", "n_tokens": 2, "split": "heldout"})
     write_store(tmp_path / "s", shape, {"prompts": prompts, "tokens": tokens, "slots": slots})
     found = offers.offer(tmp_path / "s")
-    assert found == offers.Offer(("refused", "answered"), (), ("split=heldout",), ("user", role), True, thinks)
+    assert found == offers.Offer((), (), ("split=heldout",), ("user", role), True, False, thinks)  # nothing was refused
 
 
 def test_values_are_set_against_the_others_of_their_label():
@@ -51,4 +51,17 @@ def test_values_are_set_against_the_others_of_their_label():
 
 def test_a_store_without_responses_has_no_verdicts(tmp_path):
     found = offers.offer(random_store(tmp_path / "bare").path)
-    assert (found.classes, found.has_responses) == ((), False)
+    assert (found.classes, found.has_responses, found.has_verdicts) == ((), False, False)
+
+
+@pytest.mark.parametrize(("said", "both"), [(("I cannot help.", "Yes."), True), (("No!", "Yes."), False)])
+def test_verdicts_are_classes_where_some_answers_were_refused_and_some_not(tmp_path, said, both):
+    shape = Anatomy("tiny", "x", 8, 9, f"w{both}", (LayerAnatomy(0, 2, 1),))
+    rows = [(p, i, text, i > 0) for p, answer in zip("ab", said, strict=True) for i, text in enumerate(("q", answer))]
+    tokens = pd.DataFrame(rows, columns=["prompt_id", "position", "token", "generated"])
+    slots = tokens[["prompt_id", "position"]].assign(sample=0, layer=0, slot=0, expert=0, weight=1.0)
+    prompts = pd.DataFrame({"prompt_id": ["a", "b"], "text": "q", "n_tokens": 1})
+    tables = {"prompts": prompts, "tokens": tokens.assign(sample=0, token_id=1, role="user"), "slots": slots}
+    found = offers.offer(write_store(tmp_path / "s", shape, tables).path)
+    assert found.has_responses
+    assert (found.has_verdicts, found.classes) == (both, ("refused", "answered") if both else ())

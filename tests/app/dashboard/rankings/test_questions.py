@@ -79,18 +79,19 @@ def test_a_question_with_a_gap_is_a_sentence():
 
 def test_a_store_offers_its_labels_splits_and_roles(store, tmp_path):
     assert offer(store.path) == Offer(
-        classes=("refused", "answered", "odd=yes", "odd=no"),
+        classes=("odd=yes", "odd=no"),  # nothing was refused
         compared=("odd=yes",),
         conditions=("odd=yes", "odd=no"),
         roles=("user", "assistant"),
         has_responses=True,
+        has_verdicts=False,
         thinks=False,
     )
 
 
 def test_widgets_begin_with_what_is_there(monkeypatch):
     paper = write_on(monkeypatch)
-    none = Offer((), (), (), (), False, True)
+    none = Offer((), (), (), (), False, False, True)
     assert option_widgets.one_of("L", "a", ["x", "y"], "y") == "y"
     assert option_widgets.one_of("L", "b", ["x", "y"], "z") == "x"
     assert option_widgets.one_of("L", "c", [], "z") is None

@@ -5,7 +5,7 @@ from workbench_app.dashboard.steer import answering
 from workbench_app.dashboard.steer.answering import Answering
 
 from tests.app.paper import write_on
-from tests.app.world import view_of
+from tests.app.world import everybody_at, view_of
 from workbench import Plan
 
 
@@ -24,3 +24,12 @@ def page(tmp_path, store, monkeypatch):
     monkeypatch.setattr(Answering, "start", lambda self: (started.append(self), self)[1])
     paper = write_on(monkeypatch, plan=Plan())
     return view_of(tmp_path, store), paper, started
+
+
+@pytest.fixture
+def everybody(tmp_path):
+    """A view of a model that selects every expert for every token, and its store."""
+    store = everybody_at(tmp_path / "stores" / "everybody")
+    view = view_of(tmp_path, store)
+    view.machine.model.anatomy = store.anatomy
+    return view, store

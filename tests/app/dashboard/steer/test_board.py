@@ -2,75 +2,86 @@
 
 import pytest
 from workbench_app.dashboard.questions import colours
-from workbench_app.dashboard.session import Catalog, Machine, View
-from workbench_app.dashboard.steer import page as steer_page
+from workbench_app.dashboard.steer import edits, quick_picks
 from workbench_app.dashboard.widgets import expert_board as board
 
-from tests.app.dashboard.steer.made import BASE, STEERED, one
+from tests.app.dashboard.steer.made import one
 from tests.app.paper import assert_drawn, write_on
 from tests.app.world import token, view_of
+from tests.support.stores import random_store
 from workbench import ExpertRef, Plan
 
 pytestmark = pytest.mark.usefixtures("texts")
 
 
-def test_the_board_is_coloured_by_what_was_asked(tmp_path, store, monkeypatch):
+def test_the_board_is_coloured_by_what_was_asked(tmp_path, store):
     view = view_of(tmp_path, store)
-    load = colours.colouring(view, "load", [])
+    offered = colours.colour_choices(view)
+    load = colours.colouring(view, offered["load"])
     # layer 0: expert 0 has 3 of 8 slots, 1 has 2, 2 has 3; layer 1 the same, one further
     assert load.values == {
         ExpertRef(n, (e + n) % 4): s for n in (0, 1) for e, s in enumerate((0.375, 0.25, 0.375, 0.0))
     }
-    assert (load.unit, load.palette, load.note) == ("share of the layer's selections", "Cividis", "")
-    largest = colours.colouring(view, "largest output", [])
+    # a quarter of its layer's selections is what each of four experts has of an even router
+    assert load[1:] == ("share of the layer's selections", "PuOr_r", "", 0.25)
+    assert offered["share of tokens"].middle == 0.5
+    largest = colours.colouring(view, offered["largest output"])
     assert {str(ref): v for ref, v in largest.values.items()} == {
         f"L{n}E{(e + n) % 4}": 100.0 * (e + 1) for n in (0, 1) for e in range(3)
     }
-    none = colours.colouring(view_of(tmp_path), "load", [])
-    assert none == colours.Colouring({}, load.unit, "Cividis", "This model has no store yet, so nothing is ranked; make one "
-                                     "under Captures and runs.")  # fmt: skip
+    assert largest.middle is None
+    assert colours.strongest(largest, 3) == [ExpertRef(0, 2), ExpertRef(1, 3), ExpertRef(0, 1)]
+    assert len(colours.strongest(load, 8)) == 6  # the others were never selected
     tokens = [token(1, routing={0: ((1, 0.5), (2, 0.5))}), token(2, routing={0: ((1, 1.0),), 1: ((3, 1.0),)})]
-    said = colours.colouring(view, colours.THIS_ANSWER, tokens)
-    assert said == colours.Colouring(
-        {ExpertRef(0, 1): 1.0, ExpertRef(0, 2): 0.5, ExpertRef(1, 3): 0.5},
-        "share of this answer's tokens",
-        "Cividis",
-        "",
-    )
-    assert colours.colouring(view, colours.THIS_ANSWER, []).note == "Nothing was generated yet."
-    assert colours.options_of(view, "usage") == {}
-    assert colours.options_of(view, "ftri") == {"target": "refused", "baseline": "answered", "tokens": "last_prompt"}
-    monkeypatch.setattr(colours, "committed_choice", lambda: type("C", (), {"options": {"tokens": "prompt"}})())
-    assert colours.options_of(view, "ftri")["tokens"] == "last_prompt"
-    demo = View(Catalog({}, {}, tmp_path), "demo", Machine(None), None, None)
-    assert colours.options_of(demo, "ftri") == {"target": "refused", "baseline": "answered", "tokens": "prompt"}
+    share = {ExpertRef(0, 1): 1.0, ExpertRef(0, 2): 0.5, ExpertRef(1, 3): 0.5}
+    assert colours.answer_colouring(tokens) == colours.Colouring(share, "share of this answer's tokens", "Cividis")
+    assert "tell none apart" in colours.answer_colouring(tokens[:1]).note
+    assert colours.answer_colouring([]).note == "Nothing was generated yet."
 
 
-def test_the_page_colours_by_the_steered_answer_else_by_the_base(page, monkeypatch):
+def test_a_board_begins_with_what_tells_the_experts_of_its_store_apart(tmp_path, store):
+    """Classes that the store has, before load; nothing that is the same for every expert."""
+    assert next(iter(colours.colour_choices(view_of(tmp_path, store)))) == "fTRI: odd=yes against the others"
+    bare = random_store(tmp_path / "bare")
+    view = view_of(tmp_path, bare)
+    assert next(iter(colours.colour_choices(view))) == "load"
+    assert colours.colour_choices(view_of(tmp_path)) == {}
+
+
+def test_where_every_expert_is_selected_sizes_tell_them_apart_and_none_can_be_off(tmp_path, everybody):
+    view, _ = everybody
+    offered = colours.colour_choices(view)
+    assert next(iter(offered)) == "largest output"
+    assert "tell none apart" in colours.colouring(view, offered["load"]).note
+    assert edits.possible(view.anatomy) == ("mute", "drop", "scale", "bias", "replace")
+
+
+def test_without_a_store_the_board_waits_for_an_answer(tmp_path, monkeypatch):
+    paper = write_on(monkeypatch)
+    view = view_of(tmp_path)
+    found = quick_picks.shown(view, [])
+    assert (found.name, found.choices, found.colours.values) == (colours.THIS_ANSWER, (colours.THIS_ANSWER,), {})
+    assert found.colours.note == colours.NO_STORE
+    tokens = [token(1, routing={0: ((1, 0.5), (2, 0.5)), 1: ((1, 1.0),)}), token(2, routing={0: ((1, 1.0),)})]
+    found = quick_picks.shown(view, [one(view, base=tokens)])
+    assert found.colours.values
+    quick_picks.quick_picks(view, found)
+    assert "button 'Top 2 by this answer'" in next(p for p in paper.lines if "pick-top" in p)
+    assert paper.calls["pick-top"]["args"] == (view, [ExpertRef(0, 1), ExpertRef(0, 2)])
+    assert not paper.calls["pick-top"]["disabled"]
+
+
+def test_the_page_colours_by_the_steered_answer_else_by_the_base(page):
     view, paper, _ = page
-    seen = []
-    monkeypatch.setattr(
-        steer_page,
-        "colouring",
-        lambda v, choice, tokens: (
-            seen.append((choice, [t.chosen.id for t in tokens])),
-            colours.Colouring({}, "", "Cividis", "*"),
-        )[1],
-    )
-    monkeypatch.setattr(steer_page, "switchboard", lambda *given: paper.draw("switchboard", *given[1:4]))
-    first, last = one(view, base=BASE[:1]), one(view, base=BASE[:2], steered=STEERED[:3])
     paper.session_state.colour = colours.THIS_ANSWER
-    for asked in ([], [last, first], [first, last]):
-        steer_page.draw_board(view, asked)
+    base, steered = [token(1, routing={0: ((1, 1.0),)})], [token(1, routing={0: ((2, 1.0),)})]
+    first, last = one(view, base=base), one(view, base=base, steered=steered)
+    for asked, shown in (([], {}), ([last, first], {ExpertRef(0, 1): 1.0}), ([first, last], {ExpertRef(0, 2): 1.0})):
+        assert quick_picks.shown(view, asked).colours.values == shown
     paper.session_state.colour = "load"
-    steer_page.draw_board(view, [first, last])
-    assert seen == [
-        (colours.THIS_ANSWER, []),
-        (colours.THIS_ANSWER, [1]),
-        (colours.THIS_ANSWER, [1, 9, 3]),
-        ("load", []),
-    ]
-    assert paper.lines[-1] == "caption '\\\\*'"
+    assert quick_picks.shown(view, [first, last]).colours.unit == "share of the layer's selections"
+    paper.session_state.colour = "of another store"
+    assert quick_picks.shown(view, []).name == "fTRI: odd=yes against the others"
 
 
 def test_the_board_gets_numbers_colours_and_edits_and_takes_only_experts_that_are_on_it(monkeypatch):
@@ -94,6 +105,21 @@ def test_the_board_gets_numbers_colours_and_edits_and_takes_only_experts_that_ar
 )  # fmt: skip
 def test_the_colours_end_at_the_largest_value_and_begin_at_zero_unless_all_are_far_from_it(values, palette, found):
     assert board.scale(board.Board("", {0: values}, "", palette)) == found
+
+
+def test_colours_around_a_middle_show_what_is_nearly_even_as_nearly_white():
+    rows = {0: [0.25, 0.26, 0.24, None]}
+    assert board.scale(board.Board("t", rows, "u", "PuOr_r", middle=0.25)) == (0.0, 0.5)
+    assert board.scale(board.Board("t", {0: [0.9, 0.1]}, "u", "PuOr_r", middle=0.25)) == (0.0, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("values", "palette", "found"),
+    [([1.0, 2.0, 61.0], "Cividis", True), ([1.0, 2.0, 60.0], "Cividis", False), ([0.0, 2.0, 61.0], "Cividis", False),
+     ([1.0, 2.0, 61.0], "PuOr_r", False), ([None], "Cividis", False)],
+)  # fmt: skip
+def test_colours_go_by_factors_where_a_few_sizes_are_far_above_the_others(values, palette, found):
+    assert board.grows_by_factors(board.Board("t", {0: values}, "u", palette)) == found
 
 
 def test_colours_of_a_palette_are_numbers():

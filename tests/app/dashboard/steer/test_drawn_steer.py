@@ -1,21 +1,23 @@
 """The page Steer, drawn on paper: every line of it, and what its buttons do."""
 
 import pytest
-from workbench_app.dashboard.steer import edits
+from workbench_app.dashboard.steer import edits, examples, plan_line, quick_picks
 from workbench_app.dashboard.steer import page as steer_page
 from workbench_app.dashboard.steer.answering import Answering
 
 from tests.app.dashboard.steer.made import BASE, PLAN, STEERED, Dosed, one
 from tests.app.paper import assert_drawn, write_on
 from tests.app.world import SHAPE, view_of
+from tests.support.stores import random_store
 from workbench import ExpertRef, Plan, WorkbenchError
+from workbench.anatomy import Anatomy, LayerAnatomy
 
 pytestmark = pytest.mark.usefixtures("texts")
 
 
 def test_the_whole_page_before_and_after_a_question(page, monkeypatch):
     view, paper, _ = page
-    monkeypatch.setitem(steer_page.EXAMPLES, "tiny", ("what *now*?", "and then?"))
+    monkeypatch.setitem(examples.EXAMPLES, "tiny", ("what *now*?", "and then?"))
     paper.session_state.colour = "largest output"
     steer_page.show(view)
     paper.lines.append("---- after a question, under a plan")
@@ -35,11 +37,9 @@ def test_a_model_without_a_template_or_a_store_says_so(tmp_path, monkeypatch):
     steer_page.show(view)
     assert "container| chat_input 'No chat template: the model goes on with what you write; both answers stand side by " \
            "side' key='question' on_submit=ask_what_was_typed args=[view]" in paper.lines  # fmt: skip
-    assert "coloured by fTRI, refused against answered" in next(p for p in paper.lines if p.startswith("board"))
-    assert (
-        "caption 'This model has no store yet, so nothing is ranked; make one under Captures and runs\\\\.'"
-        in paper.lines
-    )
+    assert "coloured by the answer just generated" in next(p for p in paper.lines if p.startswith("board"))
+    assert any(p.startswith("caption 'No store of this model yet") for p in paper.lines)
+    assert [paper.calls[f"example-{text}"]["args"][1] for text in examples.OF_ANY_TEXT] == list(examples.OF_ANY_TEXT)
     assert any(
         "popover| code 'workbench steer tiny --prompt ... --raw --off L0E1' language='bash'" in p for p in paper.lines
     )
@@ -111,8 +111,8 @@ def test_a_click_does_what_the_boxes_say(page, edit, phase, found):
     paper.session_state.update({k: v for k, v in {"edit": edit, "phase": phase}.items() if v})
     if edit:
         paper.session_state.value = 3
-    assert steer_page.chosen_tool() == found
-    steer_page.change_plan(view, [ExpertRef(0, 1)])
+    assert quick_picks.chosen_tool(view) == found
+    quick_picks.change_plan(view, [ExpertRef(0, 1)])
     written = {"scale": "scale L0E1=3 in prompt", "bias": "bias L0E1=3 in generated", "mute": "mute L0E1"}
     assert str(paper.session_state.plan) == written.get(edit, "off L0E1")
     assert paper.session_state.plan.fingerprint == SHAPE.fingerprint
@@ -120,41 +120,39 @@ def test_a_click_does_what_the_boxes_say(page, edit, phase, found):
 
 def test_quick_picks_make_the_plan_and_what_cannot_be_done_is_said(page, monkeypatch):
     view, paper, _ = page
-    found = {"ftri": [ExpertRef(1, 3), ExpertRef(0, 2)], "super_experts": [ExpertRef(1, 0)]}
+    found = [ExpertRef(1, 0)]
 
     class Scores:
-        def __init__(self, method):
-            self.method = method
-
-        def top(self, n):
-            return found[self.method][:n]
-
         def flagged(self, flag):
-            return found[self.method] if flag == "super expert" else []
+            return found if flag == "super expert" else []
 
-    monkeypatch.setattr(steer_page, "ranked", lambda asked, method: Scores(method) if asked is view else None)
+    monkeypatch.setattr(
+        quick_picks,
+        "scores_of",
+        lambda path, method: Scores() if (path, method) == (view.store_path, "super_experts") else 0,
+    )
     paper.session_state.plan = Plan.parse("mute L1E2")
-    steer_page.pick_top(view, 2)
+    quick_picks.add_edits(view, [ExpertRef(0, 2), ExpertRef(1, 3)])
     assert str(paper.session_state.plan) == "off L0E2; off L1E3"
-    steer_page.pick_super(view)
+    quick_picks.pick_super(view)
     assert str(paper.session_state.plan) == "off L1E0"
-    found["super_experts"] = []
-    steer_page.pick_super(view)
+    found.clear()
+    quick_picks.pick_super(view)
     assert paper.session_state.pop("problem").startswith("This model has no super experts by the default rule;")
-    steer_page.pick_random(view, 1)
+    quick_picks.pick_random(view, 1)
     assert len(paper.session_state.plan) == 1
-    steer_page.add_edits(view, [ExpertRef(0, e) for e in range(3)])
+    quick_picks.add_edits(view, [ExpertRef(0, e) for e in range(3)])
     assert "selects 2 of 4" in paper.session_state.pop("problem")
-    steer_page.change_plan(view, [ExpertRef(0, e) for e in range(3)])
+    quick_picks.change_plan(view, [ExpertRef(0, e) for e in range(3)])
     assert "selects 2 of 4" in paper.session_state.pop("problem")
 
     def refuse(*_):
-        raise WorkbenchError("no store")
+        raise WorkbenchError("no norms")
 
-    monkeypatch.setattr(steer_page, "ranked", refuse)
-    for pick in (lambda: steer_page.pick_top(view, 2), lambda: steer_page.pick_super(view)):
-        pick()
-        assert paper.session_state.pop("problem") == "no store"
+    monkeypatch.setattr(quick_picks, "scores_of", refuse)
+    for look, said in ((view, "no norms"), (view_of(view.catalog.project), "Super experts are found in a store")):
+        quick_picks.pick_super(look)
+        assert paper.session_state.pop("problem").startswith(said)
 
 
 def test_random_picks_are_as_many_as_there_are(page, monkeypatch):
@@ -163,24 +161,24 @@ def test_random_picks_are_as_many_as_there_are(page, monkeypatch):
     view, paper, _ = page
     asked = []
     monkeypatch.setattr(random, "sample", lambda refs, n: (asked.append((len(refs), n)), [refs[5], refs[2]])[1])
-    steer_page.pick_random(view, 9)
+    quick_picks.pick_random(view, 9)
     assert asked == [(8, 8)]
     assert str(paper.session_state.plan) == "off L0E2; off L1E1"
 
 
 def test_a_plan_as_text_or_as_a_file_is_taken_or_refused(page):
     view, paper, _ = page
-    steer_page.use_text(view, "mute L1E3")
+    plan_line.use_text(view, "mute L1E3")
     assert (str(paper.session_state.plan), paper.session_state.plan.fingerprint) == ("mute L1E3", SHAPE.fingerprint)
-    steer_page.use_file(view, b"  " + Plan.parse("drop L0E0").to_json().encode())
+    plan_line.use_file(view, b"  " + Plan.parse("drop L0E0").to_json().encode())
     assert str(paper.session_state.plan) == "drop L0E0"
-    steer_page.use_file(view, b"[]")
+    plan_line.use_file(view, b"[]")
     assert paper.session_state.pop("problem").startswith("This file is not a plan; it should be JSON as saved here")
-    steer_page.use_file(
+    plan_line.use_file(
         view, Plan.parse("drop L0E0").for_model(SHAPE).to_json().replace(SHAPE.fingerprint, "other").encode()
     )
     assert "problem" in paper.session_state
-    steer_page.use_text(view, "off L7E0")
+    plan_line.use_text(view, "off L7E0")
     assert "problem" in paper.session_state
     assert str(paper.session_state.plan) == "drop L0E0"
 
@@ -189,5 +187,30 @@ def test_a_plan_is_offered_as_code_to_paste(page):
     view, paper, _ = page
     paper.answers["plan-file"] = type("File", (), {"getvalue": lambda self: b"{}"})()
     paper.session_state.plan = Plan.parse("scale L0E1=2 in prompt", SHAPE)
-    steer_page.plan_menu(view, "why?")
+    plan_line.plan_menu(view, "why?")
     assert_drawn("plan_menu", "\n".join(paper.lines))
+
+
+def test_questions_to_begin_with_are_those_of_the_store(tmp_path, store):
+    """Two prompts whose user says the same: one example; a store without words has none of its own."""
+    assert examples.examples(view_of(tmp_path, store)) == ("in<b>",)
+    assert examples.examples(view_of(tmp_path)) == examples.OF_ANY_CHAT
+    assert examples.examples(view_of(tmp_path, template=None)) == examples.OF_ANY_TEXT
+    assert examples.examples(view_of(tmp_path, random_store(tmp_path / "wordless"))) == examples.OF_ANY_CHAT
+
+
+@pytest.mark.parametrize(
+    ("layers", "experts", "beside"), [(30, 28, True), (48, 128, False), (4, 32, False), (32, 8, True), (16, 64, False)]
+)
+def test_a_board_stands_beside_the_answers_unless_it_is_wide_or_low(layers, experts, beside):
+    shape = Anatomy("m", "f", 8, 9, "w", tuple(LayerAnatomy(n, experts, 2) for n in range(layers)))
+    assert steer_page.stands_beside(shape) == beside
+
+
+def test_a_board_beside_the_answers_has_a_column_of_its_own(page, monkeypatch):
+    view, paper, _ = page
+    monkeypatch.setattr(steer_page, "stands_beside", lambda anatomy: True)
+    steer_page.show(view)
+    board = next(p for p in paper.lines if "switchboard" in p)
+    box = next(p for p in paper.lines if "chat_input" in p)
+    assert (board.startswith("0| container| board"), box.startswith("1| container| chat_input")) == (True, True)

@@ -165,9 +165,10 @@ def test_a_question_longer_than_the_context_is_refused_with_a_sentence(demo):
 
 def test_a_model_without_a_store_says_what_is_missing(monkeypatch, tmp_path):
     page = page_of("tiny/olmoe", monkeypatch, tmp_path)
-    page.button(key="pick-top").click().run()
-    assert [e for e in errors(page) if "no store" in e]
-    assert [c for c in page.caption if "no store" in c.value.replace("\\", "")]
+    assert page.button(key="pick-top").disabled
+    assert [c for c in page.caption if "No store of this model yet" in c.value.replace("\\", "")]
+    page.button(key="pick-super").click().run()
+    assert [e for e in errors(page) if "this model has none" in e]
 
 
 def test_a_model_that_cannot_be_loaded_is_one_sentence(monkeypatch, tmp_path):
@@ -183,9 +184,10 @@ def test_the_card_of_a_token_shows_its_alternatives_and_experts(demo):
     demo.session_state["token"] = (demo.session_state["asked"][-1].number, "steered", 0)
     demo.run()
     table = demo.dataframe[0].value
-    assert list(table.columns) == ["layer", "base", "steered"]
+    assert list(table.columns) == ["layer", "base", "steered", "against base"]
     one = demo.session_state["asked"][-1]
     for layer, shown in zip(table["layer"], table["steered"], strict=True):
         assert [f"E{e}" for e, _ in one.steered[0].routing[layer]] == [w for w in shown.split() if w.startswith("E")]
-    assert "E8 " not in table["steered"][2] + " "
+    shown = dict(zip(table["layer"], table["steered"], strict=True))
+    assert "E8 " not in f"{shown[2]} "
     assert ExpertRef(2, 8) in one.plan.experts

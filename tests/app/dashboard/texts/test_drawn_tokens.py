@@ -113,9 +113,30 @@ def test_the_path_of_a_token_is_its_experts_by_weight():
     many = layer_of([[0, 1, 2, 3, 4]], [[0.3, 0.1, 0.2, 0.25, 0.15]])
     shares = path.shares_of(path.path_table(text_of({0: many}, "a"), 0), 0)
     assert shares == pytest.approx({0: 1 / 3, 3: 0.25 / 0.9, 2: 0.2 / 0.9, 4: 0.15 / 0.9})  # the four largest
-    wide = pd.DataFrame({"layer": range(25), "expert": 0, "weight": 1.0})
+    wide = pd.DataFrame({"layer": range(25), "rank": 1, "expert": 0, "weight": 1.0})
     assert path.expert_chart(wide, 0, 4).layout.xaxis.dtick is None
     assert path.expert_chart(wide[:24], 0, 4).layout.xaxis.dtick == 1
     assert path.shown_layers(range(13), 0) == list(range(12))
     assert path.shown_layers(range(13), 7) == list(range(1, 13))
     assert path.shown_layers(range(20), 10) == list(range(4, 16))
+
+
+def test_of_many_experts_the_first_are_drawn_large_and_the_others_told(tmp_path, store, monkeypatch):
+    weights = [0.3, 0.1, 0.2, 0.25, 0.15] + [0.0625] * 8
+    found = text_of({n: layer_of([list(range(13))], [weights]) for n in (0, 1)}, "a")
+    table = path.path_table(found, 0)
+    others, first = path.expert_chart(table, 1, 13).data
+    assert (len(others.x), others.marker.size, len(first.x)) == (18, 3, 8)
+    assert set(first.y) == {0, 3, 2, 4}
+    assert path.share_shown(table) == pytest.approx(0.9 / 1.5)
+    assert (
+        token_colours.coloured(found, 0, token_colours.EXPERT).chips[0].tip.endswith("E6 0.062, E7 0.062, and 5 more")
+    )
+    paper = write_on(monkeypatch, plan=Plan())
+    tokens_page.draw_token(view_of(tmp_path, store), found, 0, 0, "x")
+    assert any(
+        "Each layer selects 13 experts for this token; below are the 4 with" in p and "60% of it" in p
+        for p in paper.lines
+    )
+    shown = next(p for p in paper.lines if "dataframe" in p)
+    assert "rank: [1, 2, 3, 4, 1, 2, 3, 4]" in shown

@@ -1,0 +1,31 @@
+"""How evenly the tokens of each expert weigh their experts: mean entropy of their routing weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from probes.utilisation import weight_entropy
+
+from ..session import Identity, store_at
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading the routing ...")
+def entropies(path: str, now: Identity) -> pd.DataFrame:
+    """Mean over the tokens that select an expert of the entropy of their routing weights, bits."""
+    store = store_at(Path(path))
+    rows: list[dict[str, float]] = []
+    for layer in store.layers:
+        found = store.routing(layer)
+        bits = weight_entropy(found.weight)
+        filled = (found.expert >= 0) & np.isfinite(found.weight).all(axis=1, keepdims=True)
+        chosen = found.expert[filled]
+        n = np.bincount(chosen, minlength=store.anatomy.layer(layer).n_experts)
+        total = np.bincount(chosen, np.broadcast_to(bits[:, None], filled.shape)[filled], minlength=len(n))
+        score = np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
+        rows += [
+            {"layer": layer, "expert": e, "score": s, "n": k} for e, (s, k) in enumerate(zip(score, n, strict=True))
+        ]
+    frame = pd.DataFrame(rows).astype({"layer": "int32", "expert": "int32", "n": "int64"})
+    return frame.sort_values("score", ascending=False, na_position="last", ignore_index=True)
