@@ -10,10 +10,10 @@ import torch
 from probes import MassiveRule, super_experts
 from probes.magnitudes import forming_layers
 from tests.real.groups import dealt, groups_store, writers
-from tests.real.rewrite import as_experts, order
 from tests.real.texts import READ
 from workbench import Plan, Store, capture, load, steered
 from workbench.anatomy import ExpertRef
+from workbench.factorization import Groups, deal, rewrite
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(480)]
 EXPERTS, SHARED, LAYER = 28, 4, 11
@@ -30,19 +30,27 @@ def neurons(smollm2: tuple[Any, Any]) -> list[int]:
     return [neuron for _, neuron in large]
 
 
+def groups(seed: int, kept: list[int]) -> list[Groups]:
+    """The groups of every layer; kept: neurons of layer 11 that lie in its expert 0 together."""
+    return [deal(1536, EXPERTS, SHARED, seed + 1000 * i, kept if i == LAYER else ()) for i in range(30)]
+
+
+def as_experts(dense: Any, seed: int, kept: list[int]) -> Any:
+    return rewrite(dense, groups(seed, kept), None, EXPERTS)
+
+
 def moe(smollm2: tuple[Any, Any], folder: Path, seed: int, kept: list[int]) -> tuple[Any, Store]:
     """The rewrite, loaded, and a store of what it reads."""
     dense, tokenizer = smollm2
-    model = load(as_experts(dense, EXPERTS, SHARED, seed, {LAYER: kept}), tokenizer)
+    model = load(as_experts(dense, seed, kept), tokenizer)
     prompts = [{"text": text} for text in READ]
     return model, capture(model, prompts, folder / "store", keep={"norms", "residual"}, progress=False)
 
 
 def holders(seed: int, neurons: list[int]) -> list[str]:
     """The experts that hold the neurons when nothing is kept together."""
-    at = order(1536, seed + 1000 * LAYER, []).tolist()
-    found = [at.index(neuron) * (EXPERTS + SHARED) // 1536 for neuron in neurons]
-    return [f"L{LAYER}S0" if group >= EXPERTS else f"L{LAYER}E{group}" for group in found]
+    found = [(groups(seed, [])[LAYER].routed == neuron).any(1).nonzero().flatten().tolist() for neuron in neurons]
+    return [f"L{LAYER}E{group[0]}" if group else f"L{LAYER}S0" for group in found]
 
 
 def flagged(store: Store, **how: Any) -> list[str]:
@@ -53,7 +61,7 @@ def flagged(store: Store, **how: Any) -> list[str]:
 def test_the_rewrite_computes_what_the_dense_model_computes(smollm2):
     dense, tokenizer = smollm2
     ids = tokenizer(READ[1], return_tensors="pt").input_ids
-    rewritten = as_experts(dense, EXPERTS, SHARED, seed=3)
+    rewritten = as_experts(dense, 3, [])
     assert torch.allclose(rewritten(ids).logits, dense(ids).logits, atol=1e-3, rtol=0)
 
 

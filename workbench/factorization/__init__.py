@@ -13,10 +13,10 @@ targets/      which MoE architecture holds a dense model exactly, or what none h
 
 from .factorize import factorize, write_model
 from .groups import Groups, Router, deal
-from .rewriting import MARK, check_by_twin, rewrite
+from .rewriting import MARK, rewrite
 from .sizes import Sizes
 from .source import Dense, open_dense
 
 __all__ = [
-    "MARK", "Dense", "Groups", "Router", "Sizes", "check_by_twin", "deal", "factorize", "open_dense", "rewrite", "write_model",
+    "MARK", "Dense", "Groups", "Router", "Sizes", "deal", "factorize", "open_dense", "rewrite", "write_model",
 ]  # fmt: skip

@@ -14,10 +14,10 @@ from workbench.progress import Meter, ProgressLines, Report, duration
 from .card import card, plan_of
 from .folder import check_free, claim, pace, write_rest, write_shards
 from .groups import Groups, Router, deal
-from .rewriting import check_by_twin, check_parts
+from .rewriting import checked_fit
 from .sizes import Sizes
-from .source import Dense, dense_config, open_dense
-from .targets import check_config, fit
+from .source import Dense, check_tokenizer, dense_config, open_dense
+from .targets import check_config
 
 _SEEDS_APART = 1000
 
@@ -82,10 +82,9 @@ def write_model(
 
     Raises `WorkbenchError` as `factorize` does, and for an architecture that cannot have such routers.
     """
-    model, found = dense.model, fit(dense.model)
-    check_parts(model, found, groups, routers)
-    check_by_twin(model, sizes)
-    exact = routers is None
+    model, exact = dense.model, routers is None
+    found = checked_fit(model, groups, routers)
+    check_tokenizer(dense.tokenizer, found.architecture.name)
     digests = {"weights": digest(model.state_dict()), "parts": digest(_parts(groups, routers))}
     if claim(out, plan_of(dense.name, revision, sizes, exact, seed, digests)):
         return out

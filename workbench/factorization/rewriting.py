@@ -13,7 +13,7 @@ from workbench.errors import WorkbenchError
 
 from .groups import Groups, Router, check_groups, check_routers, deal
 from .layers import layer_tensors, outside
-from .sizes import GRAIN, Sizes
+from .sizes import GRAIN
 from .targets import VOCABULARY, Fit, fit, fit_of, twin_config, twin_of, windows
 
 MARK = "factorized_from"
@@ -32,18 +32,25 @@ def rewrite(dense: Any, groups: Sequence[Groups], routers: Sequence[Router] | No
     Raises `WorkbenchError` naming the module, tensor or config field that no MoE architecture holds, and where an architecture
     cannot have such routers.
     """
-    found = fit(dense)
-    check_parts(dense, found, groups, routers)
+    found = checked_fit(dense, groups, routers)
+    if routers is not None and not 1 <= top_k <= len(groups[0].routed):
+        raise WorkbenchError(f"A token cannot get {top_k} of {len(groups[0].routed)} routed experts.")
     return _rewritten(dense, found, groups, routers, top_k)
 
 
-def check_parts(dense: Any, found: Fit, groups: Sequence[Groups], routers: Sequence[Router] | None) -> None:
-    """Raises `WorkbenchError` where groups or routers are not those of this model."""
-    config = dense.config
+def checked_fit(dense: Any, groups: Sequence[Groups], routers: Sequence[Router] | None) -> Fit:
+    """How the model fits an architecture, seen on a small twin as well.
+
+    Raises `WorkbenchError` where it does not, and where groups or routers are not those of this model.
+    """
+    config, found = dense.config, fit(dense)
     check_groups(groups, config.num_hidden_layers, config.intermediate_size)
     if routers is not None:
         check_routers(routers, groups, config.hidden_size)
         check_routable(found)
+    experts, size = groups[0].routed.shape
+    check_by_twin(config, found, experts, len(groups[0].shared) // size)
+    return found
 
 
 def check_routable(found: Fit) -> None:
@@ -102,26 +109,24 @@ def empty_model(config: Any) -> Any:
 
 
 @torch.no_grad()
-def check_by_twin(dense: Any, sizes: Sizes) -> None:
+def check_by_twin(dense_config: Any, found: Fit, experts: int, shared: int) -> None:
     """Raises `WorkbenchError` unless a small random twin of the model, rewritten, computes what the twin computes.
 
     This is seen before any work, and whatever the names of modules and fields say.
     """
-    found = fit(dense)
-    config = twin_config(dense.config, GRAIN * sizes.experts)
+    neurons = GRAIN * (experts + shared)
+    config = twin_config(dense_config, neurons)
     twin = twin_of(config, [f"self_attn.{p}_proj.bias" for p in found.attention.biases])
-    groups = [
-        deal(GRAIN * sizes.experts, sizes.routed, sizes.shared, layer) for layer in range(config.num_hidden_layers)
-    ]
+    groups = [deal(neurons, experts, shared, layer) for layer in range(config.num_hidden_layers)]
     small = fit_of(config, replace(found.attention, windows=windows(config)))
-    made = _rewritten(twin, small, groups, None, sizes.routed)
+    made = _rewritten(twin, small, groups, None, experts)
     ids = torch.arange(24).reshape(2, 12) * 7 % VOCABULARY
     for first in (0, config.max_position_embeddings // 2):
         positions = torch.arange(first, first + 12)[None].expand(2, -1)
         off = (twin(ids, position_ids=positions).logits - made(ids, position_ids=positions).logits).abs().max()
         if not off <= TOLERANCE:
             raise WorkbenchError(
-                f"A small random twin of this {type(dense).__name__}, rewritten to {found.architecture.name}, differs by "
-                f"{float(off):.3g} in its logits: it computes something that the names of its modules and fields do not say, "
+                f"A small random twin of this model ({type(config).__name__}), rewritten to {found.architecture.name}, differs "
+                f"by {float(off):.3g} in its logits: it computes something that the names of its modules and fields do not say, "
                 f"and it cannot be rewritten."
             )

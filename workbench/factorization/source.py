@@ -1,7 +1,9 @@
 """A dense model as it is given (a folder, a hub id, a GGUF file), opened with its tokenizer and its licence files."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from workbench.errors import WorkbenchError
@@ -54,9 +56,36 @@ def licences(source: str, revision: str | None = None) -> dict[str, bytes]:
     if not folder.exists():
         from huggingface_hub import snapshot_download
 
-        folder = Path(snapshot_download(source, revision=revision, allow_patterns=list(LICENCES)))
+        away = hub_unreachable(source, {}) is not None
+        folder = Path(snapshot_download(source, revision=revision, allow_patterns=[*LICENCES], local_files_only=away))
     found = {file for pattern in LICENCES for file in folder.glob(pattern) if file.is_file()}
     return {file.name: file.read_bytes() for file in sorted(found)}
+
+
+_SAMPLE = "The quick brown fox: 12,345.6 times,\n\tdef f(x):  return x**2 — naïve café, 東京 🙂"
+
+
+def check_tokenizer(tokenizer: Any, architecture: str) -> None:
+    """Raises `WorkbenchError` unless transformers reads the tokenizer as it is out of a folder of that architecture.
+
+    AutoTokenizer chooses a tokenizer's class by the architecture as well, and would read another one without a word.
+    """
+    from transformers import AutoTokenizer
+
+    with TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        (Path(folder) / "config.json").write_text(json.dumps({"model_type": architecture}))
+        try:
+            read = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            same = read(_SAMPLE).input_ids == tokenizer(_SAMPLE).input_ids
+            why = "makes other tokens of a text"
+        except (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
+            same, why = False, f"cannot be made ({first_line(error).rstrip('.')})"
+    if not same:
+        raise WorkbenchError(
+            f"In a folder of {architecture} transformers takes this {type(tokenizer).__name__} for another tokenizer, which "
+            f"{why}; save it with a tokenizer.json (a fast tokenizer) beside the dense model first."
+        )
 
 
 def _gguf(source: str) -> bool:

@@ -76,3 +76,16 @@ def held(name: str, **more: Any) -> Any:
     """One of HELD, with more in its config."""
     family, _, config = HELD[name]
     return dense_model(family, **{**config, **more})
+
+
+def byte_tokenizer() -> Any:
+    """A fast tokenizer of bytes with a chat template; ids below 320."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    names = ["<pad>", "<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    made = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, []))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
+    tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}{% endfor %}"
+    return tokenizer

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.workbench.factorization.families import held
+from tests.workbench.factorization.families import byte_tokenizer, held
 from workbench import WorkbenchError, load
 from workbench.factorization import Router, Sizes, deal, factorize, open_dense, write_model
-from workbench.loading import tiny_tokenizer
 from workbench.progress import Progress
 
 SIZES = Sizes(8, 2, 6)
@@ -26,7 +25,7 @@ def saved(tmp_path: Path) -> Any:
     def save(name: str) -> tuple[Path, Any]:
         dense, folder = held(name, **CONFIG), tmp_path / "dense"
         dense.save_pretrained(folder)
-        tiny_tokenizer().save_pretrained(folder)
+        byte_tokenizer().save_pretrained(folder)
         (folder / "LICENSE").write_text("Do as you like.")
         return folder, dense
 
@@ -43,7 +42,7 @@ def test_plain_transformers_and_the_workbench_read_it(name: str, saved: Any, tmp
     made, report = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert (made(IDS).logits - dense(IDS).logits).abs().max() < 1e-3
-    assert AutoTokenizer.from_pretrained(out).chat_template == tiny_tokenizer().chat_template
+    assert AutoTokenizer.from_pretrained(out).chat_template == byte_tokenizer().chat_template
     again = tmp_path / "again"
     made.save_pretrained(again)  # transformers' own names on disk are those that were written
     assert _stored(again) == _stored(out)

@@ -23,7 +23,7 @@ ODD: dict[str, tuple[str, dict[str, Any], str]] = {
     "layers without positions": ("smollm3", {"no_rope_layer_interval": 2}, "no_rope_layers"),
     "norms of whole queries": ("olmo2", {}, "self_attn.q_norm"),
     "rotation of pairs": ("ernie4_5", {"head_dim": 8}, "computes something that the names"),
-    "parallel attention": ("cohere", {}, "post_attention_layernorm"),
+    "parallel attention": ("cohere", {}, "rms_norm_eps"),
 }
 
 
@@ -49,7 +49,7 @@ def test_biases_of_zeros_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        (Sizes(7, 2, 4), "would do: 3, 4, 8"),
+        (Sizes(7, 2, 4), "would do: 3, 4, 6, 12"),
         (Sizes(4, 3, 1), "leave 1 routed"),
         (Sizes(8, 2, 7), "cannot get 7 of 6"),
         (Sizes(8, 2, 0), "cannot get 0 of 6"),

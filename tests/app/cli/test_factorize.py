@@ -1,0 +1,42 @@
+"""`workbench factorize`: a folder that `inspect` reads, and what is refused with code 2 and nothing written."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+from workbench_app.cli import app
+
+from tests.workbench.factorization.families import byte_tokenizer, held
+
+SIZES = ["--experts", "8", "--shared", "2"]
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dense")
+    held("llama", vocab_size=384).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_inspect_says_that_the_experts_are_groups_of_a_dense_network(dense: Path, tmp_path: Path) -> None:
+    out = tmp_path / "moe"
+    done = CliRunner().invoke(app, ["factorize", str(dense), str(out), "--exact", *SIZES])
+    assert done.exit_code == 0, done.output
+    assert "to write as glm4_moe in float32" in done.stderr
+    said = CliRunner().invoke(app, ["inspect", str(out)])
+    assert said.exit_code == 0
+    assert "groups of the neurons of a dense network" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--exact", "--experts", "7"], "numbers of groups that would do: 3, 4"), (SIZES, "give --exact")],
+)
+def test_what_cannot_be_done_is_said_and_nothing_is_written(
+    options: list[str], words: str, dense: Path, tmp_path: Path
+) -> None:
+    said = CliRunner().invoke(app, ["factorize", str(dense), str(tmp_path / "moe"), *options])
+    assert said.exit_code == 2
+    assert words in " ".join(said.stderr.split())
+    assert not (tmp_path / "moe").exists()
