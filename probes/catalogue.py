@@ -182,6 +182,11 @@ RANKERS = {method.name: method for method in METHODS if method.ranks}
 
 def ranker(name: str) -> Method:
     """The probe of this name that ranks; `WorkbenchError` with the names that exist when there is none."""
+    if any(method.name == name for method in METHODS if not method.ranks):
+        raise WorkbenchError(
+            f"The probe '{name}' gives a table and no ranking; call it in Python, from probes import {name}, or rank by one of "
+            f"{', '.join(RANKERS)}."
+        )
     if name not in RANKERS:
         raise WorkbenchError(
             f"There is no method '{name}'{suggestion(name, list(RANKERS)) or ';'} use {', '.join(RANKERS)}."

@@ -11,7 +11,7 @@ Names are imported when first used, so that a store opens without torch. A modul
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from workbench.moved import answer_for_old_places
+from workbench.moved import answer_for_old_places, moved_to
 from workbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -56,5 +56,6 @@ answer_for_old_places()
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"workbench has no '{name}'; it has {', '.join(sorted(_HOME))}.")
+        has = f"workbench has no '{name}'; it has {', '.join(sorted(_HOME))}."
+        raise AttributeError(moved_to(f"workbench.{name}") or has)
     return getattr(import_module(f"workbench.{_HOME[name]}"), name)

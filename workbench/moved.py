@@ -48,6 +48,7 @@ MOVED = (
     _moved("workbench.judge", "workbench.responses", "judge"),
     _moved("workbench.magnitude", "workbench.records", "routed_change"),
     _moved("workbench.metrics", "workbench.responses", "METRICS", "length", "refused", "revealed", "thinks"),
+    _moved("workbench.model.load", "workbench", "load"),
     _moved("workbench.moment", "workbench.prompts", "moment"),
     _moved("workbench.pieces", "workbench.thinking", "pieces"),
     _moved("workbench.positions", "workbench.routing", "prompt_length"),
@@ -86,12 +87,19 @@ class _OldPlaces:
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """None for every name that is no old place; else raises `ModuleNotFoundError` with the new one."""
-        if name in _SAID:
+        """None for every name that is no old place; for an import of one raises `ModuleNotFoundError` with the new one."""
+        if (
+            name in _SAID and sys._getframe(2).f_code.co_name == "_find_and_load_unlocked"
+        ):  # `importlib.util.find_spec` asks only
             raise ModuleNotFoundError(
                 f"{_SAID[name]}."
             )  # without name=: `from workbench import attention` would hide it
         return None
+
+
+def moved_to(old: str) -> str | None:
+    """The sentence for an old place; None for a name that never was one."""
+    return f"{_SAID[old]}." if old in _SAID else None
 
 
 def answer_for_old_places() -> None:

@@ -58,7 +58,11 @@ def _refused(error: Any) -> Exception:
         )
         return typer.Exit(2)
     about = error.ctx.command_path if error.ctx is not None else "workbench"
-    warn(f"{error.format_message().rstrip('.')}; `{about} -h` says what can be given.")
+    if word == "--engine" and about == "workbench run":
+        warn('--engine is no option of `workbench run`: a model of the recipe says what runs it, engine = "nnsight".')
+        return typer.Exit(2)
+    said = error.format_message().rstrip(".")
+    warn(f"{said}{' ' if said.endswith('?') else '; '}`{about} -h` says what can be given.")
     return typer.Exit(2)
 
 

@@ -47,7 +47,9 @@ def inspect(
     model: Model, device: Device = "auto", dtype: Dtype = "auto", engine: Engine = None, json: Json = False
 ) -> None:
     """Print a model's MoE map: layers, experts, routing rule, and what is supported, checked by intervening."""
-    anatomy = open_model(model, device, dtype, engine).anatomy
+    from workbench.backends import anatomy_on, backend_of
+
+    anatomy = anatomy_on(backend_of(open_model(model, device, dtype, engine)))
     if json:
         return print_json(anatomy.to_dict())
     say(f"{anatomy.model}: {anatomy.family}, {len(anatomy.moe_layers)} MoE layers, {anatomy.n_experts} experts")

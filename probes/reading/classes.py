@@ -222,9 +222,8 @@ def _name_of(store: "Store", text: str, prefer: str | None = None) -> tuple[str 
     if text in VERDICTS:
         return None, text
     known = sorted({f"{n}={v}" for n, v in zip(labels["name"], labels["value"], strict=True)})
-    raise WorkbenchError(
-        f"No label of '{store.path}' has the value '{text}'; it has {listed(known)}{suggestion(text, known) or '.'}"
-    )
+    near = suggestion(text, [*sorted({str(v) for v in labels["value"]}), *VERDICTS, *known]) or "."
+    raise WorkbenchError(f"No label of '{store.path}' has the value '{text}'; it has {listed(known)}{near}")
 
 
 def _names(

@@ -75,7 +75,7 @@ def _mask(store: "Store", tokens: Tokens | np.ndarray, used: np.ndarray | None) 
     if tokens in ("all", "prompt", "response", "last_prompt"):
         return token_mask(store, tokens)
     raise WorkbenchError(
-        f"tokens='{tokens}' is not known; it can be {', '.join(NAMES)}{suggestion(tokens, list(NAMES))}."
+        f"tokens='{tokens}' is not known; it can be {', '.join(NAMES)}{suggestion(tokens, list(NAMES)) or '.'}"
     )
 
 

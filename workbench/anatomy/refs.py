@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from operator import index
 
 from workbench.errors import WorkbenchError
 
@@ -47,4 +48,8 @@ def as_ref(value: "ExpertRef | str | tuple[int, int]") -> ExpertRef:
         return value
     if isinstance(value, str):
         return ExpertRef.parse(value)
-    return ExpertRef(*value)
+    try:
+        layer, expert = map(index, value)
+    except (TypeError, ValueError) as error:
+        raise WorkbenchError(f"{value!r:.60} is not an expert; write it like 'L12E3' or (12, 3).") from error
+    return ExpertRef(layer, expert)

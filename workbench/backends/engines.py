@@ -1,17 +1,22 @@
 """The engine of a model, the plan compiled for it, and the words by which users name engines."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
-from workbench.backends.backend import Backend
+from torch import Tensor
+
+from workbench.anatomy import Anatomy
+from workbench.backends.backend import Backend, Batch, Capabilities, Keep, Ran
 from workbench.backends.refusals import check_plan
 from workbench.errors import WorkbenchError, suggestion
+from workbench.generation import Decoding
 from workbench.hooks import as_it_is, joined_plan
-from workbench.model import MoEModel, Told
+from workbench.model import Facts, MoEModel, Told
 from workbench.plan import KINDS, Plan
-from workbench.routing import CompiledPlan, compile_plan
+from workbench.routing import CompiledPlan, Dose, compile_plan
 
 NAMES = ("native", "nnsight", "ndif")
 FIRST = "native"
@@ -43,19 +48,6 @@ def compiled_for(model: MoEModel, plan: Plan | None = None) -> CompiledPlan:
     return arm_of(model, plan)[1]
 
 
-def check_words(call: str, given: Mapping[str, Any]) -> None:
-    """Raises for keywords that `call` does not take: `WorkbenchError` with the new word for those of before."""
-    for name in given:
-        if name in ("backend", "remote"):
-            raise WorkbenchError(old_word(f"{call}({name}=...)"))
-        raise TypeError(f"{call}() got an unexpected keyword argument '{name}'")
-
-
-def old_word(word: str) -> str:
-    """The sentence for a word of before."""
-    return f"{word} is not a word any more: a model is loaded on its engine, load(..., engine='nnsight', remote=True)."
-
-
 def was_bare(begun: Mapping[str, Any]) -> bool:
     """Whether the capture of this `plan.json` was begun by a version whose engine had no use for the generation config."""
     return "decoding" not in begun and begun.get("backend", FIRST) == FIRST
@@ -82,14 +74,19 @@ def named(engine: Any) -> Any:
         ) from error
 
 
-def told_of(engine: Backend) -> Told:
-    """What an engine says of its model, with the edits that it cannot make refused layer by layer, as any plan is checked."""
-    facts, can = engine.facts, engine.can
+def anatomy_on(engine: Backend) -> Anatomy:
+    """The MoE map of the engine's model, with the edits that the engine cannot make refused layer by layer."""
+    anatomy, can = engine.facts.anatomy, engine.can
     why = {kind: can.why.get(kind) or can.why.get("edits") or f"the engine '{can.name}' cannot" for kind in KINDS}
     refused = {kind: reason for kind, reason in why.items() if kind not in can.edits}
-    layers = tuple(replace(x, refused={**x.refused, **refused}) if x.is_moe else x for x in facts.anatomy.layers)
+    layers = tuple(replace(x, refused={**x.refused, **refused}) if x.is_moe else x for x in anatomy.layers)
+    return replace(anatomy, layers=layers)
+
+
+def told_of(engine: Backend) -> Told:
+    """What an engine says of its model; a plan that it cannot make is refused as any other is checked."""
     names = ("tokenizer", "dtype", "device", "kind", "n_embeddings", "config", "generation_config")
-    return Told(replace(facts.anatomy, layers=layers), **{name: getattr(facts, name) for name in names})
+    return Told(anatomy_on(engine), **{name: getattr(engine.facts, name) for name in names})
 
 
 def check_engine(engine: Any) -> None:
@@ -97,5 +94,55 @@ def check_engine(engine: Any) -> None:
     lacks = [name for name in _MEMBERS if not hasattr(engine, name)]
     if lacks:
         raise WorkbenchError(
-            f"A {type(engine).__name__} is no engine, for it has no {', '.join(lacks)}; see `workbench.backends.Backend`."
+            f"load(engine=...) got an object of type {type(engine).__name__}, which is no engine, for it has no "
+            f"{', '.join(lacks)}; see `workbench.backends.Backend`."
         )
+
+
+@dataclass(frozen=True, eq=False)
+class OwnEngine:
+    """An engine that is not one of ours, whose failures while it runs are one sentence."""
+
+    engine: Backend
+
+    @property
+    def can(self) -> Capabilities:
+        """What it can do."""
+        return self.engine.can
+
+    @property
+    def facts(self) -> Facts:
+        """What it says of its model."""
+        return self.engine.facts
+
+    def run(
+        self,
+        batch: Batch,
+        plan: CompiledPlan,
+        decoding: Decoding | None = None,
+        keep: Keep | None = None,
+        dose: Dose | None = None,
+    ) -> Generator[Ran, None, None]:
+        """See `Backend.run`. Raises `WorkbenchError` for whatever it raises, and for a portion without what was asked for."""
+        with self._sentences("run a batch"):
+            for portion in self.engine.run(batch, plan, decoding, keep, dose):
+                if keep is not None and portion.record is None:
+                    raise TypeError("it handed over no record of what it was asked to keep")
+                yield portion
+
+    def score(self, batch: Batch, plan: CompiledPlan) -> Tensor:
+        """See `Backend.score`."""
+        with self._sentences("score a batch"):
+            return self.engine.score(batch, plan)
+
+    @contextmanager
+    def _sentences(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except WorkbenchError:
+            raise
+        except Exception as error:  # somebody else's code, which can fail in any way
+            raise WorkbenchError(
+                f"The engine '{self.can.name}' failed to {what} ({type(error).__name__}: {error}); mend it and do the same "
+                f"again: a capture that was begun goes on from there."
+            ) from error

@@ -78,7 +78,9 @@ def _read(anatomy: Anatomy, number: int, request: Mapping[str, Any], filled: boo
         raise WorkbenchError(f"Request {number} is {type(request).__name__}; it should be an object with {_KEYS}.")
     for key in request:
         if key not in _KEYS:
-            raise WorkbenchError(f"Request {number} has a key '{key}'{suggestion(key, list(_KEYS)) or ','} of {_KEYS}.")
+            raise WorkbenchError(
+                f"Request {number} has a key '{key}'{suggestion(key, list(_KEYS)) or ';'} the keys are {', '.join(_KEYS)}."
+            )
     missing = [key for key in ("prompt_ids", "response_ids", "routed_experts") if request.get(key) is None]
     name = f"request-{number}" if request.get("id") is None else str(request["id"])
     if missing:

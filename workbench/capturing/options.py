@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any
 
 from workbench.anatomy import ExpertRef, as_ref
@@ -13,6 +15,7 @@ from workbench.records import KEEPS
 
 BATCH_TOKENS = 4096
 _MOST_SAMPLES = 1_000_000
+_LEAST = {"generate": 0, "samples": 1, "batch_tokens": 1, "shard_tokens": 1, "temperature": 0, "seed": None}
 Responses = Mapping[str, str | Sequence[str]] | bool | None
 
 
@@ -38,7 +41,6 @@ class Options:
     def __post_init__(self) -> None:
         self._check_numbers()
         self._put("keep", _kept(self.keep))
-        self._put("temperature", float(self.temperature))
         self._put("layers", None if self.layers is None else tuple(sorted({int(n) for n in self.layers})))
         self._put("experts", None if self.experts is None else tuple(sorted({as_ref(e) for e in self.experts})))
         self._put("responses", None if self.responses is False else self.responses)
@@ -56,11 +58,16 @@ class Options:
         object.__setattr__(self, name, value)
 
     def _check_numbers(self) -> None:
-        least = {"generate": 0, "samples": 1, "batch_tokens": 1, "shard_tokens": 1, "temperature": 0}
-        for name, number in least.items():
-            value = getattr(self, name)
-            if value < number:
-                raise WorkbenchError(f"capture({name}={value}) makes no sense; it should be at least {number}.")
+        for name, least in _LEAST.items():
+            value, whole = getattr(self, name), name != "temperature"
+            if not _is_number(value, whole=whole):
+                kind = "a whole number" if whole else "a finite number"
+                raise WorkbenchError(f"capture({name}={value!r:.60}) makes no sense; it should be {kind}.")
+            if least is not None and value < least:
+                raise WorkbenchError(f"capture({name}={value}) makes no sense; it should be at least {least}.")
+            self._put(name, int(value) if whole else float(value))
+        if not isinstance(self.text, bool):
+            raise WorkbenchError(f"capture(text={self.text!r:.60}) makes no sense; it should be True or False.")
         if self.samples > _MOST_SAMPLES:
             raise WorkbenchError(
                 f"capture(samples={self.samples}) makes no sense; it should be at most {_MOST_SAMPLES:,}."
@@ -85,11 +92,9 @@ class Options:
         try:
             known: dict[str, Any] = {field.name: values[field.name] for field in fields(cls)}
             return cls(**{**known, "responses": None if values["responses"] is None else True})
-        except WorkbenchError:
-            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WorkbenchError(
-                f"The options of this plan.json are damaged ({error}); they should be as `capture` wrote them."
+                f"The options of this plan.json are damaged ({str(error).rstrip('.')}); they should be as `capture` wrote them."
             ) from error
 
 
@@ -98,11 +103,29 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _is_number(value: Any, *, whole: bool) -> bool:
+    kind = Integral if whole else Real
+    return isinstance(value, kind) and not isinstance(value, bool) and isfinite(value)
+
+
+def several(name: str, given: Any) -> tuple[Any, ...] | None:
+    """What a keyword of `capture` lists; None stays. Raises `WorkbenchError` for what is no list."""
+    if given is None:
+        return None
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise WorkbenchError(f"capture({name}={given!r:.60}) makes no sense; it should be a list of {name}.")
+    return tuple(given)
+
+
 def _kept(keep: Collection[str]) -> tuple[str, ...]:
+    if not isinstance(keep, Iterable):
+        raise WorkbenchError(
+            f"capture(keep={keep!r:.60}) makes no sense; it should be a list out of {', '.join(sorted(KEEPS))}."
+        )
     chosen = {keep} if isinstance(keep, str) else set(keep)
-    for name in sorted(chosen - KEEPS):
+    for name in sorted(chosen - KEEPS, key=str):
         raise WorkbenchError(
             f"capture(keep=...) does not know '{name}'; it can be {', '.join(sorted(KEEPS))} (slots are always kept)"
-            f"{suggestion(name, sorted(KEEPS)) or '.'}"
+            f"{suggestion(str(name), sorted(KEEPS)) or '.'}"
         )
     return tuple(sorted(chosen))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench import storage
-from workbench.anatomy import ExpertRef, as_ref
-from workbench.backends import backend_of, check_words, compiled_for
-from workbench.capturing.options import BATCH_TOKENS, Options, Responses
+from workbench.anatomy import ExpertRef
+from workbench.backends import backend_of, compiled_for
+from workbench.capturing.options import BATCH_TOKENS, Options, Responses, several
 from workbench.capturing.plan_json import check_same, plan_json
 from workbench.capturing.process import Process
 from workbench.capturing.request import Request, make_request
@@ -19,13 +19,13 @@ from workbench.capturing.sizes import check_disk
 from workbench.errors import WorkbenchError
 from workbench.generation import SHARD_TOKENS
 from workbench.hooks import as_it_is, unlike_said
-from workbench.model import MoEModel
+from workbench.model import MoEModel, check_words
 from workbench.paths import given_path
 from workbench.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, planned_at, read_prompts
 from workbench.routing import Dose
-from workbench.store import Store, open_store
+from workbench.store import Store, begun_plan, open_store
 
 
 def capture(
@@ -85,8 +85,8 @@ def capture(
         generate=generate,
         samples=samples,
         temperature=temperature,
-        layers=None if layers is None else tuple(layers),
-        experts=None if experts is None else tuple(map(as_ref, experts)),
+        layers=several("layers", layers),
+        experts=several("experts", experts),
         batch_tokens=batch_tokens,
         shard_tokens=shard_tokens,
         seed=seed,
@@ -148,7 +148,7 @@ def _begin(store: Path, make: Callable[..., Request], *, resume: bool) -> tuple[
 def _go_on(store: Path, make: Callable[..., Request], *, resume: bool) -> tuple[Request, bool]:
     """The request of a store that was begun, and whether anything is left to do. Raises `WorkbenchError` for another one."""
     path = store / "plan.json"
-    begun = storage.read_json(path)
+    begun = begun_plan(store)
     request = make(begun={**begun, "template_date": planned_at(path, begun)})
     if not resume:
         raise WorkbenchError(f"'{store}' already holds a store; choose another folder, or resume=True to go on.")

@@ -19,8 +19,8 @@ from workbench.comparison.distributions import GivenText, divergence, given_text
 from workbench.comparison.tables import Measured, check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
 from workbench.hooks import as_it_is, plan_in_force
-from workbench.model import MoEModel
-from workbench.plan import Plan
+from workbench.model import MoEModel, check_words
+from workbench.plan import Plan, as_plan
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.responses import Metric, MetricsArgument, metrics_from
@@ -118,6 +118,7 @@ def compare(
     batch_tokens: int = 4096,
     distributions: bool = True,
     progress: bool | Report = True,
+    **before: Any,
 ) -> Comparison:
     """Answers every prompt with and without `plan` and measures what changed. Greedily, by the checkpoint's generation config
     (penalties, n-grams, ...) but its sampling: as transformers' `generate(do_sample=False)` does.
@@ -137,9 +138,11 @@ def compare(
     Raises `WorkbenchError` for an impossible plan, an unknown metric, a metric that no prompt can be measured by, and what the
     model's engine cannot do.
     """
+    check_words("compare", before)
     if seed < 0:
         raise WorkbenchError(f"compare(seed={seed}) makes no sense; it should be at least 0.")
     prompts, chosen, model = read_prompts(prompts), metrics_from(metrics), as_it_is(model)
+    plan = as_plan(plan, model.anatomy)
     plan = _possible(model, plan, store, distributions)
     random = control_plans(model, plan, controls, store, seed)
     encoded = encode_all(model, prompts, max_new_tokens)

@@ -11,6 +11,12 @@ from workbench.model import MoEModel, Runtime, is_wrapped
 from workbench.survey import known_runtime, looked_again, runtimes_of
 
 
+def check_loaded(model: object) -> None:
+    """Raises `WorkbenchError` for what `load` did not return."""
+    if not hasattr(model, "local"):
+        raise WorkbenchError(f"{model!r:.60} is no loaded model; give what load(...) returns, such as load('demo').")
+
+
 def check_here(runtime: Runtime) -> None:
     """Raises `WorkbenchError` when what we would hook is not what runs: put into a bridge after `load`, or on NDIF."""
     name = runtime.anatomy.model
@@ -57,6 +63,7 @@ def as_it_is(model: MoEModel, *, weights: bool = True) -> MoEModel:
     Raises `WorkbenchError` when it was changed inside a block that steers or records it: what is in force there is for the
     model of before.
     """
+    check_loaded(model)
     runtime = model.local
     if runtime is None or runtime.far or runtime.wrapped != is_wrapped(runtime.hf):
         return model

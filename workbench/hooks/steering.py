@@ -3,19 +3,20 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from workbench.anatomy import Anatomy
 from workbench.hooks.active import activate, active
-from workbench.hooks.guards import as_it_is, check_here, outside_traces
+from workbench.hooks.guards import as_it_is, check_here, check_loaded, outside_traces
 from workbench.hooks.points import HookPoint
 from workbench.hooks.register import held
-from workbench.model import MoEModel, Runtime
-from workbench.plan import Plan
+from workbench.model import MoEModel, Runtime, check_words
+from workbench.plan import Plan, as_plan
 from workbench.routing import CompiledPlan, Dose, compile_plan, said_of_unlike, slots_per_token
 
 
 @contextmanager
-def steered(model: MoEModel, plan: Plan, *, dose: Dose | None = None) -> Iterator[Plan]:
+def steered(model: MoEModel, plan: Plan, *, dose: Dose | None = None, **before: Any) -> Iterator[Plan]:
     """While open, forwards and generations of `model.hf` in this context follow `plan`; yields the plan in force.
 
     So do those of the TransformerLens bridge or the nnsight model around it (run_with_cache, trace, generate, ...).
@@ -31,6 +32,8 @@ def steered(model: MoEModel, plan: Plan, *, dose: Dose | None = None) -> Iterato
 
     Raises `WorkbenchError` when the plan is impossible on this model; it is never trimmed.
     """
+    check_words("steered", before)
+    check_loaded(model)
     check_here(model.runtime)
     model = as_it_is(model, weights=False)
     joined = joined_plan(model, plan)
@@ -68,6 +71,7 @@ def following(runtime: Runtime, compiled: CompiledPlan, dose: Dose) -> Iterator[
 
 def joined_plan(model: MoEModel, plan: Plan) -> Plan:
     """`plan` for this model, joined with what a block of the caller's steers it by; another model's plan is refused."""
+    plan = as_plan(plan, model.anatomy)
     plan = (
         plan.for_model(model.anatomy) if plan else plan
     )  # one of before fingerprints had a version joins as this model's

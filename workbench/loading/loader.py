@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
 
-from workbench.backends import NAMES, Native, check_engine, named, old_word, told_of
+from workbench.backends import NAMES, Native, OwnEngine, check_engine, named, told_of
 from workbench.bundled import bundled_path
-from workbench.errors import WorkbenchError, listed
+from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.loading.check import check_by_intervening
 from workbench.loading.hub import hub_unreachable
 from workbench.loading.tiny import FAMILIES, tiny_model, tiny_tokenizer
@@ -19,6 +20,7 @@ from workbench.model import (
     Opened,
     PlainModel,
     Runtime,
+    belongs_to_load,
     find_layout,
     is_wrapped,
     opened,
@@ -65,9 +67,15 @@ def load(
     Raises `WorkbenchError` for a dense model, an MoE family we cannot see into, or a source that cannot be read.
     """
     if "backend" in hub:
-        raise WorkbenchError(old_word("load(backend=...)"))
-    if engine is not None and engine not in NAMES:
-        return _elsewhere(engine, source, tokenizer, remote, {"device": device, "dtype": dtype, **hub})
+        raise WorkbenchError(belongs_to_load("load", "backend", hub["backend"]))
+    _check_adapter(adapter)
+    if not isinstance(engine, str | None) or engine not in (None, *NAMES):
+        here = {"remote": remote, "adapter": adapter is not None}
+        if said := next((name for name, given in here.items() if given), None):
+            raise WorkbenchError(
+                f"load(engine={engine!r:.60}, {said}=...) is not possible; {said} goes with the engines {', '.join(NAMES)}."
+            )
+        return _elsewhere(engine, source, opened_tokenizer(given_source(tokenizer), hub), device, dtype, hub)
     if engine == "ndif":
         engine, remote = "nnsight", remote or True
     if remote and engine == "native":
@@ -104,16 +112,25 @@ def _checked(runtime: Runtime, tokenizer: Any, wrapped: Any, engine: str, check:
     return replace(model, engine=partial(Nnsight, wrapped=wrapped or traced(runtime.hf, tokenizer)))
 
 
-def _elsewhere(engine: Any, source: Any, tokenizer: Any, remote: bool | str, options: dict[str, Any]) -> MoEModel:
-    """A model on an engine that is not one of ours."""
-    made = named(engine)
-    if remote:
+def _check_adapter(adapter: Any) -> None:
+    lacks = [name for name in ("blocks", "route", "expert", "combine") if not callable(getattr(adapter, name, None))]
+    if adapter is not None and lacks:
         raise WorkbenchError(
-            f"load(engine={engine!r}, remote={remote!r}) is not possible; remote goes with nnsight alone."
+            f"load(adapter={adapter!r:.60}) is no adapter, for it has no {', '.join(lacks)}; see `workbench.model.MoEAdapter`."
+        )
+
+
+def _elsewhere(engine: Any, source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> MoEModel:
+    """A model on an engine that is not one of ours."""
+    made, given = named(engine), {name for name, x in (("device", device), ("dtype", dtype)) if x != "auto"} | {*hub}
+    if not isinstance(made, type) and given:
+        raise WorkbenchError(
+            f"load(engine={engine!r:.60}, {', '.join(f'{name}=...' for name in sorted(given))}) says nothing to an engine that "
+            f"is made already; pass its class, or make it with these."
         )
     try:
         if isinstance(made, type):
-            made = made(source, tokenizer=tokenizer, **options)
+            made = made(source, tokenizer=tokenizer, device=device, dtype=dtype, **hub)
         check_engine(made)
         told, own = told_of(made), made.facts.tokenizer
     except WorkbenchError:
@@ -123,7 +140,7 @@ def _elsewhere(engine: Any, source: Any, tokenizer: Any, remote: bool | str, opt
             f"The engine {engine!r} could not be made for {source!r:.60} ({type(error).__name__}: {error}); see "
             f"`workbench.backends.Backend` for what it is called with and what it has to have."
         ) from error
-    return MoEModel(tokenizer or own, None, lambda model: made, told)
+    return MoEModel(tokenizer or own, None, lambda model: OwnEngine(made), told)
 
 
 def _far(source: Any, tokenizer: Any, remote: bool | str) -> MoEModel:
@@ -200,6 +217,7 @@ def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: di
     try:
         found: Any = AutoModelForCausalLM.from_pretrained(path, dtype=wanted, **hub | {"output_loading_info": True})
     except Exception as error:  # of a broken or unknown checkpoint transformers, and what it calls, raise anything
+        _check_known(hub, error)
         raise WorkbenchError(
             f"'{name}' could not be loaded{f' ({unreachable})' if unreachable else ''}: {first_line(error)} "
             f"{_instead(path, error)}"
@@ -209,6 +227,17 @@ def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: di
     if "device_map" not in hub:
         hf = moved(hf, device)
     return hf, _tokenizer(path, hub) if tokenizer is None else tokenizer
+
+
+def _check_known(hub: Mapping[str, Any], error: Exception) -> None:
+    """Raises `WorkbenchError` where the error is about an option that nobody knows."""
+    found = next((name for name in hub if isinstance(error, TypeError) and f"argument '{name}'" in str(error)), None)
+    if found is not None:
+        own = [name for name in signature(load).parameters if name != "hub"]
+        raise WorkbenchError(
+            f"load({found}=...) is no option of load or of transformers' from_pretrained"
+            f"{suggestion(found, own) or f'; those of load are {listed(own)}.'}"
+        ) from error
 
 
 def check_whole(name: str, hf: Any, report: Mapping[str, Any]) -> None:

@@ -7,6 +7,6 @@ plan.py       a set of edits: text, JSON, joining
 """
 
 from workbench.plan.edits import KINDS, ROUTING_KINDS, VALUED_KINDS, Edit, Kind, Scope
-from workbench.plan.plan import Plan
+from workbench.plan.plan import Plan, as_plan
 
-__all__ = ["KINDS", "ROUTING_KINDS", "VALUED_KINDS", "Edit", "Kind", "Plan", "Scope"]
+__all__ = ["KINDS", "ROUTING_KINDS", "VALUED_KINDS", "Edit", "Kind", "Plan", "Scope", "as_plan"]

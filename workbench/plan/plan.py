@@ -94,6 +94,8 @@ class Plan:
     @classmethod
     def _of(cls, kind: Kind, refs: Experts, value: Any, scope: dict[str, Any]) -> "Plan":
         given = parse_experts(refs) if isinstance(refs, str) else [refs] if isinstance(refs, ExpertRef) else refs
+        if not isinstance(given, Iterable):
+            raise WorkbenchError(f"Plan.{kind}({given!r:.60}) names no expert; write 'L12E3', or a list of experts.")
         chosen = [as_ref(r) for r in given]
         return cls(tuple(Edit(kind, r, value, _scope(**scope)) for r in chosen))
 
@@ -185,6 +187,15 @@ class Plan:
     ) -> "Plan":
         """The same edits on other, randomly drawn experts: a control. See `workbench.plan.controls.random_like`."""
         return cls(random_like(plan.edits, anatomy, match, usage, seed), plan.fingerprint)
+
+
+def as_plan(given: Plan | str, anatomy: Anatomy | None = None) -> Plan:
+    """A plan from itself, or from its text (`Plan.parse`). Raises `WorkbenchError` for anything else."""
+    if isinstance(given, str):
+        return Plan.parse(given, anatomy)
+    if not isinstance(given, Plan):
+        raise WorkbenchError(f"{given!r:.60} is no plan; give one such as Plan.off('L0E15'), or its text, 'off L0E15'.")
+    return given
 
 
 def _read_json(source: str | Path) -> tuple[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.prompts.chats import Messages, Tools, from_json, messages_of, options_of, said, tools_of
@@ -81,6 +81,18 @@ class PromptSet:
 
     def __iter__(self) -> Iterator[Prompt]:
         return iter(self.prompts)
+
+    @overload
+    def __getitem__(self, at: int) -> Prompt: ...
+    @overload
+    def __getitem__(self, at: slice) -> "PromptSet": ...
+    def __getitem__(self, at: int | slice) -> "Prompt | PromptSet":
+        """A prompt by its place, or a part of them. Raises `WorkbenchError` for a part that holds none."""
+        if not isinstance(at, slice):
+            return self.prompts[at]
+        if not self.prompts[at]:
+            raise WorkbenchError(f"{self._name[:1].upper()}{self._name[1:]}, {len(self)} in all, hold none in {at}.")
+        return PromptSet(self.prompts[at], self.source)
 
     @cached_property
     def fingerprint(self) -> str:

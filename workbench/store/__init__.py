@@ -14,7 +14,7 @@ write.py       a store from tables that you have
 """
 
 from workbench.store.counts import Counts, Routing
-from workbench.store.store import Store, open_store
+from workbench.store.store import Store, begun_plan, open_store
 from workbench.store.tables import Tables
 from workbench.store.texts import n_cut, what_was_said
 from workbench.store.token_rows import token_index
@@ -25,6 +25,7 @@ __all__ = [
     "Routing",
     "Store",
     "Tables",
+    "begun_plan",
     "n_cut",
     "open_store",
     "token_index",

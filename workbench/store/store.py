@@ -127,7 +127,7 @@ def open_store(path: str | Path, *, damaged: bool = False) -> Store:
     if not (path / "plan.json").is_file():
         what = "There is no folder" if not path.is_dir() else "No plan.json lies in"
         raise WorkbenchError(f"{what} '{path}', so it is not a store; make one with capture().")
-    plan = storage.read_json(path / "plan.json")
+    plan = begun_plan(path)
     _check_version(path, plan)
     if not (path / "manifest.json").is_file():
         raise WorkbenchError(
@@ -140,6 +140,17 @@ def open_store(path: str | Path, *, damaged: bool = False) -> Store:
     if not damaged:
         check_files(store)
     return store
+
+
+def begun_plan(path: Path) -> dict[str, Any]:
+    """The plan.json of a store that was begun. Raises `WorkbenchError` for one of another kind, such as a steering plan."""
+    plan = storage.read_json(path / "plan.json")
+    if "schema_version" not in plan:
+        what = "is a steering plan" if "edits" in plan else "is not a store's"
+        raise WorkbenchError(
+            f"'{path}' is not a store, for its plan.json {what}; name a folder that capture() made, or a new one."
+        )
+    return plan
 
 
 def _check_version(path: Path, plan: dict[str, Any]) -> None:

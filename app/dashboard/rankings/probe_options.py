@@ -9,19 +9,8 @@ import streamlit as st
 from probes.catalogue import RANKERS, Method
 from workbench import WorkbenchError
 
-from ..questions import (
-    Offer,
-    choice,
-    default_of,
-    one_of,
-    option,
-    own_options,
-    p_values,
-    parameters,
-    roles,
-    two_classes,
-    where,
-)
+from .. import questions
+from ..questions import Offer
 
 PROBES = {name: f"{method.title}: {method.sentence}" for name, method in RANKERS.items()}
 _MARKERS, _TOKEN, _ROLE, _LABEL = "<think> against </think>", "a token", "a role", "a label"
@@ -59,18 +48,18 @@ def ask(method: str, offered: Offer) -> Asked:
     if rest:
         with st.expander("More options"):
             found |= _side_by_side(rest)
-    return Asked(method, tuple(sorted((k, v) for k, v in found.items() if v != default_of(method, k))))
+    return Asked(method, tuple(sorted((k, v) for k, v in found.items() if v != questions.default_of(method, k))))
 
 
 def _question(probe: Method, offered: Offer) -> tuple[Part, list[Part]]:
     """What is asked first, and what is folded away: classes, a marker, or the probe's own options where it asks for neither."""
     own, reads, chance = _own(probe), _reads(probe, offered), _chance(probe)
-    tokens = [partial(_tokens, probe)] if "tokens" in parameters(probe.name) else []
+    tokens = [partial(_tokens, probe)] if "tokens" in questions.parameters(probe.name) else []
     if probe.classes:
         return partial(_classes, probe, offered), [*own, *reads, *chance]
     if probe.goes_with:
         return partial(_goes_with, probe, offered), [*own, *tokens, *reads, *chance]
-    alone = [partial(_options, probe, (name,)) for name in own_options(probe)]
+    alone = [partial(_options, probe, (name,)) for name in questions.own_options(probe)]
     return partial(_side_by_side, [*alone, *tokens]), reads
 
 
@@ -89,7 +78,7 @@ def _classes(probe: Method, offered: Offer) -> dict[str, Any]:
     if probe.paired:  # the sides of a pair differ in a label
         offered = offered._replace(classes=tuple(sorted(offered.classes, key=lambda c: "=" not in c)))
     a, b, c = st.columns(3)
-    found = two_classes(probe.name, probe.classes, offered, (a, b))
+    found = questions.two_classes(probe.name, probe.classes, offered, (a, b))
     with c:  # the last prompt position decides the first token of an answer: a question about answers begins there
         return found | _tokens(probe, "last_prompt")
 
@@ -100,35 +89,35 @@ def _goes_with(probe: Method, offered: Offer) -> dict[str, Any]:
     a, b, c, d = st.columns(4)
     kind = a.selectbox("Goes with", kinds, 0 if offered.thinks else 2, key=f"{name}-kind")
     with b:
-        role = one_of("If a role, which", f"{name}-role", offered.roles, "assistant")
+        role = questions.one_of("If a role, which", f"{name}-role", offered.roles, "assistant")
     with c:
         token = st.text_input("If a token, which", "<think>", key=f"{name}-token")
     with d:
-        label = one_of("If a label, which", f"{name}-label", labels, None)
+        label = questions.one_of("If a label, which", f"{name}-label", labels, None)
     return {_TOKEN: {"token": token}, _ROLE: {"role": role}, _LABEL: {"label": label}}.get(kind, {})
 
 
 def _tokens(probe: Method, default: str | None = None) -> dict[str, Any]:
-    return {"tokens": choice(probe.name, "tokens", default)}
+    return {"tokens": questions.choice(probe.name, "tokens", default)}
 
 
 # ---- what is folded away: the probe's own options, what is read, what chance could do
 
 
 def _own(probe: Method) -> list[Part]:
-    names = own_options(probe)
+    names = questions.own_options(probe)
     return [partial(_options, probe, names)] if names else []
 
 
 def _options(probe: Method, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: option(probe, name) for name in names}
+    return {name: questions.option(probe, name) for name in names}
 
 
 def _reads(probe: Method, offered: Offer) -> list[Part]:
-    draws = {"roles": roles, "where": where}
-    names = [name for name in draws if name in parameters(probe.name)]
+    draws = {"roles": questions.roles, "where": questions.where}
+    names = [name for name in draws if name in questions.parameters(probe.name)]
     return [lambda: {name: draws[name](probe.name, offered) for name in names}] if names else []
 
 
 def _chance(probe: Method) -> list[Part]:
-    return [partial(p_values, probe.name)] if "n_permutations" in parameters(probe.name) else []
+    return [partial(questions.p_values, probe.name)] if "n_permutations" in questions.parameters(probe.name) else []

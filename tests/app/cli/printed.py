@@ -8,15 +8,26 @@ from workbench_app.cli import app
 
 from tests.support.stores import anatomy
 from workbench.anatomy import Anatomy
+from workbench.backends import Capabilities
 from workbench.routing import DoseCounts
 
 NAN = float("nan")
 SHAPE = anatomy(n_experts=8)
+NATIVE = Capabilities("native")
 DOSE = DoseCounts(10, 3, 60, 4, 0)
 
 
 def run(*words: object) -> Any:
     return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def sentence(result: Any) -> str:
+    """What a refused command said: exit code 2, nothing on stdout, no traceback; joined into one line."""
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert not result.stdout
+    assert "Traceback" not in result.stderr
+    assert "Usage:" not in result.stderr
+    return " ".join(result.stderr.split())
 
 
 def lines(text: str) -> list[str]:
@@ -44,5 +55,8 @@ class Recorder:
         return self.answer(*given, **named) if callable(self.answer) else self.answer
 
 
-def model(shape: Anatomy = SHAPE, template: str | None = "a template") -> Any:
-    return SimpleNamespace(anatomy=shape, tokenizer=SimpleNamespace(chat_template=template))
+def model(shape: Anatomy = SHAPE, template: str | None = "a template", can: Capabilities = NATIVE) -> Any:
+    """Stands where a loaded model stands, on an engine that can do so much."""
+    made = SimpleNamespace(anatomy=shape, tokenizer=SimpleNamespace(chat_template=template), local=None)
+    made.engine = lambda own: SimpleNamespace(can=can, facts=own)
+    return made

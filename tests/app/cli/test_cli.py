@@ -4,32 +4,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner
 from workbench_app import terminal
-from workbench_app.cli import app
 from workbench_app.cli import demo as cli_demo
 from workbench_app.terminal.printing import console
 
+from tests.app.cli.printed import run, sentence
 from workbench import Plan, load, open_store, steered
 
 MODEL = "tiny/olmoe"
 CANARY = "xylophone"
-
-
-def run(*words: object) -> Any:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def sentence(result: Any) -> str:
-    """What a refused command said: exit code 2, nothing on stdout, no traceback; joined into one line."""
-    assert result.exit_code == 2, result.output
-    assert not result.stdout
-    assert "Traceback" not in result.stderr
-    return " ".join(result.stderr.split())
 
 
 @pytest.fixture(scope="module")

@@ -3,29 +3,14 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
-from workbench_app.cli import app
 
+from tests.app.cli.printed import run, sentence
 from workbench import Plan, capture, load, read_prompts
 
 MODEL = "tiny/olmoe"
 HALF = "\udc80"
-
-
-def run(*words: object) -> Any:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def sentence(result: Any) -> str:
-    """Exit code 2, nothing on stdout, no traceback; joined into one line."""
-    assert result.exit_code == 2, (result.output, result.exception)
-    assert not result.stdout
-    assert "Traceback" not in result.stderr
-    assert "Usage:" not in result.stderr
-    return " ".join(result.stderr.split())
 
 
 @pytest.fixture(scope="module")

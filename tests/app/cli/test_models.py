@@ -6,6 +6,7 @@ import pytest
 
 from tests.app.cli.printed import SHAPE, Recorder, columns, lines, model, run
 from workbench.anatomy import Anatomy, LayerAnatomy, RoutingRule
+from workbench.backends import Capabilities
 from workbench.bundled import bundled_path
 
 pytestmark = pytest.mark.usefixtures("wide")
@@ -68,3 +69,13 @@ def test_inspect_prints_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
         "replace."
     ]
     assert json.loads(run("inspect", "m", "--json").stdout) == json.loads(json.dumps(SHAPE.to_dict()))
+
+
+def test_what_the_engine_refuses_is_no_support(monkeypatch: pytest.MonkeyPatch) -> None:
+    can = Capabilities("e", edits=frozenset({"off"}), why={"edits": "it is not in the table"})
+    monkeypatch.setattr("workbench_app.cli.models.open_model", Recorder(model(can=can)))
+    said = lines(run("inspect", "m", "--engine", "e").stdout)
+    layers = [line for line in said if line.startswith("force is not supported in layers")]
+    assert len(layers) == 1
+    assert layers[0].endswith("it is not in the table")
+    assert not any(line.startswith("off is not supported") for line in said)

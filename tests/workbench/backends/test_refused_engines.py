@@ -32,7 +32,7 @@ class Empty:
         (Takes, r"TypeError: Takes\(\) takes no arguments"),
         (Raises, r"ValueError: no such device"),
         (Empty, r"AttributeError: 'NoneType' object has no attribute"),
-        (object(), r"A object is no engine"),
+        (object(), r"an object of type object, which is no engine"),
         ("json:nosuch", r"cannot be imported"),
         ("./engine.py:Mine", r"cannot be imported"),
         ("refused_here:X", r"cannot be imported \(boom\)"),
