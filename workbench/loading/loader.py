@@ -10,6 +10,7 @@ import torch
 
 from workbench.backends import NAMES, Native, OwnEngine, check_engine, named, told_of
 from workbench.bundled import bundled_path
+from workbench.checkpoints import checkpoints, find_checkpoint, prepared
 from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.loading.check import check_by_intervening
 from workbench.loading.hub import hub_unreachable
@@ -28,6 +29,7 @@ from workbench.model import (
     read_weights,
 )
 from workbench.paths import given_source
+from workbench.progress import ProgressLines
 from workbench.survey import anatomy_of, in_bridge, known_runtime, new_runtime
 
 _FOLDERS = ("cache_dir", "offload_folder")  # options of `from_pretrained` that name a folder
@@ -47,8 +49,9 @@ def load(
 ) -> MoEModel:
     """A model ready to capture and steer.
 
-    source   "demo" (bundled), "tiny/FAMILY" (random weights), a local folder, a Hugging Face id, or a model already built:
-             of transformers, in a TransformerLens `TransformerBridge`, or of nnsight (`TransformersModel`)
+    source   "demo" (bundled), "tiny/FAMILY" (random weights), a named checkpoint (`workbench models`; fetched, converted once), a
+             local folder, a Hugging Face id, or a model already built: of transformers, in a TransformerLens
+             `TransformerBridge`, or of nnsight (`TransformersModel`)
     device   "auto" is CUDA when there is one, else the CPU; for several devices pass `device_map="auto"`
     dtype    "auto" is the checkpoint's own
     check    also mute one expert per layer and see that the logits change (one small forward per MoE layer)
@@ -208,8 +211,9 @@ def resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str,
 def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM
 
-    path, wanted = str(bundled_path("demo-model")) if name == "demo" else name, dtype_of(dtype)
-    unreachable = None if name == "demo" else hub_unreachable(name, hub)
+    ours = _of_ours(name)
+    path, wanted = ours or name, dtype_of(dtype)
+    unreachable = None if ours else hub_unreachable(name, hub)
     if unreachable:
         hub = {**hub, "local_files_only": True}
         # with PEFT installed transformers looks for an adapter as well, and does not pass the word on
@@ -240,6 +244,14 @@ def _check_known(hub: Mapping[str, Any], error: Exception) -> None:
         ) from error
 
 
+def _of_ours(name: str) -> str | None:
+    """The folder of the bundled model or of a named checkpoint, which is fetched and converted first; None for other names."""
+    found = None if name == "demo" else find_checkpoint(name)
+    if found is not None:
+        return str(prepared(found, report=ProgressLines()))
+    return str(bundled_path("demo-model")) if name == "demo" else None
+
+
 def check_whole(name: str, hf: Any, report: Mapping[str, Any]) -> None:
     """Raises `WorkbenchError` for parameters that the checkpoint does not have: transformers fills them with random numbers."""
     lost = sorted({key for key, _ in hf.named_parameters()} & set(report["missing_keys"]))
@@ -256,8 +268,8 @@ def _instead(path: str, error: Exception) -> str:
     if method is not None and not isinstance(error, OSError):
         return f"Its weights are quantised by {method}: install what that needs, or load the checkpoint that is not quantised."
     return (
-        f"It should be 'demo', tiny/ with one of {listed(list(FAMILIES))}, a folder with a transformers causal LM, or a "
-        f"Hugging Face id."
+        f"It should be {listed(['demo', *checkpoints()])}, tiny/ with one of {listed(list(FAMILIES))}, a folder with a "
+        f"transformers causal LM, or a Hugging Face id."
     )
 
 

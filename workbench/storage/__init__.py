@@ -20,7 +20,7 @@ from workbench.storage.files import (
     write_json,
     write_text,
 )
-from workbench.storage.locks import locked
+from workbench.storage.locks import held, locked
 from workbench.storage.plain_json import jsonable
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "check_writable",
     "create_json",
     "disk_errors",
+    "held",
     "jsonable",
     "locked",
     "publish",

@@ -175,17 +175,17 @@ def disk_errors(store: Path) -> Iterator[None]:
 
 _DISK: dict[int, Callable[[Path], str]] = {
     errno.ENOSPC: lambda store: (
-        f"The disk is full while writing '{store}'; what is complete stays: free some space and run the same capture "
-        f"again, it goes on from there."
+        f"The disk is full while writing '{store}'; what is complete stays: free some space and run the same again, "
+        f"it goes on from there."
     ),
     errno.EDQUOT: lambda store: (
         f"Your disk quota is used up while writing '{store}'; what is complete stays: free some space and run the same "
-        f"capture again, it goes on from there."
+        f"again, it goes on from there."
     ),
     errno.EACCES: lambda store: f"'{store}' cannot be written (permission denied); choose a folder that you own.",
     errno.EROFS: lambda store: f"'{store}' is on a read-only disk; choose a folder elsewhere.",
     errno.ENOTDIR: lambda store: (
-        f"'{store}' cannot be a store because a file of its path is no folder; choose another."
+        f"'{store}' cannot be written because a file of its path is no folder; choose another."
     ),
-    errno.EEXIST: lambda store: f"'{store}' cannot be a store because a file has that name; choose another.",
+    errno.EEXIST: lambda store: f"'{store}' cannot be written because a file has that name; choose another.",
 }

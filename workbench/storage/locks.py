@@ -14,17 +14,29 @@ from workbench.storage.files import WRITING
 @contextmanager
 def locked(store: Path, what: str) -> Iterator[bool]:
     """Holds `what` during the block if nobody else does; yields whether we hold it."""
+    with _held(store, what, wait=False) as ours:
+        yield ours
+
+
+@contextmanager
+def held(folder: Path, what: str) -> Iterator[None]:
+    """Holds `what` during the block, which begins as soon as nobody else does."""
+    with _held(folder, what, wait=True):
+        yield
+
+
+@contextmanager
+def _held(folder: Path, what: str, *, wait: bool) -> Iterator[bool]:
     from filelock import (  # only here: `workbench --help` imports this folder, and waits for no library
         FileLock,
         Timeout,
     )
 
-    folder = store / WRITING
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WRITING).mkdir(parents=True, exist_ok=True)
     # a lock that is a mere file, for disks without flock, would outlive its process: there it is refused
-    lock = FileLock(folder / f"{what}.lock", fallback_to_soft=False)
+    lock = FileLock(folder / WRITING / f"{what}.lock", fallback_to_soft=False)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(blocking=wait)
     except Timeout:
         yield False
         return

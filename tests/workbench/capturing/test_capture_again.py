@@ -131,7 +131,7 @@ def test_a_folder_with_other_files_is_refused(model: MoEModel, tmp_path: Path) -
     with pytest.raises(WorkbenchError, match="holds other files; choose a folder that does not exist or is empty"):
         quiet(model, tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(WorkbenchError, match="cannot be a store because a file"):
+    with pytest.raises(WorkbenchError, match="cannot be written because a file"):
         quiet(model, tmp_path / "file" / "store")
 
 
@@ -160,7 +160,7 @@ def test_a_full_disk_midway_is_a_sentence_and_the_store_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(pq.ParquetWriter, "write_table", fills_up)
-        with pytest.raises(WorkbenchError, match=r"The disk is full while writing .* run the same capture again"):
+        with pytest.raises(WorkbenchError, match=r"The disk is full while writing .* run the same again"):
             quiet(model, tmp_path / "store", **how)
     with pytest.raises(WorkbenchError, match="is half written"):
         open_store(tmp_path / "store")
