@@ -8,7 +8,7 @@ import torch
 
 from tests.real.texts import READ
 from tests.real.weights import SMOLLM2
-from tests.support.grouped import said_by
+from tests.workbench.checkpoints.said import said_by
 from tests.workbench.checkpoints.world import added, checkpoint
 from workbench import load
 from workbench.checkpoints import fetch, kept, prepared, remove

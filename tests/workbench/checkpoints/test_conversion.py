@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from tests.support.grouped import said_by
+from tests.workbench.checkpoints.said import said_by
 from tests.workbench.checkpoints.world import BYTES, EXPERTS, SHARED, TOP_K, Index, added, checkpoint, dense
 from workbench import WorkbenchError, load
 from workbench.bundled import bundled_path

@@ -60,45 +60,50 @@ class Index:
         return [begin for path, begin in self.asked if path.endswith(".whl")]
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the index of its server says."""
+
+    protocol_version = "HTTP/1.1"
+    server: "Server"
+
+    def log_message(self, *_: Any) -> None: ...
+
+    def do_GET(self) -> None:
+        index = self.server.index
+        index.asked.append((self.path, self.headers.get("Range")))
+        if self.path == f"/simple/{WHEEL.package}/":
+            body, kind = _page(index)
+            self.send(200, body, **{"Content-Type": kind})
+        elif self.path == f"/files/{WHEEL.filename}":
+            self.wheel(index)
+        else:
+            self.send_error(404)
+
+    def wheel(self, index: Index) -> None:
+        asked = self.headers.get("Range") if index.ranges else None
+        begin = 0 if asked is None else int(asked.removeprefix("bytes=").removesuffix("-"))
+        begin = max(begin - index.skewed, 0)
+        said = {} if asked is None else {"Content-Range": f"bytes {begin}-{len(index.body) - 1}/{len(index.body)}"}
+        self.send(200 if asked is None else 206, index.body[begin:], index.cut, **said)
+
+    def send(self, status: int, body: bytes, cut: int | None = None, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[:cut])
+        self.close_connection = True
+
+
+class Server(ThreadingHTTPServer):
+    index: Index
+
+
 @contextmanager
 def serving(index: Index) -> Iterator[Index]:
     """The index while the block runs."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None: ...
-
-        def do_GET(self) -> None:
-            index.asked.append((self.path, self.headers.get("Range")))
-            if self.path == f"/simple/{WHEEL.package}/":
-                self.send(*_page(index))
-            elif self.path == f"/files/{WHEEL.filename}":
-                self.wheel()
-            else:
-                self.send_error(404)
-
-        def send(self, body: bytes, kind: str) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def wheel(self) -> None:
-            asked = self.headers.get("Range") if index.ranges else None
-            begin = 0 if asked is None else int(asked.removeprefix("bytes=").removesuffix("-"))
-            begin = max(begin - index.skewed, 0)
-            rest = index.body[begin:]
-            self.send_response(200 if asked is None else 206)
-            self.send_header("Content-Length", str(len(rest)))
-            if asked is not None:
-                self.send_header("Content-Range", f"bytes {begin}-{len(index.body) - 1}/{len(index.body)}")
-            self.end_headers()
-            self.wfile.write(rest[: index.cut])
-            self.close_connection = True
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
+    server.index = index
     threading.Thread(target=server.serve_forever, daemon=True).start()
     index.url = f"http://127.0.0.1:{server.server_port}/simple"
     try:
