@@ -1,6 +1,5 @@
 """A name, a folder or a model of another library to a checked `MoEModel`.
 
-hub.py            what the hub says
 tiny_configs.py   sizes of the tiny models
 tiny.py           every family with random weights
 check.py          checked by intervening

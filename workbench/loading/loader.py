@@ -1,6 +1,5 @@
 """Loading: a transformers model, its tokenizer and its MoE map, checked before anybody trusts a number from it."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -13,7 +12,6 @@ from workbench.bundled import bundled_path
 from workbench.checkpoints import checkpoints, find_checkpoint, prepared
 from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.loading.check import check_by_intervening
-from workbench.loading.hub import hub_unreachable
 from workbench.loading.tiny import FAMILIES, tiny_model, tiny_tokenizer
 from workbench.model import (
     MoEAdapter,
@@ -22,7 +20,10 @@ from workbench.model import (
     PlainModel,
     Runtime,
     belongs_to_load,
+    check_whole,
     find_layout,
+    first_line,
+    hub_unreachable,
     is_wrapped,
     opened,
     quantised_by,
@@ -252,16 +253,6 @@ def _of_ours(name: str) -> str | None:
     return str(bundled_path("demo-model")) if name == "demo" else None
 
 
-def check_whole(name: str, hf: Any, report: Mapping[str, Any]) -> None:
-    """Raises `WorkbenchError` for parameters that the checkpoint does not have: transformers fills them with random numbers."""
-    lost = sorted({key for key, _ in hf.named_parameters()} & set(report["missing_keys"]))
-    if lost:
-        raise WorkbenchError(
-            f"The checkpoint '{name}' has no values for {len(lost)} of the parameters of a {type(hf).__name__} "
-            f"({listed(lost, 2)}), which would be random; take a complete checkpoint of this architecture."
-        )
-
-
 def _instead(path: str, error: Exception) -> str:
     """What to do about a model that could not be loaded."""
     method = quantised_by(path)
@@ -321,9 +312,3 @@ def dtype_of(dtype: Any) -> Any:
     if found not in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
         raise WorkbenchError(f"'{dtype}' is no torch dtype of weights; use auto, float32, bfloat16 or float16.")
     return found
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an error says, as a sentence; its name when it says nothing."""
-    lines = str(error).strip().splitlines()
-    return f"{lines[0].rstrip('.!')}." if lines else f"{type(error).__name__}."

@@ -4,6 +4,7 @@ answered.py      what a module answered
 quantised.py     weights that are quantised
 placement.py     weights on other devices, or offloaded
 adapters.py      families whose blocks have another shape, and your own
+pretrained.py    a hub that is not reached, a checkpoint with holes
 layout.py        the modules: layers, blocks, routers, experts
 wrapped.py       models in a TransformerLens bridge or an nnsight model
 plain.py         a plain module as a causal model
@@ -25,6 +26,7 @@ from workbench.model.layout import Layout, MoEBlock, find_layout, fused_weights
 from workbench.model.model import MoEModel
 from workbench.model.placement import brought, forward_is_its_own, missing, value
 from workbench.model.plain import PlainModel
+from workbench.model.pretrained import check_whole, first_line, hub_unreachable
 from workbench.model.quantised import quantised_by, unreadable
 from workbench.model.runtime import RouterFacts, Runtime, runtime_of
 from workbench.model.wrapped import Opened, as_it_runs, is_wrapped, opened, unwrapped
@@ -45,12 +47,15 @@ __all__ = [
     "as_it_runs",
     "belongs_to_load",
     "brought",
+    "check_whole",
     "check_words",
     "enter",
     "find_layout",
     "first",
+    "first_line",
     "forward_is_its_own",
     "fused_weights",
+    "hub_unreachable",
     "identity",
     "is_wrapped",
     "leave",

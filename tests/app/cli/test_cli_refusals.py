@@ -232,7 +232,7 @@ def test_an_unreachable_hub_is_said_at_once_and_an_answer_is_not_hidden(answer, 
 
     from huggingface_hub import constants
 
-    from workbench.loading.hub import hub_unreachable
+    from workbench.model import hub_unreachable
 
     class Says404(BaseHTTPRequestHandler):
         def do_HEAD(self):

@@ -1,14 +1,17 @@
-"""Whether the Hugging Face hub can be reached, asked once: its own client tries each file six times in half a minute.
+"""What `from_pretrained` needs looked at around it: a hub that cannot be reached, a checkpoint with holes, an error's first line.
 
-Only what never reached the hub counts (no name, no route, refused, timed out). Whatever it answers is left to transformers.
+Whether the hub can be reached is asked once: its own client tries each file six times in half a minute. Only what never reached
+it counts (no name, no route, refused, timed out). Whatever it answers is left to transformers.
 """
 
 import errno
 import socket
+from collections.abc import Mapping
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from workbench.errors import WorkbenchError, listed
 from workbench.paths import given_path
 
 _SECONDS = 5.0
@@ -36,3 +39,19 @@ def hub_unreachable(name: str, options: dict[str, Any]) -> str | None:
         if isinstance(reason, _NO_NETWORK) or getattr(reason, "errno", None) in _UNREACHABLE:
             return f"{host} cannot be reached: {getattr(reason, 'strerror', None) or reason}"
         return None  # a certificate, a proxy: transformers may know how
+
+
+def check_whole(name: str, hf: Any, report: Mapping[str, Any]) -> None:
+    """Raises `WorkbenchError` for parameters that the checkpoint does not have: transformers fills them with random numbers."""
+    lost = sorted({key for key, _ in hf.named_parameters()} & set(report["missing_keys"]))
+    if lost:
+        raise WorkbenchError(
+            f"The checkpoint '{name}' has no values for {len(lost)} of the parameters of a {type(hf).__name__} "
+            f"({listed(lost, 2)}), which would be random; take a complete checkpoint of this architecture."
+        )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, as a sentence; its name when it says nothing."""
+    lines = str(error).strip().splitlines()
+    return f"{lines[0].rstrip('.!')}." if lines else f"{type(error).__name__}."
