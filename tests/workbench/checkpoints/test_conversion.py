@@ -2,13 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, PreTrainedModel
 
 from tests.workbench.checkpoints.said import said_by
 from tests.workbench.checkpoints.world import BYTES, EXPERTS, SHARED, TOP_K, Index, added, checkpoint, dense
@@ -135,11 +136,22 @@ def test_config_json_says_what_its_experts_are(made: Checkpoint, reads: list[Any
 def test_too_little_space_is_said_before_anything_is_fetched(
     made: Checkpoint, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage: Callable[[Any], Any] = lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000)  # type: ignore[attr-defined] # noqa: E731
-    monkeypatch.setattr("shutil.disk_usage", usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(WorkbenchError, match=r"has 0.0 MB free, and tiny-moe needs 0\.\d MB; .* set WORKBENCH_CACHE"):
         prepared(made)
     assert index.asked == []
+
+
+def test_a_disk_that_fills_meanwhile_is_a_sentence(
+    made: Checkpoint, reads: list[Any], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", full)
+    with pytest.raises(WorkbenchError, match=r"tiny-moe' could not be written \(No space left .* run the same again\."):
+        prepared(made)
+    assert not (cache / "checkpoints" / ".writing" / "tiny-moe").exists()
 
 
 def test_remove_removes_both_and_says_how_much(made: Checkpoint, reads: list[Any], cache: Path) -> None:
