@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.loading import check_whole, first_line, hub_unreachable
+from workbench.model import check_whole, first_line, hub_unreachable
 from workbench.paths import given_path
 
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "COPYING*", "USE_POLICY*")
