@@ -1,5 +1,6 @@
 """Loading: a transformers model, its tokenizer and its MoE map, checked before anybody trusts a number from it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from inspect import signature
