@@ -12,7 +12,7 @@ from workbench.store import Routing
 
 from ..questions import Measures, values_of
 from ..session import Identity, View, identity, plan, scores_of, set_plan, store_at
-from ..widgets import chart, escaped, visible
+from ..widgets import chart, sentence, visible
 from .card_text import contexts_of, tokens_of
 from .expert_charts import magnitude_chart, magnitude_table, partner_chart, position_chart, role_chart
 from .expert_facts import Selected, by_position, by_role, partners, selected_by
@@ -85,7 +85,7 @@ def _edit_row(view: View, ref: ExpertRef) -> None:
     )
     refused = st.session_state.pop("atlas-refused", None)
     if refused:
-        st.warning(escaped(refused))
+        st.warning(sentence(refused))
     with rest:
         st.text(f"Plan of this session: {plan()}" if plan() else "The plan of this session is empty.")
 

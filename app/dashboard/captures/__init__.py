@@ -1,7 +1,7 @@
 """The page Captures and runs: what is being captured, a new capture, stores, experiment runs.
 
-In reading order: jobs (captures beside the pages), unfinished (those that were stopped), capture_form, jobs_panel,
-store_rows and stores_panel (what is there), runs and runs_panel (experiments), page.
+In reading order: jobs (captures beside the pages), unfinished (those that were stopped), prompt_sources and
+capture_form (a new one), jobs_panel, store_rows and stores_panel (what is there), runs and runs_panel (experiments), page.
 """
 
 from .page import show

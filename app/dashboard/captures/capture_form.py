@@ -1,25 +1,24 @@
 """The form for a new capture: prompts, what to keep, the plan, how big it will be, and Start."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from workbench import Plan, PromptSet, WorkbenchError, read_prompts
+from workbench import Plan, PromptSet, WorkbenchError
 from workbench.capturing import Estimate, Options, check_disk, make_request
 from workbench.generation import SHARD_TOKENS
 
 from ..session import View, plan, session
-from ..widgets import escaped, visible
+from ..widgets import sentence, visible
 from .jobs import Job, Wanted, jobs
-from .unfinished import bundled_names, keep_prompts
+from .prompt_sources import chosen_prompts
+from .unfinished import keep_prompts
 
 if TYPE_CHECKING:
     from workbench import MoEModel
 
-UPLOAD = "a file of your own"
 _KEEP = ("norms", "residual", "logits", "outputs")
 _KEEP_HELP = (
     "Beside the routing, which is always kept. norms: size of each expert's output; residual: size of the residual stream; "
@@ -32,7 +31,7 @@ _SHARDS = 20  # a stopped capture repeats at most about a twentieth
 def capture_form(view: View) -> None:
     """Draws the form; Start begins the capture in the background."""
     st.subheader("New capture", divider="gray")
-    prompts = chosen_prompts()
+    prompts = chosen_prompts(view)
     if prompts is None:
         return
     try:
@@ -43,50 +42,12 @@ def capture_form(view: View) -> None:
         if st.button("Start", type="primary", key="capture-start"):
             start_capture(view, name, wanted, expected)
     except WorkbenchError as error:  # the form stays
-        st.error(escaped(error), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
 
 
 def _name(view: View, source: str) -> str:
     free = free_name(view, source)  # once taken, the next free name is offered
     return st.text_input("Name of the store", free, key=f"capture-name-{free}", max_chars=60)
-
-
-def chosen_prompts() -> PromptSet | None:
-    """The chosen prompts, or None while a file is awaited or cannot be read."""
-    a, b = st.columns(2)
-    source = a.selectbox("Prompts", [*bundled_names(), UPLOAD], key="capture-prompts")
-    try:
-        if source != UPLOAD:
-            found = read_prompts(source)
-        else:
-            file = st.file_uploader("Prompts as JSONL or CSV, one prompt a line", ["jsonl", "csv"], key="capture-file")
-            if file is None:
-                st.text("No file yet; drop one above. Each line needs 'text', 'prompt' or 'messages'.")
-                return None
-            found = uploaded(file.name, file.getvalue())
-        if found.splits:
-            split = b.selectbox("Split", [None, *found.splits], key="capture-split", format_func=_split)
-            found = found.filter(split=split) if split else found
-        return found
-    except WorkbenchError as error:
-        st.error(escaped(error), icon=":material/error:")
-        return None
-
-
-def _split(value: str | None) -> str:
-    return "all" if value is None else visible(value)
-
-
-@st.cache_resource(max_entries=4, show_spinner="Reading the prompts ...")
-def uploaded(name: str, data: bytes) -> PromptSet:
-    """The prompts of an uploaded file; its name is only shown, and decides how it is read."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"upload{Path(name).suffix.lower()}"
-        path.write_bytes(data)
-        try:
-            return PromptSet(read_prompts(path).prompts, Path(name).name)
-        except WorkbenchError as error:
-            raise WorkbenchError(str(error).replace(str(path), Path(name).name)) from error
 
 
 def _wanted(prompts: PromptSet) -> Wanted:

@@ -10,7 +10,7 @@ import streamlit as st
 from workbench import Plan, WorkbenchError
 
 from ..session import View, plan, set_plan
-from ..widgets import escaped, visible
+from ..widgets import sentence, visible
 from .runs import PLAN, Run, claims_of, described, plans_of, runs_inside, state
 
 
@@ -19,7 +19,7 @@ def runs_panel(view: View) -> None:
     st.subheader("Experiment runs", divider="gray")
     runs = {run.name: run for run in runs_inside(view.catalog.runs(), view.catalog.project)}
     if not runs:
-        st.text("No run in runs/ of this project yet; `workbench demo` or `workbench run` makes one.")
+        st.text("No run in runs/ of this project yet; workbench demo or workbench run makes one.")
         return
     st.dataframe(_rows(list(runs.values())), hide_index=True)
     a, b, c = st.columns([3, 1, 1], vertical_alignment="bottom")
@@ -68,4 +68,4 @@ def use_plan(view: View, run: Run, read: Callable[[], Plan]) -> None:
     try:
         set_plan(read().for_model(view.anatomy).check(view.anatomy))
     except WorkbenchError as error:
-        st.error(escaped(str(error).replace(str(run.path), f"runs/{run.path.name}")), icon=":material/error:")
+        st.error(sentence(str(error).replace(str(run.path), f"runs/{run.path.name}")), icon=":material/error:")

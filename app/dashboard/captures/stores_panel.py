@@ -8,7 +8,7 @@ from workbench import WorkbenchError
 from workbench.anatomy import WITHOUT_VERSION, is_unversioned
 
 from ..session import View, choose, session, store_at
-from ..widgets import escaped, visible
+from ..widgets import sentence, visible
 from .jobs import Job, jobs
 from .store_rows import COMPLETE, store_rows
 from .unfinished import Unfinished, to_resume, unfinished
@@ -51,7 +51,7 @@ def one_store(view: View, names: list[str]) -> None:
     if is_open:
         st.text("This store is open; every page shows it.")
     elif model is None:
-        st.text("It holds a model that this server was not started with; start `workbench app --model` with that one.")
+        st.text("It holds a model that this server was not started with; start workbench app --model with that one.")
 
 
 def served_as(view: View, name: str) -> str | None:
@@ -87,6 +87,6 @@ def resume_capture(view: View, half: Unfinished) -> None:
     try:
         jobs().start(Job(half.name, half.path, session(), view.machine, to_resume(view.catalog, half)))
     except WorkbenchError as error:
-        st.error(escaped(error), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         return
     st.rerun()

@@ -78,7 +78,7 @@ def _prompts(catalog: Catalog, half: Unfinished) -> PromptSet:
         found = _bundled().get(wanted)
     if found is None:
         raise WorkbenchError(
-            f"The prompts of '{half.name}' are not on this server; run the same `workbench capture` again, which goes on too."
+            f"The prompts of '{half.name}' are not on this server; run the same workbench capture again, which goes on too."
         )
     return found
 

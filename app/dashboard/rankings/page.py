@@ -8,7 +8,7 @@ from workbench import WorkbenchError
 
 from ..questions import offer
 from ..session import View, scores_of
-from ..widgets import escaped, ranked_table, selected, visible
+from ..widgets import escaped, ranked_table, selected, sentence, visible
 from .probe_options import PROBES, Asked, ask, check
 from .ranking_plan import ranking_plan
 from .two_probes import two_probes
@@ -35,7 +35,7 @@ def show(view: View) -> None:
         scores = _scores(view, history[0])
     except WorkbenchError as error:  # the form stays, and nothing is remembered that cannot be asked
         history.pop(0)
-        st.error(escaped(error), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         return
     _answer(view, scores, history)
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from workbench import WorkbenchError
 
-from ..widgets import escaped
+from ..widgets import escaped, sentence
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def sentences() -> Iterator[None]:
     try:
         yield
     except WorkbenchError as error:
-        st.error(escaped(error), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         st.button("Start again with an empty plan", on_click=start_again, key="start-again")
     except Exception as error:
         if type(error).__module__.startswith("streamlit"):

@@ -8,7 +8,7 @@ import streamlit as st
 from workbench.answering import StreamedToken
 
 from ..session import sentences
-from ..widgets import Chip, chips, escaped, visible
+from ..widgets import Chip, chips, escaped, sentence, visible
 from .answering import Answering
 
 Side = Literal["base", "steered"]
@@ -59,7 +59,7 @@ def both_answers(one: Answering) -> None:
             _answer(one, side, parted[side])
     st.text(_status(one))
     if one.error:
-        st.error(escaped(one.error), icon=":material/error:")
+        st.error(sentence(one.error), icon=":material/error:")
 
 
 def _answer(one: Answering, side: Side, parted: set[int]) -> None:

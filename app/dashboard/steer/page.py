@@ -5,7 +5,7 @@ import streamlit as st
 from workbench.anatomy import Anatomy
 
 from ..session import View, plan
-from ..widgets import escaped
+from ..widgets import escaped, sentence
 from .answering import Answering, has_template
 from .answers_panel import answers_panel
 from .examples import examples
@@ -55,7 +55,7 @@ def draw_board(view: View, board: Shown, share: float) -> None:
     title = f"Every expert, coloured by {board.name}"
     switchboard(view.anatomy, plan(), board.colours, title, lambda refs: change_plan(view, refs), share)
     if board.colours.note:
-        st.caption(escaped(board.colours.note))
+        st.caption(sentence(board.colours.note))
 
 
 # ---- questions

@@ -5,7 +5,7 @@ import streamlit as st
 from workbench import Plan, WorkbenchError
 
 from ..session import View, plan, set_plan, undo
-from ..widgets import escaped, visible
+from ..widgets import sentence, visible
 from .answering import has_template
 from .edits import as_command, as_json, as_python
 
@@ -16,7 +16,7 @@ def plan_line(view: View, question: str) -> None:
     """Draws the plan, Undo and Clear, and what is folded away; `question` goes into the command to copy."""
     problem = st.session_state.pop("problem", None)
     if problem:
-        st.error(escaped(problem), icon=":material/error:")
+        st.error(sentence(problem), icon=":material/error:")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(f"Plan: {visible(str(plan()))[:_SHOWN]}", width="stretch")
         st.button("Undo", key="undo", on_click=undo, disabled=not st.session_state.past)

@@ -5,7 +5,7 @@ experts, with board.js), ranking_table (a ranking with filters and downloads).
 """
 
 from .expert_board import GLYPHS, Board, board
-from .literal import escaped, token_text, visible
+from .literal import escaped, sentence, token_text, visible
 from .ranking_table import named, ranked_table
 from .theme import (
     BASE,
@@ -26,6 +26,6 @@ from .token_chips import Chip, chips
 
 __all__ = [
     "BASE", "DIVERGING", "GLYPHS", "MARK", "QUIET", "SEQUENTIAL", "SERIES", "STEERED", "Board", "Chip", "board",
-    "chart", "chips", "escaped", "named", "points", "ramp", "ranked_table", "selected", "text", "titled", "token_text",
-    "visible",
+    "chart", "chips", "escaped", "named", "points", "ramp", "ranked_table", "selected", "sentence", "text", "titled",
+    "token_text", "visible",
 ]  # fmt: skip

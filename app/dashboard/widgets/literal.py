@@ -19,6 +19,17 @@ def escaped(value: Any) -> str:
     return "".join(f"\\{c}" if c in _MARKS else c for c in visible(value))
 
 
+def sentence(value: Any) -> str:
+    """One of our own sentences for a place that reads Markdown: what stands between backticks is code, the rest escaped.
+
+    Whatever it quotes stays text: nothing is read as a mark inside of code, and everything is escaped outside.
+    """
+    parts = str(value).split("`")
+    if len(parts) % 2 == 0 or not all(parts[1::2]):
+        return escaped(value)
+    return "".join(f"`{visible(part)}`" if i % 2 else escaped(part) for i, part in enumerate(parts))
+
+
 def token_text(text: str) -> str:
     """A token in a sentence or a table: spaces and line ends are signs where they are all there is."""
     shown = visible(text)

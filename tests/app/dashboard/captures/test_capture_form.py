@@ -4,7 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from workbench_app.dashboard.captures import capture_form
+from workbench_app.dashboard.captures import capture_form, prompt_sources
 
 from tests.app.dashboard.captures.made import PROMPTS
 from tests.app.dashboard.session.test_view import PLAN
@@ -27,8 +27,8 @@ def form(tmp_path, listed, monkeypatch):
     found = SimpleNamespace(paper=write_on(monkeypatch, plan=PLAN), look=view_of(tmp_path), asked=[], prompts=None)
     found.expected = Estimate(1_000_000, {"tokens": 4000, "slots": 0})
     choose = capture_form.chosen_prompts
-    monkeypatch.setattr(capture_form, "chosen_prompts", lambda: found.prompts or choose())
-    monkeypatch.setattr(capture_form, "bundled_names", lambda: ["refusal", "thinking"])
+    monkeypatch.setattr(capture_form, "chosen_prompts", lambda view: found.prompts or choose(view))
+    monkeypatch.setattr(prompt_sources, "bundled_names", lambda: ["refusal", "thinking"])
     monkeypatch.setattr(capture_form, "estimated", lambda *given: (found.asked.append(given), found.expected)[1])
     monkeypatch.setattr(listed, "start", found.asked.append)
     return found
@@ -75,19 +75,20 @@ def test_given_responses_are_run_in_the_place_of_generated_ones(form):
     assert (options.generate, options.responses, options.shard_tokens) == (0, True, 2048)
 
 
-def test_prompts_come_from_a_bundled_file_or_an_upload(monkeypatch):
+def test_prompts_come_from_a_bundled_file_or_an_upload(tmp_path, monkeypatch):
+    view = view_of(tmp_path, name="demo")
     paper = write_on(monkeypatch, {"capture-prompts": "thinking", "capture-split": "ranking"})
-    found = capture_form.chosen_prompts()
+    found = prompt_sources.chosen_prompts(view)
     assert found.fingerprint == read_prompts("thinking").filter(split="ranking").fingerprint
-    paper.answers["capture-prompts"] = capture_form.UPLOAD
-    assert capture_form.chosen_prompts() is None
+    paper.answers["capture-prompts"] = prompt_sources.UPLOAD
+    assert prompt_sources.chosen_prompts(view) is None
     line = b'{"text": "hello", "split": "heldout"}\n{"text": "bye"}\n'
     paper.answers["capture-file"] = SimpleNamespace(name="dir/Mine.JSONL", getvalue=lambda: line)
     paper.answers["capture-split"] = None
-    found = capture_form.chosen_prompts()
+    found = prompt_sources.chosen_prompts(view)
     assert ([p.text for p in found], found.source) == (["hello", "bye"], "Mine.JSONL")
     paper.answers["capture-file"] = SimpleNamespace(name="bad.jsonl", getvalue=lambda: b"{")
-    assert capture_form.chosen_prompts() is None
+    assert prompt_sources.chosen_prompts(view) is None
     assert paper.lines[-1].startswith("error")
     assert "bad\\\\.jsonl" in paper.lines[-1]
     assert "/tmp" not in paper.lines[-1].replace("\\", "")
@@ -129,3 +130,23 @@ def test_a_free_name_is_made_of_what_a_name_may_have(tmp_path):
     assert capture_form.free_name(look, "x") == "x-2"
     (tmp_path / "stores" / "x-2").mkdir()
     assert capture_form.free_name(look, "x") == "x-3"
+
+
+def test_another_model_is_offered_the_prompts_of_its_project_before_the_bundled_models(tmp_path, monkeypatch):
+    paper = write_on(monkeypatch)
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "mine.jsonl").write_text('{"text": "hello", "labels": {"kind": "greeting"}}')
+    (tmp_path / "prompts" / "away.csv").symlink_to("/etc/hostname")
+    named = list(prompt_sources.prompt_sources(view_of(tmp_path)))
+    assert named[:3] == ["prompts/mine.jsonl", prompt_sources.TYPED, prompt_sources.UPLOAD]
+    assert "refusal (of the bundled model)" in named[3:]
+    assert list(prompt_sources.prompt_sources(view_of(tmp_path, name="demo")))[-3:] == named[:3]
+    found = prompt_sources.chosen_prompts(view_of(tmp_path))
+    assert [(p.text, p.labels) for p in found] == [("hello", {"kind": "greeting"})]
+    paper.answers |= {"capture-prompts": prompt_sources.TYPED, "capture-typed": "why?\n\n  how? "}
+    found = prompt_sources.chosen_prompts(view_of(tmp_path))
+    assert [p.messages[0]["content"] for p in found] == ["why?", "how?"]
+    found = prompt_sources.chosen_prompts(view_of(tmp_path, template=None))
+    assert [p.text for p in found] == ["why?", "how?"]
+    paper.answers["capture-typed"] = " \n"
+    assert prompt_sources.chosen_prompts(view_of(tmp_path)) is None

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from workbench_app.dashboard.captures.capture_form import uploaded
 from workbench_app.dashboard.captures.jobs import Job, Jobs, Wanted, jobs
+from workbench_app.dashboard.captures.prompt_sources import uploaded
 from workbench_app.dashboard.captures.unfinished import keep_prompts, to_resume, unfinished
 from workbench_app.dashboard.session import Machine, catalog_from
 from workbench_app.dashboard.session.machines import machine

@@ -103,7 +103,7 @@ def test_a_store_is_opened_with_the_model_that_serves_it(tmp_path, store, monkey
     assert paper.lines[-3:] == [
         "1| button 'Open' key='stores-open' on_click=open_store_of args=[None, 'stores/one'] disabled=True",
         "2| button 'Check every file' key='stores-check'",
-        "text 'It holds a model that this server was not started with; start `workbench app --model` with that one.'",
+        "text 'It holds a model that this server was not started with; start workbench app --model with that one.'",
     ]
     stores_panel.open_store_of("mine", "stores/one")
     assert paper.session_state.view == {"model": "mine", "store": "stores/one"}

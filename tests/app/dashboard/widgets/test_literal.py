@@ -11,3 +11,11 @@ def test_marks_that_hide_or_turn_text_are_shown():
     assert literal.escaped("a*_[b](c)\x07") == "a\\*\\_\\[b\\]\\(c\\)\u2407"
     shown = {" ": "\u2423", "\n": "\u23ce", "\t ": "\u21e5\u2423", "": "\u2205", " a\n": " a\n"}
     assert {text: literal.token_text(text) for text in shown} == shown
+
+
+def test_our_own_sentences_show_commands_as_code_and_what_they_quote_as_text():
+    assert literal.sentence("no *x*; run `workbench rank --out`.") == "no \\*x\\*; run `workbench rank --out`\\."
+    for quoted in ("a ` b", "``", "<b> `", "`a` `"):  # marks that do not pair are text
+        assert literal.sentence(quoted) == literal.escaped(quoted)
+    hostile = "`<b>`**x**`[y](z)\x07`"
+    assert literal.sentence(hostile) == "`<b>`\\*\\*x\\*\\*`[y](z)\u2407`"
