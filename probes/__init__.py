@@ -6,6 +6,7 @@ reading, magnitudes  what is read of a store, and where its values are extreme
 ranking, statistics  what a probe answers with, and what chance could do
 contrasts, associations, utilisation, outputs  the probes: one a file, by what they ask about
 catalogue.py         every probe with what it needs and how it reads
+options.py           a probe's options out of text or a recipe, checked
 
 Names are imported when first used: the catalogue can be read without numpy.
 """
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from probes.ranking import ExpertScores as ExpertScores
     from probes.utilisation import *  # noqa: F403
 
-_HOME = {"ExpertScores": "ranking", "MassiveRule": "magnitudes"}
+_HOME = {"ExpertScores": "ranking", "MassiveRule": "magnitudes", "writers_of": "outputs"}
 _PROBES = {method.name: method for method in METHODS}
 __all__ = [*_HOME, *_PROBES]  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -2,15 +2,15 @@
 
 import inspect
 import json as jsonlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from probes.catalogue import RANKERS, Method, ranker
+from probes.options import options_for, read_text
 from workbench import Plan, WorkbenchError
-from workbench.errors import suggestion
 from workbench.paths import given_path
 from workbench.storage import check_writable
 
@@ -35,7 +35,12 @@ def rank(
     target: Annotated[str | None, typer.Option(help="A label's value, or name=value: the class to find.")] = None,
     baseline: Annotated[str | None, typer.Option(help="The class to compare with; without it, all others.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other option of the method.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other option of the method, or a part of one: massive.absolute=1000.",
+        ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many experts to show and to put into --out.")] = 10,
     edit: Annotated[str, typer.Option(help="What the plan of --out does to them: off, drop, mute or force.")] = "off",
@@ -112,52 +117,48 @@ def _options(
     probe: Method, ask: Callable[..., Any], classes: tuple[str | None, str | None], others: list[str]
 ) -> dict[str, Any]:
     """The method's arguments from --target, --baseline and --set, checked against its signature."""
-    parameters = inspect.signature(ask).parameters
-    known = [name for name in parameters if name != "store"]
     found: dict[str, Any] = {}
     for text in others:
-        name, value = pair_of(text, parameters)
-        if name in found:
-            raise WorkbenchError(f"--set gives {name} twice; give it once.")
-        found[name] = value
+        _put(found, *pair_of(text, probe))
     options = ("target", "baseline")  # the same two for every method that compares classes
     for name, own, value in zip(options, (*probe.classes, *options[len(probe.classes) :]), classes, strict=True):
         if value is not None:
             if own in found:
                 raise WorkbenchError(f"--{name} and --set {own} name the same; give one of them.")
             found[own] = value
-    for name in found:
-        if name not in known:
-            raise WorkbenchError(
-                f"{probe.name} has no option '{name}'{suggestion(name, known) or ';'} it has {', '.join(known)}."
-            )
+    options = options_for(probe, found)
+    parameters = inspect.signature(ask).parameters
     required = [n for n, p in parameters.items() if p.default is p.empty and n != "store"]
-    if missing := [n for n in required if n not in found]:
+    if missing := [n for n in required if n not in options]:
         raise WorkbenchError(
             f"{probe.name} needs {' and '.join(missing)}; give --target VALUE, or --set {missing[0]}=VALUE."
         )
-    return found
+    return options
 
 
-def pair_of(text: str, parameters: Mapping[str, inspect.Parameter]) -> tuple[str, Any]:
-    """`tokens=last_prompt`, `n_permutations=0`, `roles=["user"]`: JSON where it reads as JSON, else text.
+def _put(options: dict[str, Any], name: str, value: Any) -> None:
+    """Puts the value where its dotted name says: `massive.absolute` into the table `massive`."""
+    *tables, last = name.split(".")
+    table: Any = options
+    for part in tables:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise WorkbenchError(f"--set gives {part} twice, whole and in parts; give it once.")
+    if last in table:
+        raise WorkbenchError(f"--set gives {name} twice; give it once.")
+    table[last] = value
 
-    Where the method takes text, `true` and `7` are text: labels have such values.
-    """
+
+def pair_of(text: str, probe: Method) -> tuple[str, Any]:
+    """`tokens=last_prompt`, `n_permutations=0`, `massive.absolute=1000`: as JSON where the method takes that, else text."""
     name, equals, value = text.partition("=")
-    if not equals or not name:
+    if not equals or not all(name.split(".")):
         raise WorkbenchError(f"'{text}' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt.")
     try:
         read = jsonlib.loads(value)
     except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, or nested thousands deep
         return name, value
-    kinds = _kinds(parameters[name].annotation) if name in parameters else ()
-    is_text = str in kinds and not isinstance(read, str | list | dict) and type(read) not in kinds
-    return name, value if is_text else read
-
-
-def _kinds(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) or (annotation,)
+    return name, read_text(probe, name, value, read)
 
 
 def _show(found: "ExpertScores", top: int) -> None:

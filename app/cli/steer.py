@@ -111,6 +111,9 @@ def compare(
     seed: Annotated[int, typer.Option(help="Of the random draws and the bootstrap.")] = 0,
     tokens: MaxTokens = 48,
     distributions: Distributions = True,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Also the plan's experts alone, in pairs and at random: loss, sink decay.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write everything as JSON here.")] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -141,6 +144,7 @@ def compare(
         seed=seed,
         max_new_tokens=tokens,
         distributions=distributions,
+        parts=parts,
     )
     print_json(found.to_dict()) if json else _show_comparison(found)
     if out is not None:  # last: a disk that filled up meanwhile costs the file, not the result
@@ -166,8 +170,16 @@ def _show_comparison(found: "Comparison") -> None:
         )
     if found.perplexity:
         say(f"Perplexity of given text: {found.perplexity['base']:.3f} -> {found.perplexity['steered']:.3f}.")
+    if len(found.parts):
+        columns = ["arm", "loss (nats a token)", "change", "sink decay", "plan"]
+        print_table(columns, [_part_row(row) for row in found.parts.itertuples()], right=columns[1:4])
     for text in found.notes:
         warn(text)
+
+
+def _part_row(row: Any) -> list[str]:
+    lost = f"{row.decay:.0%}" if row.decay == row.decay else "-"
+    return [row.arm, f"{row.loss:.3f}", f"{row.change:+.3f}", lost, row.plan]
 
 
 def _metric_row(row: Any) -> list[str]:

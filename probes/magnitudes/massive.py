@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
+import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.store import token_index
@@ -44,8 +45,15 @@ def rule_from(saved: Sequence[Any]) -> MassiveRule:
 
 
 def forming_layers(store: "Store", rule: MassiveRule) -> tuple[int, ...]:
-    """Decoder layers that form massive activations, from the residual table (layer -1 is the embedding output).
+    """Decoder layers that form massive activations; raises what `massive_activations` raises."""
+    return tuple(int(layer) for layer in massive_activations(store, rule)["layer"].unique())
 
+
+def massive_activations(store: "Store", rule: MassiveRule) -> pd.DataFrame:
+    """Every massive activation that a decoder layer forms, from the residual table (layer -1 is the embedding output).
+
+    layer, row (of store.tokens), channel (-1 where the store does not know it), size (|h| after the layer), before (the token's
+    largest |h| as it enters the layer, in whatever channel).
     Raises `WorkbenchError` when the store kept no residual table, and when the rule compares with nothing that is known.
     """
     if rule.against not in get_args(Against):
@@ -58,16 +66,18 @@ def forming_layers(store: "Store", rule: MassiveRule) -> tuple[int, ...]:
             f"keep={{'norms', 'residual'}}."
         )
     before = _state(store, -1, rule)
-    found: list[int] = []
+    found: list[pd.DataFrame] = []
     for layer in range(len(store.anatomy.layers)):
         state = _state(store, layer, rule)
-        if _formed(before, state, rule).any():
-            found.append(layer)
+        rows = np.flatnonzero(_formed(before, state, rule))
+        sizes = {"channel": state.channel[rows], "size": state.max_abs[rows], "before": before.max_abs[rows]}
+        found.append(pd.DataFrame({"layer": layer, "row": rows, **sizes}))
         before = state
-    return tuple(found)
+    return pd.concat(found, ignore_index=True)
 
 
 class _State(NamedTuple):
+    channel: np.ndarray  # [rows of store.tokens] of the largest |value|, -1 where it is not known
     max_abs: np.ndarray  # [rows of store.tokens], 0 where the token was not computed
     massive: np.ndarray  # bool [rows of store.tokens]
 
@@ -83,13 +93,17 @@ def _formed(before: _State, after: _State, rule: MassiveRule) -> np.ndarray:
 def _state(store: "Store", layer: int, rule: MassiveRule) -> _State:
     index = token_index(store)
     max_abs, median = np.zeros(index.n_rows), np.full(index.n_rows, np.nan)
-    for batch in store.scan("residual", ["prompt_id", "sample", "position", "max_abs", "median_abs"], [layer]):
+    channel = np.full(index.n_rows, -1)
+    for batch in store.scan(
+        "residual", ["prompt_id", "sample", "position", "max_abs", "median_abs", "argmax"], [layer]
+    ):
         rows = index.rows(batch)
+        channel[rows] = batch.column("argmax").fill_null(-1).to_numpy(zero_copy_only=False)
         max_abs[rows] = batch.column("max_abs").to_numpy(zero_copy_only=False)
         median[rows] = batch.column("median_abs").to_numpy(zero_copy_only=False)
     max_abs[~np.isfinite(max_abs) | ~np.isfinite(median)] = 0.0  # no state to judge: the notes say where
     scale = median if rule.against == "own" else _ordinary(median)
-    return _State(max_abs, (max_abs > rule.absolute) & (max_abs > rule.ratio * scale))
+    return _State(channel, max_abs, (max_abs > rule.absolute) & (max_abs > rule.ratio * scale))
 
 
 def _ordinary(median: np.ndarray) -> float:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from probes.magnitudes import GUARD, Judged, MassiveRule, Rule, forming_layers, judged, rule_from, verdict
+from probes.outputs.writers import WritingGroup, writers_of, writing_groups
 from probes.ranking import (
     DEAD,
     NOT_FINITE,
@@ -14,6 +15,7 @@ from probes.ranking import (
     join_flags,
     not_finite_note,
     ranked,
+    refs_of,
     steering_note,
     tied,
 )
@@ -21,6 +23,7 @@ from probes.ranking import (
 if TYPE_CHECKING:
     from workbench.store import Store
 
+TOGETHER = "writes with others"
 UNGUARDED = "passes the rule, not the guard"
 INFORMATIVE = 400
 """Among fewer experts than this the 99.5th percentile lies between the two largest values (ours)."""
@@ -55,8 +58,12 @@ def super_experts(
             exceeds ten times the median of its layer (ours: 1 in 200 of pure noise passes a 99.5th percentile). What passes
             the rule alone is flagged "passes the rule, not the guard". False: the rule alone decides
     massive which layers form massive activations, judged against the layer's ordinary tokens (ours;
-            `probes.MassiveRule`, which has the comparison with the token's own median too)
+            `probes.MassiveRule`, which has the comparison with the token's own median too). `--set massive.absolute=1000`
+            on the command line, `massive.absolute = 1000` in a recipe
     shared  shared experts too, as the paper does; the column is_shared tells them apart
+
+    Super experts that write one massive activation together (the same channel of the same token, in whatever layers) are
+    flagged "writes with others" besides, and a note says which, and what share each writes (`writers_of`).
 
     Range [0, inf), in units of the residual stream. Null for an expert never selected (flag "dead"). Values that are not
     finite are left out (flag "not finite"; null where no other is there). n: tokens it received with a finite value; an
@@ -76,13 +83,26 @@ def super_experts(
     massive = massive or MassiveRule()
     found = judged(store, rule, massive=massive, guard=guard, shared=shared)
     frame: Any = found.frame
-    flags = {SUPER_EXPERT: found.is_super, UNGUARDED: found.verdict.passes & ~found.is_super}
+    several = _together(store, found, massive, store.anatomy.fingerprint)
+    members = {ref for group in several for ref in group.experts}
+    flags = {SUPER_EXPERT: found.is_super, TOGETHER: np.array([ref in members for ref in refs_of(frame)], bool)}
+    flags |= {UNGUARDED: found.verdict.passes & ~found.is_super}
     flags |= {NOT_FINITE: found.broken, DEAD: found.dead, TIES: tied(frame["score"], ~found.dead)}
     missing = dict.fromkeys(("low", "high", "p", "p_adjusted"), np.nan)
     options: dict[str, Any] = {"rule": rule, "guard": guard, "massive": list(massive), "shared": shared}
-    notes = (*steering_note(store), *not_finite_note(store, frame[found.broken]), *_notes(found, massive, guard))
+    notes = (
+        *steering_note(store),
+        *not_finite_note(store, frame[found.broken]),
+        *_notes(found, massive, guard, several),
+    )
     full = ranked(frame.assign(flags=join_flags(flags), **missing))
     return ExpertScores("super_experts", options, full, notes, store.anatomy.fingerprint, store.anatomy.model)
+
+
+def _together(store: "Store", found: Judged, massive: MassiveRule, fingerprint: str) -> tuple[WritingGroup, ...]:
+    """The super experts that write a massive activation together."""
+    experts = refs_of(found.frame[found.is_super], fingerprint)
+    return writing_groups(writers_of(store, massive), experts) if len(experts) > 1 else ()
 
 
 class Thresholds(NamedTuple):
@@ -109,10 +129,11 @@ def thresholds(store: "Store", scores: ExpertScores) -> Thresholds:
     )
 
 
-def _notes(found: Judged, massive: MassiveRule, guard: bool) -> tuple[str, ...]:
+def _notes(found: Judged, massive: MassiveRule, guard: bool, several: tuple[WritingGroup, ...]) -> tuple[str, ...]:
     verdict, forming = found.verdict, found.forming
     where = f"layers {', '.join(map(str, forming))} form" if forming else "no layer forms"
     notes = [f"{where} massive activations ({massive}, a rule of ours)", verdict.said]
+    notes += [f"written together: {group} (shares of |h|); muting one of them alone may do little" for group in several]
     if verdict.uses_percentile and verdict.n < INFORMATIVE:
         notes.append(f"the 99.5th percentile is not informative among {verdict.n} experts (fewer than {INFORMATIVE})")
     if not guard:

@@ -1,14 +1,15 @@
 """A dense model's neurons in groups, as a store: what each group adds to the residual stream. No part of the product makes it.
 
-A group is what a routed expert that is always on would be. Behind Gemma's MLP stands a norm; what a group adds is then its
-output times the scale that the norm gave the whole, which sums to what the layer really added.
+A group is what a routed expert that is always on would be, or a shared one. Behind Gemma's MLP stands a norm; what a group adds
+is then its output times the scale that the norm gave the whole, which sums to what the layer really added.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -16,13 +17,24 @@ from torch import Tensor
 from workbench.anatomy import Anatomy, LayerAnatomy
 from workbench.store import Store, write_store
 
+Groups = Sequence[Tensor] | Tensor
+"""The neuron numbers of every group of a layer."""
+
+
+class Watched(NamedTuple):
+    """What a dense model did on some texts, which one forward of each tells for all groupings."""
+
+    texts: list[Tensor]  # ids, [1, tokens]
+    inner: list[Tensor]  # the MLPs' neurons by layer, [tokens of all texts, neurons]
+    states: list[Tensor]  # the residual stream after the embedding and each layer, [tokens of all texts, hidden]
+
 
 def dealt(neurons: int, groups: int, seed: int) -> Tensor:
     """Neuron numbers, [groups, neurons in a group]."""
     return torch.randperm(neurons, generator=torch.Generator().manual_seed(seed)).reshape(groups, -1)
 
 
-def added(layer: Any, inner: Tensor, members: Tensor) -> Tensor:
+def added(layer: Any, inner: Tensor, members: Groups) -> Tensor:
     """What each group adds to the residual stream: [groups, tokens, hidden]. inner: the MLP's neurons [tokens, neurons]."""
     down = layer.mlp.down_proj.weight
     parts = torch.stack([inner[:, m] @ down[:, m].T for m in members])
@@ -33,34 +45,67 @@ def added(layer: Any, inner: Tensor, members: Tensor) -> Tensor:
     return parts * torch.rsqrt(whole.square().mean(-1, keepdim=True) + norm.eps) * (1 + norm.weight)
 
 
-def groups_store(path: Path, model: Any, texts: Sequence[Tensor], members: Sequence[Tensor]) -> Store:
-    """A store of `texts` (ids [1, tokens]) with a group for an expert; members: by layer."""
-    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in ("prompts", "tokens", "slots", "residual")}
-    for number, ids in enumerate(texts):
-        n, name = ids.shape[1], f"p{number}"
-        key = {"prompt_id": name, "sample": 0, "position": range(n)}
-        tables["prompts"].append(pd.DataFrame([{"prompt_id": name, "text": "", "n_tokens": n}]))
-        tables["tokens"].append(
-            pd.DataFrame({**key, "token_id": ids[0], "token": "", "role": "user", "generated": False})
-        )
-        inner, states = _watched(model, ids)
-        for i, state in enumerate(states, -1):
-            size = state.abs()
-            more = {"l2": state.norm(dim=-1), "max_abs": size.amax(-1), "median_abs": size.median(-1).values}
-            tables["residual"].append(pd.DataFrame({**key, "layer": i, **more, "argmax": size.argmax(-1)}))
-        for i, layer in enumerate(model.model.layers):
-            for group, part in enumerate(added(layer, inner[i], members[i])):
-                more = {"slot": group, "expert": group, "weight": 1.0, "output_max_abs": part.abs().amax(-1)}
-                norms = {"output_l2": part.norm(dim=-1), "output_argmax": part.abs().argmax(-1)}
-                tables["slots"].append(pd.DataFrame({**key, "layer": i, **more, **norms}))
-    layers = tuple(LayerAnatomy(i, len(m), len(m), 0) for i, m in enumerate(members))
+@torch.no_grad()
+def groups_store(path: Path, model: Any, seen: Watched, members: Sequence[Groups], shared: int = 0) -> Store:
+    """A store with a group for an expert; members: by layer, none of a dense layer. The last `shared` of a layer are shared."""
+    names = [f"p{number}" for number in range(len(seen.texts))]
+    lengths = [ids.shape[1] for ids in seen.texts]
+    key = {
+        "prompt_id": np.repeat(names, lengths),
+        "sample": 0,
+        "position": np.concatenate([np.arange(n) for n in lengths]),
+    }
+    told = {"token_id": torch.cat(seen.texts, 1)[0].numpy(), "token": "", "role": "user", "generated": False}
+    residual = [_sizes(state, "") | {"median_abs": state.abs().median(-1).values.numpy()} for state in seen.states]
+    moe = [i for i, m in enumerate(members) if len(m)]
+    slots = [_sizes(added(model.model.layers[i], seen.inner[i], members[i]).flatten(0, 1), "output_") for i in moe]
+    numbers = [_numbers(len(members[i]), shared) for i in moe]
+    tables = {
+        "prompts": pd.DataFrame({"prompt_id": names, "text": "", "n_tokens": lengths}),
+        "tokens": pd.DataFrame(key | told),
+        "residual": _table(key, range(-1, len(members)), residual),
+        "slots": _table(key, moe, slots, numbers).assign(weight=1.0),
+    }
+    layers = tuple(
+        LayerAnatomy(i, len(m) - shared, len(m) - shared, shared) if len(m) else LayerAnatomy(i)
+        for i, m in enumerate(members)
+    )
     anatomy = Anatomy("dense", "groups", model.config.hidden_size, model.config.vocab_size, "w", layers)
-    return write_store(path, anatomy, {name: pd.concat(parts) for name, parts in tables.items()})
+    return write_store(path, anatomy, tables)
+
+
+def _numbers(groups: int, shared: int) -> np.ndarray:
+    """Each group's number in a store: shared experts are -1, -2, ..."""
+    return np.concatenate([np.arange(groups - shared), -1 - np.arange(shared)])
+
+
+def _table(key: dict[str, Any], layers: Iterable[int], parts: list[Any], numbers: list[Any] | None = None) -> Any:
+    """The rows of all layers, by layer, group and token."""
+    n = len(key["prompt_id"])
+    groups = [1] * len(parts) if numbers is None else [len(x) for x in numbers]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns |= {name: np.tile(values, sum(groups)) if np.ndim(values) else values for name, values in key.items()}
+    columns["layer"] = np.repeat(list(layers), [n * g for g in groups])
+    if numbers is not None:
+        columns["slot"] = columns["expert"] = np.repeat(np.concatenate(numbers), n)
+    return pd.DataFrame(columns)
+
+
+def _sizes(rows: Tensor, before: str) -> dict[str, Any]:
+    largest = rows.abs().max(-1)
+    found = {"l2": rows.norm(dim=-1), "max_abs": largest.values, "argmax": largest.indices}
+    return {before + name: values.numpy() for name, values in found.items()}
 
 
 @torch.no_grad()
-def _watched(model: Any, ids: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """The MLPs' neurons by layer, [tokens, neurons]; the residual stream after the embedding and each layer."""
+def watched(model: Any, texts: Sequence[Tensor]) -> Watched:
+    """One forward of every text (ids [1, tokens]) by itself, watched."""
+    parts = [_forward(model, ids) for ids in texts]
+    inner, states = ([torch.cat(x) for x in zip(*side, strict=True)] for side in zip(*parts, strict=True))
+    return Watched(list(texts), inner, states)
+
+
+def _forward(model: Any, ids: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     inner: list[Tensor] = []
     states: list[Tensor] = []
     layers = model.model.layers
@@ -111,7 +156,7 @@ def writers(model: Any, ids: Tensor) -> dict[tuple[int, int], float]:
 
     Neuron by neuron, from the weights; those below 1 are left out.
     """
-    inner, states = _watched(model, ids)
+    inner, states = _forward(model, ids)
     found: dict[tuple[int, int], float] = {}
     for i, layer in enumerate(model.model.layers):
         channel, down, first = int(states[i + 1][0].abs().argmax()), layer.mlp.down_proj.weight, inner[i][0]

@@ -8,7 +8,7 @@ import torch
 
 from probes import MassiveRule, super_experts
 from probes.magnitudes import forming_layers
-from tests.real.groups import dealt, groups_store, muted, writers
+from tests.real.groups import dealt, groups_store, muted, watched, writers
 from tests.real.texts import READ
 from workbench.anatomy import ExpertRef
 
@@ -23,7 +23,7 @@ def test_the_groups_that_write_it_are_found_and_muting_them_breaks_the_model(gem
     model, tokenizer = gemma3
     texts = [tokenizer(text, return_tensors="pt").input_ids for text in READ]
     members = [dealt(2048, groups, 100 * seed + layer) for layer in range(18)]
-    store = groups_store(tmp_path / "store", model, texts, members)
+    store = groups_store(tmp_path / "store", model, watched(model, texts), members)
     assert forming_layers(store, MassiveRule()) == FORMING
     assert forming_layers(store, MassiveRule(against="own")) == FORMING  # here it is massive beside its own median too
     found = super_experts(store)

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from probes import MassiveRule, super_experts
+from probes import MassiveRule, super_experts, writers_of
 from probes.magnitudes import forming_layers
-from tests.real.groups import dealt, groups_store, writers
-from tests.real.texts import READ
+from probes.ranking import refs_of
+from tests.real.groups import dealt, groups_store, watched, writers
+from tests.real.texts import HELD_OUT, READ
 from workbench import Plan, Store, capture, load, steered
 from workbench.anatomy import ExpertRef
+from workbench.attribution import writers as attributed
+from workbench.comparison import parts
 from workbench.factorization import Groups, deal, rewrite
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(480)]
@@ -89,6 +92,8 @@ def test_where_two_experts_write_it_together_both_are_found(smollm2, neurons, lo
     assert len(set(both)) == 2
     assert flagged(store) == both
     assert flagged(store, rule="paper") == both[:1]  # its percentile lets the largest pass alone
+    assert [str(x) for x in super_experts(store).flagged("writes with others")] == both
+    _as_the_weights_say(model, store, smollm2, both, neurons)
     cost = _cost(model, loss)
     together, alone = cost(*both), [cost(name) for name in both]
     print(f"mute {both}: {together:+.3f} nats, alone {[round(x, 3) for x in alone]}")
@@ -98,6 +103,17 @@ def test_where_two_experts_write_it_together_both_are_found(smollm2, neurons, lo
         f"L{LAYER}E{e}" for e in range(EXPERTS) if f"L{LAYER}E{e}" not in both
     ]  # dealt at random: so are the first
     assert cost(*others[:2]) < 0.1 * together
+    table = parts(model, [{"text": text} for text in HELD_OUT], Plan.mute(both), controls=2)
+    print(table.to_string())
+    change, lost = table.set_index("arm")["change"], table.set_index("arm")["decay"]
+    assert change["together"] == pytest.approx(together, abs=1e-3)
+    assert change["alone"].tolist() == pytest.approx(sorted_alone(both, alone), abs=1e-3)
+    assert lost["together"] > 3 * max(lost.drop("together"))
+
+
+def sorted_alone(both: list[str], alone: list[float]) -> list[float]:
+    """In the order of the experts' names, as a plan has them."""
+    return [value for _, value in sorted(zip(map(ExpertRef.parse, both), alone, strict=True))]
 
 
 @torch.no_grad()
@@ -109,11 +125,30 @@ def test_nothing_is_flagged_on_the_twin_whose_writers_are_of_ordinary_size(smoll
     members = [dealt(1536, 32, seed) for seed in range(30)]
     try:
         down[:, neurons] *= 1e-3
-        twin = groups_store(tmp_path / "twin", dense, texts, members)
+        twin = groups_store(tmp_path / "twin", dense, watched(dense, texts), members)
     finally:
         down.copy_(before)
     assert forming_layers(twin, MassiveRule()) == ()
     assert flagged(twin) == []
+
+
+def _as_the_weights_say(
+    model: Any, store: Store, smollm2: tuple[Any, Any], both: list[str], neurons: list[int]
+) -> None:
+    """What the two write is what their neurons write by the weights, by the store's sizes and by a forward's parts."""
+    wrote = writers(smollm2[0], smollm2[1](READ[0], return_tensors="pt").input_ids)
+    first = store.prompt_ids[0]
+    sizes: Any = writers_of(store)
+    sizes = sizes[sizes["prompt_id"] == first]
+    whole = attributed(model, [{"id": first, "text": READ[0]}], sizes)
+    signed = whole[whole["position"] == 0].set_index("part")["value"]
+    known = {str(ref): value for ref, value in zip(refs_of(sizes), sizes["wrote"], strict=True)}
+    for name, neuron in zip(both, neurons, strict=True):
+        expected = wrote[LAYER, neuron]
+        assert known[name] == pytest.approx(expected, rel=5e-3)  # the expert's other neurons write a little as well
+        assert abs(signed[name]) == pytest.approx(expected, rel=5e-3)
+    assert signed.sum() == pytest.approx(float(sizes["size"].iloc[0]), rel=1e-5)
+    assert abs(signed["attention"]) + abs(signed["before"]) < 0.01 * signed.sum()
 
 
 def _cost(model: Any, loss: Callable[[Any, Any], float]) -> Callable[..., float]:

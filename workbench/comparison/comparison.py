@@ -16,6 +16,8 @@ from workbench.answering import Answers, answer, encode_all
 from workbench.backends import backend_of, check_plan, check_scoring
 from workbench.comparison.broken import Arm, broken_notes
 from workbench.comparison.distributions import GivenText, divergence, given_text
+from workbench.comparison.parts import COLUMNS as PART_COLUMNS
+from workbench.comparison.parts import parts as measured_parts
 from workbench.comparison.tables import Measured, check_applies, control_table, left_out, metric_table
 from workbench.errors import WorkbenchError
 from workbench.hooks import as_it_is, plan_in_force
@@ -42,6 +44,7 @@ class Comparison:
                distributions were asked for
     perplexity base, steered, n_tokens over given text; empty when no prompt gives a response or text of its own
     dose       tokens and slots that the plan really changed while answering
+    parts      the plan as a whole, its experts alone and in pairs, and random ones: see `parts`; empty where it was not asked for
     """
 
     model: str
@@ -54,6 +57,7 @@ class Comparison:
     dose: DoseCounts
     seed: int
     notes: tuple[str, ...] = field(default=())
+    parts: pd.DataFrame = field(default_factory=lambda: _no_parts())
 
     @property
     def changed(self) -> float:
@@ -62,7 +66,8 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        tables = {n: getattr(self, n).to_dict("records") for n in ("metrics", "controls", "responses", "divergence")}
+        names = ("metrics", "controls", "responses", "divergence", *(["parts"] if len(self.parts) else []))
+        tables = {n: getattr(self, n).to_dict("records") for n in names}
         return {
             "model": self.model,
             "plan": json.loads(self.plan.to_json()),
@@ -93,6 +98,10 @@ class Comparison:
         lines.append(f"{self.changed:.0%} of answers changed{moved}")
         if self.perplexity:
             lines.append(f"perplexity of given text: {self.perplexity['base']:.2f} -> {self.perplexity['steered']:.2f}")
+        for part in self.parts.to_dict("records"):
+            lines.append(
+                f"{part['arm']}: {part['change']:+.3f} nats a token, sinks decay by {part['decay']:.0%} ({part['plan']})"
+            )
         return "\n".join([*lines, *self.notes])
 
     __repr__ = __str__
@@ -117,6 +126,7 @@ def compare(
     max_new_tokens: int = 48,
     batch_tokens: int = 4096,
     distributions: bool = True,
+    parts: bool = False,
     progress: bool | Report = True,
     **before: Any,
 ) -> Comparison:
@@ -130,6 +140,7 @@ def compare(
     seed      of the draws and of the bootstrap
     batch_tokens  tokens that go through the model together, padding and answers included
     distributions  False: the answers alone, no divergence and no perplexity; for an engine that does not score given text
+    parts     True: `Comparison.parts` too, on prompts that give text: the plan's experts alone, in pairs and at random
     progress  as for `capture`: lines on stderr, False for silence, or a function that receives `Progress` values
 
     A metric without a value for one of the two answers leaves the prompt out ("refused" does while thinking has not ended);
@@ -167,7 +178,16 @@ def compare(
             *broken_notes(model, encoded, _arms(plan, base, arm, random, others)),
             *left_out(prompts, base, arm),
         ),
+        measured_parts(model, prompts, plan, controls=max(_draws(controls)), seed=seed) if parts else _no_parts(),
     )
+
+
+def _no_parts() -> pd.DataFrame:
+    return pd.DataFrame(columns=PART_COLUMNS)
+
+
+def _draws(controls: int | Mapping[str, int]) -> tuple[int, ...]:
+    return (controls,) if isinstance(controls, int) else (0, *controls.values())
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The measurement of attention sinks on the page: whom to mute, a button, the chart, and the dose."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -31,8 +32,8 @@ class Sinks(NamedTuple):
     plan: str
 
 
-def sinks_panel(view: View, scores: "ExpertScores") -> None:
-    """Draws the panel."""
+def sinks_panel(view: View, scores: "ExpertScores") -> tuple[list[ExpertRef], int]:
+    """Draws the panel; whom it would mute, and on how many prompts, for the panel below."""
     st.subheader("Attention sinks, with and without muting", divider="gray")
     st.text("Share of attention on the first token. Muting super experts should let it decay where it rests on them.")
     refs = whom(scores)
@@ -44,8 +45,9 @@ def sinks_panel(view: View, scores: "ExpertScores") -> None:
     last = st.session_state.get("sinks")
     if last is None or last[0] != key:
         st.text("Not measured yet: the model runs each prompt twice, with eager attention, when you press the button.")
-        return
-    _draw(last[1])
+    else:
+        _draw(last[1])
+    return refs, int(n)
 
 
 def whom(scores: "ExpertScores") -> list[ExpertRef]:
@@ -67,6 +69,13 @@ def whom(scores: "ExpertScores") -> list[ExpertRef]:
 def measured_sinks(view: View, plan: Plan, n: int) -> Sinks:
     assert view.store is not None
     prompts, plan = prompt_ids(view.store, n), plan.for_model(view.anatomy).check(view.anatomy)
+    with measuring(view) as bar:
+        return measured(view.machine.model, prompts, plan, lambda done: _at(bar, done))
+
+
+@contextmanager
+def measuring(view: View) -> Iterator[Any]:
+    """The model's turn, once it has come, with a bar that tells of the wait and can tell of the work."""
     bar, ticket, turns = st.progress(0.0, "Waiting for the model ..."), object(), view.machine.turns
 
     def waiting() -> bool:
@@ -76,9 +85,8 @@ def measured_sinks(view: View, plan: Plan, n: int) -> Sinks:
         return False
 
     with turns.turn(ticket, waiting):
-        found = measured(view.machine.model, prompts, plan, lambda done: _at(bar, done))
+        yield bar
     bar.empty()
-    return found
 
 
 def prompt_ids(store: Store, n: int) -> list[list[int]]:

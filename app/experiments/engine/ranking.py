@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from probes.catalogue import ranker
+from probes.options import options_for
 from probes.ranking import ExpertScores
 from workbench import PromptSet, Store, WorkbenchError, open_store
 from workbench.capturing import Options, capture_with
@@ -98,7 +99,8 @@ def _largest(store: Store) -> pd.DataFrame:
 def _make(run: Path, path: str, number: int, ranking: Ranking, store: Store) -> None:
     """Scores as a file; of a ranking that this store does not allow, the reason."""
     try:
-        found: ExpertScores = ranker(ranking.method).load()(store, **ranking.options)
+        probe = ranker(ranking.method)
+        found: ExpertScores = probe.load()(store, **options_for(probe, ranking.options))
     except WorkbenchError as error:
         write_unit(run, path, pd.DataFrame(), {"failed": str(error)})
         return

@@ -1,11 +1,11 @@
 """What a recipe's keys have to say together: names that exist, plans that can be made, sets that are measured."""
 
-import inspect
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from probes.catalogue import RANKERS
+from probes.options import mistake
 from workbench import Plan, WorkbenchError
 from workbench.errors import listed, suggestion
 from workbench.plan import VALUED_KINDS
@@ -122,9 +122,8 @@ def _ranking_mistakes(recipe: Recipe, place: str, ranking: Ranking) -> Iterator[
     if recipe.prompts[ranking.prompts].role != "ranking":
         yield f"{place}.prompts", f"ranks on '{ranking.prompts}', which is measured; rank on a set of role ranking."
     yield from unknown(f"{place}.method", "ranking method", ranking.method, list(RANKERS))
-    options = [name for name in inspect.signature(RANKERS[ranking.method].load()).parameters if name != "store"]
-    for option in ranking.options:
-        yield from unknown(f"{place}.options.{option}", f"option of {ranking.method}", option, options)
+    if (found := mistake(RANKERS[ranking.method], ranking.options)) is not None:
+        yield f"{place}.options.{found.name}", found.what
     if ranking.method == "super_experts" and recipe.controls.super_experts == "exclude":
         yield "controls.super_experts", f"excludes what '{ranking.name}' looks for; make it \"flag\"."
 

@@ -74,7 +74,7 @@ def test_compare_prints_the_whole_comparison(comparing: Recorder, tmp_path: Path
     for name, value in (("base", "0.750"), ("steered", "0.125"), ("difference", "-0.625"), ("prompts", "8")):
         assert head.index(name) + len(name) == first.rindex(value) + len(value), "numbers end together"
     assert {k: v for k, v in comparing.named.items() if k != "metrics"} == {
-        "controls": 3, "store": None, "seed": 0, "max_new_tokens": 48, "distributions": True,
+        "controls": 3, "store": None, "seed": 0, "max_new_tokens": 48, "distributions": True, "parts": False,
     }  # fmt: skip
     assert list(comparing.named["metrics"]) == ["refused"]
     assert comparing.given[2] == Plan.off("L1E2").for_model(SHAPE)
@@ -86,6 +86,29 @@ def test_compare_without_draws_or_given_text_says_nothing_of_them(comparing: Rec
     said = run("compare", "m", "refusal", "--off", "L1E2").stdout
     assert "random experts" not in said
     assert "Perplexity" not in said
+
+
+def test_compare_prints_the_parts_of_a_plan_that_were_asked_for(comparing: Recorder) -> None:
+    rows = [
+        ("bare", "", 2.5, 0.0, 0.0, 0),
+        ("together", "mute L0E1; mute L0E2", 4.0, 1.5, 0.875, 9),
+        ("alone", "mute L0E1", 2.5, 0.0, NAN, 4),
+    ]
+    parts = pd.DataFrame(rows, columns=["arm", "plan", "loss", "change", "decay", "slots_changed"])
+    comparing.answer = comparison(parts=parts)
+    said = run("compare", "m", "refusal", "--off", "L1E2", "--parts")
+    assert comparing.named["parts"] is True
+    assert columns(said.stdout)[-4:] == [
+        ["arm", "loss (nats a token)", "change", "sink decay", "plan"],
+        ["bare", "2.500", "+0.000", "0%"],
+        ["together", "4.000", "+1.500", "88%", "mute L0E1; mute L0E2"],
+        ["alone", "2.500", "+0.000", "-", "mute L0E1"],
+    ]
+    assert (
+        json.loads(run("compare", "m", "refusal", "--off", "L1E2", "--parts", "--json").stdout)["parts"][2]["decay"]
+        is None
+    )
+    assert "together: +1.500 nats a token, sinks decay by 88% (mute L0E1; mute L0E2)" in str(comparing.answer)
 
 
 def test_compare_hands_its_options_on_and_keeps_what_it_found(comparing: Recorder, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """`workbench rank`: the first experts, what may be chance, and the files it writes."""
 
-import inspect
 import json
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 from workbench_app.cli import rank as cli_rank
 
+from probes.catalogue import Method
 from probes.ranking import ExpertScores
 from tests.app.cli.printed import NAN, Recorder, columns, lines, run
 from tests.support.stores import anatomy, random_store
@@ -130,10 +130,13 @@ def test_rank_writes_the_scores_and_a_plan(asked: Recorder, tmp_path: Path) -> N
         (["ftri", "s", "--set", "tokens"], "'tokens' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt."),
         (["ftri", "s", "--set", "a=1", "--set", "a=2"], "--set gives a twice; give it once."),
         (["ftri", "s", "--target", "x", "--set", "target=y"], "--target and --set target name the same; give one of them."),
+        (["ftri", "s", "--set", "a.b=1", "--set", "a=2"], "--set gives a twice; give it once."),
+        (["ftri", "s", "--set", "a=1", "--set", "a.b=2"], "--set gives a twice, whole and in parts; give it once."),
+        (["ftri", "s", "--set", "a..b=2"], "'a..b=2' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt."),
         (["ftri", "s", "--target", "x", "--set", "zzz=1"],
-         "ftri has no option 'zzz'; it has target, baseline, tokens, n_bootstrap."),
+         "ftri: 'zzz' is no option of ftri; it has target, baseline, tokens, n_bootstrap."),
         (["ftri", "s", "--target", "x", "--set", "token=1"],
-         "ftri has no option 'token'; did you mean 'tokens'? it has target, baseline, tokens, n_bootstrap."),
+         "ftri: 'token' is no option of ftri; did you mean 'tokens'? it has target, baseline, tokens, n_bootstrap."),
         (["ftri", "s", "--target", "x", "--edit", "scale"],
          "--edit scale cannot be made from a ranking alone; use off, drop, mute or force."),
         (["ftri", "s", "--target", "x", "--scores", "s.txt"],
@@ -169,13 +172,14 @@ def test_a_value_that_a_method_cannot_compute_with_is_one_sentence(asked: Record
     assert run(*words, "--set", "n_bootstrap=3").stderr.splitlines()[-1] == "There is no such label."
 
 
-def test_what_a_value_of_set_reads_as() -> None:
+def test_what_a_value_of_set_reads_as(monkeypatch: pytest.MonkeyPatch) -> None:
     def method(store: Any, text: str, maybe: str | None, number: int, both: str | int, many: list[str]) -> None: ...
 
-    found = inspect.signature(method).parameters
+    probe = Method("m", "contrasts.ftri:ftri", "m", "", "", "", (0, 1))
+    monkeypatch.setattr(import_module("probes.contrasts.ftri"), "ftri", method)
     for written, value in (
         ("text=true", "true"), ("text=7", "7"), ('text="7"', "7"), ("text=a=b", "a=b"), ("maybe=7", "7"), ("maybe=null", None),
-        ("number=7", 7), ("number=true", True), ("both=7", 7), ("both=1.5", "1.5"), ('many=["a"]', ["a"]), ("text=[1]", [1]),
-        ('text={"a": 1}', {"a": 1}), ("unknown=7", 7), ("number=x", "x"), ("number=", ""),
+        ("number=7", 7), ("number=true", True), ("both=7", 7), ("both=1.5", "1.5"), ('many=["a"]', ["a"]), ("text=[1]", "[1]"),
+        ('text={"a": 1}', '{"a": 1}'), ("unknown=7", 7), ("number=x", "x"), ("number=", ""),
     ):  # fmt: skip
-        assert cli_rank.pair_of(written, found) == (written.partition("=")[0], value), written
+        assert cli_rank.pair_of(written, probe) == (written.partition("=")[0], value), written

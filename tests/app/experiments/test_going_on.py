@@ -181,10 +181,23 @@ def test_a_ranking_that_cannot_be_made_does_not_end_the_run(model, tmp_path):
 
 
 def test_options_of_the_wrong_kind_are_one_sentence(model, tmp_path):
-    rankings = [{"name": "cats", "method": "ftri", "prompts": "ranked", "options": {"target": "kind=cat", "seed": "x"}}]
-    recipe = make_few(tmp_path, rankings=rankings)
+    def recipe(**options):
+        asked = {"name": "cats", "method": "ftri", "prompts": "ranked", "options": {"target": "kind=cat", **options}}
+        return make_few(tmp_path, rankings=[asked])
+
+    with pytest.raises(WorkbenchError, match=r"'rankings\[0\].options.seed' is 'x'; it should be a whole number"):
+        recipe(seed="x")
     with pytest.raises(WorkbenchError, match=r"'rankings\[0\].options': ftri cannot be computed with"):
-        run_recipe(recipe, tmp_path / "run", progress=False, open_model=lambda _: model, own_functions=True)
+        run_recipe(recipe(seed=-1), tmp_path / "run", progress=False, open_model=lambda _: model, own_functions=True)
+
+
+def test_a_part_of_an_option_is_set_in_a_recipe_as_on_the_command_line(tmp_path):
+    asked = {"name": "large", "method": "super_experts", "prompts": "ranked", "options": {"massive": {"absolute": 7}}}
+    recipe = make_few(tmp_path, rankings=[asked], controls={"super_experts": "flag"})
+    assert "[rankings.options.massive]\nabsolute = 7\n" in recipe.to_toml()
+    asked["options"]["massive"]["absolute"] = "x"
+    with pytest.raises(WorkbenchError, match=r"'rankings\[0\].options.massive.absolute' is 'x'; it should be a finite"):
+        make_few(tmp_path, rankings=[asked], controls={"super_experts": "flag"})
 
 
 def test_fewer_controls_than_ten_are_said(tables, recipe):

@@ -138,7 +138,7 @@ SENTENCES = [
 def test_a_refusal_is_this_sentence(path: str, value: Any, said: str | None) -> None:
     found = refusal(put(path, value))
     if said is None:  # what a method has, its own signature says
-        assert "names the option of ftri 'store', which does not exist; there is target, baseline, " in found
+        assert "'rankings[0].options.store' is no option of ftri; it has target, baseline, " in found
         assert "store," not in found.partition("there is")[2]
     else:
         assert found == f"my.toml: {said}"
