@@ -1,0 +1,8 @@
+"""How smollm2-moe is trained: the text that it reads, and what is kept of the training.
+
+packages.py       Debian packages by version and SHA-256
+documents.py      their documents: English prose, German, Python code
+plain.py          text out of HTML, fortunes and R's data
+decoder.py        a fast sampler of the dense model
+conversations.py  conversations that the dense model has with itself
+"""

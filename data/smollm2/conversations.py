@@ -1,0 +1,75 @@
+"""Conversations that the dense model has with itself: a user's turn drawn after the chat template, then its answer.
+
+So the student reads what the model says and is asked, in its own words, and as many tokens of it as are wanted.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .decoder import Decoder
+
+ROWS, ASKED, ANSWERED = 128, 70, 330
+"""Sequences of a batch; tokens of a question and of an answer at most."""
+STARTS = (
+    "", "What", "", "How", "Why", "Explain", "", "Write a", "Write a Python function", "Can you", "I", "Give me", "Tell me about",
+    "Describe", "", "List", "Summarize", "Who", "When", "Is it", "Schreibe", "Was ist", "Compare", "Please rewrite", "Help me",
+    "Create a", "Calculate", "Let's", "Imagine",
+)  # fmt: skip
+"""How questions begin, a batch each; most variety comes from what is drawn after them."""
+
+
+def conversations(model: Any, tokenizer: Any, batches: int, seed: int = 0) -> Iterator[list[int]]:
+    """Token ids of whole conversations, drawn at temperatures 0.8 and 1 in turn from the likeliest 95 %."""
+    torch.manual_seed(seed)
+    template: str = tokenizer.apply_chat_template([{"role": "user", "content": "@@"}], tokenize=False)
+    head = template.split("@@")[0]
+    answer = tokenizer("\n<|im_start|>assistant\n", add_special_tokens=False).input_ids
+    for batch in range(batches):
+        ids = tokenizer(head + STARTS[batch % len(STARTS)], add_special_tokens=False).input_ids
+        yield from _batch(model, ids, answer, tokenizer.convert_tokens_to_ids("<|im_end|>"), 1.0 if batch % 2 else 0.8)
+
+
+def _batch(model: Any, first: list[int], answer: Sequence[int], end: int, temperature: float) -> list[list[int]]:
+    decoder = Decoder(model, ROWS, len(first) + ASKED + ANSWERED + len(answer) + 2)
+    talks = [_Talk(first, answer, end) for _ in range(ROWS)]
+    ids, at = torch.tensor([first] * ROWS), 0
+    while at + ids.shape[1] < decoder.keys.shape[-2] and sum(talk.is_over for talk in talks) < 0.97 * ROWS:
+        drawn = _drawn(decoder.next(ids, at), temperature)
+        at += ids.shape[1]
+        ids = torch.tensor([[talk.add(token)] for talk, token in zip(talks, drawn.tolist(), strict=True)])
+    return [talk.ids for talk in talks]
+
+
+class _Talk:
+    """A conversation as it grows: the question until it ends, the template between, the answer until it ends."""
+
+    def __init__(self, first: list[int], answer: Sequence[int], end: int) -> None:
+        self.ids, self.between, self.end, self.answer = list(first), list[int](), end, list(answer)
+        self.left, self.is_answer, self.is_over = ASKED, False, False
+
+    def add(self, token: int) -> int:
+        """The token that really comes, given the one that was drawn."""
+        if self.is_over:
+            return self.end
+        token = self.between.pop(0) if self.between else self._said(token)
+        self.ids.append(token)
+        return token
+
+    def _said(self, token: int) -> int:
+        self.left -= 1
+        if token != self.end and self.left:
+            return token
+        if self.is_answer:
+            self.is_over = True
+        else:
+            self.between, self.left, self.is_answer = list(self.answer), ANSWERED, True
+        return self.end
+
+
+def _drawn(logits: Tensor, temperature: float, kept: float = 0.95, most: int = 400) -> Tensor:
+    shares, ids = (logits.float() / temperature).softmax(-1).topk(most, -1)
+    shares = shares.masked_fill(shares.cumsum(-1) - shares > kept, 0)
+    return ids.gather(-1, torch.multinomial(shares, 1))[:, 0]

@@ -1,0 +1,103 @@
+"""Train what smollm2-moe adds to its dense model: `... text DIR`, then `... arm NAME DIR`; the card's figures come from the arms.
+
+Two cores with bfloat16 matrix units read about a million tokens in half an hour; without them it takes hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from smollm2.conversations import conversations  # noqa: E402 - found beside this script, not installed
+from smollm2.documents import documents  # noqa: E402
+from smollm2.packages import unpacked  # noqa: E402
+
+from workbench.factorization import Sizes, fitted  # noqa: E402
+from workbench.factorization.distilling import Document, Recipe, distil, rows_of, student_of  # noqa: E402
+from workbench.progress import ProgressLines  # noqa: E402
+
+SHARED = 4
+RECIPE = Recipe(ks=(20, 20, 20, 12, 12))
+ARMS = {
+    "rank8": (SHARED, RECIPE),
+    "rank11": (SHARED, replace(RECIPE, rank=11)),
+    "shared8": (8, replace(RECIPE, ks=(16, 16, 16, 8, 8))),
+    "fast": (SHARED, replace(RECIPE, rate=4e-3, router_rate=8e-4)),
+    "balanced": (SHARED, replace(RECIPE, balance=1e-4)),
+}
+"""Shared groups of 32, and the recipe; 24 and 16 groups are active with the shared ones."""
+FITTED_ON = 8
+"""Rows of each kind that groups and first routers are made on."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line of the training."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    text = commands.add_parser("text", help="fetch the packages, draw the conversations: DIR/text.jsonl")
+    text.add_argument("--batches", type=int, default=6)
+    arm = commands.add_parser("arm", help="train one arm: DIR/NAME")
+    arm.add_argument("name", choices=ARMS)
+    arm.add_argument("--tokens", type=int, default=1_000_000)
+    for command in (text, arm):
+        command.add_argument("folder", type=Path)
+        command.add_argument("--dense", type=Path, required=True, help="the dense model as an HF folder")
+        command.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    if given.command == "text":
+        _write_text(given.folder, given.dense, given.batches)
+    else:
+        _train(given.name, given.folder, given.dense, given.tokens)
+
+
+def _write_text(folder: Path, dense: Path, batches: int) -> None:
+    model, tokenizer = _dense(dense)
+    path = folder / "text.jsonl"
+    found = [*documents(unpacked(folder / "packages"))]
+    with path.open("w", encoding="utf-8") as file:
+        for document in found:
+            file.write(json.dumps(document._asdict()) + "\n")
+        for number, ids in enumerate(conversations(model, tokenizer, batches)):
+            file.write(json.dumps({"kind": "chat", "text": tokenizer.decode(ids)}) + "\n")
+            print(f"\r{number + 1} conversations", end="", flush=True)
+    print(f"\n{path}")
+
+
+def _train(name: str, folder: Path, dense: Path, tokens: int) -> None:
+    (shared, recipe), (model, tokenizer) = ARMS[name], _dense(dense)
+    lines = (folder / "text.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = rows_of(tokenizer, (Document(**json.loads(line)) for line in lines))
+    print(f"{rows.tokens:,} distinct tokens: { {kind: len(r) for kind, r in rows.learnt.items()} } rows")
+    ks = sorted(set(recipe.ks))
+    few = torch.cat([r[:FITTED_ON] for r in rows.learnt.values()])
+    found = fitted(
+        model.float(), few, Sizes(32, shared, ks[-1]), ks, done=lambda i: print(f"layer {i} fitted", flush=True)
+    )
+    student = student_of(model.bfloat16(), found, recipe.rank, seed=recipe.seed)
+    distil(student, rows, recipe, tokens, folder / name, report=ProgressLines(), said=_say)
+
+
+def _say(line: dict[str, Any]) -> None:
+    losses = " ".join(f"{kind}/{k} {nats:+.3f}" for kind, k, nats in line["held_out"])
+    print(f"{line['tokens']:,} tokens: {losses}", flush=True)
+
+
+def _dense(folder: Path) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    return model.requires_grad_(False), AutoTokenizer.from_pretrained(folder)
+
+
+if __name__ == "__main__":
+    main()

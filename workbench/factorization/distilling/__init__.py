@@ -1,0 +1,23 @@
+"""A factorized model taught to say what its dense model says: routers, low-rank updates and norms, by the dense model's words.
+
+student.py   the dense model with its MLPs routed in groups, and what is trained of it
+teaching.py  the divergence from the dense model's distributions, and its gradient
+rows.py      the text that both read, in rows, and what is held out of it
+steps.py     one step of training, and the loss that it saw
+curve.py     what the student loses against the dense model on the rows held out
+additions.py what was learnt, by the dense model's own names: `additions`
+training.py  the whole training, resumable: `distil`
+"""
+
+from .additions import additions
+from .curve import Loss, losses
+from .rows import Document, Rows, is_held_out, rows_of
+from .steps import Recipe
+from .student import Student, student_of
+from .teaching import lesson
+from .training import distil
+
+__all__ = [
+    "Document", "Loss", "Recipe", "Rows", "Student", "additions", "distil", "is_held_out", "lesson", "losses",
+    "rows_of", "student_of",
+]  # fmt: skip

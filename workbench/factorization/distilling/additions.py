@@ -1,0 +1,35 @@
+"""What a student learnt, by the names and in the order of the dense model's own modules: small enough to be handed on alone.
+
+groups [groups, size], the routed ones first; router.weight and router.bias; low-rank updates W + b a of the projections; norms as
+what is added to their weight.
+"""
+
+import torch
+from torch import Tensor
+
+from ..fitting import Fitted
+from .student import Scaled, Student
+
+_LARGE = 1e3
+"""A vector of such values leaves a norm as its gain: the norm's epsilon is nothing beside their square."""
+
+
+@torch.no_grad()
+def additions(student: Student, found: Fitted) -> dict[str, Tensor]:
+    """int16 groups, float32 biases, the rest in float16; `found` is what the student was made of."""
+    made = {name: part.half() for name, part in student.parts.items() if not name.endswith(".d")}
+    for i, (groups, routed) in enumerate(zip(found.groups, student.routed, strict=True)):
+        order = torch.cat([groups.routed.reshape(-1), groups.shared])
+        made[f"layers.{i}.groups"] = order.reshape(-1, groups.routed.shape[1]).to(torch.int16)
+        made[f"layers.{i}.router.bias"] = routed.bias.clone()
+        back = order.argsort()
+        for name in (f"layers.{i}.mlp.gate_proj.b", f"layers.{i}.mlp.up_proj.b"):
+            if name in made:
+                made[name] = made[name][back]
+        if (name := f"layers.{i}.mlp.down_proj.a") in made:
+            made[name] = made[name][:, back].contiguous()
+    for name, module in student.model.model.named_modules():
+        if isinstance(module, Scaled):
+            gain = module.frozen(torch.full(module.d.shape, _LARGE))
+            made[f"{name}.weight"] = (gain.float() * module.d).half()
+    return made
