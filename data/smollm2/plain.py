@@ -9,7 +9,26 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 _BLOCKS = frozenset(
-    ("p", "div", "li", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "tr", "br", "title", "dt", "dd", "note", "item", "section")
+    (
+        "p",
+        "div",
+        "li",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "pre",
+        "tr",
+        "br",
+        "title",
+        "dt",
+        "dd",
+        "note",
+        "item",
+        "section",
+    )
 )
 _HIDDEN = frozenset(["script", "style", "nav", "head", "noscript", "info"])
 

@@ -16,10 +16,11 @@ from workbench.capturing.process import Process
 from workbench.capturing.request import Request, make_request
 from workbench.capturing.rewritten import check_rewritten
 from workbench.capturing.sizes import check_disk
+from workbench.engine_words import check_words
 from workbench.errors import WorkbenchError
 from workbench.generation import SHARD_TOKENS
 from workbench.hooks import as_it_is, unlike_said
-from workbench.model import MoEModel, check_words
+from workbench.model import MoEModel
 from workbench.paths import given_path
 from workbench.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report

@@ -19,9 +19,10 @@ from workbench.comparison.distributions import GivenText, divergence, given_text
 from workbench.comparison.parts import COLUMNS as PART_COLUMNS
 from workbench.comparison.parts import parts as measured_parts
 from workbench.comparison.tables import Measured, check_applies, control_table, left_out, metric_table
+from workbench.engine_words import check_words
 from workbench.errors import WorkbenchError
 from workbench.hooks import as_it_is, plan_in_force
-from workbench.model import MoEModel, check_words
+from workbench.model import MoEModel
 from workbench.plan import Plan, as_plan
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from workbench.anatomy import Anatomy
+from workbench.engine_words import check_words
 from workbench.hooks.active import activate, active
 from workbench.hooks.guards import as_it_is, check_here, check_loaded, outside_traces
 from workbench.hooks.points import HookPoint
 from workbench.hooks.register import held
-from workbench.model import MoEModel, Runtime, check_words
+from workbench.model import MoEModel, Runtime
 from workbench.plan import Plan, as_plan
 from workbench.routing import CompiledPlan, Dose, compile_plan, said_of_unlike, slots_per_token
 

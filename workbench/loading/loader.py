@@ -11,6 +11,7 @@ import torch
 from workbench.backends import NAMES, Native, OwnEngine, check_engine, named, told_of
 from workbench.bundled import bundled_path
 from workbench.checkpoints import checkpoints, find_checkpoint, prepared
+from workbench.engine_words import belongs_to_load
 from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.loading.check import check_by_intervening
 from workbench.loading.tiny import FAMILIES, tiny_model, tiny_tokenizer
@@ -20,7 +21,6 @@ from workbench.model import (
     Opened,
     PlainModel,
     Runtime,
-    belongs_to_load,
     check_whole,
     find_layout,
     first_line,

@@ -12,14 +12,12 @@ fingerprint.py   weights, settings and adapters as a digest
 facts.py         what the faces need to know of a model, whichever engine runs it
 runtime.py       what hooks must know of one model
 eager.py         compiled code runs as written meanwhile
-engine_words.py  the keywords that only `load` takes
 model.py         `MoEModel`, which `load` returns
 """
 
 from workbench.model.adapters import MoEAdapter, rerun
 from workbench.model.answered import first
 from workbench.model.eager import enter, leave
-from workbench.model.engine_words import belongs_to_load, check_words
 from workbench.model.facts import Facts, Told
 from workbench.model.fingerprint import Weights, active_adapters, identity, read_weights, switches, weights_digest
 from workbench.model.layout import Layout, MoEBlock, find_layout, fused_weights
@@ -45,10 +43,8 @@ __all__ = [
     "Weights",
     "active_adapters",
     "as_it_runs",
-    "belongs_to_load",
     "brought",
     "check_whole",
-    "check_words",
     "enter",
     "find_layout",
     "first",
