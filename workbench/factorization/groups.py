@@ -8,6 +8,8 @@ from torch import Tensor
 
 from workbench.errors import WorkbenchError, listed
 
+from .sizes import GRAIN
+
 
 @dataclass(frozen=True, eq=False)
 class Groups:
@@ -70,9 +72,10 @@ def check_groups(groups: Sequence[Groups], layers: int, neurons: int) -> None:
                 f"Layer {layer} has groups {tuple(found.routed.shape)} and {len(found.shared)} shared neurons where layer 0 has "
                 f"{tuple(first.routed.shape)} and {len(first.shared)}; an architecture holds one shape of two experts or more."
             )
-        if len(found.shared) % size:
+        if len(found.shared) % size or size % GRAIN:
             raise WorkbenchError(
-                f"The shared expert of layer {layer} has {len(found.shared)} neurons, which is no multiple of a group's {size}."
+                f"Layer {layer} has groups of {size} neurons and {len(found.shared)} shared ones; a group is a multiple of "
+                f"{GRAIN} neurons, and the shared expert a multiple of a group."
             )
         counts = torch.cat([found.routed.reshape(-1), found.shared])
         if counts.numel() != neurons or not torch.equal(counts.sort().values, torch.arange(neurons)):

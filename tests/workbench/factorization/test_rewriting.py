@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from tests.workbench.factorization.families import HELD, held
+from workbench import load
 from workbench.factorization import Sizes, deal, rewrite
+from workbench.loading import tiny_tokenizer
 
 SIZES = Sizes(8, 2, 6)
 
@@ -16,6 +18,16 @@ def dealt(dense: Any, sizes: Sizes = SIZES) -> list[Any]:
     return [
         deal(config.intermediate_size, sizes.routed, sizes.shared, seed) for seed in range(config.num_hidden_layers)
     ]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["llama", "qwen2, windows"])
+def test_there_may_be_no_shared_expert(name: str) -> None:
+    dense, sizes = held(name), Sizes(8, 0, 8)
+    made = rewrite(dense, dealt(dense, sizes), None, 8)
+    ids = torch.arange(24)[None]
+    assert (made(ids).logits - dense(ids).logits).abs().max() < 1e-3
+    assert {layer.n_experts for layer in load(made, tiny_tokenizer()).anatomy.layers} == {8}
 
 
 @torch.no_grad()
