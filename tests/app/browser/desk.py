@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
 
 from workbench import ExpertRef
 
-PATIENCE = 60.0
+PATIENCE = 600.0
 """Seconds after which a page that does not do what it should has failed; long, for machines that do much else."""
 LOCAL = ("127.0.0.1", "localhost")
 _WATCH = """

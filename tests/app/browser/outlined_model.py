@@ -20,6 +20,8 @@ from workbench.answering import StreamedToken
 from workbench.answering.streaming import Candidate
 
 TOP_K, TOKENS = 8, 64
+BREAKS = (10, *range(20, 26))
+"""Places of line breaks in an answer: one alone, and six in a row."""
 WORDS = (" the", " fox", " was", " red", ",", " and", "\n")
 
 
@@ -45,8 +47,8 @@ def machine(layers: int, experts: int) -> Machine:
 def answer(anatomy: Anatomy, seed: int) -> list[StreamedToken]:
     drawn = random.Random(seed)
 
-    def token() -> StreamedToken:
-        i = drawn.randrange(len(WORDS) - 1)
+    def token(place: int) -> StreamedToken:
+        i = len(WORDS) - 1 if place in BREAKS else drawn.randrange(len(WORDS) - 1)
         chosen = Candidate(i, WORDS[i], 0.5)
         routing = {
             n: tuple((e, 0.1) for e in drawn.sample(range(anatomy.layer(n).n_experts), TOP_K))
@@ -54,7 +56,7 @@ def answer(anatomy: Anatomy, seed: int) -> list[StreamedToken]:
         }
         return StreamedToken(chosen, (chosen,), routing, False, WORDS[i])
 
-    return [token() for _ in range(TOKENS)]
+    return [token(place) for place in range(TOKENS)]
 
 
 def main() -> None:

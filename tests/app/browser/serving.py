@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-START_SECONDS = 90
+START_SECONDS = 600
 
 
 @contextmanager

@@ -20,7 +20,10 @@ def large(request, browser, tmp_path):
     """A window of 1440 x 900 on a model of this many layers and experts."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     with outlined(tmp_path, request.param) as address:
-        yield Desk.at(context, address).open(), *map(int, request.param.split("x"))
+        desk = Desk.at(context, address).open()
+        for drawn in (".board canvas", "[data-testid=stChatInput]", ".chips >> nth=1"):
+            desk.page.locator(drawn).first.wait_for()
+        yield desk.settle(), *map(int, request.param.split("x"))
     context.close()
 
 
@@ -62,3 +65,36 @@ def test_a_board_is_zoomed_and_folded(large):
     desk.press("Unfold layers")
     assert len(set(desk.rows().values())) == 1
     assert desk.square(first)
+
+
+def test_a_line_break_breaks_the_line_and_is_a_sign_on_demand(large):
+    desk, *_ = large
+    key = f"answer-{desk.newest().number}-base"
+    shown = desk.chips(key)
+    assert shown[10] == "\n"
+    assert shown[20:26] == [
+        "\n",
+        "\n",
+        "\u23ce",
+        "\u23ce",
+        "\u23ce",
+        "\u23ce",
+    ]  # an answer of these alone fills no page
+    before, after = (desk.page.locator(f".st-key-{key} .chips > *").nth(i).bounding_box() for i in (9, 11))
+    assert after["y"] > before["y"]
+    assert after["x"] < before["x"]
+    desk.press("Options")
+    desk.page.get_by_text("Show spaces and line breaks").click()
+    desk.settle()
+    assert desk.chips(key)[10] == "\u23ce\n"
+    assert any(text.startswith("\u00b7") for text in desk.chips(key))
+
+
+def test_the_card_of_a_token_says_first_what_matters(large):
+    desk, *_ = large
+    desk.chip_at("steered", 0)
+    desk.page.get_by_text("Largest weight (steered): L").wait_for()
+    desk.settle()
+    assert "Selected beside those of base: " in desk.text_with("Largest weight")
+    assert desk.page.get_by_text("Every expert of every layer").count() == 1
+    assert desk.page.locator(".stMain").evaluate("e => e.scrollWidth") <= 1440
