@@ -32,12 +32,12 @@ def writers_of(store: "Store", massive: MassiveRule | None = None) -> pd.DataFra
     experts (Gemma's) or a factor of the layer makes of it. `workbench.attribution.writers` runs the model and tells all that.
     Raises `WorkbenchError` when the store kept no residual.
     """
-    formed = massive_activations(store, massive or MassiveRule())
+    formed: Any = massive_activations(store, massive or MassiveRule())
     received = [_received(store, int(layer), rows) for layer, rows in formed.groupby("layer")]
     tokens: Any = store.tokens[_KEY].reset_index(drop=True)
     if not received:
         received = [_received(store, -1, formed)]
-    found = pd.concat(received, ignore_index=True)
+    found: Any = pd.concat(received, ignore_index=True)
     found = pd.concat([tokens.loc[found["row"]].reset_index(drop=True), found], axis=1)
     found = found.sort_values(["layer", "row", "at_most"], ascending=[True, True, False], kind="stable")
     columns = ["layer", *_KEY, "channel", "size", "expert", "is_shared", "at_most", "wrote", "share"]

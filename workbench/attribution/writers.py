@@ -63,7 +63,8 @@ def writers(model: "MoEModel", prompts: "PromptSet | str | Path | Iterable[Any]"
     said = read_prompts(prompts)
     rows = dict(zip((p.id for p in said), encode_all(model, said, 0), strict=True))
     found: list[dict[str, Any]] = []
-    for prompt, here in wanted.groupby("prompt_id", sort=False, observed=True):
+    by_prompt: Any = wanted.groupby("prompt_id", sort=False, observed=True)
+    for prompt, here in by_prompt:
         if prompt not in rows:
             raise WorkbenchError(f"places names the prompt '{prompt}', which is none of these {len(rows)} prompts.")
         streams = _run(model, rows[str(prompt)], layers)
@@ -92,7 +93,7 @@ def _run(model: "MoEModel", ids: Sequence[int], layers: Sequence[int]) -> dict[i
         model.hf(torch.tensor([list(ids)], device=model.device), use_cache=False)
         routed, record = recorder.routed(), recorder.take()
     return {
-        n: _Stream(*(seen[what, n] for what in ("before", "middle", "after")), _rows(routed[n]), record.layers[n])
+        n: _Stream(seen["before", n], seen["middle", n], seen["after", n], _rows(routed[n]), record.layers[n])
         for n in layers
     }
 

@@ -25,7 +25,8 @@ def group_sizes(neurons: Tensor, down: Tensor, groups: Groups) -> Tensor:
 def regress(read: Tensor, added: Tensor, ks: Sequence[int], *, seed: int = 0) -> Router:
     """A router from what the MLP reads [tokens, hidden] and what its groups add [tokens, experts], for each top-k."""
     drawing = torch.Generator().manual_seed(seed)
-    wanted = sum(torch.zeros_like(added).scatter_(1, added.topk(k).indices, 1.0) for k in ks) / len(ks)
+    chosen = [torch.zeros_like(added).scatter_(1, added.topk(k).indices, 1.0) for k in ks]
+    wanted = torch.stack(chosen).mean(0)
     weight = torch.zeros(added.shape[1], read.shape[1], requires_grad=True)
     bias = torch.zeros(added.shape[1], requires_grad=True)
     optimiser = torch.optim.Adam([weight, bias], lr=_RATE)

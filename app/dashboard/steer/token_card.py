@@ -1,5 +1,7 @@
 """One generated token: what else could have come, and its experts in every layer, base against steered."""
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -116,7 +118,7 @@ def _experts(found: dict[str, StreamedToken], most: int | None = None) -> pd.Dat
     `most` of them are named and the others counted; None: all are named.
     """
     layers = next(iter(found.values())).routing
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"layer": n} | {side: _slots(token, n, most) for side, token in found.items()} | _changed(found, n, most)
         for n in layers
     ]

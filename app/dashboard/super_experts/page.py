@@ -1,6 +1,6 @@
 """The page from top to bottom: a rule, the experts that it finds, every size, the residual stream, attention sinks."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -53,7 +53,9 @@ def massive_rule() -> "MassiveRule":
         absolute = a.number_input("Above", 0.0, value=default.absolute, key="massive-absolute")
         ratio = b.number_input("And above so many medians", 0.0, value=default.ratio, key="massive-ratio")
         growth = c.number_input("Formed by growing so many times", 1.0, value=default.growth, key="massive-growth")
-        against = d.selectbox("Medians of", ["ordinary", "own"], key="massive-against", format_func=_AGAINST.get)
+        against: Any = d.selectbox(
+            "Medians of", ["ordinary", "own"], key="massive-against", format_func=_AGAINST.__getitem__
+        )
     return MassiveRule(absolute, ratio, growth, against)
 
 

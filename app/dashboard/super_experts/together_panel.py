@@ -1,5 +1,7 @@
 """Super experts muted together, alone and beside random groups: the loss and the decay of sinks, each arm as it is measured."""
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -59,12 +61,13 @@ def together_figure(frame: pd.DataFrame) -> go.Figure:
     return titled(drawn, "What muting costs, together, alone and at random")
 
 
-def _rows(frame: pd.DataFrame) -> list[tuple[int, object]]:
+def _rows(frame: pd.DataFrame) -> list[tuple[int, Any]]:
     return list(enumerate(frame.itertuples(), 1))
 
 
 def said(frame: pd.DataFrame) -> str:
     """The whole beside the largest of its parts and of the random groups."""
-    change = {arm: float(rows["change"].max()) for arm, rows in frame.groupby(frame["arm"].str.partition(",")[0])}
+    largest: Any = frame["change"].groupby(frame["arm"].str.partition(",")[0]).max()
+    change = {str(arm): float(value) for arm, value in largest.items()}
     others = [f"{arm} at most {change[arm]:+.3f}" for arm in ("alone", "pair", "random") if arm in change]
     return f"Together {change['together']:+.3f} nats a token{''.join(f'; {other}' for other in others)}."

@@ -93,7 +93,8 @@ def draw_token(view: View, trace: Trace, at: int, layer: int, name: str) -> None
         return
     n_experts = max(view.anatomy.layer(n).n_experts for n in trace.layers)
     title = f"Path of '{text(token_text(trace.tokens[at]))}' at position {at}"
-    if table["rank"].max() > MOST_SLOTS:
+    most_slots: Any = table["rank"].max()
+    if most_slots > MOST_SLOTS:
         st.text(
             f"Each layer selects {table['rank'].max()} experts for this token; below are the {MOST_SLOTS} with the largest "
             f"weights, which have {share_shown(table):.0%} of it. Data as CSV holds all of them."

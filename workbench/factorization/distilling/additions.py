@@ -30,6 +30,6 @@ def additions(student: Student, found: Fitted) -> dict[str, Tensor]:
             made[name] = made[name][:, back].contiguous()
     for name, module in student.model.model.named_modules():
         if isinstance(module, Scaled):
-            gain = module.frozen(torch.full(module.d.shape, _LARGE))
+            gain: Tensor = module.frozen(torch.full(module.d.shape, _LARGE))
             made[f"{name}.weight"] = (gain.float() * module.d).half()
     return made

@@ -77,6 +77,7 @@ class Routed(nn.Module):
         self.switch, size = switch, groups.routed.shape[1]
         self.shared = len(groups.shared) // size
         self.router = nn.Parameter(router.weight.float().clone())
+        self.bias: Tensor
         self.register_buffer("bias", router.bias.float().clone())
         self._reorder(torch.cat([groups.routed.reshape(-1), groups.shared]))
 
