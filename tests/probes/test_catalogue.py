@@ -40,7 +40,8 @@ def test_every_function_that_ranks_is_in_it_by_its_place() -> None:
 
 def test_the_names_of_the_package_are_the_catalogue_s() -> None:
     public = {name for name in probes.__all__ if inspect.isfunction(getattr(probes, name))}
-    assert public == NAMES
+    assert public - NAMES == {"writers_of"}  # no probe: it looks into what one of them found
+    assert public >= NAMES
     answers = {name: inspect.signature(getattr(probes, name)).return_annotation for name in public}
     assert {name for name, answer in answers.items() if answer is probes.ExpertScores} == {*RANKERS}
 

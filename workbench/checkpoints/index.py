@@ -58,12 +58,17 @@ def connect(pip: Pip) -> "Session":
     """A session that goes the way pip goes; close it."""
     try:
         from requests import Session
+        from requests.adapters import HTTPAdapter
+        from urllib3 import Retry
     except ImportError as error:
         raise WorkbenchError(
             "A wheel is fetched with requests, which is not installed: pip install requests, or give the file with --from."
         ) from error
     session = Session()
     session.verify = pip.certificate or True
+    once_more = HTTPAdapter(max_retries=Retry(2, backoff_factor=0.2))  # a kept connection may have been closed meanwhile
+    session.mount("https://", once_more)
+    session.mount("http://", once_more)
     if pip.proxy:
         session.proxies = {"http": pip.proxy, "https": pip.proxy}
         session.trust_env = False  # as pip does: variables would win over it

@@ -147,7 +147,7 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
     "super_experts": (
         at("magnitudes/rule.py", "score > limit", "score < limit", SIGN),
         at("magnitudes/rule.py", "float(values.max()) / 10}", "float(values.sum()) / 10}", DENOMINATOR),
-        at("magnitudes/massive.py", "found.append(layer)", "found.append(layer + 1)", LAYER),
+        at("magnitudes/massive.py", '{"layer": layer, "row": rows', '{"layer": layer + 1, "row": rows', LAYER),
         # an expert that no token selected takes part with a zero
         at("magnitudes/extremes.py", "np.where(n == 0, np.nan, largest)", "np.where(n == 0, 0, largest)", PADDING),
         at(

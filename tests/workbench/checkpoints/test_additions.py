@@ -142,11 +142,11 @@ def test_updates_and_norms_may_be_left_out() -> None:
 def test_a_neuron_that_is_twice_in_groups_is_refused() -> None:
     twice = WHOLE["layers.1.groups"].clone()
     twice[0, 0] = twice[0, 1]
-    assert "layers.1.groups does not hold every one of 24 neurons once" in refusal({**WHOLE, "layers.1.groups": twice})
+    assert "layers.1.groups does not hold every one of 48 neurons once" in refusal({**WHOLE, "layers.1.groups": twice})
 
 
 def test_groups_that_are_not_of_one_size_are_refused() -> None:
-    assert "24 neurons of a layer do not lie in 7 groups of one size" in refusal(WHOLE, experts=6)
+    assert "48 neurons of a layer do not lie in 7 groups of one size" in refusal(WHOLE, experts=6)
 
 
 def test_the_last_groups_are_the_shared_ones() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from workbench.checkpoints import Checkpoint, Wheel, write_additions
 
-LAYERS, HIDDEN, NEURONS, EXPERTS, SHARED, TOP_K = 2, 16, 24, 5, 1, 2
+LAYERS, HIDDEN, NEURONS, EXPERTS, SHARED, TOP_K = 2, 16, 48, 5, 1, 2
 
 
 def packed(gguf: bytes) -> bytes:
@@ -88,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, status: int, body: bytes, cut: int | None = None, **headers: str) -> None:
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        for name, value in {"Content-Length": str(len(body)), "Connection": "close", **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body[:cut])

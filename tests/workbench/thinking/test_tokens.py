@@ -55,6 +55,6 @@ class TestPieces:
 
     def test_what_was_said(self) -> None:
         tokenizer = Letters()
-        assert said(tokenizer, [80, 82, 1, 81, 83, 84, 85]) == "<think>a<|channel|><|message|><|call|>"
-        assert said(tokenizer, [1, 2], "<think>") == "<think>ab"
-        assert said(tokenizer, [82, 1], "<think>") == "<think>a"
+        rows, opened = [[80, 82, 1, 81, 83, 84, 85], [1, 2], [82, 1]], ["", "<think>", "<think>"]
+        texts = ["<think>a<|channel|><|message|><|call|>", "<think>ab", "<think>a"]
+        assert said(tokenizer, rows, opened) == texts

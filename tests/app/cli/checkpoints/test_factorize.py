@@ -31,7 +31,7 @@ def test_inspect_says_that_the_experts_are_groups_of_a_dense_network(dense: Path
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(["--exact", "--experts", "7"], "numbers of groups that would do: 3, 4"), (SIZES, "give --exact")],
+    [(["--exact", "--experts", "7"], "numbers of groups that would do: 4, 8"), (SIZES, "give --exact")],
 )
 def test_what_cannot_be_done_is_said_and_nothing_is_written(
     options: list[str], words: str, dense: Path, tmp_path: Path

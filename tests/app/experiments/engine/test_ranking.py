@@ -56,7 +56,7 @@ def test_a_ranking_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pyte
         raise WorkbenchError("no labels.")
 
     monkeypatch.setattr(
-        ranking, "ranker", lambda name: SimpleNamespace(load=lambda: {"usage": usage, "ftri": fails}[name])
+        ranking, "ranker", lambda name: SimpleNamespace(name=name, load=lambda: {"usage": usage, "ftri": fails}[name])
     )
     monkeypatch.setattr(ranking, "expert_loads", lambda store: f"loads of {store}")
     for _ in range(2):

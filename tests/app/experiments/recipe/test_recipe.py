@@ -77,7 +77,7 @@ MISTAKES = [
     (
         "rankings.0.options",
         {"tokns": 1},
-        "'rankings[0].options.tokns' names the option of ftri 'tokns', which does not",
+        "'rankings[0].options.tokns' is no option of ftri; did you mean 'tokens'?",
     ),
     ("rankings.0.prompts", "held", "'rankings[0].prompts' ranks on 'held', which is measured;"),
     ("rankings.0.prompts", "rankd", "did you mean 'ranked'?"),
