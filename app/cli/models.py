@@ -136,16 +136,35 @@ def inspect(
     if anatomy.factorized_from:
         say(f"its experts are groups of the neurons of a dense network: {anatomy.factorized_from}")
     columns = ["layer", "experts", "top-k", "shared", "routing rule", "not supported"]
-    print_table(columns, [_row(x) for x in anatomy.layers], right=columns[:4])
+    print_table(columns, _rows(anatomy), right=columns[:4])
     _say_refusals(anatomy)
     return None
 
 
-def _row(layer: "LayerAnatomy") -> list[Any]:
+def _rows(anatomy: "Anatomy") -> list[list[Any]]:
+    """One row for all layers that are alike."""
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for layer in anatomy.layers:
+        alike.setdefault(_row(layer), []).append(layer.layer)
+    return [[_ranges(layers), *row] for row, layers in alike.items()]
+
+
+def _row(layer: "LayerAnatomy") -> tuple[str, ...]:
     if not layer.is_moe:
-        return [layer.layer, "dense", "", layer.n_shared or "", "", ""]
-    refused = ", ".join(layer.refused) or "-"
-    return [layer.layer, layer.n_experts, layer.top_k, layer.n_shared or "-", layer.rule or "not recognised", refused]
+        return ("dense", "", str(layer.n_shared or ""), "", "")
+    rule, refused = str(layer.rule or "not recognised"), ", ".join(layer.refused) or "-"
+    return (str(layer.n_experts), str(layer.top_k), str(layer.n_shared or "-"), rule, refused)
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Rising numbers as text: 0-3, 5, 7-8."""
+    found: list[list[int]] = []
+    for n in numbers:
+        if found and n == found[-1][-1] + 1:
+            found[-1][1:] = [n]
+        else:
+            found.append([n])
+    return ", ".join("-".join(map(str, ends)) for ends in found)
 
 
 def _say_refusals(anatomy: "Anatomy") -> None:
@@ -157,6 +176,6 @@ def _say_refusals(anatomy: "Anatomy") -> None:
         for what, why in layer.refused.items():
             reasons.setdefault((what, why), []).append(layer.layer)
     for (what, why), layers in reasons.items():
-        say(f"{what} is not supported in layers {', '.join(map(str, layers))}: {why}")
+        say(f"{what} is not supported in layers {_ranges(layers)}: {why}")
     if not reasons:
         say(f"Every layer supports {', '.join(CAPABILITIES)}.")

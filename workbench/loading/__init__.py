@@ -2,7 +2,10 @@
 
 tiny_configs.py   sizes of the tiny models
 tiny.py           every family with random weights
+heard.py          which layers are surely heard, a row of a batch each
 check.py          checked by intervening
+files.py          a full hash of a checkpoint
+checked.py        what was checked before
 loader.py         `load`
 """
 

@@ -1,6 +1,7 @@
 """Loading: a transformers model, its tokenizer and its MoE map, checked before anybody trusts a number from it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -14,6 +15,8 @@ from workbench.checkpoints import checkpoints, find_checkpoint, prepared
 from workbench.engine_words import belongs_to_load
 from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.loading.check import check_by_intervening
+from workbench.loading.checked import entry_of, note_checked, was_checked
+from workbench.loading.files import hashed_meanwhile
 from workbench.loading.tiny import FAMILIES, tiny_model, tiny_tokenizer
 from workbench.model import (
     MoEAdapter,
@@ -43,7 +46,7 @@ def load(
     *,
     device: str = "auto",
     dtype: str | torch.dtype = "auto",
-    check: bool = True,
+    check: bool | None = None,
     adapter: MoEAdapter | None = None,
     engine: Any = None,
     remote: bool | str = False,
@@ -56,7 +59,8 @@ def load(
              `TransformerBridge`, or of nnsight (`TransformersModel`)
     device   "auto" is CUDA when there is one, else the CPU; for several devices pass `device_map="auto"`
     dtype    "auto" is the checkpoint's own
-    check    also mute one expert per layer and see that the logits change (one small forward per MoE layer)
+    check    also mute one expert per layer and see that the logits change (a few small forwards). A checkpoint that passed is
+             known by all its bytes, and not checked again (`workbench.loading.checked`); True: checked anyhow; False: never
     adapter  how an MoE outside transformers' experts interface routes (`workbench.model.adapters`); with one, source may be any
              `nn.Module` from token ids to logits
     engine   what runs the forwards: "native" (this process, through hooks; what there is if nothing is said), "nnsight" (every
@@ -94,27 +98,51 @@ def load(
     around = opened(source)
     if adapter is not None and isinstance(around.hf, torch.nn.Module) and not hasattr(around.hf, "config"):
         around = around._replace(hf=PlainModel(around.hf))
-    hf, tokenizer, name = resolve(around.hf, tokenizer or around.tokenizer, device, dtype, hub)
-    hf.eval()
-    runtime = _known_runtime(hf, around)
-    if runtime is None or adapter is not None:
-        runtime = new_runtime(hf, name, hub.get("revision"), adapter)
-    if around.bridge is not None:
-        runtime.bridges.add(around.bridge)
-    return _checked(runtime, tokenizer, around.nnsight, engine or "native", check)
+    checking = check is None or bool(check)
+    with _hashed(around.hf, hub) if checking else nullcontext(lambda: None) as files:
+        hf, tokenizer, name = resolve(around.hf, tokenizer or around.tokenizer, device, dtype, hub)
+        hf.eval()
+        runtime = _known_runtime(hf, around)
+        if runtime is None or adapter is not None:
+            runtime = new_runtime(hf, name, hub.get("revision"), adapter)
+        if around.bridge is not None:
+            runtime.bridges.add(around.bridge)
+        model = MoEModel(tokenizer, runtime, Native)
+        if checking:
+            _check(model, entry_of(runtime, hub, files()), known=check is None)
+    return _on_engine(model, around.nnsight, engine or "native")
 
 
-def _checked(runtime: Runtime, tokenizer: Any, wrapped: Any, engine: str, check: bool) -> MoEModel:
-    """The model on its engine, after the look at what muting an expert changes."""
-    model = MoEModel(tokenizer, runtime, Native)
-    if check:
-        check_by_intervening(model)
+def _hashed(source: Any, hub: dict[str, Any]) -> AbstractContextManager[Callable[[], str | None]]:
+    """What gives the hash of the checkpoint's files, if it has any."""
+    named = isinstance(source, str) and source.strip() and not source.startswith("tiny/")
+    return hashed_meanwhile(path_of(source), hub) if named else nullcontext(lambda: None)
+
+
+def path_of(name: str) -> str:
+    """The folder of the bundled model or of a named checkpoint, which is fetched and converted first; other names as they are."""
+    if name == "demo":
+        return str(bundled_path("demo-model"))
+    found = find_checkpoint(name)
+    return name if found is None else str(prepared(found, report=ProgressLines()))
+
+
+def _check(model: MoEModel, entry: dict[str, Any] | None, *, known: bool) -> None:
+    """Looks at what muting an expert changes. known: unless a checkpoint of which all this holds passed before."""
+    if known and entry is not None and was_checked(entry):
+        return
+    check_by_intervening(model)
+    if entry is not None:
+        note_checked(entry)
+
+
+def _on_engine(model: MoEModel, wrapped: Any, engine: str) -> MoEModel:
     if engine == "native":
         return model
     from workbench.backends.nnsight import Nnsight, check_traceable, traced
 
     check_traceable(model)
-    return replace(model, engine=partial(Nnsight, wrapped=wrapped or traced(runtime.hf, tokenizer)))
+    return replace(model, engine=partial(Nnsight, wrapped=wrapped or traced(model.hf, model.tokenizer)))
 
 
 def _check_adapter(adapter: Any) -> None:
@@ -213,9 +241,8 @@ def resolve(source: Any, tokenizer: Any, device: str, dtype: Any, hub: dict[str,
 def _from_pretrained(name: str, tokenizer: Any, device: str, dtype: Any, hub: dict[str, Any]) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM
 
-    ours = _of_ours(name)
-    path, wanted = ours or name, dtype_of(dtype)
-    unreachable = None if ours else hub_unreachable(name, hub)
+    path, wanted = path_of(name), dtype_of(dtype)
+    unreachable = None if path != name else hub_unreachable(name, hub)
     if unreachable:
         hub = {**hub, "local_files_only": True}
         # with PEFT installed transformers looks for an adapter as well, and does not pass the word on
@@ -244,14 +271,6 @@ def _check_known(hub: Mapping[str, Any], error: Exception) -> None:
             f"load({found}=...) is no option of load or of transformers' from_pretrained"
             f"{suggestion(found, own) or f'; those of load are {listed(own)}.'}"
         ) from error
-
-
-def _of_ours(name: str) -> str | None:
-    """The folder of the bundled model or of a named checkpoint, which is fetched and converted first; None for other names."""
-    found = None if name == "demo" else find_checkpoint(name)
-    if found is not None:
-        return str(prepared(found, report=ProgressLines()))
-    return str(bundled_path("demo-model")) if name == "demo" else None
 
 
 def _instead(path: str, error: Exception) -> str:

@@ -4,6 +4,7 @@ rule.py        `route`: one pure function for every router there is
 fit.py         which rule a router follows, recognised from its answers
 positions.py   which tokens a forward processes: phase, padding, spans
 compiled.py    a plan as masks by layer
+rows.py        another expert muted in each row of a batch
 rerouting.py   a router's choice under edits, the rest bit for bit its own
 dose.py        tokens and slots that a plan really changed
 """
@@ -13,6 +14,7 @@ from workbench.routing.dose import Dose, DoseCounts, Unlike, changed_slots, said
 from workbench.routing.fit import Fit, fit_rule
 from workbench.routing.positions import Positions, leave_trail, prompt_length, read_positions
 from workbench.routing.rerouting import Router, reroute, unlike
+from workbench.routing.rows import muted_in_rows
 from workbench.routing.rule import Routing, taken
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "compile_plan",
     "fit_rule",
     "leave_trail",
+    "muted_in_rows",
     "prompt_length",
     "read_positions",
     "reroute",

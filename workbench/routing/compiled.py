@@ -172,7 +172,10 @@ class CompiledPlan:
     @property
     def needs_positions(self) -> bool:
         """Whether the base model's arguments must be read before each forward."""
-        return any(not e.scope.is_everywhere or e.kind == "replace" for e in self.plan.edits)
+        edits = self.plan.edits
+        return any(not e.scope.is_everywhere or e.kind == "replace" for e in edits) or any(
+            x.is_scoped for x in self.routed.values()
+        )
 
     @property
     def needs_generate(self) -> bool:

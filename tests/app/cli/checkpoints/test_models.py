@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,26 @@ MAP = Anatomy(
 )  # fmt: skip
 
 
+def test_inspect_prints_layers_that_are_alike_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    full, other = {"n_experts": 28, "top_k": 28, "n_shared": 1, "rule": RULE}, {"n_experts": 8, "top_k": 2}
+    kinds: dict[int, dict[str, Any]] = dict.fromkeys((2, 3, 4, 6, 8, 9), full) | {
+        10: other | {"refused": {"off": "a reason"}}
+    }
+    kinds |= {n: other | {"refused": {"off": "another"}} for n in (5, 7)}
+    layers = tuple(LayerAnatomy(n, **kinds.get(n, {})) for n in range(12))
+    monkeypatch.setattr(
+        "workbench_app.cli.models.open_model", Recorder(model(Anatomy("m", "fam", 64, 50, "w", layers)))
+    )
+    said = columns(run("inspect", "m").stdout)
+    assert said[3:] == [
+        ["0-1, 11", "dense"],
+        ["2-4, 6, 8-9", "28", "28", "1", str(RULE), "-"],
+        ["5, 7, 10", "8", "2", "-", "not recognised", "off"],
+        ["off is not supported in layers 5, 7: another"],
+        ["off is not supported in layers 10: a reason"],
+    ]
+
+
 def test_inspect_prints_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Recorder(model(MAP))
     monkeypatch.setattr("workbench_app.cli.models.open_model", opened)
@@ -123,7 +144,7 @@ def test_inspect_prints_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
         ["1", "8", "2", "1", str(RULE), "-"],
         ["2", "16", "4", "-", "not recognised", "off, bias"],
         ["3", "8", "2", "-", "not recognised", "off"],
-        ["off is not supported in layers 2, 3: a reason"],
+        ["off is not supported in layers 2-3: a reason"],
         ["bias is not supported in layers 2: other"],
     ]
     head, _, _, first = lines(said.stdout)[2:6]

@@ -1,0 +1,102 @@
+"""Checked by intervening: which layers are heard, from few forwards; silent ones are named, one by one."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.conformance.checks.case import SUPPORTED
+from tests.support import families
+from tests.support.refusals import refused
+from workbench import load
+from workbench.loading import tiny_model, tiny_tokenizer
+from workbench.loading.heard import surely_heard
+from workbench.model import find_layout
+from workbench.survey import probe_ids
+
+SOME = ("mixtral", "deepseek_v3", "gpt_oss")
+
+
+def silenced(hf: Any, layer: int) -> Any:
+    """A model whose routed experts of one layer answer zero, by their weights."""
+    with torch.no_grad():
+        for weight in find_layout(hf).blocks[layer].experts.parameters():
+            weight.zero_()
+    return hf
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", families.slow(SUPPORTED, SOME))
+def test_every_layer_of_a_sound_model_is_heard_at_once(family: str, dtype: str) -> None:
+    model = load(tiny_model(family, dtype=getattr(torch, dtype)), tiny_tokenizer(), check=False)
+    assert surely_heard(model, probe_ids(model.hf)) == set(model.anatomy.moe_layers)
+
+
+@pytest.mark.parametrize("family", families.slow(SUPPORTED, SOME))
+def test_a_silent_layer_is_named_and_no_other(family: str) -> None:
+    layers = sorted(find_layout(tiny_model(family)).blocks)
+    for layer in {layers[0], layers[-1]}:
+        assert f"expert of layers [{layer}] changed no logit" in refused(load, silenced(tiny_model(family), layer))
+
+
+def test_silent_layers_beyond_one_batch_are_named() -> None:
+    hf = tiny_model("mixtral", num_hidden_layers=40, layer_types=None)
+    for layer in (0, 31, 32, 39):
+        silenced(hf, layer)
+    assert "expert of layers [0, 31, 32, 39] changed no logit" in refused(load, hf)
+
+
+@pytest.mark.parametrize(("layers", "forwards"), [(3, 4), (32, 4), (33, 5)])
+def test_a_few_forwards_tell_of_all_layers(layers: int, forwards: int) -> None:
+    """The survey's, the recorded one, a batch without mutes, one with them for each 32 layers."""
+    hf, ran = tiny_model("mixtral", num_hidden_layers=layers, layer_types=None), list[int]()
+    hf.register_forward_pre_hook(lambda *_: ran.append(1))
+    load(hf, tiny_tokenizer())
+    assert len(ran) == forwards
+
+
+def test_what_cannot_run_the_batch_is_checked_layer_by_layer() -> None:
+    """A model that takes two sequences at most: three layers, three more forwards."""
+    hf, ran = tiny_model("mixtral"), list[int]()
+
+    def only_two(module: Any, args: Any) -> None:
+        if len(args[0]) > 2:
+            raise ValueError("two sequences at most")
+        ran.append(1)
+
+    hf.register_forward_pre_hook(only_two)
+    load(hf, tiny_tokenizer())
+    assert len(ran) == 5
+    silenced(hf, 1)
+    assert "layers [1] changed no logit" in refused(load, hf)
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-6])
+def test_a_row_that_changes_without_a_mute_says_nothing(noise: float) -> None:
+    """Rounding that differs between two forwards of one batch: every layer is then asked by itself."""
+    hf, times = tiny_model("mixtral"), [0]
+
+    def noisy(module: Any, args: Any, out: Tensor) -> Tensor:
+        times[0] += 1
+        return out * (1 + noise * times[0])
+
+    model = load(hf, tiny_tokenizer(), check=False)
+    hf.lm_head.register_forward_hook(noisy)
+    assert surely_heard(model, probe_ids(hf)) == set()
+
+
+def test_a_layer_that_computes_by_itself_is_not_heard() -> None:
+    """Router and experts run as they should, and another computation of the same, which no hook sees, goes on."""
+    hf = tiny_model("mixtral")
+    block = hf.model.layers[1].mlp
+
+    def forward(hidden: Tensor) -> Tensor:
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        _, weights, index = block.gate(rows)
+        block.experts(rows, index, weights)
+        _, weights, index = block.gate.forward(rows)
+        return block.experts.forward(rows, index, weights).view(hidden.shape)
+
+    block.forward = forward
+    assert "layers [1] changed no logit" in refused(load, hf)
