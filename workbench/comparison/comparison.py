@@ -4,7 +4,7 @@ A score is association; what stands here is a measured effect, beside what as ma
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from workbench.backends import backend_of, check_plan, check_scoring
 from workbench.comparison.broken import Arm, broken_notes
 from workbench.comparison.distributions import GivenText, divergence, given_text
 from workbench.comparison.parts import COLUMNS as PART_COLUMNS
-from workbench.comparison.parts import parts as measured_parts
+from workbench.comparison.parts import Part, each_part, text_to_read
 from workbench.comparison.tables import Measured, check_applies, control_table, left_out, metric_table
 from workbench.engine_words import check_words
 from workbench.errors import WorkbenchError
@@ -58,7 +58,7 @@ class Comparison:
     dose: DoseCounts
     seed: int
     notes: tuple[str, ...] = field(default=())
-    parts: pd.DataFrame = field(default_factory=lambda: _no_parts())
+    parts: pd.DataFrame = field(default_factory=lambda: _parts())
 
     @property
     def changed(self) -> float:
@@ -159,6 +159,7 @@ def compare(
     random = control_plans(model, plan, controls, store, seed)
     encoded = encode_all(model, prompts, max_new_tokens)
     given = given_text(model, prompts, encoded) if distributions else []
+    read = text_to_read(model, prompts) if parts and plan else []
     meter = meter_of(encoded, given, 2 + len(random), max_new_tokens, distributions, progress)
     asked = Asked(model, prompts, encoded, chosen, max_new_tokens, batch_tokens, meter)
     base = asked.measured(Plan())
@@ -179,16 +180,17 @@ def compare(
             *broken_notes(model, encoded, _arms(plan, base, arm, random, others)),
             *left_out(prompts, base, arm),
         ),
-        measured_parts(model, prompts, plan, controls=max(_draws(controls)), seed=seed) if parts else _no_parts(),
+        _parts(each_part(model, read, plan, controls=_most(controls), seed=seed) if read else ()),
     )
 
 
-def _no_parts() -> pd.DataFrame:
-    return pd.DataFrame(columns=PART_COLUMNS)
+def _parts(rows: Iterable[Part] = ()) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=PART_COLUMNS)
 
 
-def _draws(controls: int | Mapping[str, int]) -> tuple[int, ...]:
-    return (controls,) if isinstance(controls, int) else (0, *controls.values())
+def _most(controls: int | Mapping[str, int]) -> int:
+    """The draws of whichever way of matching has most."""
+    return controls if isinstance(controls, int) else max(controls.values(), default=0)
 
 
 @dataclass(frozen=True)

@@ -61,14 +61,19 @@ def parts(
     shared expert, anywhere ("random, any layers"). Raises `WorkbenchError` for an empty plan, for prompts that give no text
     to be read, and what `sink_share` raises.
     """
-    prompts = read_prompts(prompts)
+    given = text_to_read(model, read_prompts(prompts))
+    return pd.DataFrame(each_part(model, given, plan, controls=controls, seed=seed), columns=COLUMNS)
+
+
+def text_to_read(model: "MoEModel", prompts: PromptSet) -> list[GivenText]:
+    """What a loss is read on. Raises `WorkbenchError` where no prompt gives any."""
     given = given_text(model, prompts, encode_all(model, prompts, 0))
     if not given:
         raise WorkbenchError(
             f"None of the {len(prompts)} prompts gives text to be read, so no loss is known; give prompts with 'text', or with "
             f"a 'response'."
         )
-    return pd.DataFrame(each_part(model, given, plan, controls=controls, seed=seed), columns=COLUMNS)
+    return given
 
 
 def each_part(

@@ -6,7 +6,7 @@ import torch
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, steered
-from workbench.comparison import decay, n_parts, parts, sink_share
+from workbench.comparison import compare, decay, n_parts, parts, sink_share
 
 TEXTS = [{"text": "what happened in 1957 was told"}, {"text": "four words of text"}]
 
@@ -65,11 +65,30 @@ def test_for_the_only_shared_expert_of_a_layer_random_ones_lie_in_others() -> No
     assert f"L{layer}S0" not in found["plan"].iloc[-1]
 
 
+def test_compare_has_the_same_parts_where_it_is_asked_for_them() -> None:
+    model, plan = families.get("demo"), Plan.mute(["L1E3", "L1E9"])
+    how = {
+        "metrics": ["length"],
+        "max_new_tokens": 1,
+        "controls": {"count": 0, "layer": 1},
+        "seed": 2,
+        "progress": False,
+    }
+    found = compare(model, TEXTS, plan, parts=True, **how)
+    assert found.parts.to_dict("list") == parts(model, TEXTS, plan, controls=1, seed=2).to_dict("list")
+    assert [row["arm"] for row in found.to_dict()["parts"]] == found.parts["arm"].tolist()
+    without = compare(model, TEXTS, plan, **how)
+    assert without.parts.empty
+    assert "parts" not in without.to_dict()
+
+
 def test_what_cannot_be_measured_is_refused() -> None:
     model = families.get("demo")
     with pytest.raises(WorkbenchError, match="The plan is empty, so it has no parts"):
         parts(model, TEXTS, Plan())
     with pytest.raises(WorkbenchError, match="None of the 1 prompts gives text to be read"):
         parts(model, [{"prompt": "hello"}], Plan.mute("L0E0"))
+    with pytest.raises(WorkbenchError, match="None of the 1 prompts gives text to be read"):
+        compare(model, [{"prompt": "hello"}], Plan.mute("L0E0"), metrics=["length"], parts=True, progress=False)
     with steered(model, Plan.mute("L0E0")), pytest.raises(WorkbenchError, match="outside `with steered`"):
         parts(model, TEXTS, Plan.mute("L0E1"))
