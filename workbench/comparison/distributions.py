@@ -77,6 +77,25 @@ def divergence(
 
 
 @torch.no_grad()
+def loss_of(model: MoEModel, given: Sequence[GivenText], plan: Plan, batch_tokens: int = 4096) -> float:
+    """Nats a token of given text under a plan, over all tokens that are read. Raises what `divergence` raises."""
+    backend = backend_of(model)
+    check_scoring(backend, "a loss")
+    compiled, joined, total = compiled_for(model, plan), [[*g.before, *g.read] for g in given], 0.0
+    for chosen in schedule([len(ids) for ids in joined], batch_tokens).batches:
+        batch = Batch([joined[i] for i in chosen], read=[len(given[i].read) for i in chosen])
+        nll = _nll(backend.score(batch, compiled), batch)
+        total += sum(float(row[len(row) - n :].double().sum()) for row, n in zip(nll, batch.read, strict=True))
+    return total / sum(len(g.read) for g in given)
+
+
+def _nll(scores: Tensor, batch: Batch) -> Tensor:
+    """Nats of each token that is read, [rows, longest]: a row's own are its last ones."""
+    ids = torch.from_numpy(padded(batch.rows, 0, left=True)[0]).to(scores.device)
+    return -scores[:, :-1].gather(-1, ids[:, -max(batch.read) :, None])[..., 0]
+
+
+@torch.no_grad()
 def _read(
     backend: Backend,
     batch: Batch,
@@ -87,12 +106,11 @@ def _read(
 ) -> None:
     """Scores a batch under the base and each arm, and writes the numbers of the prompts `chosen` into `found`."""
     bare, longest = backend.score(batch, base), max(batch.read)
-    ids = torch.from_numpy(padded(batch.rows, 0, left=True)[0]).to(bare.device)
     for arm, into in zip(arms, found, strict=True):
         steered = bare if arm.plan == base.plan else backend.score(batch, arm)
         # a token that neither may say (its logit is -inf in both) adds 0, not -inf - -inf; NaN elsewhere stays
         kl = torch.where(bare == -torch.inf, 0.0, bare.exp() * (bare - steered)).sum(-1)
-        nll = -steered[:, :-1].gather(-1, ids[:, -longest:, None])[..., 0] if longest else kl[:, :0]
+        nll = _nll(steered, batch) if longest else kl[:, :0]
         _collect(into, chosen, batch.read, kl, nll)
 
 

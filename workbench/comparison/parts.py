@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.answering import encode_all
-from workbench.comparison.distributions import GivenText, divergence, given_text
+from workbench.comparison.distributions import GivenText, given_text, loss_of
 from workbench.comparison.sinks import SinkShare, decay, sinks_of
 from workbench.errors import WorkbenchError
 from workbench.hooks import plan_in_force
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from workbench.model import MoEModel
 
 COLUMNS = ("arm", "plan", "loss", "change", "decay", "slots_changed")
-_BATCH_TOKENS = 4096
 _MOST = 8
 """Experts of a plan up to which every pair is measured: 28 pairs."""
 
@@ -109,22 +108,15 @@ class _Measuring(NamedTuple):
     @classmethod
     def of(cls, model: "MoEModel", given: "Sequence[GivenText]", layer: int) -> "_Measuring":
         rows = [[*text.before, *text.read] for text in given]
-        return cls(model, rows, given, layer, _loss(model, given, Plan()), sinks_of(model, rows).together())
+        return cls(model, rows, given, layer, loss_of(model, given, Plan()), sinks_of(model, rows).together())
 
     def part(self, arm: str, plan: Plan) -> Part:
         """An arm's loss and sinks."""
-        dose, loss = Dose(), _loss(self.model, self.given, plan)
+        dose, loss = Dose(), loss_of(self.model, self.given, plan)
         rates = decay(self.sinks, sinks_of(self.model, self.rows, plan, dose=dose).together())
         behind = [rate for layer, rate in rates.items() if layer > self.layer]
         lost = float(np.nanmean(behind)) if not np.isnan(behind).all() else float("nan")
         return Part(arm, str(plan), loss, loss - self.loss, lost, dose.counts().slots_changed)
-
-
-def _loss(model: "MoEModel", given: "Sequence[GivenText]", plan: Plan) -> float:
-    """Nats a token, over all tokens that are read."""
-    (found,) = divergence(model, [g.before for g in given], [g.read for g in given], [plan], _BATCH_TOKENS)
-    n = np.array(found.n_tokens)
-    return float((np.array(found.nll_nats) * n).sum() / n.sum())
 
 
 def _members(plan: Plan) -> Iterator[tuple[str, Plan]]:
