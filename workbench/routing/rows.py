@@ -39,7 +39,7 @@ def muted_in_rows(rows: Mapping[int, ExpertRef], anatomy: Anatomy) -> CompiledPl
     plans = {row: Plan.mute([ref]) for row, ref in rows.items()}
     for plan in plans.values():
         plan.check(anatomy)
-    edits = {
+    edits: dict[int, LayerEdits] = {
         ref.layer: RowMutes(plans[row].edits, anatomy.layer(ref.layer).n_experts, {}, row=row)
         for row, ref in rows.items()
     }
