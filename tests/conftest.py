@@ -24,9 +24,10 @@ if find_spec("hypothesis"):  # tests/gpu runs where there is none
 
     settings.register_profile("workbench", deadline=None)  # a contended machine is no bug
     settings.load_profile("workbench")
-# what is kept between loads lies in a folder of this run, never in the user's
-_CACHE = tempfile.TemporaryDirectory(prefix="workbench-cache-", ignore_cleanup_errors=True)
-os.environ["WORKBENCH_CACHE"] = _CACHE.name
+# what is kept between loads lies in a folder of this run, never in the user's; `make real` names the one with its wheels
+if not os.environ.get("WORKBENCH_REAL"):
+    _CACHE = tempfile.TemporaryDirectory(prefix="workbench-cache-", ignore_cleanup_errors=True)
+    os.environ["WORKBENCH_CACHE"] = _CACHE.name
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "").split(",")[0] or 1)
 torch.set_num_threads(THREADS)  # the machine's cores belong to the workers
 
