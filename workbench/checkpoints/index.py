@@ -66,7 +66,9 @@ def connect(pip: Pip) -> "Session":
         ) from error
     session = Session()
     session.verify = pip.certificate or True
-    once_more = HTTPAdapter(max_retries=Retry(2, backoff_factor=0.2))  # a kept connection may have been closed meanwhile
+    once_more = HTTPAdapter(
+        max_retries=Retry(2, backoff_factor=0.2)
+    )  # a kept connection may have been closed meanwhile
     session.mount("https://", once_more)
     session.mount("http://", once_more)
     if pip.proxy:

@@ -192,7 +192,7 @@ def test_options_of_the_wrong_kind_are_one_sentence(model, tmp_path):
 
 
 def test_a_part_of_an_option_is_set_in_a_recipe_as_on_the_command_line(tmp_path):
-    asked = {"name": "large", "method": "super_experts", "prompts": "ranked", "options": {"massive": {"absolute": 7}}}
+    asked = {"name": "cats", "method": "super_experts", "prompts": "ranked", "options": {"massive": {"absolute": 7}}}
     recipe = make_few(tmp_path, rankings=[asked], controls={"super_experts": "flag"})
     assert "[rankings.options.massive]\nabsolute = 7\n" in recipe.to_toml()
     asked["options"]["massive"]["absolute"] = "x"

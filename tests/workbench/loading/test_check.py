@@ -19,9 +19,15 @@ SOME = ("mixtral", "deepseek_v3", "gpt_oss")
 
 
 def silenced(hf: Any, layer: int) -> Any:
-    """A model whose routed experts of one layer answer zero, by their weights."""
+    """A model whose routed experts of one layer answer zero, by their weights, wherever its adapter finds them."""
+    parts = (".experts.", "mlp.input_linear", "mlp.output_linear")
+    own = [
+        p
+        for n, p in hf.named_parameters()
+        if f".{layer}." in n and "self_attention" not in n and any(x in n for x in parts)
+    ]
     with torch.no_grad():
-        for weight in find_layout(hf).blocks[layer].experts.parameters():
+        for weight in own:
             weight.zero_()
     return hf
 
@@ -33,8 +39,9 @@ def test_every_layer_of_a_sound_model_is_heard_at_once(family: str, dtype: str) 
     assert surely_heard(model, probe_ids(model.hf)) == set(model.anatomy.moe_layers)
 
 
-@pytest.mark.parametrize("family", families.slow(SUPPORTED, SOME))
+@pytest.mark.parametrize("family", families.slow([f for f in SUPPORTED if f != "longcat_flash"], SOME))
 def test_a_silent_layer_is_named_and_no_other(family: str) -> None:
+    """Not of LongCat: some of its experts hand on what they get, and have no weights that could be zero."""
     layers = sorted(find_layout(tiny_model(family)).blocks)
     for layer in {layers[0], layers[-1]}:
         assert f"expert of layers [{layer}] changed no logit" in refused(load, silenced(tiny_model(family), layer))
