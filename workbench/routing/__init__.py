@@ -11,7 +11,14 @@ dose.py        tokens and slots that a plan really changed
 from workbench.routing.compiled import CompiledPlan, LayerEdits, Replacement, compile_plan
 from workbench.routing.dose import Dose, DoseCounts, Unlike, changed_slots, said_of_unlike, slots_per_token
 from workbench.routing.fit import Fit, fit_rule
-from workbench.routing.positions import Positions, leave_trail, prompt_length, read_positions
+from workbench.routing.positions import (
+    Positions,
+    leave_trail,
+    note_prompt,
+    prompt_length,
+    read_positions,
+    standing_for,
+)
 from workbench.routing.rerouting import Router, reroute, unlike
 from workbench.routing.rule import Routing, taken
 
@@ -30,11 +37,13 @@ __all__ = [
     "compile_plan",
     "fit_rule",
     "leave_trail",
+    "note_prompt",
     "prompt_length",
     "read_positions",
     "reroute",
     "said_of_unlike",
     "slots_per_token",
+    "standing_for",
     "taken",
     "unlike",
 ]
