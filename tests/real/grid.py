@@ -20,7 +20,6 @@ import torch
 
 from probes import super_experts
 from probes.magnitudes import MassiveRule, forming_layers, verdict
-from probes.outputs import writers_of, writing_groups
 from probes.ranking import refs_of
 from tests.real.groups import Watched, groups_store, watched, writers
 from tests.real.texts import READ
@@ -39,7 +38,7 @@ class Found(NamedTuple):
     """What one grouping gives: expert names, in order."""
 
     truth: list[str]
-    together: list[list[str]]  # the groups that write it together
+    together: list[str]  # those that are said to write it with others
     flagged: list[str]
     paper: list[str]
     forming: tuple[int, ...]
@@ -78,11 +77,9 @@ def found(
         store = groups_store(Path(folder) / "store", dense, seen, members, bool(size[1]))
         scores = super_experts(store)
         forming = forming_layers(store, MassiveRule())
-        groups = writing_groups(writers_of(store), scores.flagged("super expert"))
     paper: Any = scores.frame[verdict(scores.frame, "paper", forming, LAYERS).passes]
-    flagged = [sorted(map(str, refs)) for refs in (scores.flagged("super expert"), refs_of(paper))]
-    together = [sorted(map(str, group.experts)) for group in groups]
-    return Found(holders(members, size[1], neurons), together, *flagged, forming)
+    refs = (scores.flagged("writes with others"), scores.flagged("super expert"), refs_of(paper))
+    return Found(holders(members, size[1], neurons), *(sorted(map(str, some)) for some in refs), forming)
 
 
 @contextmanager
@@ -128,7 +125,7 @@ def _table(
     for size in sizes:
         all_found = [found(dense, seen, neurons, size, seed, WHOLE if whole else AROUND) for seed in seeds]
         truths = [[] if twin else x.truth for x in all_found]
-        groups = [[t] if len(t) > 1 else [] for t in truths]
+        groups = [t if len(t) > 1 else [] for t in truths]
         all_known = zip(seeds, all_found, truths, groups, strict=True)
         wrong = {s: x for s, x, t, g in all_known if (x.flagged, x.together) != (t, g)}
         together = sum(len(x.truth) > 1 for x in all_found)
