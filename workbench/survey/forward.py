@@ -66,7 +66,7 @@ def described(hf: Any, layout: Layout, seen: dict[int, Seen], ids: Tensor) -> Su
             continue
         block, found = layout.blocks[number], seen[number]
         check_ran(block, found)
-        facts[number] = router_facts(hf, block, found.router[0], found.received[0], ids)
+        facts[number] = router_facts(hf, block, found.router[0], found.received[0], ids, found.router_call)
         norm = norm_before(layout, block, found)
         if norm is not None:
             before[number], multipliers[number] = norm, routed_multiplier(found)

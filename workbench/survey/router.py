@@ -10,13 +10,16 @@ from workbench.model import MoEBlock, RouterFacts, forward_is_its_own, fused_wei
 from workbench.routing import Fit, Routing, fit_rule
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 3e-2}
+Call = tuple[Any, Any]  # positional arguments and keywords
 _CHANCE = 4.0  # standard errors by which a router's logits must favour what it selected
 
 
 def router_facts(
-    hf: Any, block: MoEBlock, answer: tuple[Any, ...], received: tuple[Tensor, ...], ids: Tensor
+    hf: Any, block: MoEBlock, answer: tuple[Any, ...], received: tuple[Tensor, ...], ids: Tensor, call: Call = ((), {})
 ) -> RouterFacts:
     """Facts from the router's answer and what the experts received in the survey's forward over `ids`.
+
+    call: with what the router was called then.
 
     Raises `WorkbenchError` when the two disagree, or when the logits say nothing about the selection.
     """
@@ -26,7 +29,8 @@ def router_facts(
     classes = logits.shape[-1]
     held = _held(block, classes)
     n_experts, skip = (held, True) if classes == held + 1 and routing.index.max() < held else (classes, False)
-    found, fit = _fit(hf, block, logits, routing, skip)
+    asked = spoken(block, call) if _silent(logits) and not probabilities else None
+    found, fit = _fit(hf, block, *(asked or (logits, routing)), skip)
     notes = [*identity_notes(block, n_experts, held), *answer_notes(answer, probabilities, skip, classes)]
     refused = dict[str, str]()
     if fit.rule is None:
@@ -43,6 +47,27 @@ def router_facts(
         found.get(fit.correction or ""),
         found.get(fit.expert_scale or ""),
     )
+
+
+def _silent(logits: Tensor) -> bool:
+    """Whether every expert has the same logit for every token, as under weights of zeros: then many rules fit alike."""
+    return bool((logits == logits.reshape(-1)[0]).all())
+
+
+@torch.no_grad()
+def spoken(block: MoEBlock, call: Call) -> tuple[Tensor, Routing] | None:
+    """What the router's own code answers under random matrices in place of its own; None where it cannot be asked so."""
+    args, kwargs = call
+    draw = torch.Generator().manual_seed(0)
+    other = {
+        name: torch.randn(weight.shape, generator=draw).to(weight) * weight.shape[-1] ** -0.5
+        for name, weight in block.router.named_parameters()
+        if weight.ndim > 1 and not weight.is_meta
+    }
+    if not other or not (args or kwargs):
+        return None
+    out = torch.func.functional_call(block.router, other, args, kwargs)
+    return out[0].float(), Routing(out[1], out[2])
 
 
 def checked(block: MoEBlock, out: tuple[Any, ...], received: tuple[Tensor, ...], tokens: int) -> tuple[Tensor, Routing]:
