@@ -19,10 +19,12 @@ from workbench.prompts import Prompt
 from workbench.routing import Dose
 from workbench.thinking import pieces
 
-from ..session import Left, Machine
+from ..session import Left, Machine, is_there, session
 
 ABANDONED_SECONDS = 10.0
-"""A page that shows an answer asks for it several times a second; after this long nobody is there."""
+"""A page that shows an answer asks for it several times a second; after this long, and its tab closed, nobody is there."""
+FORGOTTEN_SECONDS = 120.0
+"""After this long an open tab shows something else; not sooner, for on a busy machine a page asks late."""
 
 _NUMBERS = count()
 
@@ -50,6 +52,7 @@ class Answering:
     stopping: bool = False
     first_token_seconds: float | None = None
     number: int = field(default_factory=partial(next, _NUMBERS))
+    asker: str = field(default_factory=session)
 
     def start(self) -> "Answering":
         """Begins, or queues for, the answer."""
@@ -101,7 +104,9 @@ class Answering:
         return Answering(self.machine, self.question, plan, self.limit, base, base_is_known=known, number=self.number)
 
     def has_left(self) -> bool:
-        return self.stopping or time.monotonic() - self.seen > ABANDONED_SECONDS
+        unseen = time.monotonic() - self.seen
+        limit = FORGOTTEN_SECONDS if is_there(self.asker) else ABANDONED_SECONDS
+        return self.stopping or unseen > limit
 
     def run(self) -> None:
         try:

@@ -63,8 +63,7 @@ def test_a_click_on_a_token_opens_its_card_with_base_beside_steered(desk):
     desk.page.get_by_text("of the steered answer").wait_for()
     desk.settle()
     assert re.fullmatch(r"Token \d+ of the steered answer: Singers", desk.text_with("Token "))
-    names = desk.page.evaluate("() => [...document.querySelectorAll('.js-plotly-plot')].at(-1).data.map(t => t.name)")
-    assert names == ["base", "steered"]
+    assert desk.chart("alternatives").evaluate("chart => chart.data.map(t => t.name)") == ["base", "steered"]
     desk.press("Close")
     desk.page.get_by_text("of the steered answer").wait_for(state="detached")
 

@@ -64,12 +64,13 @@ def test_an_answer_that_nobody_looks_at_or_that_is_stopped_ends(tmp_path, monkey
     one.run()
     assert (one.state, len(one.base), len(one.steered), closed) == ("stopped", 1, 0, [1, 1])
     assert one.first_token_seconds > 0
-    left = Answering(look.machine, "why?", PLAN, 9, seen=time.monotonic() - 9)
-    assert not left.has_left()
-    left.seen -= 2
-    assert left.has_left()
-    left.look()
-    assert not left.has_left()
+    for asker, seconds in (("a tab that was closed", 10), ("", 120)):  # "" is the session of this test, which is there
+        left = Answering(look.machine, "why?", PLAN, 9, seen=time.monotonic() - seconds + 1, asker=asker)
+        assert not left.has_left()
+        left.seen -= 2
+        assert left.has_left()
+        left.look()
+        assert not left.has_left()
     left.stop()
     assert left.has_left()
     for error, said in (

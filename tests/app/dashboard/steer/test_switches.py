@@ -208,7 +208,7 @@ def test_the_caption_of_a_steered_answer_is_its_own_plan():
 def test_an_answer_nobody_looks_at_frees_the_model(monkeypatch):
     from workbench_app.dashboard.steer import answering
 
-    monkeypatch.setattr(answering, "ABANDONED_SECONDS", 0.0)
+    monkeypatch.setattr(answering, "FORGOTTEN_SECONDS", 0.0)
     machine = Machine(families.get("demo"))
     one = Answering(machine, "calculate 432 + 497?", Plan.off([A]), 400).start()
     end = time.monotonic() + 20
