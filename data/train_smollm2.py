@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,10 @@ FITTED_ON = 8
 """Rows of each kind that groups and first routers are made on."""
 
 
+TALKS = 5
+"""Conversations of a document: one alone is shorter than a row."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line of the training."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -60,6 +66,13 @@ def main(arguments: list[str] | None = None) -> None:
         _train(given.name, given.folder, given.dense, given.tokens)
 
 
+def batched(things: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+    """Tuples of so many of them; the last may be shorter."""
+    it = iter(things)
+    while few := tuple(islice(it, size)):
+        yield few
+
+
 def _write_text(folder: Path, dense: Path, batches: int) -> None:
     model, tokenizer = _dense(dense)
     path = folder / "text.jsonl"
@@ -67,9 +80,10 @@ def _write_text(folder: Path, dense: Path, batches: int) -> None:
     with path.open("w", encoding="utf-8") as file:
         for document in found:
             file.write(json.dumps(document._asdict()) + "\n")
-        for number, ids in enumerate(conversations(model, tokenizer, batches)):
-            file.write(json.dumps({"kind": "chat", "text": tokenizer.decode(ids)}) + "\n")
-            print(f"\r{number + 1} conversations", end="", flush=True)
+        talks = (tokenizer.decode(ids) for ids in conversations(model, tokenizer, batches))
+        for number, few in enumerate(batched(talks, TALKS)):
+            file.write(json.dumps({"kind": "chat", "text": "".join(few)}) + "\n")
+            print(f"\r{TALKS * (number + 1)} conversations", end="", flush=True)
     print(f"\n{path}")
 
 

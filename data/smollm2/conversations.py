@@ -11,31 +11,33 @@ from torch import Tensor
 
 from .decoder import Decoder
 
-ROWS, ASKED, ANSWERED = 128, 70, 330
+ROWS, ASKED, ANSWERED = 256, 70, 330
 """Sequences of a batch; tokens of a question and of an answer at most."""
 STARTS = (
-    "", "What", "", "How", "Why", "Explain", "", "Write a", "Write a Python function", "Can you", "I", "Give me", "Tell me about",
-    "Describe", "", "List", "Summarize", "Who", "When", "Is it", "Schreibe", "Was ist", "Compare", "Please rewrite", "Help me",
-    "Create a", "Calculate", "Let's", "Imagine",
+    "What", "How", "Why", "Explain", "Write", "Can", "I", "Give", "Tell", "Describe", "List", "Sum", "Who", "When", "Is", "Was",
+    "Ich", "Compare", "Please", "Help", "Create", "Calculate", "Let", "Imagine", "Do", "Which", "The", "My",
 )  # fmt: skip
-"""How questions begin, a batch each; most variety comes from what is drawn after them."""
+"""How the questions of every second batch begin, a token each; in the others the first token is drawn as well."""
 
 
 def conversations(model: Any, tokenizer: Any, batches: int, seed: int = 0) -> Iterator[list[int]]:
     """Token ids of whole conversations, drawn at temperatures 0.8 and 1 in turn from the likeliest 95 %."""
     torch.manual_seed(seed)
     template: str = tokenizer.apply_chat_template([{"role": "user", "content": "@@"}], tokenize=False)
-    head = template.split("@@")[0]
+    head = tokenizer(template.split("@@")[0], add_special_tokens=False).input_ids
+    starts = [ids for start in STARTS if len(ids := tokenizer(start, add_special_tokens=False).input_ids) == 1]
     answer = tokenizer("\n<|im_start|>assistant\n", add_special_tokens=False).input_ids
     for batch in range(batches):
-        ids = tokenizer(head + STARTS[batch % len(STARTS)], add_special_tokens=False).input_ids
-        yield from _batch(model, ids, answer, tokenizer.convert_tokens_to_ids("<|im_end|>"), 1.0 if batch % 2 else 0.8)
+        first = [head + (starts[row % len(starts)] if batch % 2 else []) for row in range(ROWS)]
+        yield from _batch(model, first, answer, tokenizer.convert_tokens_to_ids("<|im_end|>"), (0.8, 0.8, 1.0, 1.0)[batch % 4])
 
 
-def _batch(model: Any, first: list[int], answer: Sequence[int], end: int, temperature: float) -> list[list[int]]:
-    decoder = Decoder(model, ROWS, len(first) + ASKED + ANSWERED + len(answer) + 2)
-    talks = [_Talk(first, answer, end) for _ in range(ROWS)]
-    ids, at = torch.tensor([first] * ROWS), 0
+def _batch(
+    model: Any, first: list[list[int]], answer: Sequence[int], end: int, temperature: float
+) -> list[list[int]]:
+    decoder = Decoder(model, ROWS, len(first[0]) + ASKED + ANSWERED + len(answer) + 2)
+    talks = [_Talk(ids, answer, end) for ids in first]
+    ids, at = torch.tensor(first), 0
     while at + ids.shape[1] < decoder.keys.shape[-2] and sum(talk.is_over for talk in talks) < 0.97 * ROWS:
         drawn = _drawn(decoder.next(ids, at), temperature)
         at += ids.shape[1]

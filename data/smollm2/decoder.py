@@ -42,12 +42,18 @@ class Decoder:
             p(read).unflatten(-1, (-1, self.width)).transpose(1, 2) for p in (own.q_proj, own.k_proj, own.v_proj)
         )
         keys[:, :, columns], values[:, :, columns] = self._turned(k, columns), v
-        seen = slice(0, columns.stop)
-        found = scaled_dot_product_attention(
-            self._turned(q, columns), keys[:, :, seen], values[:, :, seen], is_causal=q.shape[2] > 1, enable_gqa=True
-        )
+        found = _attended(self._turned(q, columns), keys[:, :, : columns.stop], values[:, :, : columns.stop])
         return own.o_proj(found.transpose(1, 2).flatten(-2))
 
     def _turned(self, x: Tensor, columns: slice) -> Tensor:
         first, second = x.chunk(2, -1)
         return x * self.cos[columns] + torch.cat([-second, first], -1) * self.sin[columns]
+
+
+def _attended(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Of the first columns, each to those before it, or of a single new one to all: there torch's own is five times slower."""
+    if q.shape[2] > 1:
+        return scaled_dot_product_attention(q, keys, values, is_causal=True, enable_gqa=True)
+    grouped = q.unflatten(1, (keys.shape[1], -1))[..., 0, :]
+    shares = (grouped @ keys.mT / q.shape[-1] ** 0.5).softmax(-1)
+    return (shares @ values).flatten(1, 2)[:, :, None]
