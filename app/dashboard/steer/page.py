@@ -15,7 +15,7 @@ from .switchboard import switchboard
 from .token_card import token_card
 
 _KEPT = 6  # exchanges that stay on the page
-_BESIDE, _ABOVE = 0.6, 0.38  # of the window's height: what a board takes beside the answers, and above them
+_BESIDE, _ABOVE = 0.6, 0.3  # of the window's height: what a board takes beside the answers, and above them
 # the box for questions stays at the window's edge where its place is further down, and the board while answers are read
 _STYLE = """<style>
 [data-testid="stLayoutWrapper"]:has(> .st-key-ask) { position: sticky; bottom: 0; z-index: 90; }

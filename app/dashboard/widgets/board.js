@@ -2,7 +2,7 @@
 // data: {title, unit, layers: [number], values: [[number or null]], counts: [[number]] or null, stops: [[0..1, css]],
 //        low, high, middle: number or null, log: colours by the logarithm, edits: {name: kind}, symbols: {kind: glyph}, chosen: name or null,
 //        share: of the window's height, hint, file}
-const LEFT = 42, TOP = 26, TICKS = 34, LEGEND = 22, LEAST = 4, WIDEST = 34, HIGHEST = 28, STRIP = 4, GLYPH = 9, COMFORT = 20
+const LEFT = 42, TOP = 26, TICKS = 34, LEGEND = 22, LEAST = 4, WIDEST = 34, HIGHEST = 28, STRIP = 4, OPEN = 14, GLYPH = 9, COMFORT = 20
 const ZOOMS = [1, 1.5, 2, 3, 4], MANY_LAYERS = 8, STRONGEST = 3
 const boards = new WeakMap()
 
@@ -38,7 +38,7 @@ function sizes(board) {
   const tall = Math.max(120, data.share * window.innerHeight - TOP - TICKS - LEGEND)
   const opened = unfolded(board), strips = data.layers.length - opened.size
   const w = zoom * Math.max(LEAST, Math.min(WIDEST, room / columns))
-  const h = zoom * Math.max(LEAST, Math.min(HIGHEST, (tall - strips * STRIP) / opened.size))
+  const h = zoom * Math.max(board.folded ? OPEN : LEAST, Math.min(HIGHEST, (tall - strips * STRIP) / opened.size))
   const heights = data.layers.map((_, r) => opened.has(r) ? h : STRIP), tops = []
   const end = heights.reduce((y, one) => { tops.push(y); return y + one }, TOP)
   const shown = TOP + heights.reduce((sum, one) => sum + (one === h ? h / zoom : one), 0) + TICKS + LEGEND
