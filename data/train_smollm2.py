@@ -1,6 +1,6 @@
-"""Train what smollm2-moe adds to its dense model: `... text DIR`, then `... arm NAME DIR`; the card's figures come from the arms.
+"""Train what smollm2-moe adds to its dense model: `documents DIR`, `talk SEED DIR` (0 to 3), then `arm NAME DIR` for each arm.
 
-Two cores with bfloat16 matrix units read about a million tokens in half an hour; without them it takes hours.
+The card's figures come from the arms. A core with bfloat16 products reads a million tokens in about an hour.
 """
 
 from __future__ import annotations
@@ -49,19 +49,25 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line of the training."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    text = commands.add_parser("text", help="fetch the packages, draw the conversations: DIR/text.jsonl")
-    text.add_argument("--batches", type=int, default=6)
+    text = commands.add_parser("documents", help="fetch the packages: DIR/documents.jsonl")
+    talk = commands.add_parser("talk", help="draw a batch of conversations: DIR/chat-SEED.jsonl")
+    talk.add_argument("seed", type=int, help="0 to 3 make the bundled one")
     arm = commands.add_parser("arm", help="train one arm: DIR/NAME")
     arm.add_argument("name", choices=ARMS)
     arm.add_argument("--tokens", type=int, default=1_000_000)
-    for command in (text, arm):
+    for command in (text, talk, arm):
         command.add_argument("folder", type=Path)
+    for command in (talk, arm):
         command.add_argument("--dense", type=Path, required=True, help="the dense model as an HF folder")
-        command.add_argument("--threads", type=int, default=2)
+        command.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    if given.command == "documents":
+        _write_documents(given.folder)
+        return
     torch.set_num_threads(given.threads)
-    if given.command == "text":
-        _write_text(given.folder, given.dense, given.batches)
+    if given.command == "talk":
+        _write_talk(given.folder, given.dense, given.seed)
     else:
         _train(given.name, given.folder, given.dense, given.tokens)
 
@@ -73,23 +79,24 @@ def batched(things: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
         yield few
 
 
-def _write_text(folder: Path, dense: Path, batches: int) -> None:
-    model, tokenizer = _dense(dense)
-    path = folder / "text.jsonl"
-    found = [*documents(unpacked(folder / "packages"))]
-    with path.open("w", encoding="utf-8") as file:
-        for document in found:
+def _write_documents(folder: Path) -> None:
+    with (folder / "documents.jsonl").open("w", encoding="utf-8") as file:
+        for document in documents(unpacked(folder / "packages")):
             file.write(json.dumps(document._asdict()) + "\n")
-        talks = (tokenizer.decode(ids) for ids in conversations(model, tokenizer, batches))
-        for number, few in enumerate(batched(talks, TALKS)):
+
+
+def _write_talk(folder: Path, dense: Path, seed: int) -> None:
+    """One batch; batches may be drawn by several processes at once, a core each."""
+    model, tokenizer = _dense(dense)
+    talks = [tokenizer.decode(ids) for ids in conversations(model, tokenizer, seed)]
+    with (folder / f"chat-{seed:02}.jsonl").open("w", encoding="utf-8") as file:
+        for few in batched(talks, TALKS):
             file.write(json.dumps({"kind": "chat", "text": "".join(few)}) + "\n")
-            print(f"\r{TALKS * (number + 1)} conversations", end="", flush=True)
-    print(f"\n{path}")
 
 
 def _train(name: str, folder: Path, dense: Path, tokens: int) -> None:
     (shared, recipe), (model, tokenizer) = ARMS[name], _dense(dense)
-    lines = (folder / "text.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.read_text("utf-8").splitlines()]
     rows = rows_of(tokenizer, (Document(**json.loads(line)) for line in lines))
     print(f"{rows.tokens:,} distinct tokens: { {kind: len(r) for kind, r in rows.learnt.items()} } rows")
     ks = sorted(set(recipe.ks))

@@ -1,7 +1,9 @@
 """`workbench factorize`: a dense checkpoint as a folder of an MoE architecture that transformers has."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +12,9 @@ from workbench.paths import given_path
 
 from ..terminal import print_json, say, without_bars
 from .options import Json
+
+if TYPE_CHECKING:
+    from workbench.factorization import Sizes
 
 
 def factorize(
@@ -21,7 +26,13 @@ def factorize(
     shared: Annotated[int, typer.Option(min=0, help="How many of the groups are the shared expert.")] = 4,
     top_k: Annotated[int, typer.Option(min=1, help="Routed experts of a token.")] = 20,
     exact: Annotated[bool, typer.Option("--exact", help="Every expert is on: the same function as DENSE.")] = False,
-    seed: Annotated[int, typer.Option(help="Deals the neurons into groups.")] = 0,
+    distil: Annotated[
+        int, typer.Option(min=0, metavar="TOKENS", help="Tokens that routers and low-rank updates are taught on.")
+    ] = 0,
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What is read; without it the dense model's own words.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Deals the neurons into groups, and draws.")] = 0,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hugging Face id.")] = None,
     json: Json = False,
 ) -> None:
@@ -32,16 +43,36 @@ def factorize(
     """
     from workbench.factorization import Sizes, factorize
 
-    if not exact:
+    if exact and (distil or text is not None):
         raise WorkbenchError(
-            "Without --exact a token gets some of the experts, and routers that choose them have to be learned; give --exact "
-            "for a model that has every expert on."
+            "With --exact every expert is on and nothing is learned; leave out --distil and --text, or --exact."
         )
-    sizes = Sizes(experts, shared, min(top_k, experts - shared))
     without_bars()
-    path = factorize(dense, given_path(out), sizes, seed=seed, revision=revision, progress=True)
+    if exact:
+        sizes = Sizes(experts, shared, min(top_k, experts - shared))
+        path = factorize(dense, given_path(out), sizes, seed=seed, revision=revision, progress=True)
+    else:
+        sizes = Sizes(experts, shared, top_k)
+        path = _routed(dense, out, sizes, distil, text, seed, revision)
     if json:
         return print_json({"folder": str(path), "experts": sizes.routed, "shared": shared, "exact": exact})
-    say(f"{path}: {sizes.routed} routed experts and {shared} shared groups in each layer, all of them on.")
+    on = "all of them" if exact else f"{top_k} of the routed ones"
+    say(f"{path}: {sizes.routed} routed experts and {shared} shared groups in each layer, {on} on.")
     say(f"Its experts are groups of the neurons of a dense network ({dense}). Next: workbench inspect {path}")
     return None
+
+
+def _routed(
+    dense: str, out: Path, sizes: Sizes, tokens: int, text: Path | None, seed: int, revision: str | None
+) -> Path:
+    from workbench.factorization import Learning, factorize_routed
+
+    learning = Learning(tokens, None if text is None else given_path(text))
+    return factorize_routed(
+        dense, given_path(out), sizes, learning, seed=seed, revision=revision, progress=True, said=_say_curve
+    )
+
+
+def _say_curve(line: dict[str, Any]) -> None:
+    lost = ", ".join(f"{kind} {nats:+.3f}" for kind, _, nats in line["held_out"])
+    say(f"{line['tokens']:,} tokens: nats a token over the dense model on text held out: {lost}")

@@ -3,7 +3,7 @@
 So the student reads what the model says and is asked, in its own words, and as many tokens of it as are wanted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,21 +20,18 @@ STARTS = (
 """How the questions of every second batch begin, a token each; in the others the first token is drawn as well."""
 
 
-def conversations(model: Any, tokenizer: Any, batches: int, seed: int = 0) -> Iterator[list[int]]:
-    """Token ids of whole conversations, drawn at temperatures 0.8 and 1 in turn from the likeliest 95 %."""
+def conversations(model: Any, tokenizer: Any, seed: int) -> list[list[int]]:
+    """Token ids of a batch of whole conversations, drawn from the likeliest 95 % at temperature 0.8, or 1 from seed 2 on."""
     torch.manual_seed(seed)
     template: str = tokenizer.apply_chat_template([{"role": "user", "content": "@@"}], tokenize=False)
     head = tokenizer(template.split("@@")[0], add_special_tokens=False).input_ids
     starts = [ids for start in STARTS if len(ids := tokenizer(start, add_special_tokens=False).input_ids) == 1]
     answer = tokenizer("\n<|im_start|>assistant\n", add_special_tokens=False).input_ids
-    for batch in range(batches):
-        first = [head + (starts[row % len(starts)] if batch % 2 else []) for row in range(ROWS)]
-        yield from _batch(model, first, answer, tokenizer.convert_tokens_to_ids("<|im_end|>"), (0.8, 0.8, 1.0, 1.0)[batch % 4])
+    first = [head + (starts[row % len(starts)] if seed % 2 else []) for row in range(ROWS)]
+    return _batch(model, first, answer, tokenizer.convert_tokens_to_ids("<|im_end|>"), 0.8 if seed < 2 else 1.0)
 
 
-def _batch(
-    model: Any, first: list[list[int]], answer: Sequence[int], end: int, temperature: float
-) -> list[list[int]]:
+def _batch(model: Any, first: list[list[int]], answer: Sequence[int], end: int, temperature: float) -> list[list[int]]:
     decoder = Decoder(model, ROWS, len(first[0]) + ASKED + ANSWERED + len(answer) + 2)
     talks = [_Talk(ids, answer, end) for ids in first]
     ids, at = torch.tensor(first), 0

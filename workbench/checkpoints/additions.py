@@ -3,7 +3,7 @@
 Names are those of the dense model's modules (data/checkpoints/README.md). A file that does not fit its model whole is refused.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.checkpoints.checkpoint import STATED, TENSORS, Checkpoint, stated
@@ -106,15 +106,6 @@ def check_fit(dense: Any, additions: Additions) -> None:
             raise WorkbenchError(_misfit(f"{name} {why}"))
         if name.endswith(".groups") and sorted(tensor.flatten().tolist()) != list(range(tensor.numel())):
             raise WorkbenchError(_misfit(f"{name} does not hold every one of {tensor.numel()} neurons once"))
-
-
-def updates(additions: Additions) -> "Iterator[tuple[str, Tensor]]":
-    """What is added to each of the dense model's parameters, by its name in the base model: float32."""
-    for name, tensor in additions.tensors.items():
-        if name.endswith(".b"):
-            yield f"{name[:-2]}.weight", tensor.float() @ additions.tensors[f"{name[:-2]}.a"].float()
-        elif name.endswith("norm.weight"):
-            yield name, tensor.float()
 
 
 _ENDS = (".a", ".b")

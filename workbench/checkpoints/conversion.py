@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from workbench.checkpoints.additions import Additions, check_fit, read_additions, updates
+from workbench.checkpoints.additions import Additions, check_fit, read_additions
 from workbench.checkpoints.cached import MARKER, converted, home, made_from
 from workbench.checkpoints.checkpoint import Checkpoint
 from workbench.checkpoints.dense import read_dense
@@ -22,15 +22,12 @@ def apply(dense: Any, additions: Additions) -> Any:
 
     Raises `WorkbenchError` where the additions do not fit it.
     """
-    import torch
-
     from workbench.factorization import Groups, Router, rewrite
+    from workbench.factorization.distilling import merge
 
     check_fit(dense, additions)
     merged, tensors = copy.deepcopy(dense), additions.tensors
-    with torch.no_grad():
-        for name, update in updates(additions):
-            merged.model.get_parameter(name).add_(update)
+    merge(merged, tensors)
     layers = [f"layers.{i}." for i in range(len(merged.model.layers))]
     dealt = [tensors[f"{at}groups"].long() for at in layers]
     groups = [Groups(x[: additions.experts], x[additions.experts :].flatten()) for x in dealt]

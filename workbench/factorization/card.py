@@ -9,7 +9,7 @@ from .sizes import Sizes
 
 
 def card(source: str, family: str, architecture: str, sizes: Sizes, exact: bool, licences: list[str], made: str) -> str:
-    """The card as Markdown. family: the dense model's class; made: how the groups and routers were found, a sentence."""
+    """The card as Markdown. family: the dense model's class; made: how the groups and routers were found, in sentences."""
     groups = f"{sizes.experts} groups of the neurons of the dense network"
     function = (
         "Every group is on for every token, so it computes the same function as the dense model (up to rounding)."
@@ -38,7 +38,7 @@ Source: `{source}`, a {family}. {said}
 ## What was changed
 
 - In every layer the neurons of the MLP are cut into {sizes.experts} groups of equal size: {sizes.routed} are routed experts, each
-  a group of neurons of the dense network, and {sizes.shared} make up the shared expert. No value of a neuron was trained.
+  a group of neurons of the dense network, and {sizes.shared} make up the shared expert.
 - The architecture is transformers' `{architecture}`. Attention, norms and embeddings are those of the source; where its code adds
   or multiplies a constant, that constant lies in the weights here.
 

@@ -74,11 +74,13 @@ def write_model(
     seed: int | None = None,
     revision: str | None = None,
     progress: bool | Report = False,
+    facts: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the rewrite of a dense model to the folder `out`; a run that was killed goes on, a layer at a time.
 
     routers  None: every expert is on, which is the same function
     made     how groups and routers were found, a sentence for the card
+    facts    of what they were learned on, for factorization.json
 
     Raises `WorkbenchError` as `factorize` does, and for an architecture that cannot have such routers.
     """
@@ -86,7 +88,7 @@ def write_model(
     found = checked_fit(model, groups, routers)
     check_tokenizer(dense.tokenizer, found.architecture.name)
     digests = {"weights": digest(model.state_dict()), "parts": digest(_parts(groups, routers))}
-    if claim(out, plan_of(dense.name, revision, sizes, exact, seed, digests)):
+    if claim(out, {**plan_of(dense.name, revision, sizes, exact, seed, digests), **(facts or {})}):
         return out
     meter = Meter(len(groups) + 1, ProgressLines() if progress is True else progress or None, "shards")
     dtype = found.dtype(model.dtype, sizes.routed)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from workbench.storage import WRITING, publish, read_json, temporary, write_json
 from .groups import Groups, Router
 from .layers import Tensors, as_stored, layer_tensors, outside
 from .rewriting import moe_config
+from .sizes import Sizes
 from .targets import Fit
 
 PLAN = "factorization.json"
@@ -42,6 +43,20 @@ def claim(out: Path, plan: dict[str, Any]) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out, PLAN, plan)
     return False
+
+
+def finished(out: Path, source: str, sizes: Sizes, seed: int, facts: Mapping[str, Any]) -> bool:
+    """Whether the folder holds a whole rewrite of that source with these sizes, this seed and these facts."""
+    if not (out / PLAN).exists() or not (out / "config.json").exists():
+        return False
+    wanted = {
+        "source": source,
+        "groups": sizes.experts,
+        "shared_groups": sizes.shared,
+        "top_k": sizes.top_k,
+        "seed": seed,
+    }
+    return {**wanted, **facts}.items() <= read_json(out / PLAN).items()
 
 
 def check_free(out: Path) -> None:

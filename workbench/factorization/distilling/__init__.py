@@ -2,6 +2,7 @@
 
 student.py   the dense model with its MLPs routed in groups, and what is trained of it
 teaching.py  the divergence from the dense model's distributions, and its gradient
+texts.py     what is read: the documents of a file, or the dense model's own words
 rows.py      the text that both read, in rows, and what is held out of it
 steps.py     one step of training, and the loss that it saw
 curve.py     what the student loses against the dense model on the rows held out
@@ -9,15 +10,16 @@ additions.py what was learnt, by the dense model's own names: `additions`
 training.py  the whole training, resumable: `distil`
 """
 
-from .additions import additions
+from .additions import additions, merge, updates
 from .curve import Loss, losses
 from .rows import Document, Rows, is_held_out, rows_of
 from .steps import Recipe
 from .student import Student, student_of
 from .teaching import lesson
+from .texts import own_words, read_documents
 from .training import distil
 
 __all__ = [
     "Document", "Loss", "Recipe", "Rows", "Student", "additions", "distil", "is_held_out", "lesson", "losses",
-    "rows_of", "student_of",
+    "merge", "own_words", "read_documents", "rows_of", "student_of", "updates",
 ]  # fmt: skip

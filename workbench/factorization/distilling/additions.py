@@ -4,6 +4,9 @@ groups [groups, size], the routed ones first; router.weight and router.bias; low
 what is added to their weight.
 """
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -33,3 +36,19 @@ def additions(student: Student, found: Fitted) -> dict[str, Tensor]:
             gain: Tensor = module.frozen(torch.full(module.d.shape, _LARGE))
             made[f"{name}.weight"] = (gain.float() * module.d).half()
     return made
+
+
+@torch.no_grad()
+def merge(dense: Any, learnt: Mapping[str, Tensor]) -> None:
+    """Adds what was learnt to the weights of the dense model, in place: its projections and norms, not groups and routers."""
+    for name, update in updates(learnt):
+        dense.model.get_parameter(name).add_(update)
+
+
+def updates(learnt: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """What is added to each of the dense model's parameters, by its name in the base model: float32."""
+    for name, tensor in learnt.items():
+        if name.endswith(".b"):
+            yield f"{name[:-2]}.weight", tensor.float() @ learnt[f"{name[:-2]}.a"].float()
+        elif name.endswith("norm.weight"):
+            yield name, tensor.float()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workbench.errors import WorkbenchError
 
-HELD_OUT = 20
+HELD_OUT = 10
 """One document in so many is never learnt from."""
 
 

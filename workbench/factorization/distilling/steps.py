@@ -18,7 +18,7 @@ class Recipe:
     """How a student is trained.
 
     ks        routed experts of a token, one of which is drawn for each step, so that the student serves them all
-    rank      of the low-rank updates
+    rank      of the low-rank updates; None: all weights change
     rate      learning rates at their peak, of updates, routers and norms; a cosine takes them to a twentieth
     batch     rows of a step
     read      share of positions whose distributions are compared
@@ -27,7 +27,7 @@ class Recipe:
     """
 
     ks: tuple[int, ...]
-    rank: int = 8
+    rank: int | None = 8
     rate: float = 2e-3
     router_rate: float = 4e-4
     norm_rate: float = 2e-4
@@ -46,7 +46,7 @@ class Stepped(NamedTuple):
 
 def optimiser_of(student: Student, recipe: Recipe) -> torch.optim.Optimizer:
     """Adam over the student's parts, in three groups of rates."""
-    kinds = {".router.weight": recipe.router_rate, ".d": recipe.norm_rate}
+    kinds = {".router.weight": recipe.router_rate, "norm.d": recipe.norm_rate}
     by_rate: dict[float, list[Tensor]] = {}
     for name, part in student.parts.items():
         rate = next((rate for end, rate in kinds.items() if name.endswith(end)), recipe.rate)

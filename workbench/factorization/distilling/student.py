@@ -50,6 +50,29 @@ class LowRank(nn.Module):
         return out if self.switch.dense else out + linear(linear(x, self.a.to(x.dtype)), self.b.to(x.dtype))
 
 
+class Whole(nn.Module):
+    """A frozen projection, and a change of all its weights: x -> (W + d) x. Too large to be handed on; what low rank costs."""
+
+    def __init__(self, frozen: nn.Linear, switch: Switch) -> None:
+        super().__init__()
+        self.frozen, self.switch, self.d = (
+            frozen,
+            switch,
+            nn.Parameter(torch.zeros_like(frozen.weight, dtype=torch.float32)),
+        )
+
+    @property
+    def weight(self) -> Tensor:
+        """Of the frozen projection."""
+        return self.frozen.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X [..., in] to [..., out]."""
+        if self.switch.dense:
+            return self.frozen(x)
+        return linear(x, self.frozen.weight + self.d.to(x.dtype), self.frozen.bias)
+
+
 class Scaled(nn.Module):
     """A frozen norm, times what the student makes of it: (1 + d) norm(x)."""
 
@@ -132,10 +155,10 @@ class Student:
         return self.model.model(rows, use_cache=False).last_hidden_state
 
 
-def student_of(dense: Any, found: Fitted, rank: int, *, seed: int = 0) -> Student:
+def student_of(dense: Any, found: Fitted, rank: int | None, *, seed: int = 0) -> Student:
     """A student made in place of the dense model, whose weights it freezes and whose neurons it puts in order.
 
-    rank  of the updates to every projection of attention and MLP; 0 trains routers and norms alone
+    rank  of the updates to every projection of attention and MLP; 0 trains routers and norms alone, None all weights
     """
     dense.requires_grad_(False)
     drawing, switch = torch.Generator().manual_seed(seed), Switch()
@@ -146,10 +169,12 @@ def student_of(dense: Any, found: Fitted, rank: int, *, seed: int = 0) -> Studen
         made.shared = block.mlp.shared
         made.parts[f"layers.{i}.router.weight"] = block.mlp.router
         for at, module, names in (("self_attn", block.self_attn, ATTENTION), ("mlp", block.mlp, MLP)):
-            for name in names if rank else ():
-                low = LowRank(getattr(module, name), rank, switch, drawing)
-                setattr(module, name, low)
-                made.parts |= {f"layers.{i}.{at}.{name}.a": low.a, f"layers.{i}.{at}.{name}.b": low.b}
+            for name in names if rank != 0 else ():
+                frozen = getattr(module, name)
+                updated = Whole(frozen, switch) if rank is None else LowRank(frozen, rank, switch, drawing)
+                setattr(module, name, updated)
+                own = dict(updated.named_parameters(recurse=False))
+                made.parts |= {f"layers.{i}.{at}.{name}.{end}": part for end, part in own.items()}
         for name in _LAYER_NORMS:
             made.parts[f"layers.{i}.{name}.d"] = _scale(block, name, width, switch)
     made.parts["norm.d"] = _scale(dense.model, "norm", width, switch)
