@@ -80,7 +80,7 @@ def test_a_run_that_was_stopped_goes_on_and_writes_the_same(tmp_path: Path, monk
 
     dense = saved("llama", tmp_path / "dense")
     monkeypatch.setattr(routed, "_LEAST", 2000)
-    learning = Learning(32 * 8 * 60, length=32)
+    learning = Learning(32 * 8 * 110, length=32)
 
     def stop(line: dict[str, Any]) -> None:
         raise KeyboardInterrupt

@@ -11,15 +11,15 @@ training.py  the whole training, resumable: `distil`
 """
 
 from .additions import additions, merge, updates
-from .curve import Loss, losses
+from .curve import Loss, by_row, losses
 from .rows import Document, Rows, is_held_out, rows_of
 from .steps import Recipe
 from .student import Student, student_of
 from .teaching import lesson
 from .texts import own_words, read_documents
-from .training import distil
+from .training import distil, take_up
 
 __all__ = [
-    "Document", "Loss", "Recipe", "Rows", "Student", "additions", "distil", "is_held_out", "lesson", "losses",
-    "merge", "own_words", "read_documents", "rows_of", "student_of", "updates",
+    "Document", "Loss", "Recipe", "Rows", "Student", "additions", "by_row", "distil", "is_held_out", "lesson", "losses",
+    "merge", "own_words", "read_documents", "rows_of", "student_of", "take_up", "updates",
 ]  # fmt: skip

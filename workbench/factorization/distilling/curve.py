@@ -20,7 +20,7 @@ class Loss(NamedTuple):
     nats: float
 
 
-def losses(student: Student, held_out: Mapping[str, Tensor], ks: Sequence[int], most: int = 24) -> list[Loss]:
+def losses(student: Student, held_out: Mapping[str, Tensor], ks: Sequence[int], most: int = 12) -> list[Loss]:
     """On at most `most` rows of each kind."""
     return [
         Loss(kind, k, float(by_row(student, rows[:most], k).mean()))

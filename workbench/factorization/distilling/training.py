@@ -23,7 +23,7 @@ from .rows import Order, Rows
 from .steps import Recipe, optimiser_of, step
 from .student import Student
 
-_KEPT = 50
+_KEPT = 100
 """Steps after which the state is written."""
 _STATE, _CURVE = "state.safetensors", "curve.jsonl"
 
@@ -93,6 +93,11 @@ def _keep(path: Path, student: Student, optimiser: torch.optim.Optimizer, steps:
     half = path.with_suffix(".half")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, half, {"steps": str(steps)})
     half.replace(path)
+
+
+def take_up(student: Student, recipe: Recipe, folder: Path) -> int:
+    """Makes the student what the training in this folder made of it so far, in place; the number of its steps."""
+    return _taken_up(folder / _STATE, student, optimiser_of(student, recipe))
 
 
 @torch.no_grad()
