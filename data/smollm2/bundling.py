@@ -70,6 +70,16 @@ def bundle(arm: Arm) -> None:
 
 
 def write_card(arm: str) -> None:
+    """Writes the checkpoint's README.md."""
+    (FOLDER / "README.md").write_text(card_of(arm), encoding="utf-8")
+
+
+def card_of(arm: str) -> str:
+    """The card of the checkpoint when it bundles this arm."""
     size = (FOLDER / "additions.safetensors").stat().st_size
-    wheel = f"{WHEEL.package} {WHEEL.version}"
-    (FOLDER / "README.md").write_text(card(arm, results(), size, wheel), encoding="utf-8")
+    return card(arm, results(), size, f"{WHEEL.package} {WHEEL.version}")
+
+
+def bundled_arm() -> str:
+    """The arm whose results have figures beside the curve."""
+    return next(name for name, found in results().items() if "figures" in found)

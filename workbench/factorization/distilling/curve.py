@@ -20,23 +20,25 @@ class Loss(NamedTuple):
     nats: float
 
 
-def losses(student: Student, held_out: Mapping[str, Tensor], ks: Sequence[int], most: int = 12) -> list[Loss]:
+def losses(student: Student, held_out: Mapping[str, Tensor], ks: Sequence[int], most: int = 8) -> list[Loss]:
     """On at most `most` rows of each kind."""
+    some = {kind: rows[:most] for kind, rows in sorted(held_out.items())}
+    dense = {kind: _by_row(student, rows, None) for kind, rows in some.items()}
     return [
-        Loss(kind, k, float(by_row(student, rows[:most], k).mean()))
+        Loss(kind, k, float((_by_row(student, rows, k) - dense[kind]).mean()))
         for k in ks
-        for kind, rows in sorted(held_out.items())
+        for kind, rows in some.items()
     ]
 
 
-@torch.no_grad()
 def by_row(student: Student, rows: Tensor, k: int) -> Tensor:
     """Nats a token over the dense model's, of each row [rows]."""
-    found: list[Tensor] = []
-    for some in rows.split(_BATCH):
-        dense, own = (_loss(student, some, routed) for routed in (None, k))
-        found.append(own - dense)
-    return torch.cat(found)
+    return _by_row(student, rows, k) - _by_row(student, rows, None)
+
+
+@torch.no_grad()
+def _by_row(student: Student, rows: Tensor, k: int | None) -> Tensor:
+    return torch.cat([_loss(student, some, k) for some in rows.split(_BATCH)])
 
 
 def _loss(student: Student, rows: Tensor, k: int | None) -> Tensor:
