@@ -103,3 +103,10 @@ def test_the_readme_says_how_many_heldout_prompts_stand_in_the_ranking_split():
         assert said.get(stem, "") in readme
         assert said.get(stem, "0").startswith(f"{repeated}")
         assert stem not in said or f" {len(heldout)} " in said[stem]
+
+
+def test_the_texts_of_three_kinds_are_as_many_of_each_and_in_each_split():
+    found = lines("kinds")
+    assert len({line["text"] for line in found}) == 24
+    assert set(Counter((line["labels"]["kind"], line["split"]) for line in found).values()) == {4}
+    assert "| `kinds.jsonl` | 24 |" in (DATA / "prompts" / "README.md").read_text("utf-8")
