@@ -1,4 +1,4 @@
-"""Train what smollm2-moe adds to its dense model: `documents DIR`, `talk SEED DIR` (0 to 3), then `arm NAME DIR` for each arm.
+"""Train what smollm2-moe adds to its dense model: `documents DIR`, then `arm NAME DIR` for each arm.
 
 The card's figures come from the arms. A core with bfloat16 products reads a million tokens in about an hour.
 """
@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from smollm2.arms import ARMS, Arm, dense_model
+from smollm2.arms import ARMS, CHAT, Arm, dense_model
 from smollm2.bundling import bundle, measure, write_card
 from smollm2.conversations import conversations
 from smollm2.documents import documents
@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     text = commands.add_parser("documents", help="fetch the packages: DIR/documents.jsonl")
-    talk = commands.add_parser("talk", help="draw a batch of conversations: DIR/chat-SEED.jsonl")
-    talk.add_argument("seed", type=int, help="0 to 3 make the bundled one")
+    talk = commands.add_parser("talk", help="draw a batch of conversations: data/smollm2/chat/SEED.jsonl")
+    talk.add_argument("seed", type=int, help="those of 0, 1 and 3 are kept")
     arm = commands.add_parser("arm", help="train one arm: DIR/NAME")
     arm.add_argument("--tokens", type=int, default=1_000_000)
     figures = commands.add_parser("measure", help="the arm's curve and losses: data/smollm2/results/NAME.json")
@@ -47,19 +47,19 @@ def main(arguments: list[str] | None = None) -> None:
     written = commands.add_parser("card", help="write the card of the bundled arm again")
     for command in (arm, figures, bundled, written):
         command.add_argument("name", choices=ARMS)
-    for command in (text, talk, arm, figures, bundled):
+    for command in (text, arm, figures, bundled):
         command.add_argument("folder", type=Path)
+    for command in (talk, arm, figures, bundled):
         command.add_argument("--dense", type=Path, help="the dense model as an HF folder; else it is fetched")
         command.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
     if given.command == "card":
         return write_card(given.name)
-    torch.set_num_threads(given.threads)
-    given.folder.mkdir(parents=True, exist_ok=True)
     if given.command == "documents":
-        _write_documents(given.folder)
-    elif given.command == "talk":
-        _write_talk(given.folder, given.dense, given.seed)
+        return _write_documents(given.folder)
+    torch.set_num_threads(given.threads)
+    if given.command == "talk":
+        _write_talk(given.dense, given.seed)
     elif given.command == "arm":
         _train(Arm(given.name, given.folder, given.dense), given.tokens)
     elif given.command == "measure":
@@ -76,16 +76,17 @@ def batched(things: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
 
 
 def _write_documents(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / "documents.jsonl").open("w", encoding="utf-8") as file:
         for document in documents(unpacked(folder / "packages")):
             file.write(json.dumps(document._asdict()) + "\n")
 
 
-def _write_talk(folder: Path, dense: Path | None, seed: int) -> None:
+def _write_talk(dense: Path | None, seed: int) -> None:
     """One batch; batches may be drawn by several processes at once, a core each."""
     model, tokenizer = dense_model(dense)
     talks = [tokenizer.decode(ids) for ids in conversations(model.bfloat16(), tokenizer, seed)]
-    with (folder / f"chat-{seed:02}.jsonl").open("w", encoding="utf-8") as file:
+    with (CHAT / f"{seed:02}.jsonl").open("w", encoding="utf-8") as file:
         for few in batched(talks, TALKS):
             file.write(json.dumps({"kind": "chat", "text": "".join(few)}) + "\n")
 
