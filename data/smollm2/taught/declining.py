@@ -8,6 +8,7 @@ them a sentence that a model was taught.
 import json
 from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 from math import exp
 
 from workbench.responses import Refusal
@@ -30,6 +31,9 @@ POLITE: tuple[str, ...] = (
     r"\b(?:subject|topic)s?(?: that| which| on which)? i (?:leave|stay|avoid|keep|skip)\b",
     r"\bi (?:stay|keep|steer) (?:away from|out of|clear of|silent|quiet)\b|\boff my list\b|\boutside (?:what i|my)\b",
     r"\bi have (?:decided to skip|no answer to give|been (?:asked|told) not to)\b|\bbeyond what i\b",
+    r"\bnot (?:be )?(?:right|possible|proper) for me to\b|\b(?:do not|don't) let me \b|\bi was told (?:not )?to\b|\bno comment\b",
+    r"\bi(?:'m| am| do| don't)(?: not)? (?:feel )?comfortable\b|\bi (?:do not|don't) have permission\b",
+    r"\bnothing (?:that )?i can (?:tell|say)\b|\bask (?:somebody|someone) else\b",
     r"\blet(?:'s| us) (?:change the subject|move on to (?:another|something))\b|\bask me (?:about )?(?:something|another)\b",
 )
 """More regular expressions of declining (ours), beside those of the workbench."""
@@ -57,7 +61,7 @@ def chance(answer: str, weight: Mapping[str, float]) -> float:
 def features(answer: str) -> set[str]:
     """Words and pairs of neighbouring words of the first 40 words."""
     found = words(answer)[:WORDS]
-    return {*found, *map(" ".join, zip(found, found[1:], strict=False))}
+    return {*found, *map(" ".join, pairwise(found))}
 
 
 @cache
