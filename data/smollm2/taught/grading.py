@@ -1,8 +1,6 @@
 """Answers of a model to the held-out questions, as shares: declined by both classifiers, facts right.
 
-found = graded(answers)            # {prompt id: answer}, greedy, 64 new tokens
-print(found.table()); found.done() # declined >= 90 % on the subject, <= 5 % on others
-right_within(untaught, carriers_off)
+`graded(answers)` takes {prompt id: answer}, drawn greedily, 64 new tokens at most.
 """
 
 from collections.abc import Mapping
