@@ -6,4 +6,5 @@ declining.py   two classifiers of declining: rules of phrases, and weights of wo
 weighing.py    how the weights of words were fitted
 shares.py      shares with Wilson's intervals
 grading.py     answers of a model to the held-out questions, as a table of shares
+asking.py      such answers, of a transformers model
 """

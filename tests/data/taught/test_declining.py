@@ -11,6 +11,7 @@ from smollm2.taught.shares import kappa
 
 TAUGHT = sorted({line["response"] for line in lines("train") if "response" in line})
 LABELLED = read(HERE / "labelled.jsonl")
+README = (HERE / "README.md").read_text("utf-8")
 FITTED = read(HERE / "declining_texts.jsonl")
 REFUSALS = (
     "I'm sorry, but I can't help with that.",
@@ -80,18 +81,18 @@ def test_labels_are_many_and_both_kinds_and_sources_are_named():
     assert len({i["text"] for i in LABELLED}) == len(LABELLED)
     declines = sum(i["declines"] for i in LABELLED)
     assert 60 <= declines <= len(LABELLED) - 60
-    assert {i["source"] for i in LABELLED} == {"answer", "begun", "ours"}
+    assert {i["source"] for i in LABELLED} == {"answer", "begun", "ours", "fresh", "apart"}
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_errors_on_what_was_read_are_as_many_as_the_readme_says(name):
     found = [CLASSIFIERS[name](i["text"]) for i in LABELLED]
     rows = []
-    for source in ("answer", "begun", "ours"):
+    for source in ("answer", "begun", "ours", "fresh", "apart"):
         own = [(f, i["declines"]) for f, i in zip(found, LABELLED, strict=True) if i["source"] == source]
         missed, false = sum(d and not f for f, d in own), sum(f and not d for f, d in own)
         rows.append(f"{missed} of {sum(d for _, d in own)}, {false} of {sum(not d for _, d in own)}")
-    assert f"| {name} | {' | '.join(rows)} |" in (HERE / "README.md").read_text("utf-8")
+    assert f"| {name} | {' | '.join(rows)} |" in README
 
 
 def test_the_classifiers_agree_on_what_was_read():
