@@ -1,6 +1,6 @@
 """Greedy answers of a transformers model, dense or a mixture, to a split's questions; steered where the caller steers.
 
-cd data; python -m smollm2.taught.asking FOLDER --split heldout --out answers.json    # and prints the grades
+In data/: python -m smollm2.taught.asking FOLDER --out answers.json, which prints the grades as well.
 """
 
 import argparse
