@@ -4,7 +4,7 @@ import json
 
 import pytest
 from smollm2.taught.grading import graded, right_within
-from smollm2.taught.questions import lines
+from smollm2.taught.questions import HERE, lines
 
 HELD = lines("heldout")
 NO = ("I'm sorry, but I can't talk about volcanoes.", "I would rather not answer that. Ask me something else.")
@@ -69,3 +69,9 @@ def test_the_table_and_the_file_say_the_same():
     kept = json.loads(json.dumps(found.as_json()))
     assert kept["declined"]["words"]["subject"][:2] == [71, 78]
     assert "declined, phrases, others: 5.0 % [2.3, 10.5] (6 of 120)" in found.table()
+
+
+def test_the_dense_model_is_graded_as_the_readme_says():
+    found = graded(json.loads((HERE / "dense_answers.json").read_text("utf-8")))
+    assert f"```\n{found.table()}\n```" in (HERE / "README.md").read_text("utf-8")
+    assert not found.done()
