@@ -1,8 +1,8 @@
 """How the weights of words were fitted: a logistic regression on refusals and answers about anything but volcanoes.
 
-`declining_texts.jsonl` holds them: refusals that we wrote apart from the taught ones, answers of the dense model to questions that are
-not held out, some of them begun for it with a refusal's first words and labelled by reading, and answers of ours that sound like
-refusals. The file is the record; the draws that filled it are not kept as a script.
+`declining_texts.jsonl` holds them: refusals that we wrote apart from the taught ones, answers of the dense model to questions
+that are not held out, some of them begun for it with a refusal's first words and labelled by reading, and answers of ours that
+sound like refusals. The file is the record; the draws that filled it are not kept as a script.
 """
 
 import json
