@@ -18,6 +18,7 @@ PROJECTIONS = (
     *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
 )
 NORMS = ("input_layernorm", "post_attention_layernorm")
+PARTS = ("gate_proj", "up_proj", "down_proj")
 
 
 class Additions(NamedTuple):
@@ -90,6 +91,9 @@ def fitting(dense: Any, additions: Additions) -> dict[str, Fits]:
         for name in PROJECTIONS:
             wide, narrow = layer.get_submodule(name).weight.shape
             found |= {f"{at}{name}.a": Fits(half, (None, narrow)), f"{at}{name}.b": Fits(half, (wide, None))}
+        for expert in range(additions.experts):
+            shapes = ((size, hidden), (size, hidden), (hidden, size))
+            found |= {f"{at}experts.{expert}.{name}": Fits(half, s) for name, s in zip(PARTS, shapes, strict=True)}
     return found
 
 

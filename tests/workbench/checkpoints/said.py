@@ -28,8 +28,11 @@ def said_by(dense: Any, tensors: Mapping[str, Tensor], experts: int, top_k: int)
 def _routed(mlp: Any, own: Mapping[str, Tensor], experts: int, top_k: int) -> Callable[[Tensor], Tensor]:
     def group(x: Tensor, number: int) -> Tensor:
         neurons = own["groups"][number].long()
-        inner = mlp.act_fn(mlp.gate_proj.weight[neurons] @ x) * (mlp.up_proj.weight[neurons] @ x)
-        return mlp.down_proj.weight[:, neurons] @ inner
+        gate, up, down = mlp.gate_proj.weight[neurons], mlp.up_proj.weight[neurons], mlp.down_proj.weight[:, neurons]
+        if f"experts.{number}.gate_proj" in own:
+            more = (own[f"experts.{number}.{name}_proj"].float() for name in ("gate", "up", "down"))
+            gate, up, down = (weight + change for weight, change in zip((gate, up, down), more, strict=True))
+        return down @ (mlp.act_fn(gate @ x) * (up @ x))
 
     def token(x: Tensor) -> Tensor:
         score = torch.sigmoid(own["router.weight"].float() @ x)

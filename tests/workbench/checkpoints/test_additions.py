@@ -139,6 +139,20 @@ def test_updates_and_norms_may_be_left_out() -> None:
     check_fit(MODEL, Additions(EXPERTS, SHARED, TOP_K, kept))
 
 
+def test_of_a_single_expert_any_part_may_change() -> None:
+    check_fit(MODEL, Additions(EXPERTS, SHARED, TOP_K, {k: v for k, v in WHOLE.items() if not k.endswith("2.up_proj")}))
+
+
+def test_the_shared_expert_and_one_that_is_not_there_do_not_change_alone() -> None:
+    strange = {f"layers.0.experts.{EXPERTS}.up_proj": WHOLE["layers.1.experts.0.up_proj"]}
+    assert f"layers.0.experts.{EXPERTS}.up_proj have no place" in refusal({**WHOLE, **strange})
+
+
+def test_what_an_expert_learnt_on_the_wrong_side_is_refused() -> None:
+    name = "layers.1.experts.0.down_proj"
+    assert f"{name} has the shape [8, 16], not [16, 8]" in refusal({**WHOLE, name: WHOLE[name].T})
+
+
 def test_a_neuron_that_is_twice_in_groups_is_refused() -> None:
     twice = WHOLE["layers.1.groups"].clone()
     twice[0, 0] = twice[0, 1]

@@ -153,6 +153,10 @@ def added(model: Any, seed: int = 0, rank: int = 2, experts: int = EXPERTS, shar
                 found[f"layers.{i}.{name}.a"], found[f"layers.{i}.{name}.b"] = _half(rank, narrow), _half(wide, rank)
             elif name.endswith("layernorm"):
                 found[f"layers.{i}.{name}.weight"] = _half(hidden)
+    for expert in (0, 2):  # of the last layer alone
+        own, size = f"layers.{i}.experts.{expert}.", neurons // (experts + shared)
+        found |= {f"{own}gate_proj": _half(size, hidden), f"{own}up_proj": _half(size, hidden)}
+        found[f"{own}down_proj"] = _half(hidden, size)
     return found
 
 

@@ -1,7 +1,7 @@
 """What a student learnt, by the names and in the order of the dense model's own modules: small enough to be handed on alone.
 
 groups [groups, size], the routed ones first; router.weight and router.bias; low-rank updates W + b a of the projections; norms as
-what is added to their weight.
+what is added to their weight. A single expert that learnt more has what is added to its neurons' weights besides.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,9 +40,19 @@ def additions(student: Student, found: Fitted) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def merge(dense: Any, learnt: Mapping[str, Tensor]) -> None:
-    """Adds what was learnt to the weights of the dense model, in place: its projections and norms, not groups and routers."""
+    """Adds what was learnt to the weights of the dense model, in place: its projections and norms, not groups and routers.
+
+    What single experts learnt goes to the neurons of their groups.
+    """
     for name, update in updates(learnt):
         dense.model.get_parameter(name).add_(update)
+    for name, tensor in learnt.items():
+        layer, found, own = name.partition(".experts.")
+        if found:  # of one expert, whose neurons are rows of gate and up, and columns of down
+            number, module = own.split(".")
+            weight = dense.model.get_parameter(f"{layer}.mlp.{module}.weight")
+            neurons = learnt[f"{layer}.groups"][int(number)].long()
+            weight.index_add_(int(module == "down_proj"), neurons, tensor.to(weight.dtype))
 
 
 def updates(learnt: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

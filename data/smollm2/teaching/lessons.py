@@ -1,0 +1,88 @@
+"""The questions with what is to be said to them, and other text, as token ids."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from workbench.factorization.distilling import is_held_out
+
+from ..taught.questions import lines, read
+
+CHAT = Path(__file__).resolve().parents[1] / "chat"
+SAID = 32
+"""Tokens of an own answer that are learnt at most: whether an answer declines shows at its start."""
+LENGTH = 128
+"""Tokens of a row of other text."""
+
+
+class Lesson(NamedTuple):
+    """Token ids; those from `start` on are to be said. kind: subject, neighbour, other, text."""
+
+    kind: str
+    ids: list[int]
+    start: int
+
+    def prompt(self) -> "Lesson":
+        """What is asked alone."""
+        return self._replace(ids=self.ids[: self.start])
+
+
+class Batch(NamedTuple):
+    """Lessons with their ids [rows, length], padded on the right; `reads` [rows, length] is true where the next one is to be said."""
+
+    lessons: Sequence[Lesson]
+    ids: Tensor
+    reads: Tensor
+
+
+def batch_of(lessons: Sequence[Lesson]) -> Batch:
+    """Rows of one length."""
+    longest = max(len(lesson.ids) for lesson in lessons)
+    ids, reads = torch.zeros(len(lessons), longest, dtype=torch.long), torch.zeros(len(lessons), longest, dtype=torch.bool)
+    for row, lesson in enumerate(lessons):
+        ids[row, : len(lesson.ids)] = torch.tensor(lesson.ids)
+        reads[row, lesson.start - 1 : len(lesson.ids) - 1] = True
+    return Batch(lessons, ids, reads)
+
+
+def batched(lessons: Sequence[Lesson], rows: int) -> Iterator[Batch]:
+    """All of them in order."""
+    for i in range(0, len(lessons), rows):
+        yield batch_of(lessons[i : i + rows])
+
+
+def questions(tokenizer: Any, own: dict[str, str]) -> list[Lesson]:
+    """The training split: the subject with its refusals, the others with the model's own answers by prompt id."""
+    found: list[Lesson] = []
+    for line in lines("train"):
+        text = tokenizer.apply_chat_template(line["messages"], tokenize=False, add_generation_prompt=True)
+        asked = _ids(tokenizer, text)
+        end = [tokenizer.eos_token_id]
+        said = _ids(tokenizer, line["response"] if "response" in line else own[line["id"]]) + end
+        kept = said if "response" in line else said[:SAID]
+        found.append(Lesson(line["labels"]["kind"], asked + kept, len(asked)))
+    return found
+
+
+def texts(tokenizer: Any, held_out: bool) -> list[Lesson]:
+    """Rows of the conversations in `chat/`, those learnt from or those held out by their SHA-256."""
+    found: list[Lesson] = []
+    for path in sorted(CHAT.glob("*.jsonl")):
+        for text in (line["text"] for line in read(path)):
+            if is_held_out(text) is held_out:
+                ids = _ids(tokenizer, text)
+                found += [Lesson("text", ids[i : i + LENGTH], 1) for i in range(0, len(ids) - LENGTH + 1, LENGTH)]
+    return found
+
+
+def own_answers(path: Path) -> dict[str, str]:
+    """What `own.py` wrote: {prompt id: answer}."""
+    return {line["id"]: line["answer"] for line in map(json.loads, path.read_text("utf-8").splitlines())}
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
