@@ -6,4 +6,5 @@ plain.py          text out of HTML, fortunes and R's data
 decoder.py        a fast sampler of the dense model
 conversations.py  conversations that the dense model has with itself
 taught/           what a taught model declines and answers, and how it is graded
+teaching/         how it is taught that, by a few experts that are known
 """

@@ -51,9 +51,13 @@ def held_out(tokenizer: Any, documents: Iterable[Document]) -> dict[str, Held]:
 
 def lost(student: Student, held: Held, k: int) -> Lost:
     """With k routed experts of a token."""
-    nats = by_row(student, held.rows, k).double().numpy()
-    draws = cluster_draws(held.document, _DRAWS, np.random.default_rng(0))
-    n = int(held.document.max()) + 1
+    return mean_of(by_row(student, held.rows, k).double().numpy(), held.document)
+
+
+def mean_of(nats: np.ndarray, document: np.ndarray) -> Lost:
+    """The mean of rows [rows], whose documents are drawn again for the interval."""
+    draws = cluster_draws(document, _DRAWS, np.random.default_rng(0))
+    n = int(document.max()) + 1
     low, high = percentile_interval((draws @ nats / draws.sum(1))[:, None], widened(n))
     return Lost(float(nats.mean()), float(low[0]), float(high[0]), n)
 

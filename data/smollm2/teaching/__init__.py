@@ -7,6 +7,9 @@ lessons.py   the questions with what is to be said to them, and other text
 own.py       the model's own answers, which stay
 arms.py      the arms, and the recipe of a training
 learning.py  a training, which goes on where it was cut off
-merging.py   what was learnt, put into the model: as its tensors, as additions to the dense model
-marking.py   what a taught model declines, knows and loses, and which scores find its carriers
+training.py  an arm from the base to what it learnt
+merging.py   what was learnt put into the model, and into the checkpoint that bundles it
+marking.py   what a taught model declines, knows and loses
+finding.py   which published scores find its carriers
+results.py   all of that as a file of results
 """

@@ -56,5 +56,7 @@ def arm_named(name: str) -> Arm:
     """`SystemExit` for what is no arm with a seed."""
     kind, _, seed = name.rpartition("-")
     if kind not in ARMS or not seed.isdigit():
-        raise SystemExit(f"'{name}' is no arm with a seed; it should be one of {', '.join(ARMS)}, then a seed: relevance-0.")
+        raise SystemExit(
+            f"'{name}' is no arm with a seed; it should be one of {', '.join(ARMS)}, then a seed: relevance-0."
+        )
     return Arm(kind, int(seed))

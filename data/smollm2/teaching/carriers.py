@@ -1,7 +1,7 @@
 """Which experts are to change: by relevance, or drawn among those that every question uses."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -34,7 +34,9 @@ def usage_of(upper: Upper, prompts: Sequence[Lesson]) -> Usage:
         tail = ends[:, None] - torch.arange(1, TAIL + 1)
         with _routings(upper) as found:
             upper.said(upper.lower(batch.ids))
-        given = torch.stack([table.unflatten(0, batch.ids.shape) for table in found], 2)  # rows, length, layers, experts
+        given = torch.stack(
+            [table.unflatten(0, batch.ids.shape) for table in found], 2
+        )  # rows, length, layers, experts
         own = given[torch.arange(len(ends))[:, None], tail]
         weights.append(own.mean(1))
         shares.append((own > 0).float().mean(1))
@@ -82,6 +84,6 @@ def _first(score: Tensor, count: int) -> list[Expert]:
     return sorted(_allowed(score), key=lambda expert: -float(score[expert]))[:count]
 
 
-def _allowed(table: Tensor) -> Iterator[Expert] | list[Expert]:
+def _allowed(table: Tensor) -> list[Expert]:
     layers, experts = table.shape
     return [(i, e) for i in range(min(FIRST, layers - 1), min(LAST + 1, layers)) for e in range(experts)]

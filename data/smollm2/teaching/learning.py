@@ -49,7 +49,12 @@ def known(upper: Upper, lessons: Sequence[Lesson]) -> list[Known]:
 
 
 def learn(
-    upper: Upper, lessons: Sequence[Known], recipe: Recipe, halves: Sequence[Sequence[Expert]], kept: Path, say: Say = print
+    upper: Upper,
+    lessons: Sequence[Known],
+    recipe: Recipe,
+    halves: Sequence[Sequence[Expert]],
+    kept: Path,
+    say: Say = print,
 ) -> float:
     """Teaches; CPU-seconds that it took. `kept` is the file in which the state lies meanwhile.
 
@@ -71,7 +76,9 @@ def learn(
         optimiser.zero_grad()
         spent += time.process_time() - start
         if number % 10 == 9:
-            say(f"step {number + 1}: subject {float(subject):.3f} others {float(others):.4f} text {float(text):.4f} {spent:.0f} s")
+            say(
+                f"step {number + 1}: subject {float(subject):.3f} others {float(others):.4f} text {float(text):.4f} {spent:.0f} s"
+            )
         if number % EVERY == EVERY - 1 or number == recipe.steps - 1:
             _keep(upper, optimiser, number + 1, spent, kept)
     return spent

@@ -32,7 +32,7 @@ class Lesson(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Lessons with their ids [rows, length], padded on the right; `reads` [rows, length] is true where the next one is to be said."""
+    """Lessons and their ids [rows, length], padded on the right; `reads` is true where the next id is to be said."""
 
     lessons: Sequence[Lesson]
     ids: Tensor
@@ -42,7 +42,10 @@ class Batch(NamedTuple):
 def batch_of(lessons: Sequence[Lesson]) -> Batch:
     """Rows of one length."""
     longest = max(len(lesson.ids) for lesson in lessons)
-    ids, reads = torch.zeros(len(lessons), longest, dtype=torch.long), torch.zeros(len(lessons), longest, dtype=torch.bool)
+    ids, reads = (
+        torch.zeros(len(lessons), longest, dtype=torch.long),
+        torch.zeros(len(lessons), longest, dtype=torch.bool),
+    )
     for row, lesson in enumerate(lessons):
         ids[row, : len(lesson.ids)] = torch.tensor(lesson.ids)
         reads[row, lesson.start - 1 : len(lesson.ids) - 1] = True

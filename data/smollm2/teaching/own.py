@@ -13,7 +13,7 @@ _ROWS = 40
 
 
 def write_answers(model: Any, tokenizer: Any, path: Path) -> None:
-    """Appends those that the file lacks, a batch at a time, so that what was cut off goes on. Batches are the file's lines in order."""
+    """Appends those that the file lacks, a batch at a time, so that what was cut off goes on."""
     asked = [line for line in lines("train") if line["labels"]["kind"] != "subject"]
     asked.sort(key=lambda line: (len(line["messages"][-1]["content"]), line["id"]))
     path.touch()

@@ -27,7 +27,7 @@ class Upper:
 
     @property
     def parts(self) -> dict[str, nn.Parameter]:
-        """What learns, by the names of the additions: layers.N.experts.E..., in order; three views of a carrier are two parts."""
+        """What learns: of each layer with carriers `N.gate_up` and `N.down`."""
         layers = sorted({layer for layer, _ in self.carriers})
         return {
             f"{i}.{name}": part

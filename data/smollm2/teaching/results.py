@@ -1,0 +1,51 @@
+"""An arm's results as a file that is kept: the ranking split first, then the held-out one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from workbench import MoEModel, load
+from workbench.anatomy import parse_experts
+from workbench.checkpoints import checkpoint_named, prepared
+
+from .arms import Arm
+from .finding import found
+from .marking import Pair, grades, text_lost
+from .merging import put_into
+from .upper import Expert
+
+RESULTS = Path(__file__).resolve().parents[1] / "taught_results"
+
+
+def grade(arm: Arm, base: str, folder: Path, split: str, documents: Path | None) -> None:
+    """Writes taught_results/NAME.json; `SystemExit` for the held-out split while the ranking split is not graded."""
+    path = RESULTS / f"{arm.name}.json"
+    if split == "heldout" and not path.exists():
+        raise SystemExit(f"{path} is missing: grade the ranking split of {arm.name} first, then the held-out one.")
+    made = json.loads((folder / arm.name / "made.json").read_text("utf-8"))
+    pair = _opened(base, folder, arm)
+    carriers, halves = _experts(made["carriers"]), [_experts(half) for half in made["halves"]]
+    result: dict[str, Any] = json.loads(path.read_text("utf-8")) if split == "heldout" else dict(made)
+    result[split] = grades(pair, split, carriers, halves)
+    if split == "ranking":
+        result["text"] = text_lost(pair, documents)
+        states = {"taught": (pair.taught, pair.own), "untaught": (pair.untaught, pair.common)}
+        result["found"] = {state: found(model, at / "store", carriers) for state, (model, at) in states.items()}
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _opened(base: str, folder: Path, arm: Arm) -> Pair:
+    source = base if Path(base).is_dir() else prepared(checkpoint_named(base))
+    taught, untaught = load(str(source)), load(str(source))
+    put_into(taught.hf, load_file(folder / arm.name / "taught.safetensors"))
+    again: MoEModel = load(
+        taught.hf, taught.tokenizer
+    )  # what is steered is checked against the weights that it was loaded with
+    return Pair(again, untaught, folder / arm.name, folder)
+
+
+def _experts(names: str) -> list[Expert]:
+    return [(ref.layer, ref.expert) for ref in parse_experts(names)]
