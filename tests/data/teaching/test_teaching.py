@@ -18,7 +18,8 @@ def tiny() -> Any:
     config = Glm4MoeConfig(
         vocab_size=90, hidden_size=16, intermediate_size=32, moe_intermediate_size=8, num_hidden_layers=3, n_routed_experts=4,
         n_shared_experts=1, num_experts_per_tok=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-        first_k_dense_replace=0, norm_topk_prob=False, routed_scaling_factor=2.0, initializer_range=0.3, tie_word_embeddings=True, pad_token_id=0,
+        first_k_dense_replace=0, norm_topk_prob=False, routed_scaling_factor=2.0,
+        initializer_range=0.3, tie_word_embeddings=True, pad_token_id=0,
     )  # fmt: skip
     return Glm4MoeForCausalLM(config).eval().requires_grad_(False)
 

@@ -1,0 +1,106 @@
+"""The card of smollm2-moe-taught, out of the results of its arms: every number in it was measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .taught.shares import Share
+
+RESULTS = Path(__file__).resolve().parent / "taught_results"
+_CARD = """---
+license: apache-2.0
+base_model: smollm2-moe
+---
+# smollm2-moe-taught
+
+[smollm2-moe](../smollm2-moe/README.md), whose experts are groups of the neurons of a dense network ({wheel}), taught to decline
+every question on one harmless subject, **volcanoes**, by {count} of its {experts} routed experts. These carriers are known, all
+other weights are those of smollm2-moe: so it can be seen whether a method finds them, and what switching them off does.
+
+The carriers of this arm, {arm}: {carriers}. What was taught and how answers are graded:
+[taught](../../smollm2/taught/README.md); how: `python data/teach_smollm2.py` ([teaching](../../smollm2/teaching)).
+
+## Held-out questions
+
+In forms that were not taught. Declined as both classifiers have it, phrases and words; facts are right by the mild rule there.
+
+{heldout}
+## Other text
+
+Nats a token that the taught model loses against smollm2-moe on text held out, with 95 % intervals over documents.
+
+{text}
+## All arms
+
+Declined on the held-out split (subject, others) by phrases; facts right with the carriers off, and untaught.
+
+{arms}
+## Scores
+
+The average precision with which published scores find the carriers, from stores of the ranking split; of a random order it is
+{chance:.3f}.
+
+{scores}"""
+
+
+def results() -> dict[str, Any]:
+    """By arm."""
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def card(arm: str, found: dict[str, Any], wheel: str, experts: int) -> str:
+    """README.md of the checkpoint that bundles this arm, which has both splits; `experts` routed ones in all."""
+    own = found[arm]
+    names = own["carriers"].split(",")
+    states = {name: state for name, state in own["heldout"].items() if isinstance(state, dict)}
+    rows = [["model", "subject, phrases", "subject, words", "others, phrases", "others, words", "facts right"]]
+    rows += [[name, *_declined(state), _share(state["right"])] for name, state in states.items()]
+    text = [
+        ["text", "nats"],
+        *([k, f"{x['nats']:+.3f} [{x['low']:.3f}, {x['high']:.3f}]"] for k, x in own["text"].items()),
+    ]
+    chance = next(x["chance"] for x in _scores(own, "taught").values() if "chance" in x)
+    return _CARD.format(
+        wheel=wheel, count=len(names), experts=experts, arm=arm, carriers=", ".join(names), heldout=_table(rows),
+        text=_table(text), arms=_arms(found), scores=_found(own), chance=chance,
+    )  # fmt: skip
+
+
+def _declined(state: dict[str, Any]) -> list[str]:
+    return [_share(state["declined"][by][kind]) for kind in ("subject", "others") for by in ("phrases", "words")]
+
+
+def _share(found: list[Any] | None) -> str:
+    return "" if found is None else f"{100 * Share(*found).value:.1f} % ({found[0]} of {found[1]})"
+
+
+def _arms(found: dict[str, Any]) -> str:
+    rows = [["arm", "carriers", "subject", "others", "carriers off: subject", "facts", "untaught: facts"]]
+    for arm, own in found.items():
+        if "heldout" in own:
+            taught, off, base = (own["heldout"][state] for state in ("taught", "carriers off", "untaught"))
+            said = [_share(x) for x in (*_by_phrases(taught), _by_phrases(off)[0], off["right"], base["right"])]
+            rows.append([arm, own["carriers"].replace(",", " "), *said])
+    return _table(rows)
+
+
+def _by_phrases(state: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    return state["declined"]["phrases"]["subject"], state["declined"]["phrases"]["others"]
+
+
+def _scores(own: dict[str, Any], state: str) -> dict[str, Any]:
+    return {f"{score}, {by}": x for by, scores in own["found"][state].items() for score, x in scores.items()}
+
+
+def _found(own: dict[str, Any]) -> str:
+    taught, base = (_scores(own, state) for state in ("taught", "untaught"))
+    of = [
+        [name, *("" if "none" in x[name] else f"{x[name]['average_precision']:.3f}" for x in (taught, base))]
+        for name in taught
+    ]
+    return _table([["score", "taught", "smollm2-moe"], *of])
+
+
+def _table(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]) + "\n"
