@@ -17,7 +17,7 @@ class Carried(nn.Module):
     def __init__(self, frozen: Any, carriers: Sequence[int] = ()) -> None:
         super().__init__()
         n, hidden, size = frozen.down_proj.shape
-        self.n, self.act_fn, self.carriers = n, frozen.act_fn, list(carriers)
+        self.frozen, self.n, self.act_fn, self.carriers = frozen, n, frozen.act_fn, list(carriers)
         self.into, self.out = frozen.gate_up_proj.flatten(0, 1), frozen.down_proj.transpose(1, 2).flatten(0, 1)
         self.gate_up = nn.Parameter(torch.zeros(len(self.carriers), 2 * size, hidden))
         self.down = nn.Parameter(torch.zeros(len(self.carriers), hidden, size))

@@ -34,9 +34,7 @@ def usage_of(upper: Upper, prompts: Sequence[Lesson]) -> Usage:
         tail = ends[:, None] - torch.arange(1, TAIL + 1)
         with _routings(upper) as found:
             upper.said(upper.lower(batch.ids))
-        given = torch.stack(
-            [table.unflatten(0, batch.ids.shape) for table in found], 2
-        )  # rows, length, layers, experts
+        given = torch.stack([table.unflatten(0, batch.ids.shape) for table in found], 2)  # ..., layers, experts
         own = given[torch.arange(len(ends))[:, None], tail]
         weights.append(own.mean(1))
         shares.append((own > 0).float().mean(1))

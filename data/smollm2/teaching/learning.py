@@ -44,7 +44,7 @@ def known(upper: Upper, lessons: Sequence[Lesson]) -> list[Known]:
             some = numbers[start : start + 32]
             batch = batch_of([lessons[i] for i in some])
             states = upper.lower(batch.ids)
-            read = states.new_zeros(states.shape[:2] + (0,)) if side else upper.said(states)
+            read = states.new_zeros((*states.shape[:2], 0)) if side else upper.said(states)
             for row, i in enumerate(some):
                 own = states[row, : len(lessons[i].ids)].clone()
                 found[i] = Known(lessons[i], own, read[row, batch.reads[row]].clone())

