@@ -72,7 +72,7 @@ def measures_for(view: View, store: Store) -> Measures:
     for probe in able:
         if probe.goes_with:
             found += [_going_with(probe, f"role {role}", role=role) for role in roles]
-            found += [_going_with(probe, name, label=name) for name in offered.compared]
+            found += [_going_with(probe, name, target=name) for name in offered.compared]
     found += [m for probe in plain if probe.needs for m in _plain(probe)]
     return Measures(tuple(found), tuple(_refused(store, offered)))
 
