@@ -46,7 +46,7 @@ def test_what_is_chosen_is_asked(store, monkeypatch):
     ask, found = probe_options.ask, offer(store.path)
     assert ask("ftri", found).options == (
         ("adjust", "maxT"), ("contrast", "standardized"), ("n_permutations", 7), ("permute", "pairs"), ("reduce", "weight"),
-        ("roles", ("user",)), ("seed", 3), ("target", "odd=yes"), ("where", "odd=yes"),
+        ("roles", ("user",)), ("seed", 3), ("target", "odd=yes"), ("tokens", "prompt"), ("where", "odd=yes"),
     )  # fmt: skip
     assert ask("npmi", found).options == (("target", "odd=yes"),)
     for kind, option in (("a token", ("token", "x")), ("a role", ("role", "user")), ("<think> against </think>", None)):
