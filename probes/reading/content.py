@@ -47,7 +47,7 @@ def _set_apart(store: "Store", tokens: str, whole: np.ndarray, apart: np.ndarray
     of_role = roles[apart].astype(str).value_counts()
     if of_role.empty:
         return ()
-    said = f"{int(of_role.sum()):,} of {int(whole.sum()):,} tokens are the chat template's"
+    said = f"{int(of_role.sum()):,} of {int(whole.sum()):,} tokens are the chat template's or special"
     said += f" ({', '.join(f'{n:,} {role}' for role, n in of_role.items())})"
     if tokens in WHOLE:
         decides = ", tokens=last_prompt the one that decides the answer" if tokens == "prompt_content" else ""
@@ -57,11 +57,13 @@ def _set_apart(store: "Store", tokens: str, whole: np.ndarray, apart: np.ndarray
 
 
 def _not_told(store: "Store", tokens: str, whole: np.ndarray) -> tuple[str, ...]:
-    """Where a template could not be told from what was said, it was read as content."""
-    unknown = int((whole & store.tokens["role"].eq("unknown").to_numpy(bool)).sum())
-    why = [str(said) for said in store.manifest.get("warnings", []) if str(said).startswith("roles are unknown: ")]
-    if tokens not in WHOLE or not unknown or not [said for said in why if TEXT_HAS_NO_ROLES not in said]:
+    """Where nobody knows who said a token (plain text, a template that rewrites, an engine's ids), it was read as content."""
+    roles: Any = store.tokens["role"]
+    unknown = int((whole & (roles.isna() | roles.eq("unknown")).to_numpy(bool)).sum())
+    if tokens not in WHOLE or not unknown:
         return ()
-    return (
-        f"{unknown:,} of {int(whole.sum()):,} tokens may be the chat template's and were read: their roles are unknown",
-    )
+    of = f"{unknown:,} of {int(whole.sum()):,} tokens"
+    why = [str(said) for said in store.manifest.get("warnings", []) if str(said).startswith("roles are unknown: ")]
+    if why and all(TEXT_HAS_NO_ROLES in said for said in why):
+        return (f"{of} are text without a chat template and were all read",)
+    return (f"{of} may be the chat template's and were read: their roles are unknown",)

@@ -82,7 +82,7 @@ def test_a_template_changes_no_ranking_by_default(method: Method) -> None:
 
 @pytest.mark.parametrize("method", COUNTING, ids=lambda method: method.name)
 def test_the_notes_say_how_many_tokens_stand_apart_and_how_to_have_it_otherwise(method: Method) -> None:
-    apart = "the chat template's (24 template, 16 special)"
+    apart = "the chat template's or special (24 template, 16 special)"
     total = {"content": 88, "prompt_content": 72}[default(method)]
     chat = answer(method, chats(True))
     (note,) = [note for note in chat.notes if "template" in note]
@@ -126,7 +126,7 @@ def test_a_thought_that_the_template_opens_is_counted_and_its_other_words_are_no
     found = npmi(store, {"<think>": 1}, **QUICK)
     assert found.notes[:2] == ("<think>: 8 occurrences in 8 responses", "56 tokens of 8 responses read")
     assert found.notes[2].startswith(
-        "32 of 88 tokens are the chat template's (16 special, 16 template) and were left out"
+        "32 of 88 tokens are the chat template's or special (16 special, 16 template) and were left out"
     )
     with pytest.raises(
         WorkbenchError, match=r"'AI' is at none of the 48 tokens read .*; it is at 8 others, which tokens='all'"
@@ -138,16 +138,35 @@ def test_a_thought_that_the_template_opens_is_counted_and_its_other_words_are_no
 
 
 REWRITTEN = "roles are unknown: the chat template rewrites message 0 (user) (8 prompts, the first is 'p0')"
+TEXT = f"roles are unknown: {TEXT_HAS_NO_ROLES} (8 prompts, the first is 'p0')"
 
 
-def test_where_a_template_cannot_be_told_apart_that_is_said() -> None:
-    found = ftri(chats(True, role="unknown", warned=(REWRITTEN,)), "kind=a", **QUICK)
-    assert "72 of 72 tokens may be the chat template's and were read: their roles are unknown" in found.notes
-    plain = ftri(
-        chats(True, role="unknown", warned=(f"roles are unknown: {TEXT_HAS_NO_ROLES} (8 prompts)",)), "kind=a", **QUICK
-    )
-    assert not [note for note in plain.notes if "template" in note], "plain text has none"
-    np.testing.assert_array_equal(found.frame["score"], plain.frame["score"])
+MAY_BE = "72 of 72 tokens may be the chat template's and were read: their roles are unknown"
+PLAIN = "72 of 72 tokens are text without a chat template and were all read"
+
+
+@pytest.mark.parametrize(
+    ("role", "warned", "said"),
+    [
+        ("unknown", (REWRITTEN,), MAY_BE),
+        ("unknown", (TEXT, REWRITTEN), MAY_BE),
+        ("unknown", (), MAY_BE),  # an engine's ids, which say nothing of roles
+        (None, (), MAY_BE),  # a store written without the column
+        ("unknown", (TEXT,), PLAIN),
+        ("unknown", ("begins with two BOS tokens", TEXT), PLAIN),
+    ],
+)
+def test_where_nobody_knows_who_speaks_all_is_read_and_that_is_said(
+    role: str | None, warned: tuple[str, ...], said: str
+) -> None:
+    store = chats(True, warned=warned)
+    store.tokens["role"] = pd.Series([role] * len(store.tokens), dtype="category")
+    found = ftri(store, "kind=a", **QUICK)
+    assert [note for note in found.notes if "template" in note] == [said]
+    whole = ftri(store, "kind=a", tokens="prompt", **QUICK)
+    np.testing.assert_array_equal(found.frame["score"], whole.frame["score"])
+    assert found.frame.set_index("expert")["n"][OWN] == 40
+    assert not [note for note in whole.notes if "template" in note]
 
 
 @pytest.mark.parametrize(

@@ -99,11 +99,11 @@ def test_the_words_of_a_card_are_those_that_were_said_and_the_templates_on_reque
     paper = write_on(monkeypatch, {"atlas-template": False})
     card_text.words_of(store, ExpertRef(0, 1), found)
     assert read == [[False, False, True, True], [False, False, True, False]]
-    assert "2 of the 3 tokens that select it are the chat template's" in drawn(paper)
+    assert "2 of the 3 tokens that select it are the chat template's or special" in drawn(paper)
     paper.answers["atlas-template"] = True
     card_text.words_of(store, ExpertRef(0, 1), found)
     assert read[2:] == [[True] * 4, hit.tolist()]
     paper.answers["atlas-template"], alone = False, np.array([True, True, False, False])
     card_text.words_of(store, ExpertRef(0, 1), Selected(hit | True, alone, alone * 1.0))
-    assert "Only the chat template's tokens select L0E1" in drawn(paper)
+    assert "Only the chat template's and special tokens select L0E1" in drawn(paper)
     assert len(read) == 4
