@@ -17,7 +17,9 @@ def words_of(store: Store, ref: ExpertRef, found: Selected) -> None:
     if apart and st.toggle("The chat template's and special tokens too", False, key="atlas-template"):
         spoken = found
     elif apart:
-        st.caption(f"{apart:,} of the {of:,} tokens that select it are the chat template's or special, and are left out here.")
+        st.caption(
+            f"{apart:,} of the {of:,} tokens that select it are the chat template's or special, and are left out here."
+        )
     if not spoken.hit.any():
         st.info(f"Only the chat template's and special tokens select {ref}; read them too to see them.")
         return
