@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from probes.catalogue import ranker
+from probes.catalogue import RANKERS
 from probes.renamed import old_words
 from workbench import WorkbenchError
 from workbench.bundled import bundled_path
@@ -37,11 +37,19 @@ def read_recipe(source: str | Path, *, begun: bool = False) -> Recipe:
 
 
 def _by_todays_names(data: dict[str, Any]) -> dict[str, Any]:
-    rankings = [dict(ranking) for ranking in data.get("rankings", [])]
-    for ranking in rankings:
-        words = old_words(ranker(ranking["method"]).load())
-        ranking["options"] = {words.get(name, name): value for name, value in ranking.get("options", {}).items()}
-    return data | {"rankings": rankings}
+    """What is no recipe stays as it is, and is refused with its place by `recipe_from`."""
+    match data.get("rankings"):
+        case [*rankings]:
+            return data | {"rankings": [_renamed(ranking) for ranking in rankings]}
+    return data
+
+
+def _renamed(ranking: Any) -> Any:
+    match ranking:
+        case {"method": str(method), "options": {**options}} if method in RANKERS:
+            words = old_words(RANKERS[method].load())
+            return ranking | {"options": {words.get(name, name): value for name, value in options.items()}}
+    return ranking
 
 
 def recipe_from(data: dict[str, Any], where: str = "the recipe", folder: Path = Path()) -> Recipe:

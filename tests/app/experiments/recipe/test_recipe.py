@@ -273,3 +273,15 @@ def test_a_run_that_an_earlier_version_began_is_read_by_todays_names(tmp_path: P
     with pytest.raises(WorkbenchError, match=r"'rankings\[0\].options.regular' is called target now; write target\."):
         read_recipe(tmp_path / "recipe.toml")
     assert read_recipe(tmp_path / "recipe.toml", begun=True).rankings == read_recipe("safex").rankings
+
+
+@pytest.mark.parametrize("rankings", [[{"name": "x"}], ["x"], "x", [{"method": "magic", "options": {}}]])
+def test_what_is_no_ranking_is_refused_in_a_begun_run_too(rankings: Any, tmp_path: Path) -> None:
+    import tomli_w
+
+    (tmp_path / "recipe.toml").write_text(tomli_w.dumps(recipe_data() | {"rankings": rankings}), "utf-8")
+    with pytest.raises(WorkbenchError) as fresh:
+        read_recipe(tmp_path / "recipe.toml")
+    with pytest.raises(WorkbenchError) as begun:
+        read_recipe(tmp_path / "recipe.toml", begun=True)
+    assert str(begun.value) == str(fresh.value)
