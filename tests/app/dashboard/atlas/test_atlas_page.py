@@ -144,8 +144,10 @@ def test_every_measure_that_is_offered_is_drawn_with_its_own_values(tmp_path, mo
                 row.layer,
                 row.expert,
             )
-    drawn_numbers = {json.dumps(list(made.rows.values())) for made in boards.values()}
-    assert len(drawn_numbers) == len(boards), "two measures show the same numbers"
+    empty = {n for n, made in boards.items() if not any(score for row in made.rows.values() for score in row)}
+    assert {n.split(":")[0] for n in empty} <= {"SAFEx"}, "a group may have no expert, other scores are never all zero"
+    drawn_numbers = {json.dumps(list(made.rows.values())) for n, made in boards.items() if n not in empty}
+    assert len(drawn_numbers) == len(boards) - len(empty), "two measures show the same numbers"
 
 
 def test_the_card_has_a_rank_in_every_probe(tmp_path):
