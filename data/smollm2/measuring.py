@@ -49,9 +49,9 @@ def held_out(tokenizer: Any, documents: Iterable[Document]) -> dict[str, Held]:
     }
 
 
-def lost(student: Student, held: Held, k: int) -> Lost:
-    """With k routed experts of a token."""
-    nats = by_row(student, held.rows, k).double().numpy()
+def lost(student: Student, held: Held, k: int, dense: Tensor) -> Lost:
+    """With k routed experts of a token; dense: nats of the dense model on the same rows [n]."""
+    nats = (by_row(student, held.rows, k) - dense).double().numpy()
     draws = cluster_draws(held.document, _DRAWS, np.random.default_rng(0))
     n = int(held.document.max()) + 1
     low, high = percentile_interval((draws @ nats / draws.sum(1))[:, None], widened(n))

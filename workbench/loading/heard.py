@@ -3,7 +3,7 @@
 Rows of a batch share one thing, the products of an expert over all the tokens it gets, whose rounding may depend on how many
 those are. So every router answers, while rows are muted, what it answered in the same batch without: each expert gets the same
 tokens in the same order, and a row that nothing changes keeps its bits. Where a processor's products are not the same bits twice,
-the first and the last row, in which nothing is muted, say how far that goes: a layer has to be heard far above it, and otherwise a
+the first and the last row, in which nothing is muted, say how far that goes: a layer has to be heard far above it; otherwise a
 forward of its own tells.
 """
 
