@@ -57,9 +57,8 @@ class Native:
         """See `Backend.score`."""
         ids, mask = map(torch.from_numpy, padded(batch.rows, self.pad, left=True))
         ends = [ids.shape[1] - n for n in batch.read]
-        return Prefill(self.model, self._forward, plan, Dose(is_counting=False)).scored(
-            ids, mask, max(batch.read) + 1, ends
-        )
+        prefill = Prefill(self.model, self._forward, plan, Dose(is_counting=False))
+        return prefill.scored(ids, mask, max(batch.read) + 1, ends)
 
     def _portions(
         self, batch: Batch, plan: CompiledPlan, decoding: Decoding | None, keep: Keep | None, dose: Dose

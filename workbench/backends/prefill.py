@@ -46,6 +46,8 @@ class Prefill:
 
     def begun(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Any] | None:
         """Next-token logits [rows, vocabulary] and the cache after left-padded prompts [rows, columns]; None: not this way."""
+        if len(ids) == 1 or not promises_plain(self.model.hf):
+            return None
         trial, logits, caches = self._counting(), list[Tensor](), list[Any]()
         for rows, out in trial.outputs(ids, mask, 1, use_cache=True):
             logits.append(out.logits[:, -1])
@@ -74,7 +76,7 @@ class Prefill:
     ) -> Iterator[tuple[slice, Any]]:
         """Which rows, and the model's output over their last columns: at least `own`, all that the rows do not share."""
         whole = not divides(self.model.hf)
-        start = None if whole else self._start(ids, mask, own)
+        start = self._start(ids, mask, own) if not whole and promises_plain(self.model.hf) else None
         cut = 0 if start is None else start.columns
         for rows in [slice(0, len(ids))] if whole else row_slices(self.model, len(ids), ids.shape[1] - cut):
             if start is not None:
@@ -86,8 +88,10 @@ class Prefill:
             yield rows, out
 
     def _counting(self) -> "Prefill":
-        """The same with a dose of its own, for what may turn out not to be this way."""
-        return replace(self, dose=Dose(is_counting=self.dose.is_counting))
+        """The same with a dose of its own, for what may turn out not to be this way; of all its forwards, as of one."""
+        dose = Dose(is_counting=self.dose.is_counting)
+        dose.unlike.once = False
+        return replace(self, dose=dose)
 
     def _in_force(self) -> AbstractContextManager[None]:
         return following(self.model.runtime, self.plan, self.dose)
@@ -100,7 +104,8 @@ class Prefill:
             return None
         longest, trial = int(padding.argmin()), self._counting()
         with trial._in_force(), standing_for(uses), prompt_length(columns):
-            cache = self.forward(ids[longest : longest + 1, :columns], None, use_cache=True).past_key_values
+            own_ids, own_mask = (given[longest : longest + 1, :columns] for given in (ids, mask))
+            cache = self.forward(own_ids, own_mask, use_cache=True).past_key_values
         if not is_plain(cache):
             return None
         self.dose.join(trial.dose)
@@ -131,10 +136,21 @@ def _rotations(config: Any) -> Iterator[Any]:
 
 def is_plain(cache: Any) -> bool:
     """Whether the cache holds each sequence's keys and values, column by column, and nothing else."""
+    return _of_plain_layers(cache) and all(layer.is_initialized for layer in cache.layers)
+
+
+def promises_plain(hf: Any) -> bool:
+    """Whether the cache that the model's config asks for is plain; what the model then makes of it is looked at too."""
+    from transformers import DynamicCache
+
+    return _of_plain_layers(DynamicCache(config=hf.config))
+
+
+def _of_plain_layers(cache: Any) -> bool:
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
-    return type(cache) is DynamicCache and all(type(x) is DynamicLayer and x.is_initialized for x in cache.layers)
+    return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 def behind(start: Any, padding: Tensor) -> Any:
@@ -161,12 +177,13 @@ def _cache(pairs: list[tuple[Tensor, Tensor]]) -> Any:
 
 def row_slices(model: MoEModel, rows: int, columns: int) -> Iterator[slice]:
     """Rows that go through the model together, `columns` new ones each: on a CPU so many that no copy gets too large."""
-    n, places = rows, set((getattr(model.hf, "hf_device_map", None) or {}).values())
-    if (
-        torch.device(model.device).type == "cpu" and len(places) < 2
-    ):  # weights that lie elsewhere are brought for each forward
-        token = (
-            max((x.top_k for x in model.anatomy.layers), default=1) * model.anatomy.hidden_size * model.dtype.itemsize
-        )
-        n = max(1, COPY_BYTES // max(1, token * columns))
+    k = max((layer.top_k for layer in model.anatomy.layers), default=1)
+    row = k * model.anatomy.hidden_size * model.dtype.itemsize * columns
+    n = max(1, COPY_BYTES // max(1, row)) if _all_on_the_cpu(model) else rows
     return (slice(i, min(i + n, rows)) for i in range(0, rows, n))
+
+
+def _all_on_the_cpu(model: MoEModel) -> bool:
+    """Where some weights lie elsewhere they are brought for each forward, so forwards should be few."""
+    places = set((getattr(model.hf, "hf_device_map", None) or {}).values())
+    return torch.device(model.device).type == "cpu" and len(places) < 2

@@ -85,7 +85,7 @@ def _in_memory(
 ) -> Iterator[Sequence[int]]:
     """The batches cut so that one's distributions take at most `DISTRIBUTIONS_BYTES`, or are one prompt's; `n_bytes` each."""
     for batch in batches:
-        rows = max(1, DISTRIBUTIONS_BYTES // (n_bytes * (max(len(answers[i]) for i in batch) + 1)))
+        rows = max(1, DISTRIBUTIONS_BYTES // max(1, n_bytes * (max(len(answers[i]) for i in batch) + 1)))
         yield from (batch[at : at + rows] for at in range(0, len(batch), rows))
 
 

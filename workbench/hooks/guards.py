@@ -34,9 +34,8 @@ def check_here(runtime: Runtime) -> None:
 
 def hooked_by_others(hf: nn.Module) -> bool:
     """Whether forward hooks of a user's are on the model or its parts: they may count forwards, or columns in them."""
-    hooks = (
-        hook for m in hf.modules() for found in (m._forward_pre_hooks, m._forward_hooks) for hook in found.values()
-    )
+    places = (place for part in hf.modules() for place in (part._forward_pre_hooks, part._forward_hooks))
+    hooks = (hook for place in places for hook in place.values())
     homes = (str(getattr(getattr(hook, "func", hook), "__module__", "")) for hook in hooks)
     return any(not home.startswith(("workbench.hooks.", "transformers.")) for home in homes)
 

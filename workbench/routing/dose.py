@@ -94,11 +94,12 @@ class Dose:
             self._add(key, torch.tensor(n))
 
     def join(self, other: "Dose") -> None:
-        """Counts what `other` counted as well."""
+        """Counts what `other` counted as well; of layers that are not looked at any more, nothing."""
         for key, total in other._sums.items():
             self._add(key, total)
         for layer, total in other.unlike._sums.items():
-            self.unlike.add(layer, total)
+            if self.unlike.wants(layer):
+                self.unlike.add(layer, total)
 
     def begin(self, positions: Positions) -> Tensor:
         """A forward starts: its real tokens count. Returns the tokens changed so far, bool [tokens]: none."""

@@ -1,7 +1,7 @@
 """What prompts begin with is forwarded once for all, and nothing else changes: answers, scores, phases, the dose."""
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import pytest
@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.conformance.checks.case import SUPPORTED
+from tests.reported.models.test_untouched_tokens import axk2
 from tests.support import families
 from workbench import Plan
 from workbench.backends import Batch, backend_of, compiled_for, prefill
-from workbench.generation import decoding_of, responses
+from workbench.generation import decoding_of, generated
 from workbench.model import MoEModel
 from workbench.routing import Dose, DoseCounts
 
@@ -36,12 +37,12 @@ class Found(NamedTuple):
     dose: DoseCounts
 
 
-def run(model: MoEModel, rows: Sequence[Sequence[int]], plan: Plan) -> Found:
-    dose, made = Dose(1), []
+def run(model: MoEModel, rows: Sequence[Sequence[int]], plan: Plan, dose: Dose | None = None) -> Found:
+    dose, made = dose or Dose(1), []
     how = decoding_of(model, 4)
     with closing(backend_of(model).run(Batch(rows), compiled_for(model, plan), how, dose=dose)) as portions:
         made = [p.made for p in portions if p.made is not None]
-    found = responses(made, len(rows))
+    found = generated(made, len(rows))
     return Found([r.ids for r in found], [torch.tensor(r.logprobs) for r in found], dose.counts())
 
 
@@ -88,20 +89,53 @@ def test_answers_and_dose_are_those_of_each_row_alone(name: str, scope: str, cut
     check(model, plan_of(model, **SCOPES[scope]))
 
 
-@pytest.mark.parametrize("name", families.slow(SUPPORTED, (*OTHER_CACHES, "glm4_moe")))
-def test_every_family_answers_as_in_one_forward(name: str, cut: bool) -> None:
-    model = families.get(name)
-    plan = Plan.mute([(model.anatomy.moe_layers[0], e) for e in range(2)], positions="3-12")
-    divided = run(model, ROWS, plan)
+@contextmanager
+def in_one_forward(model: MoEModel) -> Iterator[None]:
+    """A hook of a user's own is on the model, so every batch goes through it whole."""
     handle = model.hf.get_input_embeddings().register_forward_hook(lambda *_: None)
     try:
-        whole = run(model, ROWS, plan)
+        yield
     finally:
         handle.remove()
+
+
+def check_against_one_forward(model: MoEModel) -> None:
+    plan = Plan.mute([(model.anatomy.moe_layers[0], e) for e in range(2)], positions="3-12")
+    divided = run(model, ROWS, plan)
+    with in_one_forward(model):
+        whole = run(model, ROWS, plan)
     assert divided.ids == whole.ids
     for a, b in zip(divided.logprobs, whole.logprobs, strict=True):
         assert torch.allclose(a, b, atol=1e-4, rtol=0)
     assert divided.dose == whole.dose
+
+
+@pytest.mark.parametrize("name", families.slow(SUPPORTED, (*OTHER_CACHES, "glm4_moe")))
+def test_every_family_answers_as_in_one_forward(name: str, cut: bool) -> None:
+    check_against_one_forward(families.get(name))
+
+
+@pytest.mark.parametrize("name", OTHER_CACHES)
+def test_a_cache_that_turns_out_to_hold_more_is_not_shared(
+    name: str, cut: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefill, "promises_plain", lambda hf: True)
+    check_against_one_forward(families.get(name))
+
+
+@pytest.mark.parametrize("is_counting", [False, True])
+def test_where_the_router_is_not_its_rule_is_said_of_all_tokens(is_counting: bool, cut: bool) -> None:
+    model = axk2()
+    tokens = families.ids(model, 20, 120)
+    rows = [tokens[0, :60].tolist() + row[60 : 100 + n].tolist() for n, row in enumerate(tokens)]
+    plan, found = Plan.off([(model.anatomy.moe_layers[0], 1)]), []
+    for surroundings in (nullcontext(), in_one_forward(model)):
+        dose = Dose(1, is_counting)
+        with surroundings:
+            for _ in range(2):  # who does not count looks at the first batch alone
+                run(model, rows, plan, dose)
+        found.append(dose.unlike.by_layer())
+    assert found[0] == found[1] != {}
 
 
 @pytest.mark.parametrize(
