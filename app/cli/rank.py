@@ -101,7 +101,8 @@ def _check_files(edit: str, out: Path | None, scores: Path | None) -> None:
 
 def doubt_of(found: "ExpertScores", top: int) -> str | None:
     """What a ranking must not leave unsaid: how many of the experts shown could be chance."""
-    p, first = found.frame["p_adjusted"], found.first(top)["p_adjusted"]
+    p: Any = found.frame["p_adjusted"]
+    first: Any = found.first(top)["p_adjusted"]
     shown, passed = len(first), int((first < _ALPHA).sum())
     if p.isna().all() or (shown and passed == shown):
         return None

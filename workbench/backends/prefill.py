@@ -65,9 +65,10 @@ class Prefill:
         found: Tensor | None = None
         for rows, out in self.outputs(ids, mask, own, ends, use_cache=False, logits_to_keep=own):
             part = out.logits[:, -own:]
-            found = part.new_empty(len(ids), *part.shape[1:], dtype=torch.float32) if found is None else found
+            scores = part.new_empty(len(ids), *part.shape[1:], dtype=torch.float32) if found is None else found
             for row, logits in zip(range(len(ids))[rows], part, strict=True):
-                torch.log_softmax(logits, -1, dtype=torch.float32, out=found[row])
+                torch.log_softmax(logits, -1, dtype=torch.float32, out=scores[row])
+            found = scores
         assert found is not None
         return found
 
