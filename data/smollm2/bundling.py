@@ -73,7 +73,11 @@ def _table(arm: Arm, held: dict[str, Held], dense: dict[str, Tensor]) -> dict[st
 
 
 def bundle(arm: Arm) -> None:
-    """Writes the checkpoint's folder: additions, licence, notice."""
+    """Writes the checkpoint's folder: additions, licence, notice, card; raises `SystemExit` for an arm without figures."""
+    if "figures" not in results().get(arm.folder.name, {}):
+        raise SystemExit(
+            f"{arm.folder.name} has no figures in {RESULTS}; run `measure {arm.folder.name} DIR --routings` first."
+        )
     take_up(arm.student, arm.recipe, arm.folder)
     stated = Checkpoint(
         MADE, "1", WHEEL, GGUF, 134_515_008, 32 - arm.shared, arm.shared, arm.ks[-1], "Apache-2.0", "", FOLDER
