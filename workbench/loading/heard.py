@@ -35,7 +35,7 @@ def surely_heard(model: "MoEModel", ids: Tensor) -> set[int]:
     layers = tuple(model.runtime.layout.blocks)
     batch = ids[:1, :_TOKENS].repeat(min(len(layers), _LAYERS) + 2, 1)
     found = set[int]()
-    with suppress(Exception), _replayed(model.runtime):
+    with suppress(Exception), replayed(model.runtime):
         with recording(model, keep=()) as recorder:
             base = model.hf(batch, use_cache=False).logits
             seen = recorder.take().layers
@@ -60,7 +60,7 @@ def _most_used(layer: int, index: Tensor) -> ExpertRef:
 
 
 @contextmanager
-def _replayed(runtime: "Runtime") -> Iterator[None]:
+def replayed(runtime: "Runtime") -> Iterator[None]:
     """While open, each router answers in every forward what it answered in the first."""
     with ExitStack() as stack:
         for block in runtime.layout.blocks.values():

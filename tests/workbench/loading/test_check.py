@@ -11,7 +11,7 @@ from tests.support import families
 from tests.support.refusals import refused
 from workbench import load
 from workbench.loading import tiny_model, tiny_tokenizer
-from workbench.loading.heard import _replayed, surely_heard
+from workbench.loading.heard import replayed, surely_heard
 from workbench.model import find_layout
 from workbench.survey import probe_ids
 
@@ -100,7 +100,7 @@ def test_routers_answer_what_they_answered_first() -> None:
     router = model.hf.model.layers[1].mlp.gate
     one, other = torch.randn(2, 4, model.hf.config.hidden_size, generator=torch.Generator().manual_seed(0))
     apart = [router(x)[0] for x in (one, other)]
-    with _replayed(model.runtime):
+    with replayed(model.runtime):
         same = [router(x)[0] for x in (one, other)]
     assert torch.equal(same[0], same[1])
     assert torch.equal(same[0], apart[0])
