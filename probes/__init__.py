@@ -2,6 +2,7 @@
 
 Most take a store and return `ExpertScores`: an association with these prompts, not an effect. From below:
 
+renamed.py           old words of arguments
 reading, magnitudes  what is read of a store, and where its values are extreme
 ranking, statistics  what a probe answers with, and what chance could do
 contrasts, associations, utilisation, outputs  the probes: one a file, by what they ask about

@@ -17,7 +17,10 @@ NAMES = (
     "04_steer_and_measure",
     "05_your_model",
     "06_sql_on_activations",
+    "07_a_real_model",
 )
+REAL = ("03_super_experts", "07_a_real_model")
+"""Run by `make real`, for they fetch a model (tests/real/test_notebooks.py)."""
 DATA = FOLDER.parent / "data"
 SMALL = 400_000
 """Bytes of a notebook that a code host still renders."""
@@ -90,7 +93,7 @@ def test_a_notebook_asks_answers_and_warns_and_is_small(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in REAL])
 def test_a_notebook_runs_from_top_to_bottom_and_prints_what_is_committed(name, tmp_path):
     pytest.importorskip("nbclient", reason="the extra 'dev' is not installed (nbclient)")
     if name == "05_your_model":

@@ -1,6 +1,7 @@
 """The one error a user sees: a sentence that says what was found, where, what was expected and what to do."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 
 class WorkbenchError(ValueError):
@@ -23,3 +24,9 @@ def listed(words: Sequence[object], most: int = 8) -> str:
     """The first words, joined by commas, and how many more there are."""
     shown = ", ".join(map(str, words[:most]))
     return (shown or "nothing") + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+def tallied(words: Iterable[object], most: int = 8) -> str:
+    """The words with how often each occurs, the most frequent first: `no (61), yes (11)`."""
+    counted = sorted(Counter(map(str, words)).items(), key=lambda item: (-item[1], item[0]))
+    return listed([f"{word} ({n:,})" for word, n in counted], most)

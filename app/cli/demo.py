@@ -25,7 +25,7 @@ def demo(
 ) -> None:
     """Do the main job on the bundled model: capture, rank, steer, compare; tables here and OUT/report.html.
 
-    It is the bundled recipe `demo`: `workbench run demo` does the same, and goes on where it was stopped.
+    It is the bundled recipe demo: workbench run demo does the same, and goes on where it was stopped.
     """
     from ..experiments.recipe import read_recipe
 

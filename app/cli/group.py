@@ -5,6 +5,7 @@ on stderr; 130 Ctrl-C.
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -90,9 +91,17 @@ app.command("report")(run.report)
 app.command("app")(demo.dashboard)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-    """A note of ours is a line for the user; what a library warns of stays as it is."""
-    warn(message) if issubclass(category, NotCompared) else PYTHONS_OWN(message, category, *rest)
+def _showing_each_once() -> Callable[..., None]:
+    """Shows a warning: a note of ours as a line for the user, a library's as it is; each text once in a command."""
+    seen: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        if str(message) in seen:
+            return
+        seen.add(str(message))
+        warn(message) if issubclass(category, NotCompared) else PYTHONS_OWN(message, category, *rest)
+
+    return show
 
 
 def _show_version(wanted: bool) -> None:
@@ -108,4 +117,4 @@ def options(
     ] = False,
 ) -> None:
     """Options that come before the command."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _showing_each_once()

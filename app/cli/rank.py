@@ -10,6 +10,7 @@ import typer
 
 from probes.catalogue import RANKERS, Method, ranker
 from probes.options import options_for, read_text
+from probes.renamed import old_words
 from workbench import Plan, WorkbenchError
 from workbench.paths import given_path
 from workbench.storage import check_writable
@@ -39,7 +40,7 @@ def rank(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Any other option of the method, or a part of one: massive.absolute=1000.",
+            help="Any other option of the method, such as tokens=all, or a part of one: massive.absolute=1000.",
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many experts to show and to put into --out.")] = 10,
@@ -50,7 +51,7 @@ def rank(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Rank every expert by a published score. A score is association with these prompts; `compare` measures an effect."""
+    """Rank every expert by a published score. A score is association with these prompts; compare measures an effect."""
     from workbench import open_store
 
     probe = ranker(method)
@@ -101,9 +102,9 @@ def _check_files(edit: str, out: Path | None, scores: Path | None) -> None:
 def doubt_of(found: "ExpertScores", top: int) -> str | None:
     """What a ranking must not leave unsaid: how many of the experts shown could be chance."""
     p: Any = found.frame["p_adjusted"]
-    shown = min(top, len(p))
-    passed = int((p.head(top) < _ALPHA).sum())
-    if p.isna().all() or passed == shown:
+    first: Any = found.first(top)["p_adjusted"]
+    shown, passed = len(first), int((first < _ALPHA).sum())
+    if p.isna().all() or (shown and passed == shown):
         return None
     if not (p < _ALPHA).any():
         return (
@@ -120,19 +121,22 @@ def _options(
     found: dict[str, Any] = {}
     for text in others:
         _put(found, *pair_of(text, probe))
-    options = ("target", "baseline")  # the same two for every method that compares classes
-    for name, own, value in zip(options, (*probe.classes, *options[len(probe.classes) :]), classes, strict=True):
+    sides = ("target", "baseline")  # the same two for every method that compares classes
+    for name, own, value in zip(sides, (*probe.classes, *sides[len(probe.classes) :]), classes, strict=True):
         if value is not None:
             if own in found:
                 raise WorkbenchError(f"--{name} and --set {own} name the same; give one of them.")
             found[own] = value
+    for name in found:
+        if name in old_words(ask):
+            now = old_words(ask)[name]
+            raise WorkbenchError(f"{probe.name} calls '{name}' {now} now; give --{now} VALUE.")
     options = options_for(probe, found)
     parameters = inspect.signature(ask).parameters
     required = [n for n, p in parameters.items() if p.default is p.empty and n != "store"]
     if missing := [n for n in required if n not in options]:
-        raise WorkbenchError(
-            f"{probe.name} needs {' and '.join(missing)}; give --target VALUE, or --set {missing[0]}=VALUE."
-        )
+        how = f"--{missing[0]} VALUE" if missing[0] in sides else f"--set {missing[0]}=VALUE"
+        raise WorkbenchError(f"{probe.name} needs a {missing[0]}; give {how}.")
     return options
 
 
@@ -162,22 +166,24 @@ def pair_of(text: str, probe: Method) -> tuple[str, Any]:
 
 
 def _show(found: "ExpertScores", top: int) -> None:
-    options = ", ".join(f"{name}={value}" for name, value in found.options.items() if value is not None)
-    say(f"{found.method} of {len(found.frame)} experts of {found.model} ({options})")
-    columns = ["rank", "expert", "score", "95 % interval", "p", "p adjusted", "n", "flags"]
-    rows = [_row(i, row) for i, row in enumerate(found.frame.head(top).to_dict("records"), 1)]
-    print_table(columns, rows, right=["rank", "score", "p", "p adjusted", "n"])
+    say(found.asked)
+    columns = ["rank", "expert", "score", "95 % interval", "p adjusted", "n", "flags"]
+    if rows := [_row(i, row) for i, row in enumerate(found.first(top).to_dict("records"), 1)]:
+        print_table(columns, rows, right=["rank", *columns[2:-1]])
+    if silent := found.silent(top):
+        say(silent)
     say("A score is association with these prompts. To measure an effect: workbench compare MODEL PROMPTS --plan FILE")
     for text in found.notes:
         note(f"- {text}")
 
 
 def _row(rank: int, row: Any) -> list[str]:
+    """What fits a terminal of 80 columns: the p of an expert by itself stands in --json and --scores."""
     from probes.ranking import ref_of
 
-    interval = f"{row['low']:.4g} to {row['high']:.4g}" if row["low"] == row["low"] else "-"
-    score, p, adjusted = (_number(row[name]) for name in ("score", "p", "p_adjusted"))
-    return [str(rank), str(ref_of(row)), score, interval, p, adjusted, f"{row['n']:,}", row["flags"]]
+    interval = f"{row['low']:.3g} to {row['high']:.3g}" if row["low"] == row["low"] else "-"
+    score, adjusted = (_number(row[name]) for name in ("score", "p_adjusted"))
+    return [str(rank), str(ref_of(row)), score, interval, adjusted, f"{row['n']:,}", row["flags"]]
 
 
 def _number(value: float) -> str:

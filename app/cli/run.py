@@ -105,7 +105,7 @@ def report(
 def _one_report(run: Path, out: Path | None) -> Path:
     from ..experiments.recipe import read_recipe
 
-    written = _conclude(run, read_recipe(run / "recipe.toml"))
+    written = _conclude(run, read_recipe(run / "recipe.toml", begun=True))
     if out is None:
         return written
     write_text(out, written.read_text(encoding="utf-8"))

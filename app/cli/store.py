@@ -50,10 +50,21 @@ def _label_rows(store: "Store") -> list[tuple[str, str, str, str]]:
     rows: list[tuple[str, str, str, str]] = []
     for name, labels in store.labels.groupby("name", sort=False):
         counts = labels["value"].value_counts()
-        shown = ", ".join(f"{value} {n}" for value, n in counts.head(_SHOWN_VALUES).items())
-        more = f", ... ({len(counts)} values)" if len(counts) > _SHOWN_VALUES else ""
-        rows.append((str(name), shown + more, ", ".join(sorted(set(labels["source"]))), str(len(labels))))
+        shown = ", ".join(f"{_cut(value)} {n}" for value, n in counts.head(_SHOWN_VALUES).items())
+        rest = f"{len(counts)} values, such as {_cut(counts.index[0])}"
+        rows.append(
+            (
+                str(name),
+                shown if len(counts) <= _SHOWN_VALUES else rest,
+                ", ".join(sorted(set(labels["source"]))),
+                str(len(labels)),
+            )
+        )
     return rows
+
+
+def _cut(value: Any, most: int = 20) -> str:
+    return f"{str(value)[:most]}..." if len(str(value)) > most else str(value)
 
 
 def _table_rows(store: "Store") -> list[tuple[str, str, str]]:

@@ -4,6 +4,7 @@ Results go to stdout, everything about the work (progress, notes, errors) to std
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from .values import plain
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+
+_CODE = re.compile(r"`([^`\n]+)`")
 
 
 @cache
@@ -34,32 +38,39 @@ def literal(value: Any, style: str = "") -> "Text":
     return Text(plain(value), style=style)
 
 
+def said(text: Any) -> str:
+    """A sentence as a terminal shows it: code that stands in backticks elsewhere stands in quotes."""
+    return _CODE.sub(r"'\1'", str(text))
+
+
 def say(text: Any = "", style: str = "") -> None:
     """One line of a result. The terminal wraps it, not we: a path stays whole for whoever copies it."""
-    console().print(literal(text, style), soft_wrap=True)
+    console().print(literal(said(text), style), soft_wrap=True)
 
 
 def note(text: Any) -> None:
     """One line about the work, on stderr."""
-    console(stderr=True).print(literal(text, "dim"), soft_wrap=True)
+    console(stderr=True).print(literal(said(text), "dim"), soft_wrap=True)
 
 
 def warn(text: Any) -> None:
     """One line that should not be missed, on stderr."""
-    console(stderr=True).print(literal(text, "yellow"), soft_wrap=True)
+    console(stderr=True).print(literal(said(text), "yellow"), soft_wrap=True)
 
 
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", right: Iterable[str] = ()
 ) -> None:
-    """A table; the columns in `right` are aligned to the right."""
+    """A table; the columns in `right` are numbers: aligned to the right, and never broken over lines as words may be."""
     from rich import box
     from rich.table import Table
 
     ends = set(right)
-    table = Table(box=box.SIMPLE_HEAD, title=literal(title) if title else None, title_justify="left", pad_edge=False)
+    looks: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True}
+    table = Table(**looks, title=literal(title) if title else None, title_justify="left")
     for column in columns:
-        table.add_column(literal(column), justify="right" if column in ends else "left", overflow="fold")
+        is_number = column in ends
+        table.add_column(literal(column), justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     for row in rows:
         table.add_row(*(literal(cell) for cell in row))
     console().print(table)

@@ -112,7 +112,7 @@ def random_draws(graded: Graded, split: str, plan: Plan, whole: bool) -> Json:
     """Ten draws of each kind of random experts in the plan's place; whole: on every behaviour, else on refusal alone."""
     given = sheet(graded.model, expected(split))
     given = given if whole else only(given, REFUSING)
-    load_of = usage(graded.store, n_bootstrap=0).frame
+    load_of = usage(graded.store, tokens="all", n_bootstrap=0).frame
     return {
         match: [
             _row(graded.model, given, Plan.random_like(plan, graded.model.anatomy, match, load_of, seed=draw))

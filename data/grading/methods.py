@@ -29,8 +29,8 @@ def methods(target: str, baseline: str) -> dict[str, Method]:
         "ftri last_prompt weight": partial(
             ftri, target=target, baseline=baseline, tokens="last_prompt", reduce="weight", **quick
         ),
-        "npmi refusals": partial(npmi, label=target, tokens="last_prompt", **quick),
-        "contrast response": partial(contrast, positive=target, negative=baseline, tokens="response", **quick),
+        "npmi refusals": partial(npmi, target=target, tokens="last_prompt", **quick),
+        "contrast response": partial(contrast, target=target, baseline=baseline, tokens="response", **quick),
         "usage of target": partial(usage, tokens="last_prompt", n_bootstrap=0),
     }
     return found
@@ -39,8 +39,8 @@ def methods(target: str, baseline: str) -> dict[str, Method]:
 def thinking_methods() -> dict[str, Method]:
     """RICE's score over generated sums: markers, and the opening alone."""
     return {
-        "npmi markers": partial(npmi, **QUICK),
-        "npmi opening": partial(npmi, token="<think>", **QUICK),
+        "npmi markers": partial(npmi, tokens="all", **QUICK),
+        "npmi opening": partial(npmi, token="<think>", tokens="all", **QUICK),
         "ftri last_prompt": partial(
             ftri, target="thinks=always", baseline="thinks=never", tokens="last_prompt", **QUICK
         ),

@@ -23,7 +23,7 @@ def reinforced(folder: Path) -> Json:
     with tempfile.TemporaryDirectory() as scratch:
         graded = opened(folder, Path(scratch))
         given = sheet(graded.model, [item for item in expected("ranking") if _is_sum(item)], each=10_000)
-        rice = npmi(graded.thinking_store, n_permutations=0, n_bootstrap=0).top(2)
+        rice = npmi(graded.thinking_store, tokens="all", n_permutations=0, n_bootstrap=0).top(2)
         plans: dict[str, Plan] = {"nothing": Plan(), "carriers off": Plan.off(graded.thinking_carriers)}
         plans |= {f"carriers scaled by {b}": Plan.scale(graded.thinking_carriers, b) for b in (1.5, 2.0, 4.0)}
         plans |= {f"carriers biased by {d}": Plan.bias(graded.thinking_carriers, d) for d in (1.0, 2.0)}

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from workbench.checkpoints import Checkpoint, write_additions
-from workbench.factorization.distilling import additions, take_up
+from workbench.factorization.distilling import additions, by_row, take_up
 
 from .arms import GGUF, WHEEL, Arm
 from .card import RESULTS, card, results
@@ -40,25 +41,43 @@ def measure(arm: Arm, routings: bool) -> None:
 
 
 def _figures(arm: Arm) -> dict[str, Any]:
-    """Routings that were not learned first, on the dense model's weights; then the trained student."""
+    """Of the routings that were not learned, on the dense model's weights, and of the trained student."""
     held = held_out(arm.tokenizer, arm.documents)
-    found: dict[str, Any] = {"rows": {kind: len(h.rows) for kind, h in held.items()}}
+    dense = {kind: by_row(arm.student, h.rows, None) for kind, h in held.items()}
+    rows = {kind: len(h.rows) for kind, h in held.items()}
+    beside = _beside(arm, held, dense)
+    take_up(arm.student, arm.recipe, arm.folder)
+    return {"rows": rows, **beside, "trained": _table(arm, held, dense)}
+
+
+def _beside(arm: Arm, held: dict[str, Held], dense: dict[str, Tensor]) -> dict[str, Any]:
+    """Kept in DIR, for it is the same for all arms with as many shared groups."""
+    path, found = arm.folder.parent / f"routings-{arm.shared}.json", dict[str, Any]()
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
     for name, choice in {"random": at_random, "oracle": by_oracle, "first routers": None}.items():
         torch.manual_seed(0)
         with chosen(arm.student, choice) if choice else nullcontext():
-            found[name] = _table(arm, held)
-    take_up(arm.student, arm.recipe, arm.folder)
-    return {**found, "trained": _table(arm, held)}
+            found[name] = _table(arm, held, dense)
+    path.write_text(json.dumps(found), encoding="utf-8")
+    return found
 
 
-def _table(arm: Arm, held: dict[str, Held]) -> dict[str, dict[int, Any]]:
-    made = {kind: {k + arm.shared: lost(arm.student, h, k)._asdict() for k in arm.ks} for kind, h in held.items()}
+def _table(arm: Arm, held: dict[str, Held], dense: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
+    made = {
+        kind: {str(k + arm.shared): lost(arm.student, h, k, dense[kind])._asdict() for k in arm.ks}
+        for kind, h in held.items()
+    }
     print(json.dumps(made), flush=True)
     return made
 
 
 def bundle(arm: Arm) -> None:
-    """Writes the checkpoint's folder: additions, licence, notice."""
+    """Writes the checkpoint's folder: additions, licence, notice, card; raises `SystemExit` for an arm without figures."""
+    if "figures" not in results().get(arm.folder.name, {}):
+        raise SystemExit(
+            f"{arm.folder.name} has no figures in {RESULTS}; run `measure {arm.folder.name} DIR --routings` first."
+        )
     take_up(arm.student, arm.recipe, arm.folder)
     stated = Checkpoint(
         MADE, "1", WHEEL, GGUF, 134_515_008, 32 - arm.shared, arm.shared, arm.ks[-1], "Apache-2.0", "", FOLDER

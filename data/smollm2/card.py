@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .arms import ARMS
 from .packages import PACKAGES
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -28,7 +29,25 @@ def card(arm: str, found: dict[str, Any], size: int, wheel: str) -> str:
         "packages": ", ".join(f"{p.name} {p.version}" for p in PACKAGES),
     }  # fmt: skip
     template = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
-    return template.format(**said, losses=_losses(figures), arms=_arms(found))
+    lacking = [name for name in ARMS if name not in found]
+    missing = f"Not trained so far, though stated in `data/smollm2/arms.py`: {', '.join(lacking)}." if lacking else ""
+    reached = {"wanted": _reached(figures, 0.33, 0.80), "goal": _reached(figures, 0.20, 0.50)}
+    return template.format(**said, **reached, losses=_losses(figures), arms=_arms(found), missing=missing)
+
+
+def _mean(figures: dict[str, Any], way: str, on: str) -> float:
+    return sum(figures[way][kind][on]["nats"] for kind in KINDS) / len(KINDS)
+
+
+def _reached(figures: dict[str, Any], *limits: float) -> str:
+    found = [_mean(figures, "trained", on) <= limit for on, limit in zip(("24", "16"), limits, strict=True)]
+    return (
+        "both hold"
+        if all(found)
+        else "neither holds"
+        if not any(found)
+        else f"only that with {'24' if found[0] else '16'} holds"
+    )
 
 
 def _losses(figures: dict[str, Any]) -> str:
@@ -38,8 +57,7 @@ def _losses(figures: dict[str, Any]) -> str:
     for on in ("24", "16"):
         for kind in KINDS:
             rows.append([on, kind, *(_lost(figures[way][kind][on]) for way in ways)])
-        means = [sum(figures[way][kind][on]["nats"] for kind in KINDS) / len(KINDS) for way in ways]
-        rows.append([on, "mean", *(f"{mean:+.3f}" for mean in means)])
+        rows.append([on, "mean", *(f"{_mean(figures, way, on):+.3f}" for way in ways)])
     return _table(rows) + (
         "\nRandom, first routers and oracle (the groups that add most, known to who computes all of them) choose among the same "
         "groups on the dense model's own weights.\n"

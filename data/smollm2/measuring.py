@@ -49,9 +49,9 @@ def held_out(tokenizer: Any, documents: Iterable[Document]) -> dict[str, Held]:
     }
 
 
-def lost(student: Student, held: Held, k: int) -> Lost:
-    """With k routed experts of a token."""
-    return mean_of(by_row(student, held.rows, k).double().numpy(), held.document)
+def lost(student: Student, held: Held, k: int, dense: Tensor) -> Lost:
+    """With k routed experts of a token; dense: nats of the dense model on the same rows [n]."""
+    return mean_of((by_row(student, held.rows, k) - dense).double().numpy(), held.document)
 
 
 def mean_of(nats: np.ndarray, document: np.ndarray) -> Lost:

@@ -11,13 +11,16 @@ from probes.reading import (
     Marker,
     Places,
     Tokens,
+    asked_of_template,
     count_occurrences,
     describe,
     places_of,
     prompt_of_row,
     select,
+    template_notes,
     used_prompts,
 )
+from probes.renamed import renamed
 from probes.statistics import Adjust, association_test, check_adjust, interval, resampled
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
@@ -29,14 +32,15 @@ THINKING: dict[Marker, float] = {"<think>": 1, "</think>": -1}
 """RICE's markers that every note agrees on; one adds "Alternatively": -1."""
 
 
+@renamed(label="target")
 def npmi(
     store: "Store",
     markers: Mapping[Marker, float] | None = None,
     *,
     token: Marker | None = None,
     role: str | None = None,
-    label: str | None = None,
-    tokens: Tokens | np.ndarray = "all",
+    target: str | None = None,
+    tokens: Tokens | np.ndarray = "content",
     where: str | None = None,
     cluster: str = "auto",
     n_permutations: int = 1000,
@@ -55,14 +59,15 @@ def npmi(
               message only mentions does not count; as `token` it does. Or one of:
     token     one marker with sign +1
     role      every token of this role ("think"), sign +1
-    label     every token of the responses with this label ("topic=war"), sign +1
-    tokens    what T counts: by default prompt and response, every routed token (the paper's choice is not known)
+    target    every token of the responses with this label ("topic=war", as in `ftri`), sign +1
+    tokens    what T counts: by default what prompt and response say, without the chat template (the paper's choice is not
+              known), and the thoughts or the role asked for, also where they are the template's own words
     cluster   what the interval resamples; see `probes.statistics.exchange`
 
     Range [-1, 1] for one marker, in no unit (bits over bits); 1: selected at the marker and nowhere else; 0: no association;
     -1: never selected at the marker. Null for an expert never selected (0 / 0; flag "dead"). n = K.
 
-    p-values: for markers and roles all markers of a sequence shift together around its positions; for a label, labels
+    p-values: for markers and roles all markers of a sequence shift together around its positions; for a target, labels
     exchange (`probes.statistics.exchange`). The tested statistic is sum of sign * (k / M - K / T), the same association on
     a straight scale: nPMI drops to -1 wherever a rare expert misses the marker, which would drown the maximum over experts.
 
@@ -75,9 +80,10 @@ def npmi(
     Raises `WorkbenchError` when a marker does not occur, and for unknown names.
     """
     check_adjust(adjust)
-    question = _question(markers, token, role, label)
+    question = _question(markers, token, role, target)
     used = used_prompts(store, where)
-    read = select(store, tokens, None, used) & used[prompt_of_row(store)] & store.routed_tokens
+    inside = used[prompt_of_row(store)] & store.routed_tokens
+    read = (select(store, tokens, None, used) | asked_of_template(store, tokens, question)) & inside
     places = places_of(store, question, read, where)
     counted = count_occurrences(store, read, places)
     score = _score(counted.k.sum(1), counted.m.sum(1), counted.total.sum(0), counted.t.sum(), places.sign)
@@ -87,17 +93,18 @@ def npmi(
     options = {**question, "tokens": describe(tokens), "where": where, "cluster": cluster, "adjust": adjust}
     options |= {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
     columns = {"score": score, "n": counted.total.sum(0).astype(np.int64), "low": low, "high": high, **tested._asdict()}
-    notes = (*_said(places, counted), clusters.note, *lost, *why)
+    apart = template_notes(store, tokens, None, inside, read)
+    notes = (*_said(places, counted), *apart, clusters.note, *lost, *why)
     return assemble(store, "npmi", options, counted.axis, columns, notes)
 
 
 def _question(
-    markers: Mapping[Marker, float] | None, token: Marker | None, role: str | None, label: str | None
+    markers: Mapping[Marker, float] | None, token: Marker | None, role: str | None, target: str | None
 ) -> dict[str, object]:
-    given = {"markers": markers, "token": token, "role": role, "label": label}
+    given = {"markers": markers, "token": token, "role": role, "target": target}
     chosen = {name: value for name, value in given.items() if value is not None} or {"markers": THINKING}
     if len(chosen) > 1:
-        raise WorkbenchError(f"npmi was given {' and '.join(chosen)}; ask for one of markers, token, role, label.")
+        raise WorkbenchError(f"npmi was given {' and '.join(chosen)}; ask for one of markers, token, role, target.")
     if "markers" in chosen and not markers and markers is not None:
         raise WorkbenchError("npmi was given no marker; name one with its sign, like {'<think>': +1}.")
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in chosen.items()}

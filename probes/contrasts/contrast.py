@@ -5,7 +5,21 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from probes.ranking import ExpertScores, assemble
-from probes.reading import Read, Tokens, class_notes, classes, describe, prompt_column, read_units, select, shared_end
+from probes.reading import (
+    Read,
+    Tokens,
+    class_notes,
+    classes,
+    describe,
+    prompt_column,
+    read_units,
+    select,
+    shared_end,
+    template_notes,
+    used_rows,
+    whole,
+)
+from probes.renamed import renamed
 from probes.statistics import Adjust, Permute, Sample, check_adjust, class_members, difference, exchange
 from workbench.errors import WorkbenchError
 from workbench.responses import Classifier
@@ -16,12 +30,13 @@ if TYPE_CHECKING:
 Pooling = Literal["tokens", "pairs"]
 
 
+@renamed(positive="target", negative="baseline")
 def contrast(
     store: "Store",
-    positive: str,
-    negative: str | None = None,
+    target: str,
+    baseline: str | None = None,
     *,
-    tokens: Tokens | Literal["shared_end"] | np.ndarray = "prompt",
+    tokens: Tokens | Literal["shared_end"] | np.ndarray = "prompt_content",
     roles: str | list[str] | None = None,
     pooling: Pooling = "tokens",
     classifier: Classifier | None = None,
@@ -33,17 +48,17 @@ def contrast(
     adjust: Adjust = "max",
     seed: int = 0,
 ) -> ExpertScores:
-    """The risk difference of an expert's selection between positive and negative prompts, pooled over tokens.
+    """The risk difference of an expert's selection between target and baseline, pooled over tokens.
 
-        score[e] = A1[e] / N1 - A2[e] / N2        A: tokens that selected e; N: tokens read; 1 positive, 2 negative
+        score[e] = A1[e] / N1 - A2[e] / N2        A: tokens that selected e; N: tokens read; 1 target, 2 baseline
 
-    positive, negative  labels, as in `ftri`
-    tokens, roles       which tokens are read (`probes.reading.select`); "shared_end": the tokens with which both prompts
-                        of a pair end, such as the question after a document (with roles="user": without the template).
-                        SteerMoE reads the shared question for faithfulness, the reply's tokens for safety
-    pooling             "tokens": as above, long prompts weigh more. "pairs": the mean over pairs of the difference of the
-                        two sides' rates; pairs without both sides are left out
-    the rest            as in `ftri`
+    target, baseline  labels, as in `ftri`; the two sides of a pair
+    tokens, roles     which tokens are read (`probes.reading.select`); "shared_end": the tokens with which both prompts
+                      of a pair end, such as the question after a document (with roles="user": without the template).
+                      SteerMoE reads the shared question for faithfulness, the reply's tokens for safety
+    pooling           "tokens": as above, long prompts weigh more. "pairs": the mean over pairs of the difference of the
+                      two sides' rates; pairs without both sides are left out
+    the rest          as in `ftri`
 
     Range [-1, 1]; 0 means no difference, also for an expert never selected (flag "dead"). Unit: share of tokens. n: tokens
     read at which it was selected. SteerMoE forces experts of the positive end and turns those of the negative end off.
@@ -58,21 +73,32 @@ def contrast(
     if pooling not in get_args(Pooling):
         raise WorkbenchError(f"pooling='{pooling}' is not known; it can be {', '.join(get_args(Pooling))}.")
     check_adjust(adjust)
-    chosen = classes(store, positive, negative, classifier=classifier, where=where)
-    used = np.asarray((chosen.of_sequence >= 0).reshape(-1, store.n_samples).any(axis=1))
+    chosen = classes(store, target, baseline, classifier=classifier, where=where)
+    used, rows = used_rows(store, chosen)
     name = tokens if isinstance(tokens, str) else "mask"
-    mask = shared_end(store, chosen.of_sequence) if name == "shared_end" else select(store, tokens, None, used)  # pyright: ignore[reportArgumentType]
+    mask = (
+        shared_end(store, chosen.of_sequence)
+        if name == "shared_end"
+        else select(store, whole(tokens, roles), None, used)
+    )  # pyright: ignore[reportArgumentType]
     mask = mask if roles is None else mask & select(store, "all", roles)
     read = read_units(store, chosen, mask)
     sample, read, paired = _by_pairs(store, read) if pooling == "pairs" else (_by_tokens(read), read, ())
     found = exchange(store, read.sequence, read.label, permute, cluster)
     estimate = difference(sample, found, n_permutations, n_bootstrap, seed, adjust)
-    options = {"positive": chosen.names[0], "negative": negative, "tokens": describe(tokens), "roles": roles}  # pyright: ignore[reportArgumentType]
+    options = {"target": chosen.names[0], "baseline": baseline, "tokens": describe(tokens, roles), "roles": roles}  # pyright: ignore[reportArgumentType]
     options |= {"pooling": pooling, "where": where, "permute": found.permute, "cluster": cluster, "adjust": adjust}
     options |= {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
     columns = {**estimate._asdict(), "n": read.a.sum(axis=0).astype(np.int64)}
     del columns["notes"]
-    notes = (*chosen.notes, *paired, *class_notes(chosen, read), *found.notes, *estimate.notes)
+    notes = (
+        *chosen.notes,
+        *template_notes(store, tokens, roles, rows),
+        *paired,
+        *class_notes(chosen, read),
+        *found.notes,
+        *estimate.notes,
+    )
     return assemble(store, "contrast", options, read.axis, columns, notes)
 
 

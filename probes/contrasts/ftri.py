@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from probes.ranking import ExpertScores, assemble
-from probes.reading import Classes, Read, Tokens, class_notes, classes, describe, read_units, select
+from probes.reading import (
+    Classes,
+    Read,
+    Tokens,
+    class_notes,
+    classes,
+    describe,
+    read_units,
+    select,
+    template_notes,
+    used_rows,
+)
 from probes.statistics import Adjust, Permute, Sample, check_adjust, class_members, difference, exchange
 from workbench.errors import WorkbenchError
 from workbench.responses import Classifier
@@ -23,7 +34,7 @@ def ftri(
     target: str | Callable[[str], bool] = "refused",
     baseline: str | None = None,
     *,
-    tokens: Tokens | np.ndarray = "prompt",
+    tokens: Tokens | np.ndarray = "prompt_content",
     roles: str | list[str] | None = None,
     reduce: Reduce = "rate",
     contrast: Contrast = "pooled",
@@ -44,7 +55,8 @@ def ftri(
     target, baseline  a label's value ("refused"), a label and value ("topic=war"), or (target) a function of the response.
                       Without a label that says so, "refused" and "answered" come from the rules of
                       `workbench.responses.classifier.Refusal`. No baseline: all others that have a value for the label
-    tokens, roles     which tokens are read; see `probes.reading.select`
+    tokens, roles     which tokens are read; see `probes.reading.select`. By default what the prompt says, without the chat
+                      template: the notes say how much that leaves out, and tokens="prompt" reads it too
     reduce            "rate" (share of tokens), "weight" (mean routing weight a token), or without dividing by tokens
                       "count" and "weight_sum", where long prompts score high
     contrast          "pooled": target against all others as one class; "class_means": against the mean of the others'
@@ -58,8 +70,9 @@ def ftri(
 
     Paper: arXiv 2502.11096 (MoTE). Verified: prompt tokens are read, the selections of each layer recorded, refused set
     against answered prompts, experts of all layers ranked in one list. Second-hand: counts summed over prompt tokens
-    (reduce="count"), class means, target minus all others. Ours: the rate (length is a confounder; the notes give the
-    mean number of tokens read by class), the other token sets, weights, "class_means", intervals and p-values.
+    (reduce="count"), class means, target minus all others. Ours: leaving out the template, the rate
+    (length is a confounder; the notes give the mean number of tokens read by class), the other token sets, weights,
+    "class_means", intervals and p-values.
 
     Not evidence that the expert causes the behaviour: whatever differs between the classes (topic, wording, length) moves
     the score. Steer, and compare with random experts.
@@ -77,7 +90,7 @@ def ftri(
     options = {
         "target": chosen.names[0],
         "baseline": baseline,
-        "tokens": describe(tokens),
+        "tokens": describe(tokens, roles),
         "roles": roles,
         "reduce": reduce,
     }
@@ -85,13 +98,13 @@ def ftri(
     options |= {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
     columns = {**estimate._asdict(), "n": read.selected}
     del columns["notes"]
-    notes = (*chosen.notes, *class_notes(chosen, read), *found.notes, *estimate.notes)
+    apart = template_notes(store, tokens, roles, used_rows(store, chosen)[1])
+    notes = (*chosen.notes, *apart, *class_notes(chosen, read), *found.notes, *estimate.notes)
     return assemble(store, "ftri", options, read.axis, columns, notes)
 
 
 def _read(store: "Store", chosen: Classes, tokens: Tokens | np.ndarray, roles: Any, reduce: Reduce) -> Read:
-    used = np.asarray((chosen.of_sequence >= 0).reshape(-1, store.n_samples).any(axis=1))
-    mask = select(store, tokens, roles, used)
+    mask = select(store, tokens, roles, used_rows(store, chosen)[0])
     return read_units(store, chosen, mask, weighted=reduce in ("weight", "weight_sum"))
 
 

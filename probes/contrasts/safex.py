@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from probes.ranking import ExpertScores, assemble
-from probes.reading import Read, Tokens, class_notes, classes, describe, read_units, select
+from probes.reading import Read, Tokens, class_notes, classes, describe, read_units, select, template_notes, used_rows
+from probes.renamed import renamed
 from probes.statistics import interval, resampled
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
 Group = Literal["control", "detection", "stable"]
 
 
+@renamed(regular="target", jailbreak="baseline")
 def safex(
     store: "Store",
-    regular: str,
-    jailbreak: str | None = None,
+    target: str,
+    baseline: str | None = None,
     *,
     group: Group = "control",
     alpha: float = 0.05,
     n_resamples: int = 100,
     share: float = 1.0,
-    tokens: Tokens | np.ndarray = "prompt",
+    tokens: Tokens | np.ndarray = "prompt_content",
     roles: str | list[str] | None = None,
     classifier: Classifier | None = None,
     where: str | None = None,
@@ -38,16 +40,16 @@ def safex(
         p[e]     = tokens that selected e / tokens read, pooled over a class (layers compete in one list)
         first(X) = the floor(alpha x experts) experts of largest p in a resample X of the class's prompts
         top      = the intersection of first(X) over the resamples
-        detection = top(regular) and top(jailbreak);  control = top(regular) without top(jailbreak)
+        detection = top(target) and top(baseline);  control = top(target) without top(baseline)
 
-    regular, jailbreak  labels, as `target` and `baseline` of `ftri`
-    group               which experts score: "control" (the paper turns these off), "detection", or "stable", which is
-                        top(regular) whatever the other class does
-    share               the share of the resamples that an expert must be among the first of; 1 is the intersection
-    cluster             what a resample draws with replacement: whole clusters, as in `probes.statistics.exchange`
-    the rest            as in `ftri`
+    target, baseline  labels, as in `ftri`; in the paper regular harmful prompts, and jailbreaks
+    group             which experts score: "control" (the paper turns these off), "detection", or "stable", which is
+                      top(target) whatever the other class does
+    share             the share of the resamples that an expert must be among the first of; 1 is the intersection
+    cluster           what a resample draws with replacement: whole clusters, as in `probes.statistics.exchange`
+    the rest          as in `ftri`
 
-    The score is p of the regular class for an expert of the group and 0 for any other, so `top` never returns one that is
+    The score is p of the target class for an expert of the group and 0 for any other, so `top` never returns one that is
     not in it. Range [0, 1], unit: share of tokens. low and high: the 95 % interval of p over the same resamples, null outside
     the group. n: tokens of both classes at which it was selected. Equal p within `first` goes by layer and number.
 
@@ -59,8 +61,8 @@ def safex(
     Raises `WorkbenchError` for unknown names, an empty class, and an alpha that leaves no expert.
     """
     _check(group, n_resamples, share)
-    chosen = classes(store, regular, jailbreak, classifier=classifier, where=where)
-    used = np.asarray((chosen.of_sequence >= 0).reshape(-1, store.n_samples).any(axis=1))
+    chosen = classes(store, target, baseline, classifier=classifier, where=where)
+    used, rows = used_rows(store, chosen)
     read = read_units(store, chosen, select(store, tokens, roles, used))
     n_first = int(alpha * len(read.axis.layer))
     if not 1 <= n_first <= len(read.axis.layer):
@@ -76,13 +78,14 @@ def safex(
     low, high = interval(lambda block: rates[0][:, block], len(rate), n_resamples, n_effective)
     columns = {"score": np.where(member, rate, 0.0), "n": read.selected}
     columns |= {"low": np.where(member, low, np.nan), "high": np.where(member, high, np.nan)}
-    options = {"regular": chosen.names[0], "jailbreak": jailbreak, "group": group, "alpha": alpha, "share": share}
-    options |= {"n_resamples": n_resamples, "tokens": describe(tokens), "roles": roles, "where": where}
+    options = {"target": chosen.names[0], "baseline": baseline, "group": group, "alpha": alpha, "share": share}
+    options |= {"n_resamples": n_resamples, "tokens": describe(tokens, roles), "roles": roles, "where": where}
     options |= {"cluster": cluster, "seed": seed}
     sizes = f"{int(top[0].sum())} and {int(top[1].sum())} of the first {n_first} experts are stable for {chosen.names[0]} and "
     sizes += f"{chosen.names[1]}; {int(member.sum())} are in the group '{group}'"
     why = "no p-value: being in an intersection has no null of labels here"
-    notes = (*chosen.notes, *class_notes(chosen, read), clusters.note, sizes, why)
+    apart = template_notes(store, tokens, roles, rows)
+    notes = (*chosen.notes, *apart, *class_notes(chosen, read), clusters.note, sizes, why)
     return assemble(store, "safex", options, read.axis, columns, notes)
 
 

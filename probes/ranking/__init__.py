@@ -9,7 +9,7 @@ assemble.py  from arrays by expert to the answer
 from probes.ranking.assemble import assemble
 from probes.ranking.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flags, not_finite_note, steering_note, tied
 from probes.ranking.refs import ref_of, refs_of
-from probes.ranking.scores import ExpertScores, ranked
+from probes.ranking.scores import ExpertScores, ranked, said, telling
 
 __all__ = [
     "DEAD",
@@ -23,6 +23,8 @@ __all__ = [
     "ranked",
     "ref_of",
     "refs_of",
+    "said",
     "steering_note",
+    "telling",
     "tied",
 ]

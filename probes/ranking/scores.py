@@ -7,7 +7,7 @@ A score is an association with the prompts that were captured. An effect is what
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,14 +71,26 @@ class ExpertScores:
         """The experts that carry this flag, in order of rank."""
         return self._refs(self.frame[[flag in flags.split("; ") for flags in self.frame["flags"]]])
 
+    def first(self, n: int) -> pd.DataFrame:
+        """The rows among the first `n` that say something: those with a score of zero, or without one, are left out."""
+        return telling(self.frame.head(n))
+
+    def silent(self, n: int) -> str:
+        """A sentence on the rows that `first` leaves out; empty where there are none."""
+        of = min(n, len(self.frame))
+        left = of - len(self.first(n))
+        return f"Not listed: {left} of the first {of} experts, whose score is zero or missing." if left else ""
+
     def _end(self, n: int, eligible: Any, side: str, step: int = 1) -> tuple[ExpertRef, ...]:
         if n < 1:
             raise WorkbenchError(f"{n} experts cannot be chosen; ask for 1 or more.")
         found: Any = self.frame[eligible]
         if len(found) < n:
+            some = f"Only {len(found)}" if len(found) else "None"
+            instead = f"ask for at most {len(found)}, or " if len(found) else ""
             raise WorkbenchError(
-                f"Only {len(found)} of {len(self.frame)} experts have a {self.method} score {side} zero, and {n} were "
-                f"asked for; ask for at most {len(found)}, or look at .frame."
+                f"{some} of {len(self.frame)} experts have a {self.method} score {side} zero, and {n} were asked for; "
+                f"{instead}look at .frame."
             )
         if step < 0:
             found = found.sort_values(["score", "layer", "expert"], kind="stable")
@@ -89,17 +101,21 @@ class ExpertScores:
 
     # ---- text
 
+    @property
+    def asked(self) -> str:
+        """What was asked of which model, in one line; a value that holds `=` stands in quotes."""
+        return f"{self.method} of {len(self.frame)} experts of {self.model or 'a model'} ({said(self.options)})"
+
     def __repr__(self) -> str:
-        options = ", ".join(f"{name}={value}" for name, value in self.options.items() if value is not None)
-        lines = [f"{self.method} of {len(self.frame)} experts of {self.model or 'a model'} ({options})"]
-        lines += self._table().splitlines()
+        lines = [self.asked, *self._table().splitlines()]
+        lines += [silent] if (silent := self.silent(_SHOWN)) else []
         if len(self.frame) > _SHOWN:
             lines.append(f"... {len(self.frame) - _SHOWN} more")
         lines += ["Associated with these prompts; an effect is measured by compare()."]
         return "\n".join(lines + [f"- {note}" for note in self.notes])
 
     def _table(self) -> str:
-        first: Any = self.frame.head(_SHOWN)
+        first: Any = self.first(_SHOWN)
         names = ["expert", *COLUMNS[2:-1]]
         rows = [
             [str(ref), *(shown(row[c]) for c in names[1:])]
@@ -157,11 +173,22 @@ class ExpertScores:
         return {**about, "fingerprint": self.fingerprint, "model": self.model}
 
 
+def telling(rows: Any) -> pd.DataFrame:
+    """The rows of a ranking whose score is there and is not zero."""
+    return rows[rows["score"].notna() & (rows["score"] != 0)]
+
+
 def ranked(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows from the largest score down (equal scores by layer and expert, null last) in the fixed column types."""
     whole = frame if "is_shared" in frame else frame.assign(is_shared=False)
     order: Any = whole.sort_values(["score", "layer", "expert"], ascending=[False, True, True], na_position="last")
     return order[list(COLUMNS)].astype({n: _TYPES.get(n, "float64") for n in COLUMNS}).reset_index(drop=True)
+
+
+def said(options: Mapping[str, Any]) -> str:
+    """A probe's options in one line: `target="topic=war", tokens=prompt`; a value that holds `=` stands in quotes."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return ", ".join(f'{n}="{v}"' if isinstance(v, str) and "=" in v else f"{n}={v}" for n, v in given.items())
 
 
 def shown(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 axis.py        the experts in one order
 masks.py       tokens by role, phase and position, as a mask
+content.py     what was said, apart from what a chat template puts around it
 tokens.py      tokens by name: prompt, response, first answer
 classes.py     which responses are compared: labels, classifiers, conditions on prompts
 markers.py     where a marker such as <think> stands
@@ -12,12 +13,13 @@ units.py       what compared responses selected, counted response by response
 
 from probes.reading.axis import Axis, expert_axis
 from probes.reading.classes import Classes, classes, label_values, prompt_column, used_prompts
+from probes.reading.content import content, template_notes
 from probes.reading.markers import Marker, find_marker
 from probes.reading.masks import token_mask
-from probes.reading.occurrence import Counted, Places, count_occurrences, places_of
+from probes.reading.occurrence import Counted, Places, asked_of_template, count_occurrences, places_of
 from probes.reading.shared_end import shared_end
-from probes.reading.tokens import NAMES, Tokens, describe, prompt_length, prompt_of_row, select, sequence_of_row
-from probes.reading.units import Read, class_notes, read_units
+from probes.reading.tokens import NAMES, Tokens, describe, prompt_length, prompt_of_row, select, sequence_of_row, whole
+from probes.reading.units import Read, class_notes, read_units, used_rows
 
 __all__ = [
     "NAMES",
@@ -28,8 +30,10 @@ __all__ = [
     "Places",
     "Read",
     "Tokens",
+    "asked_of_template",
     "class_notes",
     "classes",
+    "content",
     "count_occurrences",
     "describe",
     "expert_axis",
@@ -43,6 +47,9 @@ __all__ = [
     "select",
     "sequence_of_row",
     "shared_end",
+    "template_notes",
     "token_mask",
     "used_prompts",
+    "used_rows",
+    "whole",
 ]

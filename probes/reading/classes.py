@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from probes.reading.tokens import sequence_of_row
-from workbench.errors import WorkbenchError, listed, suggestion
+from workbench.errors import WorkbenchError, listed, suggestion, tallied
 from workbench.responses import Classifier, Refusal, classify
 from workbench.store import n_cut
 
@@ -97,9 +97,9 @@ def _condition(store: "Store", parts: list[str]) -> tuple[list[str | None], str,
         for value in (text, text[1:-1] if _QUOTED.fullmatch(text) else text):
             if value in found:
                 return found, value, n
-    value, known = asked[ends[0]], sorted({v for v in found if v is not None})
+    value, known = asked[ends[0]], [v for v in found if v is not None]
     raise WorkbenchError(
-        f"No prompt of '{store.path}' has {name}={value}; {name} is {listed(known)}{suggestion(value, known) or '.'}"
+        f"No prompt of '{store.path}' has {name}={value}; {name} is {tallied(known)}{suggestion(value, known) or '.'}"
     )
 
 
@@ -117,12 +117,8 @@ def label_values(store: "Store", name: str) -> list[str | None]:
 def _prompt_values(store: "Store", name: str) -> list[str | None]:
     if name in _COLUMNS:
         return prompt_column(store, name)
-    known = sorted(set(store.labels["name"]))
-    if name not in known:
-        raise WorkbenchError(
-            f"'{store.path}' has no label '{name}'; it has {listed(known)} beside pair, split, cluster"
-            f"{suggestion(name, known) or '.'}"
-        )
+    if name not in set(store.labels["name"]):
+        raise WorkbenchError(_no_label(store, name, " beside pair, split, cluster"))
     return label_values(store, name)[:: store.n_samples]
 
 
@@ -147,9 +143,17 @@ def _present(store: "Store") -> np.ndarray:
     return out
 
 
+def _no_label(store: "Store", name: str, beside: str = "") -> str:
+    known = store.labels["name"].tolist()
+    return f"'{store.path}' has no label '{name}'; it has {tallied(known)}{beside}{suggestion(name, known) or '.'}"
+
+
 class _Wanted(NamedTuple):
+    """The two values, and what stands before a value where it is said: `topic=`, or nothing where it was named alone."""
+
     target: str
     baseline: str | None
+    before: str = ""
 
 
 def _values(
@@ -170,11 +174,15 @@ def _values(
         note = "no label says refused or answered: responses classified by the rules of workbench.responses.classifier.Refusal"
         return _over_sequences(store, classify(store, Refusal())), _Wanted(target, baseline), [note, *_cut(store)]
     if baseline is None:
-        return label_values(store, name), _Wanted(value, None), []
+        return label_values(store, name), _Wanted(value, None, _before(name, target)), []
     other, baseline_value = _name_of(store, baseline, prefer=name)
     if other == name:
-        return label_values(store, name), _Wanted(value, baseline_value), []
+        return label_values(store, name), _Wanted(value, baseline_value, _before(name, target)), []
     return _of_two_labels(store, (name, value), (other, baseline_value), target, baseline)
+
+
+def _before(name: str, said: str) -> str:
+    return f"{name}=" if said.startswith(f"{name}=") else ""
 
 
 def _cut(store: "Store") -> list[str]:
@@ -204,10 +212,10 @@ def _name_of(store: "Store", text: str, prefer: str | None = None) -> tuple[str 
     labels = store.labels
     name, equals, value = text.partition("=")
     if equals and name in set(labels["name"]):
-        known = sorted({v for n, v in zip(labels["name"], labels["value"], strict=True) if n == name and v is not None})
+        known = [v for n, v in zip(labels["name"], labels["value"], strict=True) if n == name and v is not None]
         if value not in known:
             raise WorkbenchError(
-                f"No response of '{store.path}' has {text}; {name} is {listed(known)}{suggestion(value, known) or '.'}"
+                f"No response of '{store.path}' has {text}; {name} is {tallied(known)}{suggestion(value, known) or '.'}"
             )
         return name, value
     names = sorted(set(labels["name"][labels["value"] == text]))
@@ -221,21 +229,21 @@ def _name_of(store: "Store", text: str, prefer: str | None = None) -> tuple[str 
         return names[0], text
     if text in VERDICTS:
         return None, text
-    known = sorted({f"{n}={v}" for n, v in zip(labels["name"], labels["value"], strict=True)})
+    if equals:
+        raise WorkbenchError(_no_label(store, name))
+    known = [f"{n}={v}" for n, v in zip(labels["name"], labels["value"], strict=True)]
     near = suggestion(text, [*sorted({str(v) for v in labels["value"]}), *VERDICTS, *known]) or "."
-    raise WorkbenchError(f"No label of '{store.path}' has the value '{text}'; it has {listed(known)}{near}")
+    raise WorkbenchError(f"No label of '{store.path}' has the value '{text}'; it has {tallied(known)}{near}")
 
 
 def _names(
     values: list[str | None], wanted: _Wanted, split_rest: bool
 ) -> tuple[tuple[str, ...], Callable[[str | None], int]]:
-    if wanted.baseline is not None:
-        names = (wanted.target, wanted.baseline)
-        return names, lambda v: names.index(v) if v in names else -1
-    if split_rest:
-        names = (wanted.target, *sorted({v for v in values if v is not None} - {wanted.target}))
-        return names, lambda v: names.index(v) if v in names else -1
-    return (wanted.target, REST), lambda v: -1 if v is None else int(v != wanted.target)
+    if wanted.baseline is None and not split_rest:
+        return (f"{wanted.before}{wanted.target}", REST), lambda v: -1 if v is None else int(v != wanted.target)
+    rest = {v for v in values if v is not None} - {wanted.target}
+    found = (wanted.target, *(sorted(rest) if wanted.baseline is None else [wanted.baseline]))
+    return tuple(f"{wanted.before}{v}" for v in found), lambda v: found.index(v) if v in found else -1
 
 
 def _left_out(found: np.ndarray, inside: np.ndarray) -> list[str]:
@@ -244,5 +252,5 @@ def _left_out(found: np.ndarray, inside: np.ndarray) -> list[str]:
 
 
 def _seen(values: list[str | None]) -> str:
-    known = sorted({v for v in values if v is not None})
-    return f"; the responses are {listed(known)}" if known else ""
+    known = [v for v in values if v is not None]
+    return f"; the responses are {tallied(known)}" if known else ""

@@ -42,6 +42,8 @@ def find_marker(store: "Store", marker: Marker, among: np.ndarray, *, mentioned:
     if not found.any():
         known = sorted({str(t) for t in tokens["token"].dropna().unique() if "<" in str(t)})
         near = suggestion(str(marker), known) or f"; tokens with angle brackets are {', '.join(known[:8]) or 'none'}."
+        if n := int((_equal(tokens["token"].fillna("").to_numpy(object), str(marker)) & ~among).sum()):
+            near = f"; it is at {n:,} others, which tokens='all' reads."
         raise WorkbenchError(
             f"The marker '{marker}' is at none of the {int(among.sum())} tokens read of '{store.path}'{near}"
         )

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from workbench.errors import WorkbenchError, suggestion
+from workbench.errors import WorkbenchError, suggestion, tallied
 from workbench.prompts import ROLES
 from workbench.store import Tables
 
@@ -31,7 +31,7 @@ def token_mask(
     frame = store.table("tokens", ["prompt_id", "position", "role", "token_id", "generated"])
     mask = _span(store, span, frame["prompt_id"].cat.codes.to_numpy(), frame["position"].to_numpy())
     if roles is not None:
-        mask &= frame["role"].isin(_known_roles(roles)).to_numpy()
+        mask &= frame["role"].isin(_known_roles(roles, frame["role"])).to_numpy()
     if positions is not None:
         mask &= frame["position"].isin(list(positions)).to_numpy()
     if token_ids is not None:
@@ -55,11 +55,10 @@ def _span(store: Tables, span: Span, prompt: np.ndarray, position: np.ndarray) -
     }[span]
 
 
-def _known_roles(roles: Iterable[str]) -> list[str]:
+def _known_roles(roles: Iterable[str], there: Iterable[str]) -> list[str]:
     chosen = [roles] if isinstance(roles, str) else list(roles)
     for role in chosen:
         if role not in ROLES:
-            raise WorkbenchError(
-                f"'{role}' is no role of a token; it can be {', '.join(ROLES)}{suggestion(role, list(ROLES)) or '.'}"
-            )
+            near = suggestion(role, list(ROLES)) or "."
+            raise WorkbenchError(f"'{role}' is no role of a token; here they are {tallied(there, len(ROLES))}{near}")
     return chosen

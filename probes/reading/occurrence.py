@@ -7,9 +7,12 @@ import numpy as np
 
 from probes.reading.axis import Axis, expert_axis
 from probes.reading.classes import classes
+from probes.reading.content import TEMPLATE, WHOLE
 from probes.reading.markers import find_marker
+from probes.reading.masks import token_mask
 from probes.reading.tokens import select, sequence_of_row
 from workbench.errors import WorkbenchError
+from workbench.thinking import MARKERS
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -23,8 +26,8 @@ class Places(NamedTuple):
     """[markers]"""
     at: np.ndarray
     """Bool [markers, rows of store.tokens]."""
-    of_label: str | None
-    """The label, when tokens are chosen by one."""
+    of_class: str | None
+    """The class of responses, when tokens are chosen by one."""
 
 
 class Counted(NamedTuple):
@@ -44,12 +47,12 @@ class Counted(NamedTuple):
 
 
 def places_of(store: "Store", question: dict[str, object], read: np.ndarray, where: str | None) -> Places:
-    """Occurrences among the rows `read` of what is asked: {"markers": ...} or token, role, label."""
+    """Occurrences among the rows `read` of what is asked: {"markers": ...} or token, role, target."""
     (kind, value), *_ = question.items()
     if kind == "role":
         at = read & select(store, "all", str(value)) if read.any() else read
         return Places((f"role {value}",), np.ones(1), _some(store, at, f"role {value}")[None], None)
-    if kind == "label":
+    if kind == "target":
         chosen = classes(store, str(value), None, where=where)
         at = read & (chosen.of_sequence[sequence_of_row(store)] == 0)
         return Places((str(value),), np.ones(1), _some(store, at, str(value))[None], str(value))
@@ -79,3 +82,24 @@ def count_occurrences(store: "Store", read: np.ndarray, places: Places) -> Count
 
 def _padded(counted: np.ndarray, n_units: int) -> np.ndarray:
     return np.concatenate([counted, np.zeros((n_units - len(counted), counted.shape[1]), counted.dtype)])
+
+
+def asked_of_template(store: "Store", tokens: Any, question: Mapping[str, object]) -> np.ndarray:
+    """Bool [rows of store.tokens]: the template's own tokens that a question over content is about all the same.
+
+    A thought may be opened by the template; a role may be the template's. Any other word that the template says over and
+    over is not looked for.
+    """
+    nothing = np.zeros(len(store.tokens), bool)
+    if not isinstance(tokens, str) or tokens not in WHOLE:
+        return nothing
+    inside = select(store, WHOLE[tokens])  # pyright: ignore[reportArgumentType]
+    if question.get("role") in TEMPLATE:
+        return inside & token_mask(store, roles=str(question["role"]))
+    asked: Any = question.get("markers") or [question.get("token")]
+    for marker in (m for m in asked if m in MARKERS):
+        try:
+            nothing |= find_marker(store, marker, inside, mentioned="token" in question)
+        except WorkbenchError:  # the question is refused where it is asked
+            continue
+    return nothing

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from probes.reading.content import WHOLE, content
 from probes.reading.masks import token_mask
-from workbench.errors import WorkbenchError, suggestion
+from workbench.errors import WorkbenchError, suggestion, tallied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from workbench.store import Store
 
-Tokens = Literal["all", "prompt", "response", "last_prompt", "frame", "first_answer", "first_generated"]
+Tokens = Literal[
+    "content", "prompt_content", "all", "prompt", "response", "last_prompt", "frame", "first_answer", "first_generated"
+]
 NAMES: tuple[str, ...] = get_args(Tokens)
 _NOT_ANSWER = ("think", "tool", "template", "special")
 _NOT_FRAME = ("system", "template", "special")
@@ -28,7 +31,10 @@ def select(
 ) -> np.ndarray:
     """Bool [rows of store.tokens]: the tokens to read.
 
-    tokens  "all"              every routed token
+    tokens  "content"          what was said: every routed token but the chat template's and special ones. A system prompt is
+                               said where the prompt file has it, and the template's where the template adds it
+            "prompt_content"   the part of it that was put in
+            "all"              every routed token
             "prompt"           what was put in, template included
             "response"         what followed, generated or given
             "last_prompt"      the last prompt position, which decides the first generated token
@@ -40,21 +46,29 @@ def select(
             "first_generated"  the first response token's own position (MoTE's "first generated token" has no support in
                                what we could read)
             or a mask of your own over `store.tokens` (`probes.reading.token_mask`)
-    roles   keep only tokens of these roles
+    roles   keep only tokens of these roles; they take the place of what content leaves out
     used    bool [prompts], which prompts "frame" must hold for; None for all
     """
-    mask = _mask(store, tokens, used)
-    if roles is not None:
-        mask = mask & token_mask(store, roles=roles)
+    among = _mask(store, whole(tokens, roles), used)
+    mask = among if roles is None else among & token_mask(store, roles=roles)
     if not mask.any():
         only = "" if roles is None else f" with role {', '.join([roles] if isinstance(roles, str) else roles)}"
-        raise WorkbenchError(f"No token of '{store.path}' is in tokens={describe(tokens)!r}{only}; read other tokens.")
+        there = store.tokens["role"][among if among.any() else slice(None)]
+        raise WorkbenchError(
+            f"No token of '{store.path}' is in tokens={describe(tokens, roles)!r}{only}; read other tokens: "
+            f"{'their roles are' if among.any() else 'the store has'} {tallied(there, 9)}."
+        )
     return mask
 
 
-def describe(tokens: Tokens | np.ndarray) -> str:
-    """The name, or how many tokens a mask holds."""
-    return tokens if isinstance(tokens, str) else f"a mask of {int(np.sum(tokens))} tokens"
+def whole(tokens: Any, roles: "Iterable[str] | None" = None) -> Any:
+    """The set out of which `roles` choose: with roles, a set of content stands for the one with the template."""
+    return tokens if roles is None or not isinstance(tokens, str) else WHOLE.get(tokens, tokens)
+
+
+def describe(tokens: Tokens | np.ndarray, roles: "Iterable[str] | None" = None) -> str:
+    """The name of the set that was read, or how many tokens a mask holds."""
+    return whole(tokens, roles) if isinstance(tokens, str) else f"a mask of {int(np.sum(tokens))} tokens"
 
 
 def _mask(store: "Store", tokens: Tokens | np.ndarray, used: np.ndarray | None) -> np.ndarray:
@@ -72,11 +86,21 @@ def _mask(store: "Store", tokens: Tokens | np.ndarray, used: np.ndarray | None) 
         return _first_answer(store)
     if tokens == "first_generated":
         return store.tokens["position"].to_numpy() == prompt_length(store)
+    if tokens in WHOLE:
+        return token_mask(store, WHOLE[tokens]) & content(store)  # pyright: ignore[reportArgumentType]
     if tokens in ("all", "prompt", "response", "last_prompt"):
         return token_mask(store, tokens)
-    raise WorkbenchError(
-        f"tokens='{tokens}' is not known; it can be {', '.join(NAMES)}{suggestion(tokens, list(NAMES)) or '.'}"
-    )
+    near = suggestion(tokens, list(NAMES)) or "."
+    raise WorkbenchError(f"tokens='{tokens}' is not known; it can be {', '.join(_sizes(store))}{near}")
+
+
+def _sizes(store: "Store") -> "Iterator[str]":
+    """Every set with how many tokens it holds here."""
+    for name in NAMES:
+        try:
+            yield f"{name} ({int(_mask(store, name, None).sum()):,})"  # pyright: ignore[reportArgumentType]
+        except WorkbenchError:  # prompts that share no frame
+            yield f"{name} (0)"
 
 
 def prompt_of_row(store: "Store") -> np.ndarray:

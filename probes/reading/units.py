@@ -31,6 +31,12 @@ class Read(NamedTuple):
     """Responses of a class without any token to read."""
 
 
+def used_rows(store: "Store", chosen: Classes) -> tuple[np.ndarray, np.ndarray]:
+    """Bool [prompts] with a response that is compared, and bool [rows of store.tokens] of those responses."""
+    compared = chosen.of_sequence >= 0
+    return np.asarray(compared.reshape(-1, store.n_samples).any(axis=1)), compared[sequence_of_row(store)]
+
+
 def read_units(store: "Store", chosen: Classes, mask: np.ndarray, *, weighted: bool = False) -> Read:
     """Counts the selections of every compared response over the tokens of `mask`; responses without a token are left out.
 

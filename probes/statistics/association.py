@@ -30,8 +30,8 @@ def association_test(
     nothing = np.full(len(score), np.nan)
     if n_draws < 1:
         return Tested(nothing, nothing), ("no p-value: none was asked for",)
-    if places.of_label is not None:
-        return _label_test(store, counted, places.of_label, where, n_draws, adjust, seed)
+    if places.of_class is not None:
+        return _label_test(store, counted, places.of_class, where, n_draws, adjust, seed)
     weight = places.sign / counted.m.sum(axis=1)
     value = weight @ (places.at & read)
     around = circles(sequence_of_row(store), read, value)

@@ -17,14 +17,15 @@ def co_selection(
     store: "Store",
     layer: int,
     *,
-    tokens: Tokens | np.ndarray = "all",
+    tokens: Tokens | np.ndarray = "content",
     roles: str | list[str] | None = None,
     where: str | None = None,
 ) -> pd.DataFrame:
     """Share of the tokens read that select both experts of one layer: a symmetric frame, experts by experts.
 
     The diagonal is each expert's own rate. Two experts that are chosen independently would show the product of their
-    rates; with top-k routing every pair competes for slots, so even routing shows less. Range [0, 1].
+    rates; with top-k routing every pair competes for slots, so even routing shows less. Range [0, 1]. By default
+    the chat template's tokens are left out.
     """
     if layer not in store.layers:
         raise WorkbenchError(

@@ -20,5 +20,5 @@ def dead_experts(
     roles: str | list[str] | None = None,
     where: str | None = None,
 ) -> tuple[ExpertRef, ...]:
-    """The experts that no token read selected, in order of layer and number."""
+    """The experts that no token read selected, in order of layer and number; the chat template's tokens are read too."""
     return tuple(sorted(usage(store, tokens=tokens, roles=roles, where=where, n_bootstrap=0).flagged(DEAD)))

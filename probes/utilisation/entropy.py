@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def routing_entropy(
     store: "Store",
     *,
-    tokens: Tokens | np.ndarray = "all",
+    tokens: Tokens | np.ndarray = "content",
     roles: str | list[str] | None = None,
     where: str | None = None,
 ) -> pd.DataFrame:
@@ -27,6 +27,7 @@ def routing_entropy(
     token_entropy_bits mean over tokens of the entropy of the token's own routing weights, divided by their sum: from 0
                        (one expert has all the weight) to log2(top_k). Not the router's entropy over all experts. Tokens
                        with a weight that is not finite are left out
+    tokens             without the chat template by default; n_dead: experts that none of them selects
     """
     group, _ = routed_units(store, tokens, roles, where)
     finite = store.finite_weights

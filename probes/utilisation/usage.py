@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from probes.ranking import ExpertScores, assemble
-from probes.reading import Tokens, describe, expert_axis
+from probes.reading import Tokens, describe, expert_axis, prompt_of_row, template_notes, used_prompts
 from probes.statistics import interval, resampled
 from probes.utilisation.units import routed_units
 from workbench.errors import WorkbenchError
@@ -21,7 +21,7 @@ def usage(
     store: "Store",
     *,
     measure: Measure = "load",
-    tokens: Tokens | np.ndarray = "all",
+    tokens: Tokens | np.ndarray = "content",
     roles: str | list[str] | None = None,
     where: str | None = None,
     cluster: str = "auto",
@@ -35,7 +35,7 @@ def usage(
              "rate"    share of tokens that select it: sums to top-k in a layer (SAFEx's usage, arXiv 2506.17368)
              "weight"  mean routing weight a token, 0 where not selected. ESFT's average gate score where the model does
                        not renormalise; another thing where it does
-    tokens, roles, where, cluster  as in `ftri`
+    tokens, roles, where, cluster  as in `ftri`; by default prompt and response, without the chat template
 
     Range [0, 1] for load and rate. 0 for an expert never selected (flag "dead"). n: tokens read that selected it. The
     interval resamples clusters; no p-value, since even routing is no null that anyone expects. Shared experts, which every
@@ -55,10 +55,17 @@ def usage(
     clusters = resampled(store, sequence, cluster)
     low, high, why = resampled_interval(a.astype(np.float64), tokens_read, share, clusters.of_unit, n_bootstrap, seed)
     columns = {"score": a.sum(0) * share / tokens_read.sum(), "n": n.sum(0), "low": low, "high": high}
-    options = {"measure": measure, "tokens": describe(tokens), "roles": roles, "where": where, "cluster": cluster}
+    options = {
+        "measure": measure,
+        "tokens": describe(tokens, roles),
+        "roles": roles,
+        "where": where,
+        "cluster": cluster,
+    }
     options |= {"n_bootstrap": n_bootstrap, "seed": seed}
     read = f"{int(tokens_read.sum())} tokens of {len(sequence)} responses read"
-    notes = (read, clusters.note, *why, "no p-value: even routing is no null that anyone expects")
+    apart = template_notes(store, tokens, roles, used_prompts(store, where)[prompt_of_row(store)])
+    notes = (read, *apart, clusters.note, *why, "no p-value: even routing is no null that anyone expects")
     return assemble(store, "usage", options, axis, columns, notes)
 
 

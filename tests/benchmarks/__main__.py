@@ -1,6 +1,6 @@
 """`make bench`: every ratio and time the README states, beside its limit; exit code 1 when one is missed.
 
-python -m tests.benchmarks [capture|steering|counts|peers|dashboard ...] [--pairs N]
+python -m tests.benchmarks [capture|steering|counts|peers|dashboard|answers ...] [--pairs N] [--model FOLDER]
 """
 
 import argparse
@@ -8,14 +8,18 @@ from collections.abc import Iterator
 
 import torch
 
-from tests.benchmarks import bench_capture, bench_counts, dashboard, peers, steering
+from tests.benchmarks import answers, bench_capture, bench_counts, dashboard, peers, steering
 from tests.benchmarks.models import demo, random_qwen3, token_ids
 from tests.benchmarks.timing import Ratio
+from workbench import load
 
 PARTS = ("capture", "steering", "counts", "peers", "dashboard")
 
 
-def rows(parts: list[str], pairs: int) -> Iterator[Ratio]:
+def rows(parts: list[str], pairs: int, folder: str | None) -> Iterator[Ratio]:
+    if "answers" in parts:
+        assert folder is not None, "answers are measured on a model of yours: --model FOLDER"
+        yield from answers.answer_ratios(load(folder), pairs)
     if "capture" in parts:
         yield from bench_capture.ratios(pairs)
     if "counts" in parts:
@@ -32,22 +36,23 @@ def rows(parts: list[str], pairs: int) -> Iterator[Ratio]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "answers", []], default=[])
+    parser.add_argument("--model", help="for answers: the folder of a language model with experts")
     parser.add_argument("--pairs", type=int, default=11)
     options = parser.parse_args()
     parts = options.parts or list(PARTS)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {options.pairs} interleaved pairs")
-    missed = _ratios(parts, options.pairs) + (_times(options.pairs) if "dashboard" in parts else 0)
+    missed = _ratios(parts, options.pairs, options.model) + (_times(options.pairs) if "dashboard" in parts else 0)
     return int(bool(missed))
 
 
-def _ratios(parts: list[str], pairs: int) -> int:
+def _ratios(parts: list[str], pairs: int, folder: str | None) -> int:
     """Prints the ratios; how many missed their limit."""
     if set(parts) == {"dashboard"}:
         return 0
     print(f"{'what':<68}{'over':<16}{'median':>8}{'quartiles':>16}{'limit':>7}")
     missed = 0
-    for row in rows(parts, pairs):
+    for row in rows(parts, pairs, folder):
         limit = "" if row.limit is None else f"{row.limit:.2f}"
         quartiles = f"{row.low:.3f}-{row.high:.3f}"
         print(f"{row.what:<68}{row.against:<16}{row.median:>8.3f}{quartiles:>16}{limit:>7} {row.verdict}", flush=True)

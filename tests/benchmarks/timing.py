@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 
@@ -38,6 +38,31 @@ def ratio(
 ) -> Ratio:
     """The median of time(work) / time(base) over `pairs` interleaved pairs, after one warm-up of each."""
     work(), base()
-    found = sorted(seconds(work) / seconds(base) for _ in range(pairs))
-    quarter = pairs // 4
+    return _ratio(what, against, [seconds(work) / seconds(base) for _ in range(pairs)], limit)
+
+
+def both_clocks(
+    what: str, work: Callable[[], object], against: str, base: Callable[[], object], pairs: int, limit: float
+) -> list[Ratio]:
+    """`ratio` without warm-up, for work of minutes: by the clock on the wall, and by what the process computed itself."""
+    found = [(_clocks(work), _clocks(base)) for _ in range(pairs)]
+    by_clock = [[a / b for a, b in zip(*pair, strict=True)] for pair in found]
+    wall, processor = zip(*by_clock, strict=True)
+    return [_ratio(what, against, wall, limit), _ratio(f"{what}, processor", against, processor, limit)]
+
+
+def processor_seconds(work: Callable[[], object]) -> float:
+    """What this process computed for it, in all its threads and in the kernel."""
+    return _clocks(work)[1]
+
+
+def _clocks(work: Callable[[], object]) -> tuple[float, float]:
+    started = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - started[0], time.process_time() - started[1]
+
+
+def _ratio(what: str, against: str, found: Iterable[float], limit: float | None) -> Ratio:
+    found = sorted(found)
+    quarter = len(found) // 4
     return Ratio(what, against, statistics.median(found), found[quarter], found[-1 - quarter], limit)

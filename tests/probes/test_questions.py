@@ -77,12 +77,18 @@ def test_where_chooses_prompts() -> None:
 REFUSED = [
     (
         lambda s: ftri(s, "refusd", "answered"),
-        "No label of 'memory' has the value 'refusd'.*did you mean|No label of 'memory'",
+        r"has the value 'refusd'; it has verdict=answered \(2\), verdict=refused \(2\); did you mean 'refused'",
     ),
-    (lambda s: ftri(s, "verdict=maybe"), "No response of 'memory' has verdict=maybe; verdict is answered, refused"),
+    (
+        lambda s: ftri(s, "verdict=maybe"),
+        r"No response .* has verdict=maybe; verdict is answered \(2\), refused \(2\)\.",
+    ),
     (lambda s: ftri(s, "refused", "answered", reduce="mean"), "reduce='mean' is not known; it can be rate, weight"),
     (lambda s: ftri(s, "refused", "answered", contrast="x"), "contrast='x' is not known"),
-    (lambda s: ftri(s, "refused", "answered", tokens="promt"), "tokens='promt' is not known.*did you mean 'prompt'"),
+    (
+        lambda s: ftri(s, "refused", "answered", tokens="promt"),
+        r"tokens='promt' is not known; it can be content \(16\), prompt_content \(8\), .*did you mean 'prompt'",
+    ),
     (lambda s: ftri(s, "refused", "answered", tokens=np.ones(3, bool)), "one bool for each of the 16 rows"),
     (lambda s: ftri(s, "refused", "answered", permute="x"), "permute='x' is not known"),
     (lambda s: ftri(s, "refused", "answered", permute="clusters"), "needs prompts that name a cluster; none does"),
@@ -94,9 +100,13 @@ REFUSED = [
     (lambda s: ftri(s, "refused", "answered", where="place=x"), "has no label 'place'"),
     (
         lambda s: ftri(s, "refused", "answered", roles="tool"),
-        "No token of 'memory' is in tokens='prompt' with role tool",
+        r"No token of 'memory' is in tokens='prompt' with role tool; read other tokens: their roles are user \(8\)\.",
     ),
-    (lambda s: ftri(s, "refused", "answered", roles="usr"), "'usr' is no role"),
+    (lambda s: ftri(s, "refused", "answered", roles="usr"), r"'usr' is no role of a token; here they are user \(8\), "),
+    (
+        lambda s: ftri(s, "verdct=refused"),
+        r"'memory' has no label 'verdct'; it has verdict \(4\); did you mean 'verdict'",
+    ),
     (lambda s: contrast(s, "refused", "answered", pooling="x"), "pooling='x' is not known"),
     (lambda s: npmi(s, {"<think>": 1}, token="x"), "was given markers and token"),
     (lambda s: npmi(s, {}), "was given no marker"),
@@ -160,7 +170,7 @@ def test_a_marker_of_several_tokens_counts_once_at_its_last() -> None:
 def test_labels_and_roles_can_stand_for_tokens() -> None:
     by_token = npmi(golden().store, token="<think>", **QUICK)
     assert scores(npmi(golden().store, role="think", **QUICK)) == scores(by_token)
-    by_label = npmi(golden().store, label="refused", n_permutations=100, n_bootstrap=0)
+    by_label = npmi(golden().store, target="refused", n_permutations=100, n_bootstrap=0)
     # 3 prompt tokens and 2 computed answers of a and c: M = 5 of T = 12; L2E2 there: a's and c's answer: k = 2, K = 5
     assert scores(by_label)[2, 2][0] == pytest.approx(np.log2((2 / 5) / (5 / 12)) / np.log2(12 / 2))
     assert by_label.frame["p"].between(0, 1).sum() == 8  # all but the dead expert have a null score; it has p 1

@@ -60,7 +60,7 @@ def relabelled(score) -> tuple[list[float], list[float]]:
 
 def test_ftri_by_its_defaults() -> None:
     found = ftri(golden().store, "refused", "answered")
-    options = {"target": "refused", "baseline": "answered", "tokens": "prompt", "roles": None, "reduce": "rate"}
+    options = {"target": "refused", "baseline": "answered", "tokens": "prompt_content", "roles": None, "reduce": "rate"}
     options |= {"contrast": "pooled", "where": None, "permute": "prompts", "cluster": "auto", "adjust": "max"}
     assert found.options == options | SAID
     assert found.notes == (*LENGTHS, EXCHANGED, PAIRS, NO_SUPERS)
@@ -81,7 +81,13 @@ def test_ftri_by_its_defaults() -> None:
 
 def test_contrast_by_its_defaults() -> None:
     found = contrast(golden().store, "refused", "answered")
-    options = {"positive": "refused", "negative": "answered", "tokens": "prompt", "roles": None, "pooling": "tokens"}
+    options = {
+        "target": "refused",
+        "baseline": "answered",
+        "tokens": "prompt_content",
+        "roles": None,
+        "pooling": "tokens",
+    }
     options |= {"where": None, "permute": "prompts", "cluster": "auto", "adjust": "max"}
     assert found.options == options | SAID
     assert found.notes == (*LENGTHS, EXCHANGED, PAIRS, NO_SUPERS)
@@ -105,12 +111,12 @@ def test_contrast_by_its_defaults() -> None:
     assert by_pairs.notes[0] == "2 pairs compared"
     assert by_pairs.notes[2] == "others: 2 responses, 2.5 tokens read on average"
     assert by_pairs.notes[5:7] == ("no interval: none was asked for", "no p-value: none was asked for")
-    assert (by_pairs.options["negative"], by_pairs.options["roles"]) == (None, "user")
+    assert (by_pairs.options["baseline"], by_pairs.options["roles"]) == (None, "user")
 
 
 def test_npmi_of_a_token_by_its_defaults() -> None:
     found = npmi(golden().store, token="<think>")
-    options = {"token": "<think>", "tokens": "all", "where": None, "cluster": "auto", "adjust": "max"}
+    options = {"token": "<think>", "tokens": "content", "where": None, "cluster": "auto", "adjust": "max"}
     assert found.options == options | SAID
     shifted = "markers shifted around 4 sequences of up to 4 tokens"
     assert found.notes == (
@@ -147,9 +153,10 @@ def test_npmi_of_a_token_by_its_defaults() -> None:
 
 
 def test_npmi_of_a_label_exchanges_labels() -> None:
-    found = npmi(golden().store, label="refused")
+    found = npmi(golden().store, target="refused")
     assert (
-        found.options == {"label": "refused", "tokens": "all", "where": None, "cluster": "auto", "adjust": "max"} | SAID
+        found.options
+        == {"target": "refused", "tokens": "content", "where": None, "cluster": "auto", "adjust": "max"} | SAID
     )
     read = ("refused: 5 occurrences in 2 responses", "12 tokens of 4 responses read")
     assert found.notes == (*read, PAIRS, EXCHANGED, NO_SUPERS)
@@ -171,7 +178,7 @@ def test_npmi_of_a_label_exchanges_labels() -> None:
 
 def test_usage_by_its_defaults() -> None:
     found = usage(golden().store)
-    options = {"measure": "load", "tokens": "all", "roles": None, "where": None, "cluster": "auto"}
+    options = {"measure": "load", "tokens": "content", "roles": None, "where": None, "cluster": "auto"}
     assert found.options == options | {"n_bootstrap": 1000, "seed": 0}
     none = "no p-value: even routing is no null that anyone expects"
     assert found.notes == ("12 tokens of 4 responses read", PAIRS, none, NO_SUPERS)
@@ -188,7 +195,7 @@ def test_usage_by_its_defaults() -> None:
     assert column(one, "score") == pytest.approx(sum(counts(p, slice(-1)) for p in "ab") / 5)
     assert usage(golden().store, n_bootstrap=0).notes[2] == "no interval: none was asked for"
     assert repr(found).splitlines() == [
-        "usage of 8 experts of test/moe (measure=load, tokens=all, cluster=auto, n_bootstrap=1000, seed=0)",
+        "usage of 8 experts of test/moe (measure=load, tokens=content, cluster=auto, n_bootstrap=1000, seed=0)",
         "expert   score  n     low    high  p  p_adjusted  flags",
         "  L1E0  0.3333  8  0.2857     0.4  -           -   ties",
         "  L1E1  0.3333  8     0.3  0.3571  -           -   ties",
@@ -197,7 +204,7 @@ def test_usage_by_its_defaults() -> None:
         "  L2E0    0.25  6     0.2  0.2857  -           -   ties",
         "  L2E3    0.25  6     0.2  0.2857  -           -   ties",
         "  L2E2  0.2083  5     0.2  0.2143  -           -",
-        "  L2E4       0  0       0       0  -           -   dead",
+        "Not listed: 1 of the first 8 experts, whose score is zero or missing.",
         "Associated with these prompts; an effect is measured by compare().",
         *(f"- {note}" for note in found.notes),
     ]
@@ -205,8 +212,15 @@ def test_usage_by_its_defaults() -> None:
 
 def test_safex_by_its_defaults() -> None:
     found = safex(golden().store, "refused", "answered", alpha=0.5)
-    options = {"regular": "refused", "jailbreak": "answered", "group": "control", "alpha": 0.5, "share": 1.0}
-    options |= {"n_resamples": 100, "tokens": "prompt", "roles": None, "where": None, "cluster": "auto", "seed": 0}
+    options = {"target": "refused", "baseline": "answered", "group": "control", "alpha": 0.5, "share": 1.0}
+    options |= {
+        "n_resamples": 100,
+        "tokens": "prompt_content",
+        "roles": None,
+        "where": None,
+        "cluster": "auto",
+        "seed": 0,
+    }
     assert found.options == options
     # see the golden table: refused {L1E0 L1E1 L2E0 L2E3}; answered shares L1E1 of them
     stable = "4 and 3 of the first 4 experts are stable for refused and answered; 3 are in the group 'control'"

@@ -3,6 +3,7 @@
 backend.py    what an engine says and does: `Backend`, `Capabilities`, `Batch`, `Keep`, `Ran`
 refusals.py   what an engine cannot do, refused before anything runs
 native.py     a transformers model in this process
+prefill.py    its prompts: what they share once, the rest a few at a time
 nnsight/      nnsight models here and on NDIF
 engines.py    an engine by its name; the engine and the compiled plan for a model
 contract.py   the tests that every engine passes for what it says it can

@@ -9,19 +9,20 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from workbench.backends.backend import Batch, Capabilities, Keep, Ran
+from workbench.backends.prefill import Prefill
 from workbench.errors import WorkbenchError
 from workbench.generation import Choosing, Decoding, decoded, padded
 from workbench.hooks import check_here, following, outside_traces, recorded
 from workbench.model import Facts, MoEModel
 from workbench.records import Recorder, prompt_step
-from workbench.routing import CompiledPlan, Dose, prompt_length
+from workbench.routing import CompiledPlan, Dose
 
 
 @dataclass
@@ -55,10 +56,9 @@ class Native:
     def score(self, batch: Batch, plan: CompiledPlan) -> Tensor:
         """See `Backend.score`."""
         ids, mask = map(torch.from_numpy, padded(batch.rows, self.pad, left=True))
-        ends, longest = [ids.shape[1] - n for n in batch.read], max(batch.read)
-        with following(self.model.runtime, plan, Dose(is_counting=False)), prompt_length(ends):
-            out = self._forward(ids, mask, use_cache=False, logits_to_keep=longest + 1)
-        return out.logits[:, -(longest + 1) :].float().log_softmax(-1)
+        ends = [ids.shape[1] - n for n in batch.read]
+        prefill = Prefill(self.model, self._forward, plan, Dose(is_counting=False))
+        return prefill.scored(ids, mask, max(batch.read) + 1, ends)
 
     def _portions(
         self, batch: Batch, plan: CompiledPlan, decoding: Decoding | None, keep: Keep | None, dose: Dose
@@ -72,7 +72,8 @@ class Native:
                 return
             choosing = Choosing(self.model, batch.rows, decoding, batch.seeds)
             kernels = self._kernels if recorder is None else nullcontext
-            for step, made in decoded(self._next_tokens, batch.rows, choosing, self.pad, kernels):
+            prefill = None if recorder is not None else Prefill(self.model, self._forward, plan, dose)
+            for step, made in decoded(partial(self._next_tokens, prefill), batch.rows, choosing, self.pad, kernels):
                 yield Ran(step, None if recorder is None else recorder.take(), made)
 
     def _read(self, rows: Sequence[Sequence[int]], recorder: Recorder | None) -> Ran:
@@ -81,7 +82,10 @@ class Native:
         self._forward(torch.from_numpy(ids), None if mask.all() else torch.from_numpy(mask), use_cache=False)
         return Ran(prompt_step(mask), None if recorder is None else recorder.take())
 
-    def _next_tokens(self, ids: Tensor, mask: Tensor, past: Any) -> tuple[Tensor, Any]:
+    def _next_tokens(self, prefill: Prefill | None, ids: Tensor, mask: Tensor, past: Any) -> tuple[Tensor, Any]:
+        begun = prefill.begun(ids, mask) if prefill is not None and past is None else None
+        if begun is not None:
+            return begun
         output = self._forward(ids, mask, use_cache=True, past_key_values=past)
         return output.logits[:, -1], output.past_key_values
 

@@ -5,7 +5,7 @@ prompt position, which decides the first answer token. Unchanged text does not m
 What is read counts as generated, what stands before it as the prompt: an edit of one phase holds where it would in generating.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,9 @@ from workbench.plan import Plan
 from workbench.progress import Meter
 from workbench.prompts import PromptSet
 from workbench.routing import CompiledPlan
+
+DISTRIBUTIONS_BYTES = 64 << 20
+"""How much the distributions of a batch may take, once for the base and once for each arm in turn."""
 
 
 class Divergence(NamedTuple):
@@ -68,12 +71,22 @@ def divergence(
     nan, n = float("nan"), len(encoded)
     found = [Divergence([nan] * n, [nan] * n, [nan] * n, [0] * n) for _ in plans]
     joined = [[*p, *a] for p, a in zip(encoded, answers, strict=True)]
-    for chosen in schedule([len(ids) for ids in joined], batch_tokens).batches:
+    n_bytes = 4 * backend.facts.n_embeddings
+    for chosen in _in_memory(schedule([len(ids) for ids in joined], batch_tokens).batches, answers, n_bytes):
         batch = Batch([joined[i] for i in chosen], read=[len(answers[i]) for i in chosen])
         _read(backend, batch, chosen, base, arms, found)
         if meter is not None:
             meter.forwarded(sum(map(len, batch.rows)) * (1 + sum(map(bool, plans))))
     return found
+
+
+def _in_memory(
+    batches: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], n_bytes: int
+) -> Iterator[Sequence[int]]:
+    """The batches cut so that one's distributions take at most `DISTRIBUTIONS_BYTES`, or are one prompt's; `n_bytes` each."""
+    for batch in batches:
+        rows = max(1, DISTRIBUTIONS_BYTES // max(1, n_bytes * (max(len(answers[i]) for i in batch) + 1)))
+        yield from (batch[at : at + rows] for at in range(0, len(batch), rows))
 
 
 @torch.no_grad()
@@ -108,10 +121,17 @@ def _read(
     bare, longest = backend.score(batch, base), max(batch.read)
     for arm, into in zip(arms, found, strict=True):
         steered = bare if arm.plan == base.plan else backend.score(batch, arm)
-        # a token that neither may say (its logit is -inf in both) adds 0, not -inf - -inf; NaN elsewhere stays
-        kl = torch.where(bare == -torch.inf, 0.0, bare.exp() * (bare - steered)).sum(-1)
+        kl = torch.stack([kl_of(a, b) for a, b in zip(bare, steered, strict=True)])
         nll = _nll(steered, batch) if longest else kl[:, :0]
         _collect(into, chosen, batch.read, kl, nll)
+
+
+def kl_of(base: Tensor, steered: Tensor) -> Tensor:
+    """KL(base || steered) in nats of log-probabilities [positions, vocabulary]: [positions].
+
+    A token that neither may say (-inf in both) adds 0, not -inf - -inf; NaN elsewhere stays.
+    """
+    return torch.where(base == -torch.inf, 0.0, base.exp() * (base - steered)).sum(-1)
 
 
 def _collect(into: Divergence, chosen: Sequence[int], lengths: Sequence[int], kl: Tensor, nll: Tensor) -> None:

@@ -40,7 +40,7 @@ from .targets import check_config, fit
 
 _FITTED_ON = 16
 """Rows of each kind that groups and first routers are made on."""
-_LEAST = 50_000
+LEAST = 50_000
 """Tokens that the dense model says where no text is given and little or nothing is distilled."""
 
 Said = Callable[[dict[str, Any]], None]
@@ -119,7 +119,7 @@ def factorize_routed(
 
 def _own(dense: Dense, learning: Learning, aside: Path, seed: int, report: Report | None) -> list[Document]:
     """What the dense model says, drawn once and kept."""
-    path, tokens = aside / "text.jsonl", max(_LEAST, learning.tokens)
+    path, tokens = aside / "text.jsonl", max(LEAST, learning.tokens)
     if not path.exists():
         meter = Meter(tokens, report)
         meter.say(f"{tokens:,} tokens of the dense model's own words")

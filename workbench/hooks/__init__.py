@@ -14,7 +14,7 @@ steering.py     `with steered(model, plan):`
 record.py       `with recording(model) as recorder:`
 """
 
-from workbench.hooks.guards import as_it_is, check_here, outside_traces
+from workbench.hooks.guards import as_it_is, check_here, hooked_by_others, outside_traces
 from workbench.hooks.record import recorded, recording
 from workbench.hooks.steering import following, joined_plan, plan_in_force, steered, unlike_said
 
@@ -22,6 +22,7 @@ __all__ = [
     "as_it_is",
     "check_here",
     "following",
+    "hooked_by_others",
     "joined_plan",
     "outside_traces",
     "plan_in_force",

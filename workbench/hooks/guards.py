@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from torch import nn
+
 from workbench.errors import WorkbenchError
 from workbench.hooks.active import active
 from workbench.model import MoEModel, Runtime, is_wrapped
@@ -28,6 +30,14 @@ def check_here(runtime: Runtime) -> None:
         raise WorkbenchError(
             f"{name} was put into a TransformerBridge after it was loaded; use load(bridge) from then on."
         )
+
+
+def hooked_by_others(hf: nn.Module) -> bool:
+    """Whether forward hooks of a user's are on the model or its parts: they may count forwards, or columns in them."""
+    places = (place for part in hf.modules() for place in (part._forward_pre_hooks, part._forward_hooks))
+    hooks = (hook for place in places for hook in place.values())
+    homes = (str(getattr(getattr(hook, "func", hook), "__module__", "")) for hook in hooks)
+    return any(not home.startswith(("workbench.hooks.", "transformers.")) for home in homes)
 
 
 @contextmanager

@@ -43,4 +43,4 @@ def _notice(found: Unlike, layer: int, tokens: Tensor, inside: Tensor | None, po
     real = None if positions is None else positions.real.to(tokens.device)
     for those in (inside, real):
         tokens = tokens & those if those is not None and those.shape == tokens.shape else tokens
-    found.add(layer, tokens)
+    found.add(layer, tokens if positions is None else positions.times(tokens))

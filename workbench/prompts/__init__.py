@@ -12,7 +12,14 @@ lm_eval.py      lm-evaluation-harness task files
 """
 
 from workbench.prompts.dates import asks_the_date, moment, planned_at
-from workbench.prompts.encoding import Encoded, check_unanswered, encode, encode_responses, warnings
+from workbench.prompts.encoding import (
+    TEXT_HAS_NO_ROLES,
+    Encoded,
+    check_unanswered,
+    encode,
+    encode_responses,
+    warnings,
+)
 from workbench.prompts.lm_eval import read_task
 from workbench.prompts.prompts import Prompt, PromptSet, check_characters, label_text, labels_of, read_prompts
 from workbench.prompts.roles import ROLES, MarkedIds, response_roles
@@ -20,6 +27,7 @@ from workbench.prompts.rows import name_of, plain, responses_of, rows_of
 
 __all__ = [
     "ROLES",
+    "TEXT_HAS_NO_ROLES",
     "Encoded",
     "MarkedIds",
     "Prompt",

@@ -12,7 +12,14 @@ dose.py        tokens and slots that a plan really changed
 from workbench.routing.compiled import CompiledPlan, LayerEdits, Replacement, compile_plan
 from workbench.routing.dose import Dose, DoseCounts, Unlike, changed_slots, said_of_unlike, slots_per_token
 from workbench.routing.fit import Fit, fit_rule
-from workbench.routing.positions import Positions, leave_trail, prompt_length, read_positions
+from workbench.routing.positions import (
+    Positions,
+    leave_trail,
+    note_prompt,
+    prompt_length,
+    read_positions,
+    standing_for,
+)
 from workbench.routing.rerouting import Router, reroute, unlike
 from workbench.routing.rows import muted_in_rows
 from workbench.routing.rule import Routing, taken
@@ -33,11 +40,13 @@ __all__ = [
     "fit_rule",
     "leave_trail",
     "muted_in_rows",
+    "note_prompt",
     "prompt_length",
     "read_positions",
     "reroute",
     "said_of_unlike",
     "slots_per_token",
+    "standing_for",
     "taken",
     "unlike",
 ]

@@ -183,6 +183,13 @@ class CompiledPlan:
         return self.has_spans or any(e.scope.phase for e in self.plan.edits)
 
     @property
+    def span_ids(self) -> frozenset[tuple[int, int]]:
+        """The token ids between which some edit holds."""
+        return frozenset(
+            ids for edits in (*self.routed.values(), *self.shared.values()) for ids in edits.span_ids.values()
+        )
+
+    @property
     def has_spans(self) -> bool:
         """Whether some edit holds between two tokens."""
         return any(e.scope.span for e in self.plan.edits)

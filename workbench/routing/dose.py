@@ -93,9 +93,17 @@ class Dose:
         ):
             self._add(key, torch.tensor(n))
 
+    def join(self, other: "Dose") -> None:
+        """Counts what `other` counted as well; of layers that are not looked at any more, nothing."""
+        for key, total in other._sums.items():
+            self._add(key, total)
+        for layer, total in other.unlike._sums.items():
+            if self.unlike.wants(layer):
+                self.unlike.add(layer, total)
+
     def begin(self, positions: Positions) -> Tensor:
         """A forward starts: its real tokens count. Returns the tokens changed so far, bool [tokens]: none."""
-        self._add("tokens", positions.real)
+        self._add("tokens", positions.times(positions.real))
         return torch.zeros_like(positions.real)
 
     def add(self, positions: Positions, so_far: Tensor, changed: Tensor, emptied: Tensor | None = None) -> Tensor:
@@ -105,11 +113,11 @@ class Dose:
         """
         real = positions.real.to(changed.device)
         changed = changed & real[:, None]
-        self._add("slots_changed", changed)
+        self._add("slots_changed", positions.times(changed))
         tokens = changed.any(-1).to(so_far.device)
-        self._add("tokens_changed", tokens & ~so_far)
+        self._add("tokens_changed", positions.times(tokens & ~so_far))
         if emptied is not None:
-            self._add("tokens_emptied", emptied & real)
+            self._add("tokens_emptied", positions.times(emptied & real))
         return so_far | tokens
 
     def counts(self) -> DoseCounts:

@@ -8,7 +8,7 @@ refused where a span may be open in them; nothing is taken from another sequence
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from workbench.plan import Scope
 _TRAIL = "_workbench_trail"  # on a cache: (prompt columns, columns, what is open in each row by span); plain, so it can be saved
 Columns = int | tuple[int, ...]  # one number, or one for each row
 PROMPT_LENGTH: ContextVar[Columns | None] = ContextVar("workbench_prompt_length", default=None)
+_USES: ContextVar[Tensor | None] = ContextVar("workbench_uses", default=None)
 
 
 @contextmanager
@@ -37,6 +38,16 @@ def prompt_length(columns: int | Sequence[int]) -> Iterator[None]:
         yield
     finally:
         PROMPT_LENGTH.reset(token)
+
+
+@contextmanager
+def standing_for(uses: Tensor) -> Iterator[None]:
+    """For forwards of tokens that sequences share: each counts in the dose as often as it is used, int64 [tokens]."""
+    token = _USES.set(uses)
+    try:
+        yield
+    finally:
+        _USES.reset(token)
 
 
 @dataclass
@@ -66,6 +77,8 @@ class Positions:
     prompt_columns: Columns | None
     """Columns of the prompt, as far as that is known before somebody asks."""
     carried: "Trail | None" = None
+    uses: Tensor | None = None
+    """How many sequences use each token, int64 [batch * length], where that is more than its own."""
     _found: _Found = field(default_factory=_Found, init=False, repr=False)
 
     @cached_property
@@ -86,6 +99,12 @@ class Positions:
         if self.mask is None:
             return torch.ones(self.batch * self.length, dtype=torch.bool, device=self.device)
         return self.mask[:, self.past : self.past + self.length].bool().reshape(-1)
+
+    def times(self, found: Tensor) -> Tensor:
+        """Of tokens or their slots, bool [batch * length, ...], how many each is: one, or as many as there are that use it."""
+        if self.uses is None:
+            return found
+        return found * self.uses.to(found.device).view(-1, *[1] * (found.ndim - 1))
 
     def in_scope(self, scope: Scope, span_ids: tuple[int, int] | None) -> Tensor:
         """Which tokens `scope` covers, [batch * length] bool; padding never is. `span_ids` are the span's token ids."""
@@ -202,7 +221,7 @@ def read_positions(arguments: dict[str, Any], before: Positions | None) -> Posit
     trail = _trail(cache, past, batch, before) if past else None
     stated = PROMPT_LENGTH.get()
     columns = stated if stated is not None else length if past == 0 else trail.prompt_before(past) if trail else None
-    return Positions(batch, length, past, mask, ids, given.device, columns, trail)
+    return Positions(batch, length, past, mask, ids, given.device, columns, trail, _USES.get())
 
 
 def leave_trail(positions: Positions, cache: Any, output: Any) -> None:
@@ -210,6 +229,17 @@ def leave_trail(positions: Positions, cache: Any, output: Any) -> None:
     cache = cache if cache is not None else cache_in(output)
     if cache is not None:
         _note(cache, tuple(positions.trail))
+
+
+def note_prompt(cache: Any, ids: Tensor, spans: Iterable[tuple[int, int]]) -> None:
+    """Writes the trail of a prompt's columns, ids [rows, columns], on a cache that was put together of several forwards'."""
+    column = torch.arange(1, ids.shape[1] + 1)
+
+    def last(token: int) -> Tensor:
+        return ((ids == token) * column).amax(-1)
+
+    inside = {span: last(span[0]) > last(span[1]) for span in spans}
+    _note(cache, tuple(Trail(PROMPT_LENGTH.get(), ids.shape[1], inside)))
 
 
 def _trail(cache: Any, past: int, batch: int, before: Positions | None) -> Trail | None:

@@ -13,9 +13,9 @@ from workbench.store import Routing
 from ..questions import Measures, values_of
 from ..session import Identity, View, identity, plan, scores_of, set_plan, store_at
 from ..widgets import chart, sentence, visible
-from .card_text import contexts_of, tokens_of
+from .card_text import words_of
 from .expert_charts import magnitude_chart, magnitude_table, partner_chart, position_chart, role_chart
-from .expert_facts import Selected, by_position, by_role, partners, selected_by
+from .expert_facts import Selected, by_position, by_role, partners, said, selected_by
 
 EDITS = {"off": "Switch it off", "drop": "Drop it", "mute": "Mute it", "force": "Force it"}
 AT_ONCE = 2_000_000  # tokens times experts: up to here every probe together takes a second or two
@@ -45,8 +45,7 @@ def draw_card(view: View, store: Store, ref: ExpertRef, offered: Measures) -> No
         else:
             left, right = st.columns(2)
             with left:
-                tokens_of(store, card.found)
-                contexts_of(store, ref, card.found)
+                words_of(store, ref, card.found)
             with right:
                 _where(card)
                 selected_together(card)
@@ -111,7 +110,8 @@ def _where(card: Card) -> None:
 
 def selected_together(card: Card) -> None:
     assert card.view.store_path is not None
-    together: Any = scores_of(card.view.store_path, "co_selection", layer=card.ref.layer)
+    read = "content" if said(card.store, card.found).hit.any() else "all"
+    together: Any = scores_of(card.view.store_path, "co_selection", layer=card.ref.layer, tokens=read)
     frame = partners(together, card.ref.expert)
     if frame.empty:
         st.info(f"No other expert is selected with {card.ref}; this layer selects one expert a token.")

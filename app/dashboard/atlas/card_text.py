@@ -7,7 +7,24 @@ import streamlit as st
 from workbench import ExpertRef, Store
 
 from ..widgets import Chip, chips, ramp, token_text, visible
-from .expert_facts import Context, Selected, contexts, top_tokens
+from .expert_facts import Context, Selected, contexts, said, top_tokens
+
+
+def words_of(store: Store, ref: ExpertRef, found: Selected) -> None:
+    """The tokens that go with the expert and their contexts: of what was said, and of the chat template on request."""
+    spoken = said(store, found)
+    apart, of = int((found.hit & ~spoken.hit).sum()), int(found.hit.sum())
+    if apart and st.toggle("The chat template's and special tokens too", False, key="atlas-template"):
+        spoken = found
+    elif apart:
+        st.caption(
+            f"{apart:,} of the {of:,} tokens that select it are the chat template's or special, and are left out here."
+        )
+    if not spoken.hit.any():
+        st.info(f"Only the chat template's and special tokens select {ref}; read them too to see them.")
+        return
+    tokens_of(store, spoken)
+    contexts_of(store, ref, spoken)
 
 
 def tokens_of(store: Store, found: Selected) -> None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from probes.reading import sequence_of_row, token_mask
+from probes.reading import content, sequence_of_row, token_mask
 from workbench import Store
 from workbench.store import Routing
 
@@ -32,6 +32,12 @@ def selected_by(routing: Routing, expert: int) -> Selected:
     """The rows that selected the expert."""
     at = routing.expert == expert
     return Selected(routing.expert[:, 0] >= 0, at.any(axis=1), np.where(at, routing.weight, 0).sum(axis=1))
+
+
+def said(store: Store, found: Selected) -> Selected:
+    """The same among what was said: without the chat template's tokens."""
+    kept = content(store)
+    return found._replace(routed=found.routed & kept, hit=found.hit & kept)
 
 
 def top_tokens(store: Store, found: Selected, by: str = "nPMI", at_least: int = 5, most: int = 15) -> pd.DataFrame:

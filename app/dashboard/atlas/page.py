@@ -47,7 +47,8 @@ def chosen_measure(view: View, offered: Measures) -> Measure:
     if name != OWN_TOKEN:
         return named[name]
     token = st.text_input("Token, as it is written (with its leading space)", " the", key="atlas-token", max_chars=100)
-    return token_measure(token)
+    template = st.toggle("Look in the chat template too (tokens=all)", False, key="atlas-token-template")
+    return token_measure(token, template=template)
 
 
 def chosen_expert(store: Store, frame: pd.DataFrame) -> ExpertRef:

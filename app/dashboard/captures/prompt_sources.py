@@ -18,6 +18,8 @@ _ENDINGS = ("jsonl", "csv")
 _TO_BEGIN_WITH = """What is the capital of France?
 Write a Python function that adds two numbers.
 Tell me a story about a fox."""
+_GENERAL = ("kinds",)
+"""Bundled prompts that are not about the bundled model's own little world."""
 Source = Callable[[], PromptSet | None]
 """Reads the prompts; None while they are awaited."""
 
@@ -29,7 +31,8 @@ def prompt_sources(view: View) -> dict[str, Source]:
     by_hand: dict[str, Source] = {TYPED: partial(typed, view), UPLOAD: upload}
     if view.name == "demo":
         return bundled | own | by_hand
-    return own | by_hand | {f"{name} (of the bundled model)": read for name, read in bundled.items()}
+    general = {name: bundled.pop(name) for name in _GENERAL if name in bundled}
+    return own | by_hand | general | {f"{name} (of the bundled model)": read for name, read in bundled.items()}
 
 
 def prompt_files(catalog: Catalog) -> dict[str, Path]:

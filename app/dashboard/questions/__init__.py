@@ -4,7 +4,17 @@ In reading order: offers (the classes, conditions and roles that it has), option
 measures (a number for every expert), colours (which of them the switchboard shows first).
 """
 
-from .colours import NO_STORE, THIS_ANSWER, Colouring, answer_colouring, colour_choices, colouring, strongest, telling
+from .colours import (
+    ALIKE,
+    NO_STORE,
+    THIS_ANSWER,
+    Colouring,
+    answer_colouring,
+    colour_choices,
+    colouring,
+    strongest,
+    telling,
+)
 from .measures import Measure, Measures, measures_for, notes_of, token_measure, values_of
 from .offers import Offer, offer
 from .option_widgets import (
@@ -21,7 +31,7 @@ from .option_widgets import (
 )
 
 __all__ = [
-    "NO_STORE", "THIS_ANSWER", "Colouring", "Measure", "Measures", "Offer", "answer_colouring", "choice",
+    "ALIKE", "NO_STORE", "THIS_ANSWER", "Colouring", "Measure", "Measures", "Offer", "answer_colouring", "choice",
     "colour_choices", "colouring", "default_of", "measures_for", "notes_of", "offer", "one_of", "option", "own_options",
     "p_values", "parameters", "roles", "strongest", "telling", "token_measure", "two_classes", "values_of", "where",
 ]  # fmt: skip

@@ -33,7 +33,7 @@ NO_STORE = (
     "No store of this model yet: ask something, and the board shows which experts answered. "
     "A capture under Captures and runs lets you rank them."
 )
-_ALIKE = "Every expert has the same value here, so these colours tell none apart; choose another under Colour by."
+ALIKE = "All experts that have a value have the same, so these colours tell none apart; choose another under Colour by."
 _WITHOUT_CHOICE = ("largest output", "mean weight")
 """Measures that can tell experts apart where every token selects all of them."""
 
@@ -83,7 +83,9 @@ def colouring(view: View, measure: Measure) -> Colouring:
         return Colouring({}, measure.unit, measure.palette, str(error))
     rows = zip(frame["layer"], frame["expert"], frame["score"], strict=True)
     found = {ExpertRef(int(layer), int(e)): float(score) for layer, e, score in rows if score == score}
-    return Colouring(found, measure.unit, measure.palette, _ALIKE if alike(found.values()) else "", measure.middle)
+    if alike(found.values()):  # around a middle all would be as white as if there were none
+        return Colouring(found, measure.unit, SEQUENTIAL, ALIKE)
+    return Colouring(found, measure.unit, measure.palette, "", measure.middle)
 
 
 def answer_colouring(tokens: Sequence[StreamedToken]) -> Colouring:
@@ -92,11 +94,16 @@ def answer_colouring(tokens: Sequence[StreamedToken]) -> Colouring:
     for token in tokens:
         counted.update(ExpertRef(layer, e) for layer, slots in token.routing.items() for e, _ in slots)
     share = {ref: n / len(tokens) for ref, n in counted.items()}
-    note = "Nothing was generated yet." if not tokens else _ALIKE if alike(share.values()) else ""
+    note = "Nothing was generated yet." if not tokens else ALIKE if alike(share.values()) else ""
     return Colouring(share, "share of this answer's tokens", SEQUENTIAL, note)
 
 
 def strongest(colours: Colouring, n: int) -> list[ExpertRef]:
-    """The `n` experts with the largest values above zero, fewer where there are fewer; equal ones by layer and number."""
+    """The `n` experts with the largest values above zero; equal ones by layer and number.
+
+    Fewer where there are fewer, and none where all have one value: nothing comes first then.
+    """
+    if alike(colours.values.values()):
+        return []
     ranked = sorted((-value, ref) for ref, value in colours.values.items() if value > 0)
     return [ref for _, ref in ranked[:n]]

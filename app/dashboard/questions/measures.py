@@ -13,7 +13,7 @@ from workbench.errors import listed
 from ...choice import committed_choice
 from ..session import View, identity, scores_of
 from ..widgets import DIVERGING, SEQUENTIAL, visible
-from .entropies import entropies
+from .entropies import entropies, entropy_notes
 from .offers import VERDICTS, Offer, offer
 
 
@@ -72,7 +72,7 @@ def measures_for(view: View, store: Store) -> Measures:
     for probe in able:
         if probe.goes_with:
             found += [_going_with(probe, f"role {role}", role=role) for role in roles]
-            found += [_going_with(probe, name, label=name) for name in offered.compared]
+            found += [_going_with(probe, name, target=name) for name in offered.compared]
     found += [m for probe in plain if probe.needs for m in _plain(probe)]
     return Measures(tuple(found), tuple(_refused(store, offered)))
 
@@ -101,9 +101,10 @@ def _refused(store: Store, offered: Offer) -> Iterable[str]:
             yield f"{listed(titles)} cannot be asked here, for want of {' and '.join(needs)}; capture again with them."
 
 
-def token_measure(token: str) -> Measure:
-    """How much experts go with one token, as it is written."""
-    return _going_with(ranker("npmi"), f"token {token}", token=token)
+def token_measure(token: str, *, template: bool = False) -> Measure:
+    """How much experts go with one token, as it is written; template: also where the chat template says it."""
+    read = {"tokens": "all"} if template else {}
+    return _going_with(ranker("npmi"), f"token {token}", token=token, **read)
 
 
 def values_of(view: View, measure: Measure) -> pd.DataFrame:
@@ -121,7 +122,7 @@ def values_of(view: View, measure: Measure) -> pd.DataFrame:
 def notes_of(view: View, measure: Measure) -> tuple[str, ...]:
     """What the probe says about its answer."""
     if measure.name == ENTROPY or view.store_path is None:
-        return ("low: its tokens give one expert all the weight; high: their experts weigh the same",)
+        return entropy_notes(view.store_path)
     return scores_of(view.store_path, measure.method, **dict(measure.options)).notes
 
 

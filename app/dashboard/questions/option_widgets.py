@@ -98,7 +98,9 @@ def two_classes(method: str, names: tuple[str, ...], offered: Offer, columns: An
 
 def roles(method: str, offered: Offer) -> tuple[str, ...] | None:
     """Which roles are read, or none chosen."""
-    found = st.multiselect("Roles (none chosen: all)", offered.roles, key=f"{method}-roles", format_func=visible)
+    found = st.multiselect(
+        "Roles (none chosen: those of Tokens)", offered.roles, key=f"{method}-roles", format_func=visible
+    )
     return tuple(found) or None
 
 

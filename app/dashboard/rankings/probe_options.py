@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from probes.catalogue import RANKERS, Method
+from probes.ranking import said
 from workbench import WorkbenchError
 
 from .. import questions
@@ -25,8 +26,7 @@ class Asked(NamedTuple):
     options: tuple[tuple[str, Any], ...]
 
     def __str__(self) -> str:
-        said = (f"{name}={value}" for name, value in self.options if value is not None)
-        return f"{self.method} ({', '.join(said)})"
+        return f"{self.method} ({said(dict(self.options))})"
 
 
 def check(asked: Asked) -> Asked:
@@ -94,7 +94,7 @@ def _goes_with(probe: Method, offered: Offer) -> dict[str, Any]:
         token = st.text_input("If a token, which", "<think>", key=f"{name}-token")
     with d:
         label = questions.one_of("If a label, which", f"{name}-label", labels, None)
-    return {_TOKEN: {"token": token}, _ROLE: {"role": role}, _LABEL: {"label": label}}.get(kind, {})
+    return {_TOKEN: {"token": token}, _ROLE: {"role": role}, _LABEL: {"target": label}}.get(kind, {})
 
 
 def _tokens(probe: Method, default: str | None = None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 def session() -> str:
     """The id of this session; "" outside of one."""
-    context = get_script_run_ctx()
+    context = get_script_run_ctx(suppress_warning=True)  # threads that are of no session ask as well
     return context.session_id if context is not None else ""
 
 

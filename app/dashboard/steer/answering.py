@@ -105,8 +105,8 @@ class Answering:
 
     def has_left(self) -> bool:
         unseen = time.monotonic() - self.seen
-        limit = FORGOTTEN_SECONDS if is_there(self.asker) else ABANDONED_SECONDS
-        return self.stopping or unseen > limit
+        gone = unseen > ABANDONED_SECONDS and not is_there(self.asker)
+        return self.stopping or gone or unseen > FORGOTTEN_SECONDS
 
     def run(self) -> None:
         try:

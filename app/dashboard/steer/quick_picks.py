@@ -9,6 +9,7 @@ import streamlit as st
 from workbench import ExpertRef, Plan, WorkbenchError
 
 from ..questions import (
+    ALIKE,
     NO_STORE,
     THIS_ANSWER,
     Colouring,
@@ -81,6 +82,8 @@ def _forget(key: str, choices: tuple[str, ...]) -> None:
 def _why_not(board: Shown, there: int, n: int) -> str | None:
     if there >= n:
         return None
+    if board.colours.note == ALIKE:
+        return ALIKE
     return f"{there} experts have a value above zero by {board.short}; ask for fewer, or choose another colour."
 
 

@@ -33,7 +33,8 @@ def show(view: View) -> None:
         st.error(escaped(error), icon=":material/error:")
         return
     found = scores.flagged("super expert")
-    st.text(f"{len(found)} super experts by this rule{': ' + ', '.join(map(str, found)) if found else ''}.")
+    experts = "expert" if len(found) == 1 else "experts"
+    st.text(f"{len(found)} super {experts} by this rule{': ' + ', '.join(map(str, found)) if found else ''}.")
     st.text("\n".join(f"• {visible(note)}" for note in scores.notes))
     magnitudes(view.store, scores)
     with st.expander("Every expert as a table"):

@@ -9,6 +9,7 @@ from workbench import Plan, Store
 
 from ..session import Identity, View, identity, plan, store_at
 from ..widgets import escaped, visible
+from .told_apart import told_apart
 from .trace import Trace, stored_trace, typed_trace
 
 _LISTED = 200
@@ -19,13 +20,16 @@ def stored_text(store: Store) -> tuple[Trace, str] | None:
     left, right = st.columns([1, 2])
     wanted = left.text_input("Find a prompt", key="tokens-find", placeholder="part of its text or id", max_chars=200)
     prompts: Any = store.prompts[["prompt_id", "text"]].fillna("")
+    every = prompts["text"].tolist()
     if wanted:
         has = prompts["prompt_id"].str.contains(wanted, case=False, regex=False)
         prompts = prompts[has | prompts["text"].str.contains(wanted, case=False, regex=False)]
     if prompts.empty:
         st.info("No prompt of this store has that in its text or id; look for something else.")
         return None
-    shown = {row.prompt_id: f"{row.prompt_id}: {row.text[:80]}" for row in prompts.head(_LISTED).itertuples()}
+    listed = prompts.head(_LISTED)
+    told = zip(listed["prompt_id"], told_apart(listed["text"].tolist(), every), strict=True)
+    shown = {name: f"{name}: {words}" for name, words in told}
     prompt = right.selectbox("Prompt", list(shown), key="tokens-prompt", format_func=lambda p: visible(shown.get(p, p)))
     assert prompt is not None  # there is one to choose
     if len(prompts) > _LISTED:

@@ -65,7 +65,7 @@ def run_recipe_of(run: str | Path) -> Recipe:
     path = given_path(run) / RECIPE
     if not path.is_file():
         raise WorkbenchError(f"'{run}' is no run: it holds no {RECIPE}; make one with `workbench run`.")
-    return read_recipe(path)
+    return read_recipe(path, begun=True)
 
 
 def check_model(run: Path, plan: Mapping[str, Any], number: int, anatomy: "Anatomy", dtype: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from probes.catalogue import RANKERS
 from probes.options import mistake
+from probes.renamed import old_words
 from workbench import Plan, WorkbenchError
 from workbench.errors import listed, suggestion
 from workbench.plan import VALUED_KINDS
@@ -122,6 +123,11 @@ def _ranking_mistakes(recipe: Recipe, place: str, ranking: Ranking) -> Iterator[
     if recipe.prompts[ranking.prompts].role != "ranking":
         yield f"{place}.prompts", f"ranks on '{ranking.prompts}', which is measured; rank on a set of role ranking."
     yield from unknown(f"{place}.method", "ranking method", ranking.method, list(RANKERS))
+    renamed = old_words(RANKERS[ranking.method].load())
+    for option in ranking.options:
+        if option in renamed:
+            yield f"{place}.options.{option}", f"is called {renamed[option]} now; write {renamed[option]}."
+            return
     if (found := mistake(RANKERS[ranking.method], ranking.options)) is not None:
         yield f"{place}.options.{found.name}", found.what
     if ranking.method == "super_experts" and recipe.controls.super_experts == "exclude":

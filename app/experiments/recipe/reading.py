@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from probes.catalogue import RANKERS
+from probes.renamed import old_words
 from workbench import WorkbenchError
 from workbench.bundled import bundled_path
 from workbench.errors import suggestion
@@ -17,10 +19,11 @@ from .recipe import Recipe
 from .sections import Prompts
 
 
-def read_recipe(source: str | Path) -> Recipe:
+def read_recipe(source: str | Path, *, begun: bool = False) -> Recipe:
     """The recipe in a TOML file, or a bundled one by name (`mote`), checked.
 
     Prompt files are looked for beside the recipe first; in what comes back their paths are absolute, bundled names stay.
+    begun: it lies in a run, which an earlier version may have begun, so old names of options are read as today's.
     Raises `WorkbenchError`, one sentence with the place in the file, for the first mistake.
     """
     path = find_recipe(source)
@@ -30,7 +33,23 @@ def read_recipe(source: str | Path) -> Recipe:
         raise WorkbenchError(f"The recipe '{path}' cannot be read ({error.strerror}).") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise WorkbenchError(f"The recipe '{path}' is not TOML: {error}.") from error
-    return recipe_from(data, str(source), path.parent)
+    return recipe_from(_by_todays_names(data) if begun else data, str(source), path.parent)
+
+
+def _by_todays_names(data: dict[str, Any]) -> dict[str, Any]:
+    """What is no recipe stays as it is, and is refused with its place by `recipe_from`."""
+    match data.get("rankings"):
+        case [*rankings]:
+            return data | {"rankings": [_renamed(ranking) for ranking in rankings]}
+    return data
+
+
+def _renamed(ranking: Any) -> Any:
+    match ranking:
+        case {"method": str(method), "options": {**options}} if method in RANKERS:
+            words = old_words(RANKERS[method].load())
+            return ranking | {"options": {words.get(name, name): value for name, value in options.items()}}
+    return ranking
 
 
 def recipe_from(data: dict[str, Any], where: str = "the recipe", folder: Path = Path()) -> Recipe:

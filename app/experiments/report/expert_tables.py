@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from probes.ranking import ref_of
+from probes.ranking import ref_of, said, telling
 
 from ..recipe import NOTHING, Ranking, Recipe, p_value
 from .effect_tables import Block, Row, number
@@ -17,10 +17,11 @@ FIRST = 8
 def ranking_table(of: Ranking | None, key: Sequence[str], part: Any, tuned: Mapping[str, Sequence[str]]) -> Block:
     """The first experts of a ranking (rows of `scores` by rank; key: model and name). tuned: by behaviour."""
     heads = ("expert", "score", "95 % interval", "n", "p", "flags")
-    options = ", ".join(f"{k}={v}" for k, v in of.options.items()) if of else ""
-    rows = [_score_row(row, tuned) for row in part.head(FIRST).to_dict("records")]
+    options = said(of.options) if of else ""
+    rows = [_score_row(row, tuned) for row in telling(part.head(FIRST)).to_dict("records")]
     words = f"{key[0]}; the first {len(rows)} of {len(part)} experts by {of.method if of else ''}"
     words += f" ({options})" if options else ""
+    words += "" if len(rows) == min(FIRST, len(part)) else "; the others have a score of zero, or none"
     return Block(str(key[1]), f"{words}.", heads, tuple(rows))
 
 

@@ -56,7 +56,7 @@ def opened(run: Path) -> tuple[Recipe, dict[str, Any], dict[str, Any]]:
     """A finished run's recipe, tables (claims included) and plan.json. Raises `WorkbenchError` where it is no finished run."""
     if not (run / "recipe.toml").is_file() or not (run / "plan.json").is_file():
         raise WorkbenchError(f"'{run}' is no experiment run; give a folder that `workbench run` made.")
-    recipe, tables = read_recipe(run / "recipe.toml"), read_tables(run)
+    recipe, tables = read_recipe(run / "recipe.toml", begun=True), read_tables(run)
     return recipe, with_claims(recipe, tables), read_json(run / "plan.json")
 
 

@@ -13,7 +13,6 @@ from itertools import pairwise
 from math import exp
 
 from workbench.responses import Refusal
-from workbench.responses.classifier import RULES
 
 from .facts import plain
 from .questions import HERE, words
@@ -51,7 +50,7 @@ TURN = re.compile(
     r"(?:provide|offer|give|explain|describe|tell|say|list|speak|write) (?!(?:\w+ ){0,4}(?:other|else|different|another)))"
 )
 """Where an answer that opens with a refusal goes on to answer all the same: it is no refusal."""
-by_phrases = Refusal(rules=(*RULES, *POLITE))
+by_phrases = Refusal(rules=(*Refusal().rules, *POLITE))
 """Says "refused" or "answered"."""
 WORDS = 20
 """Words of an answer that the weights read."""

@@ -40,7 +40,8 @@ def _running(folder: Path, words: list[str], port_option: str, at: int | None = 
     port = free_port()
     command = [sys.executable, *words]
     command.insert(len(command) if at is None else at, f"{port_option}={port}")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    paths = [str(Path(__file__).with_name("slowly")), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     log = folder / "server.log"
     with log.open("w") as out:

@@ -180,7 +180,7 @@ def test_no_text_keeps_the_words_out(prompts, store, tmp_path):
         (["rank", "ftri", "STORE", "--target", "nothing"], "nothing"),
         (["rank", "ftri", "STORE", "--target", "kind=cat", "--set", "tokenz=all"], "did you mean 'tokens'"),
         (["rank", "ftri", "STORE", "--target", "kind=cat", "--set", "tokens"], "sets nothing"),
-        (["rank", "contrast", "STORE"], "needs positive"),
+        (["rank", "contrast", "STORE"], "contrast needs a target; give --target VALUE"),
         (["rank", "usage", "STORE", "--scores", "scores.txt"], "should end in"),
         (["rank", "usage", "STORE", "--edit", "scale", "--out", "p.json"], "--edit scale"),
         (["store", "info", "nosuchstore"], "nosuchstore"),

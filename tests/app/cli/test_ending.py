@@ -42,10 +42,10 @@ def test_what_ends_a_command(error: BaseException, code: int, said: str, monkeyp
 
 def test_a_wrong_option_says_where_help_is() -> None:
     assert (
-        run("inspect", "m", "--zz").stderr == "No such option: --zz; `workbench inspect -h` says what can be given.\n"
+        run("inspect", "m", "--zz").stderr == "No such option: --zz; 'workbench inspect -h' says what can be given.\n"
     )
-    assert run("--zz").stderr == "No such option: --zz; `workbench -h` says what can be given.\n"
-    assert run("store", "zz").stderr == "No such command 'zz'; `workbench store -h` says what can be given.\n"
+    assert run("--zz").stderr == "No such option: --zz; 'workbench -h' says what can be given.\n"
+    assert run("store", "zz").stderr == "No such command 'zz'; 'workbench store -h' says what can be given.\n"
     assert "Commands:" in run().output
     assert run("-h").exit_code == 0
 
@@ -53,7 +53,9 @@ def test_a_wrong_option_says_where_help_is() -> None:
 def test_a_note_of_ours_is_a_line_and_anothers_warning_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def warns(*_: Any) -> Any:
         warnings.warn("it was not compared", NotCompared, stacklevel=1)
-        warnings.warn("a library's own", UserWarning, stacklevel=1)
+        for _ in range(2):  # each is shown once
+            warnings.warn("a library's own", UserWarning, stacklevel=1)
+            warnings.warn("it was not compared", NotCompared, stacklevel=1)
         return model()
 
     before = warnings.showwarning

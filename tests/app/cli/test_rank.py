@@ -53,9 +53,9 @@ def test_rank_prints_the_first_experts(asked: Recorder, tmp_path: Path) -> None:
     assert said.exit_code == 0, said.output
     assert columns(said.stdout) == [
         ["ftri of 3 experts of some/model (target=a, n=3)"],
-        ["rank", "expert", "score", "95 % interval", "p", "p adjusted", "n", "flags"],
-        ["1", "L1E0", "0.5", "-", "0.01", "0.01", "1,234"],
-        ["2", "L1S1", "0.3765", "0.1 to 0.9", "0.01", "0.04", "1,235", "dead; ties"],
+        ["rank", "expert", "score", "95 % interval", "p adjusted", "n", "flags"],
+        ["1", "L1E0", "0.5", "-", "0.01", "1,234"],
+        ["2", "L1S1", "0.3765", "0.1 to 0.9", "0.04", "1,235", "dead; ties"],
         [
             "A score is association with these prompts. To measure an effect: workbench compare MODEL PROMPTS --plan FILE"
         ],
@@ -125,7 +125,9 @@ def test_rank_writes_the_scores_and_a_plan(asked: Recorder, tmp_path: Path) -> N
     [
         (["magic", "s"], "There is no method 'magic'; use ftri, contrast, safex, npmi, usage, super_experts."),
         (["ftr", "s"], "There is no method 'ftr'; did you mean 'ftri'? use ftri, contrast, safex, npmi, usage, super_experts."),
-        (["ftri", "s"], "ftri needs target; give --target VALUE, or --set target=VALUE."),
+        (["ftri", "s"], "ftri needs a target; give --target VALUE."),
+        (["contrast", "s", "--set", "positive=x"], "contrast calls 'positive' target now; give --target VALUE."),
+        (["npmi", "s", "--set", "label=a=b"], "npmi calls 'label' target now; give --target VALUE."),
         (["ftri", "s", "--set", "=3"], "'=3' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt."),
         (["ftri", "s", "--set", "tokens"], "'tokens' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt."),
         (["ftri", "s", "--set", "a=1", "--set", "a=2"], "--set gives a twice; give it once."),

@@ -1,4 +1,4 @@
-"""`workbench run` and `workbench report` over made-up runs: whole pages and whole refusals."""
+"""'workbench run' and `workbench report` over made-up runs: whole pages and whole refusals."""
 
 import json
 from pathlib import Path
@@ -186,8 +186,8 @@ def test_what_cannot_be_reported_is_one_sentence(tmp_path: Path, monkeypatch: py
     (a / "tables" / "units.parquet").unlink()
     said = run("report", "a")
     assert (said.exit_code, said.stderr) == (
-        2, "The run 'a' is not finished; `workbench run a/recipe.toml --out a` goes on.\n",
+        2, "The run 'a' is not finished; 'workbench run a/recipe.toml --out a' goes on.\n",
     )  # fmt: skip
     said = run("report", tmp_path)
-    assert said.stderr == f"'{tmp_path}' is no run: it holds no recipe.toml; make one with `workbench run`.\n"
+    assert said.stderr == f"'{tmp_path}' is no run: it holds no recipe.toml; make one with 'workbench run'.\n"
     assert run("report", made_run(tmp_path / "c"), "--out", "nowhere/x.html").exit_code == 2

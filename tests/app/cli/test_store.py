@@ -44,9 +44,7 @@ def test_store_info_prints_what_it_holds(tmp_path: Path) -> None:
     values = {row[0]: row[1:] for row in labels[:3]}
     assert list(values) == ["kind", "code", "four"]
     assert values["kind"] == ["cat 3, dog 2, cow 1", "file, hand", "6"]
-    assert values["code"][0].startswith("a 2, ")
-    assert values["code"][0].endswith(", ... (5 values)")
-    assert values["code"][0].count(" 1") == 3
+    assert values["code"][0] == "5 values, such as a"
     assert sorted(values["four"][0].split(", ")) == ["a 2", "b 2", "c 1", "d 1"]
     kept = open_store(store.path).plan_json["options"]
     assert labels[3] == [", ".join(f"{k}={v}" for k, v in kept.items() if v is not None)]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from workbench_app.experiments.tables import TABLES
@@ -49,7 +50,8 @@ def test_the_tables_are_those_of_an_uninterrupted_run(folder, report):
     for name in sorted(set(TABLES) - {"claims"}):
         killed, whole = (pq.read_table(folder / run / "tables" / f"{name}.parquet") for run in ("killed", "whole"))
         assert len(whole), name
-        assert killed.equals(whole), name
+        # what the prompts of a forward share is computed once, and a run that goes on has other forwards: floats are rounded so
+        pd.testing.assert_frame_equal(killed.to_pandas(), whole.to_pandas(), rtol=1e-3, atol=1e-4, obj=name)
         assert whole.select(KEYS[name]).group_by(KEYS[name]).aggregate([]).num_rows == len(whole), f"{name} has a key"
     for name in ("recipe.toml",):
         assert (folder / "killed" / name).read_bytes() == (folder / "whole" / name).read_bytes()

@@ -80,7 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, endpoint: str) -> Path:
 
 def _contrast() -> dict[str, Any]:
     kept = {k: v for k, v in OPTIONS.items() if k.startswith("n_")}
-    return {"positive": "kind=cat", "negative": "kind=dog"} | kept
+    return {"target": "kind=cat", "baseline": "kind=dog"} | kept
 
 
 @pytest.fixture(scope="module")

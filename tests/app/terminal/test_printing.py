@@ -59,3 +59,30 @@ def test_results_go_to_stdout_and_words_about_the_work_to_stderr(capsys: pytest.
     assert found.err.splitlines()[:2] == ["a note " * 30, "[red]a warning"]
     terminal.say()
     assert capsys.readouterr().out == "\n"
+
+
+def test_numbers_are_never_broken_over_lines_and_words_may_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    console.cache_clear()
+    terminal.print_table(
+        ["n", "said"], [("-0.123 to 0.456", "several words that need more than one line")], right=["n"]
+    )
+    shown = lines(capsys.readouterr().out)
+    assert sum("-0.123 to 0.456" in line for line in shown) == 1
+    assert max(map(len, shown)) <= 40
+    assert [word for line in shown[2:] for word in line.replace("-0.123 to 0.456", "").split()] == (
+        ["several", "words", "that", "need", "more", "than", "one", "line"]
+    )
+
+
+def test_code_stands_in_quotes_in_a_sentence_and_as_it_is_in_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    for one in (terminal.say, terminal.note, terminal.warn):
+        one("make one with `workbench run`, or `x`; a ` alone stays")
+    shown = capsys.readouterr()
+    assert {*shown.out.splitlines(), *shown.err.splitlines()} == {
+        "make one with 'workbench run', or 'x'; a ` alone stays"
+    }
+    terminal.print_pair(("base", "call `f`"), ("steered", "x"))
+    assert "call `f`" in capsys.readouterr().out

@@ -62,7 +62,7 @@ def test_a_table_has_a_title_and_numbers_at_the_right(shown):
     lines = [line.rstrip() for line in streams[False].getvalue().splitlines()]
     rule = [line for line in lines if set(line.strip()) == {"\u2500"}]
     assert [line for line in lines if line and line not in rule] == [
-        "A title", " name     n", " [a]      1", " b\u2407     234", " x", " y",
+        "A title", " name    n", " [a]     1", " b\u2407    234", " x", " y",
     ]  # fmt: skip
 
 

@@ -172,7 +172,7 @@ def test_the_plans_that_reinforce_thinking_are_those_recorded(graded, monkeypatc
     found = reinforce.reinforced(DATA / "demo-model")
     assert {name: row["plan"] for name, row in found.items()} == {name: row["plan"] for name, row in rows.items()}
     assert list(found) == list(rows)
-    assert asked == [(graded.thinking_store, {"n_permutations": 0, "n_bootstrap": 0})]
+    assert asked == [(graded.thinking_store, {"tokens": "all", "n_permutations": 0, "n_bootstrap": 0})]
     for row in found.values():
         assert row["by"] == row["plan"]
         # 40 sums each: always has three rates, sometimes two, short sums one

@@ -10,14 +10,14 @@ def test_the_scores_are_asked_with_no_draws(monkeypatch):
         "ftri prompt": ("ftri", quick | sides | {"tokens": "prompt"}),
         "ftri last_prompt": ("ftri", quick | sides | {"tokens": "last_prompt"}),
         "ftri last_prompt weight": ("ftri", quick | sides | {"tokens": "last_prompt", "reduce": "weight"}),
-        "npmi refusals": ("npmi", quick | {"label": "t", "tokens": "last_prompt"}),
-        "contrast response": ("contrast", quick | {"positive": "t", "negative": "b", "tokens": "response"}),
+        "npmi refusals": ("npmi", quick | {"target": "t", "tokens": "last_prompt"}),
+        "contrast response": ("contrast", quick | {"target": "t", "baseline": "b", "tokens": "response"}),
         "usage of target": ("usage", {"tokens": "last_prompt", "n_bootstrap": 0}),
     }
     assert set(found) - set(PUBLISHED) == {"usage of target"}
     assert {name: (m.func.__name__, m.keywords) for name, m in thinking_methods().items()} == {
-        "npmi markers": ("npmi", quick),
-        "npmi opening": ("npmi", quick | {"token": "<think>"}),
+        "npmi markers": ("npmi", quick | {"tokens": "all"}),
+        "npmi opening": ("npmi", quick | {"token": "<think>", "tokens": "all"}),
         "ftri last_prompt": (
             "ftri",
             quick | {"target": "thinks=always", "baseline": "thinks=never", "tokens": "last_prompt"},

@@ -49,7 +49,7 @@ def test_what_is_lost_is_the_difference_of_two_losses(student):
     held = Held(rows, np.array([0, 0, 1, 2]))
     logits = [(student.hidden(rows, k) @ student.head.T).log_softmax(-1)[:, :-1] for k in (3, None)]
     own, base = (-x.gather(-1, rows[:, 1:, None])[..., 0].mean(1) for x in logits)
-    found = lost(student, held, 3)
+    found = lost(student, held, 3, base)
     assert found.nats == pytest.approx(float((own - base).mean()), abs=1e-4)
     assert found.low < found.nats < found.high
     assert found.documents == 3

@@ -209,3 +209,22 @@ def test_every_frame_says_which_experts_are_shared_and_a_row_names_its_expert() 
     alone = ExpertScores("mine", {}, frame.drop(columns="is_shared"), (), "f").frame
     assert alone["is_shared"].tolist() == [False, False]
     assert "is_shared" in ftri(golden().store, "refused", **QUICK).frame
+
+
+def test_the_first_of_a_ranking_are_those_with_a_score_other_than_zero() -> None:
+    scores = made([0.5, None, 0, -3, 0])
+    assert scores.first(4)["layer"].tolist() == [0, 3]
+    assert scores.first(3)["layer"].tolist() == [0]
+    assert scores.silent(3) == "Not listed: 2 of the first 3 experts, whose score is zero or missing."
+    assert scores.silent(9) == "Not listed: 3 of the first 5 experts, whose score is zero or missing."
+    assert made([0.5, -1]).silent(9) == ""
+    assert [line.split()[0] for line in str(scores).splitlines()[2:4]] == ["L0E0", "L3E0"]
+    with pytest.raises(
+        WorkbenchError, match=r"None of 2 experts have a ftri score above zero, and 1 were asked for; look"
+    ):
+        made([0, -1]).top(1)
+
+
+def test_what_was_asked_quotes_a_value_that_holds_an_equals_sign() -> None:
+    asked = replace(made([1]), options={"target": "topic=war", "baseline": "peace", "where": None, "seed": 0}).asked
+    assert asked == 'ftri of 1 experts of test/moe (target="topic=war", baseline=peace, seed=0)'

@@ -51,7 +51,7 @@ def relabelled(tokens: str, times: int, seed: int) -> tuple[np.ndarray, np.ndarr
 def test_the_route_taken_here_is_that_of_ftri():
     found, who = read("prompt")
     mine = estimate_of(found.a / found.tokens[:, None], found.label, who, 0, "max")
-    scores = ftri(store(), "sensitive=yes", "sensitive=no", n_permutations=DRAWS, n_bootstrap=0)
+    scores = ftri(store(), "sensitive=yes", "sensitive=no", tokens="prompt", n_permutations=DRAWS, n_bootstrap=0)
     table = scores.frame.sort_values(["layer", "expert"])
     np.testing.assert_allclose(table["score"], mine.score)
     np.testing.assert_allclose(table["p_adjusted"], mine.p_adjusted)

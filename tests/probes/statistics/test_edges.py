@@ -79,11 +79,12 @@ def test_a_marker_in_one_cluster_has_no_interval_and_lost_resamples_are_counted(
     lost = int((drawn[:, :2].sum(axis=1) == 0).sum())  # about 1 in 16
     assert found.notes[3] == f"{lost} of 200 resamples held no marker and were not used"
     with pytest.raises(
-        WorkbenchError, match=r"No token of 'memory' is in tokens='all' with role tool; read other tokens\."
+        WorkbenchError,
+        match=r"No token of 'memory' is in tokens='all' with role tool; .*: their roles are user \(8\)\.",
     ):
         npmi(store, role="tool")
     with pytest.raises(
-        WorkbenchError, match=r"npmi was given markers and role; ask for one of markers, token, role, label\."
+        WorkbenchError, match=r"npmi was given markers and role; ask for one of markers, token, role, target\."
     ):
         npmi(store, {"m": 1}, role="user")
 

@@ -1,6 +1,7 @@
 """A capture, a ranking, a comparison and a recipe give the tables that commit a01768e gave on the bundled model.
 
-What differs is said where it is compared: intervals resample otherwise since, and padding behind an answer's end is no token.
+What differs is said where it is compared: rankings read the chat template on request alone, intervals
+resample otherwise since, and padding behind an answer's end is no token.
 """
 
 import json
@@ -51,7 +52,7 @@ def test_a_capture(name: str, plan: Plan | None, tmp_path: Path) -> None:
 
 def test_a_ranking() -> None:
     then = ExpertScores.from_json(made() / "scores.json").frame
-    now = usage(open_store(made() / "store"), n_bootstrap=20).frame
+    now = usage(open_store(made() / "store"), tokens="all", n_bootstrap=20).frame
     equal(now, then.drop(columns=list(WIDER & set(then.columns))))
 
 
@@ -78,7 +79,9 @@ def test_a_comparison() -> None:
 
 
 def test_a_recipe(tmp_path: Path) -> None:
-    run_recipe(recipe_from(RECIPE), tmp_path / "run", progress=False, open_model=lambda _: families.get("demo"))
+    every = {"options": {"n_bootstrap": 20, "tokens": "all"}}  # the chat template too, as by the default of then
+    recipe = RECIPE | {"rankings": [RECIPE["rankings"][0] | every]}
+    run_recipe(recipe_from(recipe), tmp_path / "run", progress=False, open_model=lambda _: families.get("demo"))
     now, then = read_tables(tmp_path / "run"), read_tables(made() / "run")
     for name in ("answers", "arms", "distributions", "scores", "values"):
         equal(now[name], then[name].drop(columns=list(WIDER & set(then[name].columns))))

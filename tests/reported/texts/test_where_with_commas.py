@@ -44,7 +44,7 @@ def test_where_with_commas(store: Any, where: str, used: list[int]) -> None:
 
 
 def test_scores_of_a_value_with_a_comma(store: Any) -> None:
-    found, tokens = usage(store, where="kind=maths, easy", n_bootstrap=0), store.tokens
+    found, tokens = usage(store, tokens="all", where="kind=maths, easy", n_bootstrap=0), store.tokens
     n_tokens = int((tokens["prompt_id"] == "p00000").sum())
     assert int(found.frame["n"].to_numpy().sum()) == n_tokens * sum(
         store.anatomy.layer(layer).top_k for layer in store.layers

@@ -79,7 +79,7 @@ def test_a_run_that_was_stopped_goes_on_and_writes_the_same(tmp_path: Path, monk
     import workbench.factorization.routed as routed
 
     dense = saved("llama", tmp_path / "dense")
-    monkeypatch.setattr(routed, "_LEAST", 2000)
+    monkeypatch.setattr(routed, "LEAST", 2000)
     learning = Learning(32 * 8 * 110, length=32)
 
     def stop(line: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ def test_a_run_that_was_stopped_goes_on_and_writes_the_same(tmp_path: Path, monk
     monkeypatch.setattr(routed, "own_words", None)  # they are there already
     cut = logits(factorize_routed(str(dense), tmp_path / "cut", SIZES, learning))
     monkeypatch.undo()
-    monkeypatch.setattr(routed, "_LEAST", 2000)
+    monkeypatch.setattr(routed, "LEAST", 2000)
     assert torch.allclose(cut, logits(factorize_routed(str(dense), tmp_path / "whole", SIZES, learning)), atol=2e-2)
 
 

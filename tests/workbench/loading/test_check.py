@@ -11,7 +11,7 @@ from tests.support import families
 from tests.support.refusals import refused
 from workbench import load
 from workbench.loading import tiny_model, tiny_tokenizer
-from workbench.loading.heard import surely_heard
+from workbench.loading.heard import replayed, surely_heard
 from workbench.model import find_layout
 from workbench.survey import probe_ids
 
@@ -79,18 +79,32 @@ def test_what_cannot_run_the_batch_is_checked_layer_by_layer() -> None:
     assert "layers [1] changed no logit" in refused(load, hf)
 
 
-@pytest.mark.parametrize("noise", [1e-3, 1e-6])
-def test_a_row_that_changes_without_a_mute_says_nothing(noise: float) -> None:
-    """Rounding that differs between two forwards of one batch: every layer is then asked by itself."""
-    hf, times = tiny_model("mixtral"), [0]
+@pytest.mark.parametrize(("noise", "heard"), [(1e-1, set()), (1e-7, {0, 2})])
+def test_a_layer_is_heard_far_above_what_changes_without_a_mute(noise: float, heard: set[int]) -> None:
+    """Rounding that differs between two forwards of one batch. Layer 1 is silent, and only looks otherwise."""
+    hf, times = silenced(tiny_model("mixtral"), 1), [0]
 
     def noisy(module: Any, args: Any, out: Tensor) -> Tensor:
         times[0] += 1
         return out * (1 + noise * times[0])
 
-    model = load(hf, tiny_tokenizer(), check=False)
-    hf.lm_head.register_forward_hook(noisy)
-    assert surely_heard(model, probe_ids(hf)) == set()
+    model = load(tiny_model("mixtral"), tiny_tokenizer(), check=False)
+    model.hf.load_state_dict(hf.state_dict())
+    model.hf.lm_head.register_forward_hook(noisy)
+    assert surely_heard(model, probe_ids(model.hf)) == heard
+
+
+@torch.no_grad()
+def test_routers_answer_what_they_answered_first() -> None:
+    model = load(tiny_model("mixtral"), tiny_tokenizer(), check=False)
+    router = model.hf.model.layers[1].mlp.gate
+    one, other = torch.randn(2, 4, model.hf.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    apart = [router(x)[0] for x in (one, other)]
+    with replayed(model.runtime):
+        same = [router(x)[0] for x in (one, other)]
+    assert torch.equal(same[0], same[1])
+    assert torch.equal(same[0], apart[0])
+    assert not torch.equal(apart[0], apart[1])
 
 
 def test_a_layer_that_computes_by_itself_is_not_heard() -> None:

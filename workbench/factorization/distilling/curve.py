@@ -23,21 +23,15 @@ class Loss(NamedTuple):
 def losses(student: Student, held_out: Mapping[str, Tensor], ks: Sequence[int], most: int = 8) -> list[Loss]:
     """On at most `most` rows of each kind."""
     some = {kind: rows[:most] for kind, rows in sorted(held_out.items())}
-    dense = {kind: _by_row(student, rows, None) for kind, rows in some.items()}
+    dense = {kind: by_row(student, rows, None) for kind, rows in some.items()}
     return [
-        Loss(kind, k, float((_by_row(student, rows, k) - dense[kind]).mean()))
-        for k in ks
-        for kind, rows in some.items()
+        Loss(kind, k, float((by_row(student, rows, k) - dense[kind]).mean())) for k in ks for kind, rows in some.items()
     ]
 
 
-def by_row(student: Student, rows: Tensor, k: int) -> Tensor:
-    """Nats a token over the dense model's, of each row [rows]."""
-    return _by_row(student, rows, k) - _by_row(student, rows, None)
-
-
 @torch.no_grad()
-def _by_row(student: Student, rows: Tensor, k: int | None) -> Tensor:
+def by_row(student: Student, rows: Tensor, k: int | None) -> Tensor:
+    """Nats a token of each row [rows]: of the dense model, or with k of the student."""
     return torch.cat([_loss(student, some, k) for some in rows.split(_BATCH)])
 
 

@@ -85,3 +85,25 @@ def test_partners_are_at_most_twelve_the_closest_first():
     assert found["expert"].tolist() == list(range(13, 1, -1))
     assert found["given"].iloc[0] == pytest.approx(1.3)
     assert found["lift"].iloc[0] == pytest.approx(2.6)
+
+
+def test_the_words_of_a_card_are_those_that_were_said_and_the_templates_on_request(monkeypatch):
+    roles = ["template", "special", "user", "user"]
+    tokens = pd.DataFrame(
+        {"token_id": [1, 2, 3, 4], "token": list("abcd"), "prompt_id": "p", "sample": 0, "role": roles}
+    )
+    store, hit = SimpleNamespace(tokens=tokens), np.array([True, True, True, False])
+    found, read = Selected(hit | True, hit, hit * 1.0), []
+    monkeypatch.setattr(card_text, "tokens_of", lambda _, which: read.append(which.routed.tolist()))
+    monkeypatch.setattr(card_text, "contexts_of", lambda _, ref, which: read.append(which.hit.tolist()))
+    paper = write_on(monkeypatch, {"atlas-template": False})
+    card_text.words_of(store, ExpertRef(0, 1), found)
+    assert read == [[False, False, True, True], [False, False, True, False]]
+    assert "2 of the 3 tokens that select it are the chat template's or special" in drawn(paper)
+    paper.answers["atlas-template"] = True
+    card_text.words_of(store, ExpertRef(0, 1), found)
+    assert read[2:] == [[True] * 4, hit.tolist()]
+    paper.answers["atlas-template"], alone = False, np.array([True, True, False, False])
+    card_text.words_of(store, ExpertRef(0, 1), Selected(hit | True, alone, alone * 1.0))
+    assert "Only the chat template's and special tokens select L0E1" in drawn(paper)
+    assert len(read) == 4

@@ -61,6 +61,9 @@ def test_a_token_of_ones_own_can_be_asked_for(tmp_path, store, monkeypatch):
     )
     assert found == measures.Measure("nPMI: token  in", "npmi", (("token", " in"),), "nPMI", "PuOr_r")
     assert_drawn("atlas_token", drawn(paper))
+    paper.answers["atlas-token-template"] = True
+    read = atlas_page.chosen_measure(view_of(tmp_path, store), measures.Measures((found,), ()))
+    assert read.options == (("token", " in"), ("tokens", "all"))
 
 
 def test_the_layer_looked_at_is_one_of_the_layers(monkeypatch):

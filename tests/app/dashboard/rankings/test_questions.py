@@ -46,16 +46,16 @@ def test_what_is_chosen_is_asked(store, monkeypatch):
     ask, found = probe_options.ask, offer(store.path)
     assert ask("ftri", found).options == (
         ("adjust", "maxT"), ("contrast", "standardized"), ("n_permutations", 7), ("permute", "pairs"), ("reduce", "weight"),
-        ("roles", ("user",)), ("seed", 3), ("target", "odd=yes"), ("where", "odd=yes"),
+        ("roles", ("user",)), ("seed", 3), ("target", "odd=yes"), ("tokens", "prompt"), ("where", "odd=yes"),
     )  # fmt: skip
-    assert ask("npmi", found).options == (("label", "odd=yes"),)
+    assert ask("npmi", found).options == (("target", "odd=yes"),)
     for kind, option in (("a token", ("token", "x")), ("a role", ("role", "user")), ("<think> against </think>", None)):
         answers["npmi-kind"] = kind
         assert ask("npmi", found).options == ((option,) if option else ())
     assert dict(ask("contrast", found).options) == {
         "pooling": "any",
-        "positive": "odd=yes",
-        "negative": "odd=no",
+        "target": "odd=yes",
+        "baseline": "odd=no",
         "tokens": "last_prompt",
     }
     assert ask("usage", found).options == (("measure", "weight"), ("roles", ("user", "assistant")))
@@ -65,8 +65,8 @@ def test_what_is_chosen_is_asked(store, monkeypatch):
 def test_a_question_with_a_gap_is_a_sentence():
     for method, name in (
         ("ftri", "target"),
-        ("contrast", "positive"),
-        ("npmi", "label"),
+        ("contrast", "target"),
+        ("npmi", "target"),
         ("npmi", "token"),
         ("npmi", "role"),
     ):

@@ -35,7 +35,7 @@ def made(path: Path, seed: int = 0, labels: bool = True) -> Path:
 
 def scores(path: Path, target: str) -> list[float]:
     """By expert, as the dashboard has them."""
-    found = scores_of(path, "ftri", target=target, **QUICK).frame.sort_values(["layer", "expert"])
+    found = scores_of(path, "ftri", target=target, tokens="prompt", **QUICK).frame.sort_values(["layer", "expert"])
     return found["score"].tolist()
 
 
@@ -94,7 +94,8 @@ def test_a_store_in_the_place_of_another_is_read_whatever_its_time(tmp_path: Pat
 
 def test_so_is_one_without_any_label(tmp_path: Path) -> None:
     def loads() -> list[float]:
-        return scores_of(first, "usage", n_bootstrap=0).frame.sort_values(["layer", "expert"])["score"].tolist()
+        found = scores_of(first, "usage", tokens="all", n_bootstrap=0).frame.sort_values(["layer", "expert"])
+        return found["score"].tolist()
 
     first, second = (made(tmp_path / name, seed, labels=False) for seed, name in enumerate(("store", "other")))
     before = loads()

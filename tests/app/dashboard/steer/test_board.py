@@ -52,8 +52,20 @@ def test_where_every_expert_is_selected_sizes_tell_them_apart_and_none_can_be_of
     view, _ = everybody
     offered = colours.colour_choices(view)
     assert next(iter(offered)) == "largest output"
-    assert "tell none apart" in colours.colouring(view, offered["load"]).note
+    load = colours.colouring(view, offered["load"])
+    assert (load.note, load.palette, load.middle) == (colours.ALIKE, "Cividis", None)  # not as white as no board at all
+    assert len(load.values) == 6
+    assert colours.strongest(load, 2) == []  # nothing comes first
     assert edits.possible(view.anatomy) == ("mute", "drop", "scale", "bias", "replace")
+
+
+def test_a_button_that_has_nothing_to_take_says_why(everybody, monkeypatch):
+    view, _ = everybody
+    paper = write_on(monkeypatch, colour="load")
+    for name, why in (("load", colours.ALIKE), ("largest output", None)):
+        paper.session_state.colour = name
+        quick_picks.quick_picks(view, quick_picks.shown(view, []))
+        assert (paper.calls["pick-top"]["disabled"], paper.calls["pick-top"]["help"]) == (why is not None, why)
 
 
 def test_without_a_store_the_board_waits_for_an_answer(tmp_path, monkeypatch):

@@ -82,3 +82,13 @@ def test_a_stored_sample_is_read_slot_by_slot(store):
     assert np.isnan(found.layers[0].l2[2]).all()
     assert found.layers[0].weight[2].tolist() == [0.0, 0.0]
     assert math.isclose(found.layers[1].expert[2].sum(), -2)
+
+
+def test_a_prompt_is_listed_by_what_differs_also_where_it_is_the_only_one_found(store, monkeypatch):
+    paper = write_on(monkeypatch, {"tokens-find": "rice"})
+    texts = [f"system: You are helpful. user: {asked}" for asked in ("what is bread", "who boils rice")]
+    prompts = pd.DataFrame({"prompt_id": ["p0", "p1"], "text": texts})
+    some = type("Store", (), {"prompts": prompts, "n_samples": 1, "path": store.path})()
+    monkeypatch.setattr(text_sources, "read_stored", lambda path, now, prompt, sample: (prompt, sample))
+    assert text_sources.stored_text(some) == (("p1", 0), "p1, sample 0")
+    assert any("selectbox 'Prompt' ['p1: … who boils rice']" in line for line in paper.lines)

@@ -79,6 +79,11 @@ MISTAKES = [
         {"tokns": 1},
         "'rankings[0].options.tokns' is no option of ftri; did you mean 'tokens'?",
     ),
+    (
+        "rankings.0",
+        {"name": "cats", "method": "contrast", "prompts": "ranked", "options": {"positive": "kind=cat"}},
+        "'rankings[0].options.positive' is called target now; write target.",
+    ),
     ("rankings.0.prompts", "held", "'rankings[0].prompts' ranks on 'held', which is measured;"),
     ("rankings.0.prompts", "rankd", "did you mean 'ranked'?"),
     (
@@ -258,3 +263,25 @@ def test_a_recipe_saved_with_a_byte_order_mark_is_read(tmp_path):
     path = tmp_path / "marked.toml"
     path.write_bytes(b"\xef\xbb\xbf" + Path(find_recipe("mote")).read_bytes())
     assert read_recipe(path) == read_recipe("mote")
+
+
+def test_a_run_that_an_earlier_version_began_is_read_by_todays_names(tmp_path: Path) -> None:
+    text = Path("data/experiments/safex.toml").read_text("utf-8")
+    assert 'target = "refused", baseline = "answered"' in text
+    old = text.replace('target = "refused", baseline = "answered"', 'regular = "refused", jailbreak = "answered"')
+    (tmp_path / "recipe.toml").write_text(old, "utf-8")
+    with pytest.raises(WorkbenchError, match=r"'rankings\[0\].options.regular' is called target now; write target\."):
+        read_recipe(tmp_path / "recipe.toml")
+    assert read_recipe(tmp_path / "recipe.toml", begun=True).rankings == read_recipe("safex").rankings
+
+
+@pytest.mark.parametrize("rankings", [[{"name": "x"}], ["x"], "x", [{"method": "magic", "options": {}}]])
+def test_what_is_no_ranking_is_refused_in_a_begun_run_too(rankings: Any, tmp_path: Path) -> None:
+    import tomli_w
+
+    (tmp_path / "recipe.toml").write_text(tomli_w.dumps(recipe_data() | {"rankings": rankings}), "utf-8")
+    with pytest.raises(WorkbenchError) as fresh:
+        read_recipe(tmp_path / "recipe.toml")
+    with pytest.raises(WorkbenchError) as begun:
+        read_recipe(tmp_path / "recipe.toml", begun=True)
+    assert str(begun.value) == str(fresh.value)
