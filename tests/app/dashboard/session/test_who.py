@@ -8,9 +8,9 @@ from workbench import WorkbenchError
 
 
 def test_a_session_is_there_while_its_tab_is(monkeypatch):
-    monkeypatch.setattr(who, "get_script_run_ctx", lambda: None)
+    monkeypatch.setattr(who, "get_script_run_ctx", lambda **_: None)
     assert who.session() == ""
-    monkeypatch.setattr(who, "get_script_run_ctx", lambda: SimpleNamespace(session_id="me"))
+    monkeypatch.setattr(who, "get_script_run_ctx", lambda **_: SimpleNamespace(session_id="me"))
     assert who.session() == "me"
     active = SimpleNamespace(is_active_session=lambda one: one == "tab")
     monkeypatch.setattr(who, "runtime", SimpleNamespace(exists=lambda: False, get_instance=lambda: active))
