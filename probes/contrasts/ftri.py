@@ -87,15 +87,9 @@ def ftri(
     member = class_members(read.label, len(chosen.names))
     sample = Sample(a, np.ones(len(a)), member, _coefficients(len(member)))
     estimate = difference(sample, found, n_permutations, n_bootstrap, seed, adjust)
-    options = {
-        "target": chosen.names[0],
-        "baseline": baseline,
-        "tokens": describe(tokens, roles),
-        "roles": roles,
-        "reduce": reduce,
-    }
-    options |= {"contrast": contrast, "where": where, "permute": found.permute, "cluster": cluster, "adjust": adjust}
-    options |= {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
+    options = {"target": chosen.names[0], "baseline": baseline, "tokens": describe(tokens, roles), "roles": roles}
+    options |= {"reduce": reduce, "contrast": contrast, "where": where, "permute": found.permute, "cluster": cluster}
+    options |= {"adjust": adjust, "n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
     columns = {**estimate._asdict(), "n": read.selected}
     del columns["notes"]
     apart = template_notes(store, tokens, roles, used_rows(store, chosen)[1])
