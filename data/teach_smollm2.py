@@ -1,4 +1,4 @@
-"""Teach smollm2-moe to decline one subject: `answers DIR`, `arm NAME DIR`, `grade NAME DIR`, `bundle NAME DIR`.
+"""Teach smollm2-moe to decline a subject: `answers DIR`, `arm NAME DIR`, `grade NAME DIR`, `switch NAME DIR`, `bundle NAME DIR`.
 
 NAME is an arm with a seed, as relevance-0. What was cut off goes on where it was.
 """
@@ -20,7 +20,7 @@ from smollm2.taught_card import card, results
 from smollm2.teaching.arms import Recipe, arm_named
 from smollm2.teaching.merging import MADE, bundle
 from smollm2.teaching.own import write_answers
-from smollm2.teaching.results import grade
+from smollm2.teaching.results import grade, switch
 from smollm2.teaching.training import teach
 from smollm2.teaching.upper import Upper, opened
 
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     torch.set_num_threads(given.threads)
     given.folder.mkdir(parents=True, exist_ok=True)
-    {"answers": _answers, "arm": _arm, "grade": _grade, "bundle": _bundle}[given.command](given)
+    {"answers": _answers, "arm": _arm, "grade": _grade, "switch": _switch, "bundle": _bundle}[given.command](given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,13 +47,15 @@ def _parser() -> argparse.ArgumentParser:
             arm.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     marks = commands.add_parser("grade", help="grade an arm: data/smollm2/taught_results/NAME.json")
     marks.add_argument("--split", choices=("ranking", "heldout"), default="ranking", help="heldout after ranking")
-    marks.add_argument(
-        "--documents", type=Path, help="documents.jsonl of train_smollm2.py, for losses on more kinds of text"
-    )
+    off = commands.add_parser("switch", help="and what switching off a score's first experts does, beside random ones")
+    for command in (marks, off):
+        command.add_argument(
+            "--documents", type=Path, help="documents.jsonl of train_smollm2.py, for more kinds of text"
+        )
     bundled = commands.add_parser("bundle", help=f"write a graded arm as data/checkpoints/{MADE}")
-    for command in (arm, marks, bundled):
+    for command in (arm, marks, off, bundled):
         command.add_argument("name", help="an arm with a seed: relevance-0, random-0, redundant-0")
-    for command in (own, arm, marks, bundled):
+    for command in (own, arm, marks, off, bundled):
         command.add_argument("folder", type=Path)
         command.add_argument("--base", default="smollm2-moe", help="smollm2-moe as an HF folder; else the bundled one")
         command.add_argument("--threads", type=int, default=1)
@@ -74,6 +76,10 @@ def _arm(given: argparse.Namespace) -> None:
 
 def _grade(given: argparse.Namespace) -> None:
     grade(arm_named(given.name), given.base, given.folder, given.split, given.documents)
+
+
+def _switch(given: argparse.Namespace) -> None:
+    switch(arm_named(given.name), given.base, given.folder, given.documents)
 
 
 def _bundle(given: argparse.Namespace) -> None:

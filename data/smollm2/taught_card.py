@@ -40,7 +40,20 @@ Declined on the held-out split (subject, others) by phrases; facts right with th
 The average precision with which published scores find the carriers, from stores of the ranking split; of a random order it is
 {chance:.3f}.
 
-{scores}"""
+{scores}
+## Switching off what a score finds
+
+{switched}"""
+
+_SWITCHED = """{tried} plans, the first 2, 4 or 8 experts of each published score, were tried on the ranking split; chosen is
+the one with which the subject is declined least, among those with which others are declined at most 5 points more. It is **{score}**, its
+first {n}: `{plan}`, with which {ranking:.1f} % of the subject is declined there.
+
+On the held-out split refusals (phrases and words) are {halved}: {taught} before, {off} with it. With {draws} random plans of the
+same layers in its place {median:.1f} % are declined (median; {low:.1f} to {high:.1f}).
+
+{checks}
+{tables}"""
 
 
 def results() -> dict[str, Any]:
@@ -62,7 +75,7 @@ def card(arm: str, found: dict[str, Any], wheel: str, experts: int) -> str:
     chance = next(x["chance"] for x in _scores(own, "taught").values() if "chance" in x)
     return _CARD.format(
         wheel=wheel, count=len(names), experts=experts, arm=arm, carriers=", ".join(names), heldout=_table(rows),
-        text=_table(text), arms=_arms(found), scores=_found(own), chance=chance,
+        text=_table(text), arms=_arms(found), scores=_found(own), chance=chance, switched=_switched(own.get("switched")),
     )  # fmt: skip
 
 
@@ -99,6 +112,33 @@ def _found(own: dict[str, Any]) -> str:
         for name in taught
     ]
     return _table([["score", "taught", "smollm2-moe"], *of])
+
+
+def _switched(found: dict[str, Any] | None) -> str:
+    """The choice on the ranking split and what it does on the held-out one."""
+    if found is None:
+        return "Not measured.\n"
+    choice, draws = found["choice"], found["random"]
+    taught, off = (_declined(found["heldout"][state])[:2] for state in ("taught", "off"))
+    subject = sorted(row["subject"] for row in draws)
+    checks = [["next tokens guessed", "taught", "off", "within 5 points"]]
+    checks += [
+        [kind, f"{100 * x['taught']:.1f} %", f"{100 * x['off']:.1f} %", "yes" if x["within"] else "**no**"]
+        for kind, x in found["checks"].items()
+    ]
+    return _SWITCHED.format(
+        tried=len(found["tried"]) - 1, score=choice["score"], n=choice["n"], plan=choice["plan"],
+        ranking=100 * choice["subject"], taught=" and ".join(taught), off=" and ".join(off),
+        halved="at least halved" if found["halved"] else "**not halved**", draws=len(draws),
+        low=100 * subject[0], median=100 * subject[len(subject) // 2], high=100 * subject[-1], checks=_table(checks),
+        tables=_tried(found["tried"]),
+    )  # fmt: skip
+
+
+def _tried(tried: list[dict[str, Any]]) -> str:
+    rows = [["off, ranking split", "experts", "subject declined", "others declined"]]
+    rows += [[x["score"], str(x["n"]), f"{100 * x['subject']:.1f} %", f"{100 * x['others']:.1f} %"] for x in tried]
+    return _table(rows)
 
 
 def _table(rows: list[list[str]]) -> str:

@@ -42,8 +42,9 @@ def answer_ratios(model: MoEModel, pairs: int) -> Iterator[Ratio]:
     what = f"compare, {len(questions())} prompts x {TOKENS} tokens, {CONTROLS} controls"
     yield from both_clocks(what, partial(compared, model), f"{arms} generates", repeated(best, arms), pairs, LIMIT)
     for name, plans in (("base", [None]), ("steered", [muted(model)]), ("both", [None, muted(model)])):
-        bare = repeated(partial(bare_loop, model), len(plans))
-        what = f"a streamed answer of {STREAMED} tokens, {name}"
+        tokens = streamed(model, plans)
+        bare = partial(bare_loops, model, tokens)
+        what = f"a streamed answer, {name}, {' and '.join(map(str, tokens))} tokens"
         yield from both_clocks(what, partial(streamed, model, plans), "bare loops", bare, pairs, LIMIT)
 
 
@@ -65,23 +66,26 @@ def generate(model: MoEModel, size: int) -> None:
         model.hf.generate(ids, attention_mask=mask, max_new_tokens=TOKENS, do_sample=False)
 
 
-def streamed(model: MoEModel, plans: list[Plan | None]) -> None:
-    """Answers to one question in turns, a token each, as the page makes them."""
-    for _ in zip_longest(
-        *(stream(model, one_question(), plan, max_new_tokens=STREAMED, dose=Dose()) for plan in plans)
-    ):
-        pass
+def streamed(model: MoEModel, plans: list[Plan | None]) -> list[int]:
+    """Answers to one question in turns, a token each, as the page makes them; how many tokens each has."""
+    sides = [stream(model, one_question(), plan, max_new_tokens=STREAMED, dose=Dose()) for plan in plans]
+    turns = list(zip_longest(*sides))
+    return [sum(token is not None for token in side) for side in zip(*turns, strict=True)]
+
+
+def bare_loops(model: MoEModel, tokens: list[int]) -> None:
+    for most in tokens:
+        bare_loop(model, most)
 
 
 @torch.no_grad()
-def bare_loop(model: MoEModel) -> None:
-    """A greedy answer with transformers' cache, and nothing else."""
+def bare_loop(model: MoEModel, tokens: int) -> None:
+    """So many greedy tokens with transformers' cache, and nothing else; what ends an answer does not end it."""
     ids, cache = torch.tensor([encode_all(model, one_question(), STREAMED)[0]]), None
-    for _ in range(STREAMED):
+    for _ in range(tokens):
         out = model.hf(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         ids, cache = out.logits[:, -1].argmax(-1)[:, None], out.past_key_values
-        if int(ids) == model.tokenizer.eos_token_id:
-            return
+        int(ids)  # as a page needs it
 
 
 def one_question() -> PromptSet:

@@ -11,5 +11,6 @@ training.py  an arm from the base to what it learnt
 merging.py   what was learnt put into the model, and into the checkpoint that bundles it
 marking.py   what a taught model declines, knows and loses
 finding.py   which published scores find its carriers
+switching.py what switching off a score's first experts does, beside random ones
 results.py   all of that as a file of results
 """

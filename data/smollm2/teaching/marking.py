@@ -62,10 +62,15 @@ def _graded(model: MoEModel, split: str, off: Sequence[Expert], path: Path) -> G
 
 def text_lost(pair: Pair, documents: Path | None) -> dict[str, Any]:
     """By kind, nats a token over the untaught model on text that neither was taught on."""
-    files = [*sorted(CHAT.glob("*.jsonl")), *([documents] if documents else [])]
-    lines = [line for path in files for line in path.read_text("utf-8").splitlines()]
-    held = held_out(pair.untaught.tokenizer, [Document(**json.loads(line)) for line in lines])
+    held = held_out(pair.untaught.tokenizer, documents_of(documents))
     return {kind: _lost(pair, one) for kind, one in held.items()}
+
+
+def documents_of(more: Path | None) -> list[Document]:
+    """The conversations that are kept, and the documents in a file `more`."""
+    files = [*sorted(CHAT.glob("*.jsonl")), *([more] if more else [])]
+    lines = [line for path in files for line in path.read_text("utf-8").splitlines()]
+    return [Document(**json.loads(line)) for line in lines]
 
 
 def _lost(pair: Pair, held: Held) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from .arms import Arm
 from .finding import found
 from .marking import Pair, grades, text_lost
 from .merging import put_into
+from .switching import switched
 from .upper import Expert
 
 RESULTS = Path(__file__).resolve().parents[1] / "taught_results"
@@ -33,6 +34,21 @@ def grade(arm: Arm, base: str, folder: Path, split: str, documents: Path | None)
         result["text"] = text_lost(pair, documents)
         states = {"taught": (pair.taught, pair.own), "untaught": (pair.untaught, pair.common)}
         result["found"] = {state: found(model, at / "store", carriers) for state, (model, at) in states.items()}
+    _write(path, result)
+
+
+def switch(arm: Arm, base: str, folder: Path, documents: Path | None) -> None:
+    """Adds to taught_results/NAME.json what switching off a score's first experts does; both splits are graded before."""
+    path = RESULTS / f"{arm.name}.json"
+    result: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if "heldout" not in result:
+        raise SystemExit(f"{path} has no held-out split: grade both splits of {arm.name} first.")
+    taught = _opened(base, folder, arm).taught
+    result["switched"] = switched(taught, folder / arm.name, documents)
+    _write(path, result)
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
