@@ -45,9 +45,9 @@ The average precision with which published scores find the carriers, from stores
 
 {switched}"""
 
-_SWITCHED = """{tried} plans, the first 2, 4 or 8 experts of each published score, were tried on the ranking split; chosen is
-the one with which the subject is declined least, among those with which others are declined at most 5 points more. It is **{score}**, its
-first {n}: `{plan}`, with which {ranking:.1f} % of the subject is declined there.
+_SWITCHED = """{tried} plans, the first 2, 4 or 8 experts of each published score, were tried on the ranking split. Chosen is
+the one with which the subject is declined least, among those with which others are declined at most 5 points more: **{score}**,
+its first {n}, `{plan}`, with which {ranking:.1f} % of the subject is declined there.
 
 On the held-out split refusals (phrases and words) are {halved}: {taught} before, {off} with it. With {draws} random plans of the
 same layers in its place {median:.1f} % are declined (median; {low:.1f} to {high:.1f}).

