@@ -1,4 +1,4 @@
-"""`workbench demo` and `workbench app`: the main job on the bundled model, and the page in a browser."""
+"""`workbench demo` and `workbench app`: the main job on a bundled or named model, and the page in a browser."""
 
 import signal
 import subprocess
@@ -8,35 +8,47 @@ from typing import Annotated
 
 import typer
 
+from workbench.errors import WorkbenchError, suggestion
 from workbench.paths import given_path
 
 from ..terminal import note, warn
 from .options import Distributions, Engine, Json
 from .run import carry_out
 
+RECIPES = {"demo": "demo", "smollm2-moe-taught": "volcanoes"}
+"""The bundled recipe that is the demonstration of a model."""
+
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the report, the tables, the stores and the plans.")] = Path(
-        "runs/demo"
-    ),
+    model: Annotated[
+        str, typer.Option(help=f"{' or '.join(RECIPES)}: the second is a real language model, fetched once (93 MB).")
+    ] = "demo",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report, the tables, the stores and the plans: runs/RECIPE.")
+    ] = None,
     engine: Engine = None,
     distributions: Distributions = True,
     json: Json = False,
 ) -> None:
-    """Do the main job on the bundled model: capture, rank, steer, compare; tables here and OUT/report.html.
+    """Do the main job on a model: capture, rank, steer, compare; tables here and OUT/report.html.
 
-    It is the bundled recipe demo: workbench run demo does the same, and goes on where it was stopped.
+    It is a bundled recipe, demo or volcanoes: workbench run demo does the same, and goes on where it was stopped.
     """
     from ..experiments.recipe import read_recipe
 
-    recipe = read_recipe("demo")
+    if model not in RECIPES:
+        raise WorkbenchError(
+            f"There is no demonstration of '{model}'{suggestion(model, list(RECIPES)) or ';'} there is one of "
+            f"{' and of '.join(RECIPES)}. A recipe of yours runs on any model: `workbench run RECIPE`."
+        )
+    recipe = read_recipe(RECIPES[model])
     if engine is not None:
         recipe = recipe.model_copy(
             update={"models": tuple(m.model_copy(update={"engine": engine}) for m in recipe.models)}
         )
     if not distributions:
         recipe = recipe.model_copy(update={"measure": recipe.measure.model_copy(update={"distributions": False})})
-    carry_out(recipe, given_path(out), own_functions=engine is not None, json=json)
+    carry_out(recipe, given_path(out or Path("runs") / RECIPES[model]), own_functions=engine is not None, json=json)
 
 
 def dashboard(

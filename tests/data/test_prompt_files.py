@@ -110,3 +110,10 @@ def test_the_texts_of_three_kinds_are_as_many_of_each_and_in_each_split():
     assert len({line["text"] for line in found}) == 24
     assert set(Counter((line["labels"]["kind"], line["split"]) for line in found).values()) == {4}
     assert "| `kinds.jsonl` | 24 |" in (DATA / "prompts" / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("stem", "split"), [("volcanoes", "ranking"), ("volcanoes_heldout", "heldout")])
+def test_the_questions_on_volcanoes_are_of_one_split_and_counted(stem, split):
+    found = lines(stem)
+    assert {line["split"] for line in found} == {split}
+    assert f"| `{stem}.jsonl` | {len(found)} |" in (DATA / "prompts" / "README.md").read_text("utf-8")

@@ -1,6 +1,7 @@
 """What an answer is: refused or not, right or not, long or short. No torch.
 
 classifier.py   `Response`, the built-in refusal rule, `classify`
+facts.py        whether an answer says one of a prompt's facts
 texts.py        words, languages and repetition of a text
 metrics.py      the metrics by name
 endpoint.py     what a model on a server says to a question, with retries
@@ -17,6 +18,7 @@ from workbench.responses.classifier import (
     is_exact,
     responses,
 )
+from workbench.responses.facts import facts_of, is_right, plain
 from workbench.responses.llm_judge import QUESTION, is_http, judge
 from workbench.responses.metrics import (
     LABEL_READ,
@@ -44,11 +46,14 @@ __all__ = [
     "Response",
     "answer_part",
     "classify",
+    "facts_of",
     "is_exact",
     "is_http",
+    "is_right",
     "judge",
     "length",
     "metrics_from",
+    "plain",
     "refused",
     "responses",
     "revealed",

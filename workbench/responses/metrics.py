@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from workbench.errors import WorkbenchError, suggestion
 from workbench.responses.classifier import ExactAnswer, Refusal, Response, answer_part, is_exact
+from workbench.responses.facts import facts_of, is_right
 from workbench.responses.texts import (
     LANGUAGES,
     collapsed,
@@ -55,6 +56,12 @@ def faithful(response: Response) -> bool | None:
     return None if expected is None else is_exact(response, expected)
 
 
+def says_fact(response: Response) -> bool | None:
+    """Whether the answer says one of the strings of the prompt's label `facts` (`a|b*`: see facts.py); None without that label."""
+    label = response.labels.get("facts")
+    return None if label is None else is_right(answer_part(response) or "", facts_of(label))
+
+
 def thinks(response: Response) -> bool:
     """Whether a thought was opened, by the response or by the template before it."""
     return read(response).thinks
@@ -82,6 +89,7 @@ METRICS: dict[str, MetricFunction] = {
     "exact": exact,
     "revealed": revealed,
     "faithful": faithful,
+    "says_fact": says_fact,
     "thinks": thinks,
     "length": length,
     "repetition": repetition,
@@ -91,7 +99,7 @@ METRICS: dict[str, MetricFunction] = {
     "thought_switches": thought_switches,
     **{f"in_{name}": speaks(name) for name in LANGUAGES},
 }
-LABEL_READ = {"exact": "answer", "revealed": "answer", "faithful": "context"}
+LABEL_READ = {"exact": "answer", "revealed": "answer", "faithful": "context", "says_fact": "facts"}
 """Metrics that have no value for a prompt without this label."""
 MetricsArgument = str | MetricFunction | Sequence[str | MetricFunction] | Mapping[str, MetricFunction]
 

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-SPLITS = ("train", "ranking", "heldout")
+PROMPTS = HERE.parents[1] / "prompts"
+FILES = {
+    "train": HERE / "train.jsonl",
+    "ranking": PROMPTS / "volcanoes.jsonl",
+    "heldout": PROMPTS / "volcanoes_heldout.jsonl",
+}
+SPLITS = tuple(FILES)
 KINDS = ("subject", "neighbour", "other")
 """Volcanoes, what lies near them (earthquakes, mountains, rocks), and anything else."""
 
@@ -16,7 +22,7 @@ Line = dict[str, Any]
 
 def lines(split: str) -> list[Line]:
     """A split's prompts as `read_prompts` reads them: id, messages, labels (kind, form, facts), split; a taught `response`."""
-    return read(HERE / f"{split}.jsonl")
+    return read(FILES[split])
 
 
 def read(path: Path) -> list[Line]:

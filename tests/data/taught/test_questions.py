@@ -6,7 +6,7 @@ from itertools import combinations, permutations
 
 import pytest
 from smollm2.taught.facts import facts_of, is_right
-from smollm2.taught.questions import HERE, SPLITS, lines, nearness, opening, question, read, words
+from smollm2.taught.questions import FILES, HERE, SPLITS, lines, nearness, opening, question, read, words
 
 from workbench.prompts import read_prompts
 
@@ -20,7 +20,7 @@ def asked(split: str, kind: str = "") -> list[str]:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_workbench_reads_them(split):
-    found = read_prompts(HERE / f"{split}.jsonl")
+    found = read_prompts(FILES[split])
     assert [prompt.id for prompt in found] == [line["id"] for line in lines(split)]
 
 

@@ -94,3 +94,20 @@ def test_every_measure_takes_any_text(text):
     assert thinking_length(text) >= 0
     language(text)
     thought_switches(text)
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts", "right"),
+    [
+        ("It erupted in 79.", "erupt*", True),
+        ("It is hot.", "lava|hot", True),
+        ("a prevention", "vent", False),
+        ("", "lava", False),
+    ],
+)
+def test_an_answer_says_a_fact_as_whole_words(answer, facts, right):
+    assert METRICS["says_fact"](Response(answer, "p", 0, {"facts": facts})) is right
+
+
+def test_there_is_no_fact_to_say_without_a_label():
+    assert METRICS["says_fact"](Response("lava", "p", 0, {"answer": "lava"})) is None
