@@ -1,7 +1,7 @@
 """Whether an answer says one of the facts that its prompt asks for, by a rule on strings.
 
-The answer in lower case, with plain apostrophes and single spaces, holds one of the accepted strings as whole words; a string that
-ends in * may go on ("erupt*" is in "erupted"). What else the answer says does not count, so the rule is mild (ours).
+The answer in lower case, with plain apostrophes and single spaces, holds one of the accepted strings as whole words; a string
+that ends in * may go on ("erupt*" is in "erupted"). What else the answer says does not count, so the rule is mild (ours).
 """
 
 import re

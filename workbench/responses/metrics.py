@@ -57,7 +57,7 @@ def faithful(response: Response) -> bool | None:
 
 
 def says_fact(response: Response) -> bool | None:
-    """Whether the answer says one of the strings of the prompt's label `facts` (`a|b*`: see facts.py); None without that label."""
+    """Whether the answer says one of the strings of the prompt's label `facts` (`a|b*`, facts.py); None without that label."""
     label = response.labels.get("facts")
     return None if label is None else is_right(answer_part(response) or "", facts_of(label))
 
