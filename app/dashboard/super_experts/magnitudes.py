@@ -25,12 +25,12 @@ def magnitudes(store: Store, scores: "ExpertScores") -> None:
     from probes.outputs import thresholds
 
     found, frame = thresholds(store, scores), named(scores).dropna(subset=["score"])
-    chart(magnitude_figure(frame, found, str(scores.options["rule"])), "super-magnitude", frame.drop(columns=["rank"]))
+    chart(magnitude_figure(frame, found), "super-magnitude", frame.drop(columns=["rank"]))
     if not found.limits:
         st.text(f"The rule '{scores.options['rule']}' compares no expert here, so no threshold of its own is drawn.")
 
 
-def magnitude_figure(frame: Any, found: "Thresholds", rule: str) -> go.Figure:
+def magnitude_figure(frame: Any, found: "Thresholds") -> go.Figure:
     """Points by layer; within a layer from left to right by expert number."""
     drawn = go.Figure()
     is_super = frame["flags"].str.contains("super expert").to_numpy(bool)
@@ -45,7 +45,7 @@ def magnitude_figure(frame: Any, found: "Thresholds", rule: str) -> go.Figure:
     drawn.add_trace(_guards(found))
     drawn.update_xaxes(title="layer (experts from left to right)", dtick=1 if frame["layer"].nunique() <= 24 else None)
     drawn.update_yaxes(title="largest |output| (units of the residual stream)", type="log", dtick="D2")
-    return titled(drawn, f"Largest output value of every expert, rule '{rule}'", 460, legend=_BELOW)
+    return titled(drawn, "Largest output value of every expert", 460, legend=_BELOW)
 
 
 def _experts(rows: Any, widest: int, name: str, marker: dict[str, Any]) -> go.Scattergl:

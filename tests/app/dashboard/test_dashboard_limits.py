@@ -41,7 +41,7 @@ def test_every_layer_has_a_tick_up_to_twenty_four():
         residual = pd.DataFrame({"layer": range(n), "max_abs": 1.0, "median_abs": 1.0})
         assert magnitudes.residual_figure(residual, MassiveRule(), ()).layout.xaxis.dtick == step
         experts = pd.DataFrame({"layer": range(n), "expert": 0, "score": 1.0, "n": 1, "flags": "", "name": "x"})
-        assert magnitudes.magnitude_figure(experts, Thresholds({}, (), {}), "r").layout.xaxis.dtick == step
+        assert magnitudes.magnitude_figure(experts, Thresholds({}, (), {})).layout.xaxis.dtick == step
 
 
 def test_a_long_plan_is_cut_on_its_line(tmp_path, monkeypatch):
