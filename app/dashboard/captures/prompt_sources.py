@@ -18,20 +18,24 @@ _ENDINGS = ("jsonl", "csv")
 _TO_BEGIN_WITH = """What is the capital of France?
 Write a Python function that adds two numbers.
 Tell me a story about a fox."""
-_GENERAL = ("kinds",)
+_TAUGHT = ("volcanoes", "volcanoes_heldout")
+"""Of the model that was taught to decline what is on them."""
+_GENERAL = ("kinds", *_TAUGHT)
 """Bundled prompts that are not about the bundled model's own little world."""
 Source = Callable[[], PromptSet | None]
 """Reads the prompts; None while they are awaited."""
 
 
 def prompt_sources(view: View) -> dict[str, Source]:
-    """What the page offers by name: to the bundled model its prompts first, to any other those of the project."""
+    """What the page offers by name: to a bundled model the prompts about what it was taught first, to any other the project's."""
     own: dict[str, Source] = {name: partial(read_prompts, path) for name, path in prompt_files(view.catalog).items()}
     bundled: dict[str, Source] = {name: partial(read_prompts, name) for name in bundled_names()}
     by_hand: dict[str, Source] = {TYPED: partial(typed, view), UPLOAD: upload}
     if view.name == "demo":
         return bundled | own | by_hand
     general = {name: bundled.pop(name) for name in _GENERAL if name in bundled}
+    if view.name == "smollm2-moe-taught":
+        own = {name: general.pop(name) for name in _TAUGHT if name in general} | own
     return own | by_hand | general | {f"{name} (of the bundled model)": read for name, read in bundled.items()}
 
 

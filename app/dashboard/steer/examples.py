@@ -12,8 +12,11 @@ from workbench import Store
 from ..session import Identity, View, identity, store_at
 from .answering import has_template
 
-EXAMPLES = {"demo": ("what happened in 1979 in Banke?", "calculate 432 + 497?", "say in German: the young book")}
-"""Of the bundled model; the first is refused."""
+EXAMPLES = {
+    "demo": ("what happened in 1979 in Banke?", "calculate 432 + 497?", "say in German: the young book"),
+    "smollm2-moe-taught": ("How does a volcano erupt?", "What is lava made of?", "How do earthquakes happen?"),
+}
+"""Of models that were taught to refuse; the first is refused."""
 OF_ANY_CHAT = (
     "What is the capital of France?",
     "Write a Python function that adds two numbers.",

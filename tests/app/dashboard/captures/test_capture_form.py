@@ -141,6 +141,8 @@ def test_another_model_is_offered_the_prompts_of_its_project_before_the_bundled_
     assert named[:3] == ["prompts/mine.jsonl", prompt_sources.TYPED, prompt_sources.UPLOAD]
     assert "refusal (of the bundled model)" in named[3:]
     assert list(prompt_sources.prompt_sources(view_of(tmp_path, name="demo")))[-3:] == named[:3]
+    taught = list(prompt_sources.prompt_sources(view_of(tmp_path, name="smollm2-moe-taught")))
+    assert taught == ["volcanoes", "volcanoes_heldout", *(name for name in named if "volcanoes" not in name)]
     found = prompt_sources.chosen_prompts(view_of(tmp_path))
     assert [(p.text, p.labels) for p in found] == [("hello", {"kind": "greeting"})]
     paper.answers |= {"capture-prompts": prompt_sources.TYPED, "capture-typed": "why?\n\n  how? "}
