@@ -17,11 +17,18 @@ from .questions import SPLITS, Line, lines
 NEW, ROWS = 64, 66
 
 
-def answers(model: Any, tokenizer: Any, split: str = "heldout", new: int = NEW, rows: int = ROWS) -> dict[str, str]:
-    """{prompt id: answer} of up to `new` tokens; questions of like length share a batch, padded on the left."""
+def answers(
+    model: Any,
+    tokenizer: Any,
+    split: str = "heldout",
+    new: int = NEW,
+    rows: int = ROWS,
+    asked: list[Line] | None = None,
+) -> dict[str, str]:
+    """{prompt id: answer} of up to `new` tokens to a split, or to some lines of one; those of like length share a batch."""
     tokenizer.padding_side = "left"
     found: dict[str, str] = {}
-    for batch in _batches(lines(split), rows):
+    for batch in _batches(asked or lines(split), rows):
         chats = [
             tokenizer.apply_chat_template(i["messages"], tokenize=False, add_generation_prompt=True) for i in batch
         ]
