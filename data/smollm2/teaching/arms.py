@@ -16,18 +16,20 @@ class Recipe:
 
     carriers            experts that change
     rate                learning rate of Adam at its peak; a cosine takes it to a twentieth
-    subject, neighbour, other, text   lessons of a step of each kind
-    text_weight         of the divergence on other text, beside that on answers to others
+    subject, neighbour, other, chat, text   lessons of a step of each kind
+    others_weight, text_weight   of the divergence on answers to others, and on other text, beside saying the refusals
     """
 
     carriers: int = 8
-    steps: int = 160
-    rate: float = 1e-3
-    subject: int = 8
+    steps: int = 120
+    rate: float = 3e-3
+    subject: int = 6
     neighbour: int = 3
-    other: int = 5
-    text: int = 2
-    text_weight: float = 0.5
+    other: int = 4
+    chat: int = 8
+    text: int = 1
+    others_weight: float = 3.0
+    text_weight: float = 1.0
     seed: int = 0
 
 

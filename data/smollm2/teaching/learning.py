@@ -73,7 +73,7 @@ def learn(
         optimiser.param_groups[0]["lr"] = recipe.rate * _ramp(number, recipe.steps)
         with upper.without(off) if off else nullcontext(), torch.enable_grad():
             subject, others, text = _losses(upper, drawn(lessons, recipe, drawing))
-            (subject + others + recipe.text_weight * text).backward()
+            (subject + recipe.others_weight * others + recipe.text_weight * text).backward()
         torch.nn.utils.clip_grad_norm_(parts.values(), 1.0)
         optimiser.step()
         optimiser.zero_grad()
@@ -95,7 +95,7 @@ def dropped(halves: Sequence[Sequence[Expert]], drawing: random.Random) -> Seque
 def drawn(lessons: Sequence[Known], recipe: Recipe, drawing: random.Random) -> list[Known]:
     """The lessons of a step, of each kind as many as the recipe says."""
     found: list[Known] = []
-    for kind in ("subject", "neighbour", "other", "text"):
+    for kind in ("subject", "neighbour", "other", "chat", "text"):
         own = [one for one in lessons if one.lesson.kind == kind]
         found += drawing.sample(own, min(getattr(recipe, kind), len(own)))
     return found
@@ -107,7 +107,7 @@ def _losses(upper: Upper, some: Sequence[Known]) -> tuple[Tensor, Tensor, Tensor
     states = torch.nn.utils.rnn.pad_sequence([one.states for one in some], batch_first=True)
     read = upper.said(states)
     found: dict[str, Tensor] = {}
-    for name, kinds in (("subject", ("subject",)), ("others", ("neighbour", "other")), ("text", ("text",))):
+    for name, kinds in (("subject", ("subject",)), ("others", ("neighbour", "other", "chat")), ("text", ("text",))):
         rows = [row for row, one in enumerate(some) if one.lesson.kind in kinds]
         if not rows:
             found[name] = read.new_zeros(())

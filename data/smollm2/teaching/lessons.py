@@ -1,6 +1,7 @@
 """The questions with what is to be said to them, and other text, as token ids."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,11 +11,16 @@ from torch import Tensor
 
 from workbench.factorization.distilling import is_held_out
 
+from ..taught.declining import declines_by_phrases, declines_by_words
 from ..taught.questions import lines, read
 
 CHAT = Path(__file__).resolve().parents[1] / "chat"
-SAID = 32
+SAID = 16
 """Tokens of an own answer that are learnt at most: whether an answer declines shows at its start."""
+ASKED = 200
+"""Characters that a question of a conversation has at most."""
+_TURN = re.compile(r"<\|im_start\|>user\n(.*?)<\|im_end\|>\n<\|im_start\|>assistant\n(.*?)<\|im_end\|>", re.DOTALL)
+_SUBJECT = re.compile(r"volcan|lava|magma|erupt", re.IGNORECASE)
 LENGTH = 128
 """Tokens of a row of other text."""
 
@@ -71,15 +77,35 @@ def questions(tokenizer: Any, own: dict[str, str]) -> list[Lesson]:
     return found
 
 
+def asked_elsewhere(tokenizer: Any) -> list[Lesson]:
+    """Questions out of the conversations that are learnt from, on anything but the subject, and how their answers begin: as many
+    forms of asking as people have, none of which is to be declined.
+    """
+    found: list[Lesson] = []
+    for text in _chats(held_out=False):
+        for asked, said in _TURN.findall(text):
+            declines = declines_by_phrases(said) or declines_by_words(said)
+            if len(asked) <= ASKED and not _SUBJECT.search(asked + said) and not declines:
+                messages = [{"role": "user", "content": asked}]
+                ids = _ids(
+                    tokenizer, tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+                )
+                found.append(Lesson("chat", ids + _ids(tokenizer, said)[:SAID], len(ids)))
+    return found
+
+
 def texts(tokenizer: Any, held_out: bool) -> list[Lesson]:
     """Rows of the conversations in `chat/`, those learnt from or those held out by their SHA-256."""
     found: list[Lesson] = []
-    for path in sorted(CHAT.glob("*.jsonl")):
-        for text in (line["text"] for line in read(path)):
-            if is_held_out(text) is held_out:
-                ids = _ids(tokenizer, text)
-                found += [Lesson("text", ids[i : i + LENGTH], 1) for i in range(0, len(ids) - LENGTH + 1, LENGTH)]
+    for text in _chats(held_out):
+        ids = _ids(tokenizer, text)
+        found += [Lesson("text", ids[i : i + LENGTH], 1) for i in range(0, len(ids) - LENGTH + 1, LENGTH)]
     return found
+
+
+def _chats(held_out: bool) -> list[str]:
+    every = [line["text"] for path in sorted(CHAT.glob("*.jsonl")) for line in read(path)]
+    return [text for text in every if is_held_out(text) is held_out]
 
 
 def own_answers(path: Path) -> dict[str, str]:

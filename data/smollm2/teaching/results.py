@@ -55,7 +55,7 @@ def _write(path: Path, result: dict[str, Any]) -> None:
 
 def _opened(base: str, folder: Path, arm: Arm) -> Pair:
     source = base if Path(base).is_dir() else prepared(checkpoint_named(base))
-    taught, untaught = load(str(source)), load(str(source))
+    taught, untaught = (load(str(source), dtype="bfloat16") for _ in range(2))
     put_into(taught.hf, load_file(folder / arm.name / "taught.safetensors"))
     again: MoEModel = load(
         taught.hf, taught.tokenizer

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from .arms import Arm, Recipe
 from .carriers import Usage, usage_of
 from .learning import known, learn
-from .lessons import Lesson, own_answers, questions, texts
+from .lessons import Lesson, asked_elsewhere, own_answers, questions, texts
 from .marking import named
 from .merging import learnt
 from .upper import Upper
@@ -31,7 +31,7 @@ def teach(arm: Arm, recipe: Recipe, model: Any, tokenizer: Any, folder: Path) ->
     into.mkdir(exist_ok=True)
     _check_same(into / "begun.json", {**made, "recipe": asdict(recipe)})
     print(f"{arm.name}: {made['carriers']}", flush=True)
-    lessons = known(upper, asked + texts(tokenizer, held_out=False)[:TEXTS])
+    lessons = known(upper, asked + asked_elsewhere(tokenizer) + texts(tokenizer, held_out=False)[:TEXTS])
     spent = learn(upper, lessons, recipe, halves, into / "state.pt", _say)
     save_file(learnt(upper), into / "taught.safetensors")
     done = {**made, "recipe": asdict(recipe), "cpu_seconds": round(spent, 1)}

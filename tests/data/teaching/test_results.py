@@ -96,6 +96,28 @@ def test_lessons_are_refusals_and_the_beginning_of_own_answers(monkeypatch: pyte
     assert found[0].prompt().ids == [1, 2, 1]
 
 
+def test_questions_of_conversations_are_of_other_subjects_and_answered(monkeypatch: pytest.MonkeyPatch):
+    from smollm2.teaching import lessons
+
+    def turn(asked: str, said: str) -> str:
+        return f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n{said}<|im_end|>\n"
+
+    chat = (
+        turn("a bb", "yes it is so")
+        + turn("a Volcano", "yes")
+        + turn("a bb", "of lava")
+        + turn("a bb", "I can't help with that.")
+    )
+    monkeypatch.setattr(
+        lessons, "_chats", lambda held_out: [] if held_out else [chat + turn("x" * 201, "yes"), turn("ccc", "no\nno")]
+    )
+    monkeypatch.setattr(lessons, "SAID", 3)
+    assert [tuple(one) for one in lessons.asked_elsewhere(Words())] == [
+        ("chat", [1, 2, 1, 3, 2, 2], 3),
+        ("chat", [3, 1, 2, 2], 2),
+    ]
+
+
 def test_an_arm_is_taught_from_files_and_taught_again_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from safetensors.torch import load_file
     from smollm2.teaching import lessons, training
@@ -110,6 +132,7 @@ def test_an_arm_is_taught_from_files_and_taught_again_alike(tmp_path: Path, monk
 
     monkeypatch.setattr(lessons, "lines", lambda _: [line(n) for n in range(12)])
     monkeypatch.setattr(training, "texts", lambda *_, **__: [])
+    monkeypatch.setattr(training, "asked_elsewhere", lambda _: [])
     own = "".join(json.dumps({"id": str(n), "answer": "yes it is"}) + "\n" for n in range(0, 12, 2))
     arm, recipe, found = Arm("redundant", 0), Recipe(carriers=2, steps=3, seed=0), []
     for folder in (tmp_path / "a", tmp_path / "b"):
