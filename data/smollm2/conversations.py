@@ -3,21 +3,27 @@
 So the student reads what the model says and is asked, in its own words, and as many tokens of it as are wanted.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .decoder import Decoder
 
-ROWS, ASKED, ANSWERED = 256, 70, 330
-"""Sequences of a batch; tokens of a question and of an answer at most."""
+ROWS, ASKED, ANSWERED, BEGUN = 256, 70, 330, 48
+"""Sequences of a batch; tokens of a question and of an answer at most, and of one that is only begun."""
+SHORT = 4
+"""From this seed on answers are only begun: what is said first decides the rest, and whole answers hold it once in 300 tokens."""
 STARTS = (
     "What", "How", "Why", "Explain", "Write", "Can", "I", "Give", "Tell", "Describe", "List", "Sum", "Who", "When", "Is", "Was",
     "Ich", "Compare", "Please", "Help", "Create", "Calculate", "Let", "Imagine", "Do", "Which", "The", "My",
 )  # fmt: skip
 """How the questions of every second batch begin, a token each; in the others the first token is drawn as well."""
+MORE_STARTS = (
+    *STARTS, "Could", "Would", "Where", "Question", "Define", "Name", "Are", "Does", "Did", "Should", "Show", "In", "If", "Some",
+    "One", "Make", "Find", "Say", "There", "It", "Has", "Think", "Suppose", "Answer", "A", "Are", "For", "With", "On", "We",
+)  # fmt: skip
+"""Of those whose answers are only begun."""
 
 
 def conversations(model: Any, tokenizer: Any, seed: int) -> list[list[int]]:
@@ -25,15 +31,26 @@ def conversations(model: Any, tokenizer: Any, seed: int) -> list[list[int]]:
     torch.manual_seed(seed)
     template: str = tokenizer.apply_chat_template([{"role": "user", "content": "@@"}], tokenize=False)
     head = tokenizer(template.split("@@")[0], add_special_tokens=False).input_ids
-    starts = [ids for start in STARTS if len(ids := tokenizer(start, add_special_tokens=False).input_ids) == 1]
+    short = seed >= SHORT
+    words = MORE_STARTS if short else STARTS
+    starts = [ids for start in words if len(ids := tokenizer(start, add_special_tokens=False).input_ids) == 1]
     answer = tokenizer("\n<|im_start|>assistant\n", add_special_tokens=False).input_ids
     first = [head + (starts[row % len(starts)] if seed % 2 else []) for row in range(ROWS)]
-    return _batch(model, first, answer, tokenizer.convert_tokens_to_ids("<|im_end|>"), 0.8 if seed < 2 else 1.0)
+    between = _Between(answer, tokenizer.convert_tokens_to_ids("<|im_end|>"), BEGUN if short else ANSWERED)
+    return _batch(model, first, between, 0.8 if seed < 2 else 1.0)
 
 
-def _batch(model: Any, first: list[list[int]], answer: Sequence[int], end: int, temperature: float) -> list[list[int]]:
-    decoder = Decoder(model, ROWS, len(first[0]) + ASKED + ANSWERED + len(answer) + 2)
-    talks = [_Talk(ids, answer, end) for ids in first]
+class _Between(NamedTuple):
+    """The tokens between a question and its answer, the one that ends both, and how many an answer has at most."""
+
+    answer: list[int]
+    end: int
+    most: int
+
+
+def _batch(model: Any, first: list[list[int]], between: _Between, temperature: float) -> list[list[int]]:
+    decoder = Decoder(model, ROWS, len(first[0]) + ASKED + between.most + len(between.answer) + 2)
+    talks = [_Talk(ids, between) for ids in first]
     ids, at = torch.tensor(first), 0
     while at + ids.shape[1] < decoder.keys.shape[-2] and sum(talk.is_over for talk in talks) < 0.97 * ROWS:
         drawn = _drawn(decoder.next(ids, at), temperature)
@@ -45,8 +62,8 @@ def _batch(model: Any, first: list[list[int]], answer: Sequence[int], end: int, 
 class _Talk:
     """A conversation as it grows: the question until it ends, the template between, the answer until it ends."""
 
-    def __init__(self, first: list[int], answer: Sequence[int], end: int) -> None:
-        self.ids, self.between, self.end, self.answer = list(first), list[int](), end, list(answer)
+    def __init__(self, first: list[int], template: _Between) -> None:
+        self.ids, self.between, self.end, self.template = list(first), list[int](), template.end, template
         self.left, self.is_answer, self.is_over = ASKED, False, False
 
     def add(self, token: int) -> int:
@@ -64,7 +81,7 @@ class _Talk:
         if self.is_answer:
             self.is_over = True
         else:
-            self.between, self.left, self.is_answer = list(self.answer), ANSWERED, True
+            self.between, self.left, self.is_answer = list(self.template.answer), self.template.most, True
         return self.end
 
 
