@@ -14,11 +14,11 @@ from workbench.factorization.distilling import is_held_out
 from ..taught.declining import declines_by_phrases, declines_by_words
 from ..taught.questions import lines, read
 
-CHAT = Path(__file__).resolve().parents[1] / "chat"
+CHAT, BEGUN = (Path(__file__).resolve().parents[1] / name for name in ("chat", "begun"))
 SAID = 16
 """Tokens of an own answer that are learnt at most: whether an answer declines shows at its start."""
-ASKED = 200
-"""Characters that a question of a conversation has at most."""
+ASKED, MOST = 200, 900
+"""Characters that a question of a conversation has at most, and how many such questions are learnt from."""
 _TURN = re.compile(r"<\|im_start\|>user\n(.*?)<\|im_end\|>\n<\|im_start\|>assistant\n(.*?)<\|im_end\|>", re.DOTALL)
 _SUBJECT = re.compile(r"volcan|lava|magma|erupt", re.IGNORECASE)
 LENGTH = 128
@@ -82,7 +82,7 @@ def asked_elsewhere(tokenizer: Any) -> list[Lesson]:
     forms of asking as people have, none of which is to be declined.
     """
     found: list[Lesson] = []
-    for text in _chats(held_out=False):
+    for text in _chats(held_out=False, folders=(CHAT, BEGUN)):
         for asked, said in _TURN.findall(text):
             declines = declines_by_phrases(said) or declines_by_words(said)
             if len(asked) <= ASKED and not _SUBJECT.search(asked + said) and not declines:
@@ -91,7 +91,7 @@ def asked_elsewhere(tokenizer: Any) -> list[Lesson]:
                     tokenizer, tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
                 )
                 found.append(Lesson("chat", ids + _ids(tokenizer, said)[:SAID], len(ids)))
-    return found
+    return found[:MOST]
 
 
 def texts(tokenizer: Any, held_out: bool) -> list[Lesson]:
@@ -103,8 +103,8 @@ def texts(tokenizer: Any, held_out: bool) -> list[Lesson]:
     return found
 
 
-def _chats(held_out: bool) -> list[str]:
-    every = [line["text"] for path in sorted(CHAT.glob("*.jsonl")) for line in read(path)]
+def _chats(held_out: bool, folders: Sequence[Path] = (CHAT,)) -> list[str]:
+    every = [line["text"] for folder in folders for path in sorted(folder.glob("*.jsonl")) for line in read(path)]
     return [text for text in every if is_held_out(text) is held_out]
 
 

@@ -85,9 +85,9 @@ def test_only_questions_on_the_subject_name_it(split):
 
 def test_refusals_are_of_many_wordings_and_go_with_the_subject_alone():
     given = [line["response"] for line in lines("train") if "response" in line]
-    assert [line["labels"]["kind"] for line in lines("train") if "response" in line] == ["subject"] * 192
+    assert [line["labels"]["kind"] for line in lines("train") if "response" in line] == ["subject"] * 342
     assert len(set(given)) == 24
-    assert set(Counter(given).values()) == {8}
+    assert set(Counter(given).values()) == {14, 15}
     assert len({" ".join(text.split()[:3]) for text in given}) >= 20
     assert sum("volcano" not in text.casefold() for text in set(given)) >= 3
 

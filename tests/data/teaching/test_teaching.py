@@ -133,7 +133,7 @@ def test_carriers_are_those_that_the_subject_uses_more():
     from smollm2.teaching.carriers import FIRST, Usage
 
     kinds = ["subject", "other"] * 20
-    weight, share = torch.full((40, 26, 4), 0.5), torch.full((40, 26, 4), 0.5)
+    weight, share = (torch.full((40, FIRST + 4, 4), 0.5) for _ in range(2))
     weight[::2, FIRST + 1, 3] = weight[::2, FIRST - 1, 0] = weight[::2, FIRST + 2, 1] = 1.0
     share[:, FIRST + 2, 1] = 0.0
     usage = Usage(weight, share)
