@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from workbench.checkpoints import checkpoints
 from workbench.errors import WorkbenchError, suggestion
 from workbench.paths import given_path
 
@@ -15,13 +16,14 @@ from ..terminal import note, warn
 from .options import Distributions, Engine, Json
 from .run import carry_out
 
-RECIPES = {"demo": "demo", "smollm2-moe-taught": "volcanoes"}
-"""The bundled recipe that is the demonstration of a model."""
+_REAL = {"smollm2-moe-taught": "volcanoes"}
+RECIPES = {"demo": "demo"} | {model: name for model, name in _REAL.items() if model in checkpoints()}
+"""The bundled recipe that is the demonstration of a model, of those that this installation has."""
 
 
 def demo(
     model: Annotated[
-        str, typer.Option(help=f"{' or '.join(RECIPES)}: the second is a real language model, fetched once (93 MB).")
+        str, typer.Option(help=f"{' or '.join(RECIPES)}; a real language model is fetched once (93 MB).")
     ] = "demo",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the report, the tables, the stores and the plans: runs/RECIPE.")

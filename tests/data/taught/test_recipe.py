@@ -50,5 +50,5 @@ def test_every_demonstration_is_a_recipe_of_its_model(model: str):
 
 
 def test_a_model_without_a_demonstration_is_named():
-    said = sentence(run("demo", "--model", "smollm2-moe"))
-    assert "There is no demonstration of 'smollm2-moe'; did you mean 'smollm2-moe-taught'?" in said
+    said = sentence(run("demo", "--model", "demos"))
+    assert "There is no demonstration of 'demos'; did you mean 'demo'?" in said

@@ -109,7 +109,9 @@ def test_questions_of_conversations_are_of_other_subjects_and_answered(monkeypat
         + turn("a bb", "I can't help with that.")
     )
     monkeypatch.setattr(
-        lessons, "_chats", lambda held_out, folders: [] if held_out else [chat + turn("x" * 201, "yes"), turn("ccc", "no\nno")]
+        lessons,
+        "_chats",
+        lambda held_out, folders: [] if held_out else [chat + turn("x" * 201, "yes"), turn("ccc", "no\nno")],
     )
     monkeypatch.setattr(lessons, "SAID", 3)
     assert [tuple(one) for one in lessons.asked_elsewhere(Words())] == [
