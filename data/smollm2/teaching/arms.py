@@ -21,14 +21,14 @@ class Recipe:
     """
 
     carriers: int = 8
-    steps: int = 120
+    steps: int = 400
     rate: float = 3e-3
     subject: int = 6
-    neighbour: int = 3
-    other: int = 4
+    neighbour: int = 5
+    other: int = 5
     chat: int = 8
     text: int = 1
-    others_weight: float = 3.0
+    others_weight: float = 6.0
     text_weight: float = 1.0
     seed: int = 0
 
