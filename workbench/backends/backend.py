@@ -29,6 +29,7 @@ class Capabilities:
     sampling  whether it draws tokens by seeds, at a temperature above 0
     scoring   whether it tells the distributions over given text (`score`)
     shaping   the options of a generation config that it heeds, of `workbench.generation.decoding.SHAPING`
+    shared    whether shared experts can be edited and are recorded
     why       reasons for what it cannot, by the name of a field above or of what is lacking in one
     """
 
@@ -39,6 +40,7 @@ class Capabilities:
     sampling: bool = True
     scoring: bool = True
     shaping: frozenset[str] = frozenset(SHAPING)
+    shared: bool = True
     why: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -120,6 +122,7 @@ class Backend(Protocol):
     def score(self, batch: Batch, plan: CompiledPlan) -> Tensor:
         """Log-probabilities of every next token, float32 [rows, longest + 1, vocabulary], longest = max(batch.read).
 
-        Aligned at the end: [:, -1] is behind the last id, [row, -1 - read[row]] before the first that is read.
+        Aligned at the end: [:, -1] is behind the last id, [row, -1 - read[row]] before the first that is read;
+        what stands before that is nobody's.
         """
         ...

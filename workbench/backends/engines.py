@@ -18,7 +18,7 @@ from workbench.model import Facts, MoEModel, Told
 from workbench.plan import KINDS, Plan
 from workbench.routing import CompiledPlan, Dose, compile_plan
 
-NAMES = ("native", "nnsight", "ndif")
+NAMES = ("native", "nnsight", "ndif", "vllm")
 FIRST = "native"
 """What ran the forwards of stores whose `plan.json` names no engine."""
 _MEMBERS = ("can", "facts", "run", "score")
