@@ -28,7 +28,7 @@ TINY: dict[str, dict[str, Any]] = {
 _SAID = {"deepseek_v3": {"topk_method": "noaux_tc", "scoring_func": "sigmoid"}}
 """What checkpoints of the family say in their config and transformers does not ask for; vLLM does."""
 FOLDER = TemporaryDirectory(prefix="workbench-serving-", ignore_cleanup_errors=True)
-ENGINE: dict[str, Any] = {"max_model_len": 256, "kv_cache_memory_bytes": 64 << 20, "max_num_seqs": 64}
+ENGINE: dict[str, Any] = {"max_model_len": 256, "kv_cache_memory_bytes": 64 << 20, "max_num_seqs": 64, "block_size": 32}
 
 
 @cache

@@ -27,7 +27,7 @@ NAME, N_TOKENS, N_PLANS, N_REQUESTS = "demo", 10, 8, 32
 def rows(n: int) -> list[list[int]]:
     """Prompts that begin alike, so that their prefixes are cached, and long enough for several chunks."""
     asked = encode(served(NAME).tokenizer, read_prompts("refusal_heldout").filter(split="heldout"), None)
-    shared = [i for p in asked[:6] for i in p.ids][:40]
+    shared = [i for p in asked[:6] for i in p.ids][:70]
     return [[*shared, *p.ids] for p in asked[6 : 6 + n]]
 
 
@@ -41,6 +41,22 @@ def run(some: Sequence[Sequence[int]], under: Sequence[Plan]) -> list[Answer]:
     how = replace(decoding_of(served(NAME), N_TOKENS), alternatives=2)
     portions = engine(NAME).run_each(Batch(some), compiled, how)
     return answers([p.made for p in portions if p.made is not None], len(some))
+
+
+@contextmanager
+def cached() -> Iterator[list[int]]:
+    """How many tokens of each request that ends came from the prefix cache."""
+    calls, found = engine(NAME).calls.engine, list[int]()
+    own = calls.step
+
+    def step() -> Any:
+        outputs = own()
+        found.extend(output.num_cached_tokens or 0 for output in outputs if output.finished)
+        return outputs
+
+    with pytest.MonkeyPatch.context() as there:
+        there.setattr(calls, "step", step)
+        yield found
 
 
 @contextmanager
@@ -81,7 +97,9 @@ def judged(alone: list[tuple[list[int], Plan, Answer]], seed: int) -> tuple[int,
 
 
 def test_other_schedules_give_the_same_answers(alone: list[tuple[list[int], Plan, Answer]]) -> None:
-    done = [judged(alone, seed) for seed in range(3)]
+    with cached() as tokens:
+        done = [judged(alone, seed) for seed in range(3)]
+    assert sum(n > 0 for n in tokens) > len(alone), "no warm prefix was read"
     assert sum(n for n, _ in done) >= 0.95 * sum(of for _, of in done)
     assert len({tuple(answer.ids) for *_, answer in alone}) > N_PLANS, "the answers are alike, so they say nothing"
 
