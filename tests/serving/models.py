@@ -15,7 +15,11 @@ from workbench.model import MoEModel
 from workbench.serving.client import Vllm
 
 _HEADS: dict[str, Any] = {"hidden_size": 128, "head_dim": 32}
+# as DeepSeek's checkpoints have it: vLLM's CPU kernel for the plain form misreads the strides of a part of a head
+_YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 1.0, "original_max_position_embeddings": 512}
+_YARN |= {"beta_fast": 32, "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 1.0}
 _MLA: dict[str, Any] = {"qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 32, "head_dim": 16}
+_MLA |= {"rope_parameters": _YARN}
 TINY: dict[str, dict[str, Any]] = {
     "mixtral": _HEADS,
     "qwen3_moe": _HEADS,

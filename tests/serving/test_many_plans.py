@@ -17,9 +17,11 @@ from tests.serving.judging import Answer, answers, random_plans, same_until_a_ti
 from tests.serving.models import engine, native, served
 from workbench import Plan
 from workbench.backends import Batch, Keep, backend_of, compiled_for
+from workbench.errors import WorkbenchError
 from workbench.generation import decoding_of
 from workbench.prompts import encode, read_prompts
 from workbench.serving import requests, steps
+from workbench.serving.plugin import Settings
 
 NAME, N_TOKENS, N_PLANS, N_REQUESTS = "demo", 10, 8, 32
 
@@ -123,6 +125,31 @@ def test_rows_are_given_back() -> None:
     assert used[0] >= 2
     run(rows(1), [Plan()])  # ended requests are told to a worker with the next forward
     assert engine(NAME).calls.worker("workbench_in_use") == 0
+
+
+def test_plans_beyond_the_rows_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [Plan.off([(1, n)]) for n in range(12)]
+    some = rows(1) * 12
+    free = run(some, many)
+    used = list[int]()
+    with monkeypatch.context() as there:
+        there.setattr(engine(NAME).calls.room, "settings", Settings(rows=4))
+        compiled = [compiled_for(served(NAME), plan) for plan in many]
+        how, made = replace(decoding_of(served(NAME), N_TOKENS), alternatives=2), list[Any]()
+        for portion in engine(NAME).run_each(Batch(some), compiled, how):
+            made += [] if portion.made is None else [portion.made]
+            used.append(engine(NAME).calls.worker("workbench_in_use"))
+        large = (
+            Plan.off("L1E1", positions="0-1,4-5")
+            | Plan.off("L1E2", positions="1-4")
+            | Plan.off("L1E3", positions="5-9")
+        )
+        with pytest.raises(WorkbenchError, match=r"This plan needs \d rows in vLLM, which has 3; make it smaller"):
+            run(rows(1), [large])
+    assert max(used) == 3
+    for ours, theirs in zip(answers(made, 12), free, strict=True):
+        same_until_a_tie(ours, theirs)
+    assert engine(NAME).calls.room.ledger.users == {}
 
 
 # ---- planted mistakes

@@ -1,5 +1,6 @@
 """A model in vLLM behind the workbench's seam of engines.
 
+room.py      which requests may be in the engine together
 calls.py     requests in one engine that several callers use at once
 portions.py  what is handed over of a batch while it runs
 engine.py    the engine

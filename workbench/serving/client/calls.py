@@ -7,17 +7,36 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from workbench.serving.client.room import Room
+from workbench.serving.scopes import stretches
+from workbench.serving.steps import Asked
 from workbench.serving.taken import Piece, unpacked
+
+
+@dataclass
+class Call:
+    """One request. It waits until there is room for its plan; `inner` is the name that vLLM gives it then."""
+
+    row: Sequence[int]
+    extra: Mapping[str, Any]
+    how: Mapping[str, Any]
+    said: list[Any] = field(default_factory=list[Any])
+    inner: str | None = None
+    rows: list[int] = field(default_factory=list[int])
+
+    def __post_init__(self) -> None:
+        asked = Asked.of(self.extra, len(self.row))
+        self.helds = [stretch.held for stretch in stretches(asked.plan.edits, asked.prompt)]
 
 
 @dataclass(eq=False)
 class Calls:
-    """vLLM's `LLMEngine` and the requests that are in it, by the names that we gave them and by those that it gives them."""
+    """vLLM's `LLMEngine` and the requests that are in it, or wait, by the names that we gave them."""
 
     engine: Any
+    room: Room
     lock: threading.RLock = field(default_factory=threading.RLock)
-    _said: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
-    _inner: dict[str, str] = field(default_factory=dict[str, str])
+    _calls: dict[str, Call] = field(default_factory=dict[str, Call])
     _numbers: Iterator[int] = field(default_factory=count)
 
     @contextmanager
@@ -27,51 +46,80 @@ class Calls:
         """Requests for these rows of token ids, as their names; whatever is left of them is gone afterwards.
 
         asked  the `extra_args` of each; how: its sampling parameters
+
+        Raises `WorkbenchError` for a plan that has no room even alone.
         """
-        names = list[str]()
+        calls = [Call(*parts) for parts in zip(rows, asked, how, strict=True)]
+        for call in calls:
+            self.room.check(call.helds)
+        with self.lock:
+            named = {f"workbench-{next(self._numbers)}": call for call in calls}
+            self._calls |= named
         try:
-            with self.lock:
-                for row, extra, given in zip(rows, asked, how, strict=True):
-                    names.append(f"workbench-{next(self._numbers)}")
-                    self._said[names[-1]] = []
-                    self._inner[names[-1]] = self._begin(names[-1], row, extra, given)
-            yield names
+            yield list(named)
         finally:
             with self.lock:
-                inner = [self._inner.pop(name) for name in names if name in self._inner]
-                self.engine.abort_request(inner, internal=True)
-                self.worker("workbench_take", inner)
-                for name in names:
-                    self._said.pop(name, None)
-
-    def _begin(self, name: str, row: Sequence[int], extra: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-        from vllm import SamplingParams, TokensPrompt
-        from vllm.sampling_params import RequestOutputKind
-
-        how = SamplingParams(**given, extra_args=dict(extra) or None, output_kind=RequestOutputKind.DELTA)
-        return self.engine.add_request(name, TokensPrompt(prompt_token_ids=list(row)), how)
+                self._drop(named)
 
     def step(self, wanted: Sequence[str]) -> list[Any]:
         """What the engine says of these requests, after one step unless somebody else's step said something."""
         with self.lock:
-            if not any(self._said[name] for name in wanted):
+            if not any(self._calls[name].said for name in wanted):
+                self._admit()
                 for output in self.engine.step():
-                    if output.request_id in self._said:
-                        self._said[output.request_id].append(output)
-            found = [output for name in wanted for output in self._said[name]]
-            self._said |= {name: [] for name in wanted}
+                    self._hear(output)
+            found = [output for name in wanted for output in self._calls[name].said]
+            for name in wanted:
+                self._calls[name].said = []
         return found
 
     def taken(self, names: Sequence[str]) -> dict[str, list[Piece]]:
         """What was kept of these requests since it was taken last."""
         with self.lock:
-            names_of = {self._inner[name]: name for name in names}
-            pieces = unpacked(self.worker("workbench_take", [*names_of]))
+            named = {inner: name for name in names if (inner := self._calls[name].inner) is not None}
+            pieces = unpacked(self.worker("workbench_take", [*named]))
         found: dict[str, list[Piece]] = {name: [] for name in names}
         for piece in pieces:
-            found[names_of[piece.request]].append(piece)
+            found[named[piece.request]].append(piece)
         return found
 
     def worker(self, what: str, *args: Any) -> Any:
         """What the first worker answers; the others have the same."""
         return self.engine.collective_rpc(what, args=args)[0]
+
+    def _admit(self) -> None:
+        """The requests that wait begin, in their order, as long as there is room."""
+        for name, call in self._calls.items():
+            if call.inner is not None:
+                continue
+            found = self.room.enter(call.helds)
+            if found is None:
+                return
+            call.rows, call.inner = found, self._begin(name, call)
+
+    def _begin(self, name: str, call: Call) -> str:
+        from vllm import SamplingParams, TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
+
+        how = SamplingParams(**call.how, extra_args=dict(call.extra) or None, output_kind=RequestOutputKind.DELTA)
+        return self.engine.add_request(name, TokensPrompt(prompt_token_ids=list(call.row)), how)
+
+    def _hear(self, output: Any) -> None:
+        call = self._calls.get(output.request_id)
+        if call is None:
+            return
+        call.said.append(output)
+        if output.finished:
+            self._leave(call)
+
+    def _leave(self, call: Call) -> None:
+        self.room.leave(call.rows)
+        call.rows = []
+
+    def _drop(self, named: Mapping[str, Call]) -> None:
+        inner = [call.inner for call in named.values() if call.inner is not None]
+        self.engine.abort_request(inner, internal=True)
+        self.worker("workbench_take", inner)
+        for name, call in named.items():
+            self._leave(call)
+            del self._calls[name]

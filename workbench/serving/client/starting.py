@@ -9,6 +9,7 @@ from workbench.model import Facts
 from workbench.serving.client.calls import Calls
 from workbench.serving.client.check import checked
 from workbench.serving.client.engine import Vllm
+from workbench.serving.client.room import Room
 from workbench.serving.plugin import Settings, register, started_with
 
 _OURS: Mapping[str, Any] = {
@@ -37,17 +38,17 @@ def started(source: str, facts: Facts, options: Mapping[str, Any], folder: Any =
     arguments = {**_OURS, "dtype": dtype, **given}
     with started_with(room):
         register()
-        engine = _started(source, arguments, facts)
+        engine = _started(source, arguments, facts, Room(room))
     engine.folder = folder
     return engine
 
 
-def _started(source: str, arguments: Mapping[str, Any], facts: Facts) -> Vllm:
+def _started(source: str, arguments: Mapping[str, Any], facts: Facts, room: Room) -> Vllm:
     try:
         from vllm import LLM
 
         llm = LLM(model=source, **arguments)
-        return checked(Calls(llm.llm_engine), facts, [*_unserved(arguments)])
+        return checked(Calls(llm.llm_engine, room), facts, [*_unserved(arguments)])
     except Exception as error:  # vLLM and what it calls raise anything
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WorkbenchError(
