@@ -106,6 +106,21 @@ def test_other_schedules_give_the_same_answers(alone: list[tuple[list[int], Plan
     assert len({tuple(answer.ids) for *_, answer in alone}) > N_PLANS, "the answers are alike, so they say nothing"
 
 
+@contextmanager
+def stock() -> Iterator[None]:
+    """The engine's own routers, without anything of ours between them and the experts."""
+    core: Any = engine(NAME).calls.engine.model_executor
+    layers = core.driver_worker.worker.model_runner.workbench.binding.layers.values()
+    ours = [(layer.own.__self__, layer.choose) for layer in layers]
+    for router, _ in ours:
+        del router._compute_routing
+    try:
+        yield
+    finally:
+        for router, choose in ours:
+            router._compute_routing = choose
+
+
 def test_plain_rows_beside_planned_ones_are_bit_equal() -> None:
     """The same schedule, so the same kernels on the same shapes."""
     some = rows(8)
@@ -113,6 +128,10 @@ def test_plain_rows_beside_planned_ones_are_bit_equal() -> None:
     mixed = [empty if n % 2 else edited[n] for n in range(8)]
     read = [4] * 8
     plain, beside = (engine(NAME).score_each(Batch(some, read=read), each) for each in ([empty] * 8, mixed))
+    with stock():
+        bare = engine(NAME).score_each(Batch(some, read=read), [empty] * 8)
+        assert torch.equal(bare, engine(NAME).score_each(Batch(some, read=read), mixed)), "plans are at work all the same"
+    assert torch.equal(bare, plain)
     assert torch.equal(plain[1::2], beside[1::2])
     assert not torch.equal(plain[2::2], beside[2::2])
 

@@ -34,6 +34,7 @@ FULL = Capabilities(
     keep=frozenset({"logits"}),
     shaping=frozenset(),
     shared=False,
+    together=True,
     why=_WHY,
 )
 

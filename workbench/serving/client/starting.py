@@ -52,9 +52,17 @@ def _started(source: str, arguments: Mapping[str, Any], facts: Facts, room: Room
     except Exception as error:  # vLLM and what it calls raise anything
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WorkbenchError(
-            f"vLLM could not be started on '{source}' ({type(error).__name__}: {first:.300}); start it without the workbench "
-            f"(vllm serve) to see what it needs."
+            f"vLLM could not be started on '{source}' ({type(error).__name__}: {first:.300}); {_remedy(first)}."
         ) from error
+
+
+def _remedy(said: str) -> str:
+    if "Engine core init" in said or "start a new process" in said:
+        return (
+            "what it said above tells why; a script has to load it under `if __name__ == '__main__':`, or to set "
+            "VLLM_ENABLE_V1_MULTIPROCESSING=0, which keeps the engine in its process"
+        )
+    return "start it without the workbench (vllm serve) to see what it needs"
 
 
 def _unserved(arguments: Mapping[str, Any]) -> Iterator[str]:
