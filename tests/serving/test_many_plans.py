@@ -130,7 +130,9 @@ def test_plain_rows_beside_planned_ones_are_bit_equal() -> None:
     plain, beside = (engine(NAME).score_each(Batch(some, read=read), each) for each in ([empty] * 8, mixed))
     with stock():
         bare = engine(NAME).score_each(Batch(some, read=read), [empty] * 8)
-        assert torch.equal(bare, engine(NAME).score_each(Batch(some, read=read), mixed)), "plans are at work all the same"
+        assert torch.equal(bare, engine(NAME).score_each(Batch(some, read=read), mixed)), (
+            "plans are at work all the same"
+        )
     assert torch.equal(bare, plain)
     assert torch.equal(plain[1::2], beside[1::2])
     assert not torch.equal(plain[2::2], beside[2::2])
