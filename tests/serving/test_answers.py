@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.serving.judging import answered, answers, random_plans, same_until_a_tie
-from tests.serving.models import TINY, engine, native, served
+from tests.serving.support.judging import answered, answers, random_plans, same_until_a_tie
+from tests.serving.support.models import TINY, engine, native, served
 from workbench import Plan
 from workbench.backends import Batch, backend_of, compiled_for
 from workbench.generation import decoding_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.serving.models import native, served
+from tests.serving.support.models import native, served
 from workbench.backends.contract import BackendContract, SameNumbers
 from workbench.model import MoEModel
 

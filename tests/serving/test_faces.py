@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.serving.models import engine, native, served
+from tests.serving.support.models import engine, native, served
 from workbench import Plan, compare
 from workbench.answering import stream
 from workbench.prompts import read_prompts

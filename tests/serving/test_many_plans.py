@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.serving.judging import Answer, answers, random_plans, same_until_a_tie
-from tests.serving.models import engine, native, served
+from tests.serving.support.judging import Answer, answers, random_plans, same_until_a_tie
+from tests.serving.support.models import engine, native, served
 from workbench import Plan
 from workbench.backends import Batch, Keep, backend_of, compiled_for
 from workbench.errors import WorkbenchError

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.serving.models import engine, native, served
+from tests.serving.support.models import engine, native, served
 from workbench import Plan
 from workbench.backends import Batch, Keep, compiled_for
 from workbench.routing import Routing

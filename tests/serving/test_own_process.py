@@ -4,13 +4,13 @@ import json
 import subprocess
 import sys
 
-from tests.serving.models import served
-from tests.serving.own_process import PLANS, ROWS, what_it_does
+from tests.serving.support.models import served
+from tests.serving.support.own_process import PLANS, ROWS, what_it_does
 
 
 def test_it_does_the_same() -> None:
     there = subprocess.run(
-        [sys.executable, "-m", "tests.serving.own_process"], capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "tests.serving.support.own_process"], capture_output=True, text=True, timeout=300
     )
     assert there.returncode == 0, there.stderr[-2000:]
     said, here = json.loads(there.stdout.splitlines()[-1]), what_it_does(served("demo"))

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.serving.judging import Answer, answered, answers, same_until_a_tie
-from tests.serving.models import engine, native, served
+from tests.serving.support.judging import Answer, answered, answers, same_until_a_tie
+from tests.serving.support.models import engine, native, served
 from tests.serving.test_many_plans import cached, rows
 from workbench import Plan
 from workbench.backends import Batch, backend_of, compiled_for
@@ -14,7 +14,9 @@ from workbench.generation import decoding_of
 from workbench.serving import requests
 
 NAME = "demo"
-PLAN = Plan.parse("off L1E2,L1E3,L2E8,L2E20 in generated; scale L3E1,L3E2,L3E3=6 in generated; bias L2E1=5 in generated")
+PLAN = Plan.parse(
+    "off L1E2,L1E3,L2E8,L2E20 in generated; scale L3E1,L3E2,L3E3=6 in generated; bias L2E1=5 in generated"
+)
 FIRST, THEN = 60, 8
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving.models import engine, native, served
+from tests.serving.support.models import engine, native, served
 from workbench import Plan, capture, compare, load
 from workbench.backends import check_plan
 from workbench.errors import WorkbenchError

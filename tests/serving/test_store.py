@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.serving.models import TINY, native, served
+from tests.serving.support.models import TINY, native, served
 from workbench import Plan, Store, capture
 from workbench.model import MoEModel
 from workbench.prompts import PromptSet, read_prompts

@@ -83,8 +83,10 @@ class TestTables:
     def test_a_row_that_is_written_anew_forgets(self) -> None:
         tables, fresh = self.tables(), self.tables()
         tables.write(1, (*Plan.parse("off L1E2; force L1E0; bias L1E1=1; scale L1E3=4; drop L1E1; mute L1E0").edits,))
+        tables.write(1, Plan.replace("L1E3", (1.0, 2.0)).edits)
         tables.write(1, MUTE)
         assert not tables.rerouted.any()
+        assert not tables.replaced.any()
         tables.write(1, ())
         for name, table in {**tables.masks, **tables.numbers, "edited": tables.edited}.items():
             other = {**fresh.masks, **fresh.numbers, "edited": fresh.edited}[name]

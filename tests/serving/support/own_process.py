@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-from tests.serving.models import ENGINE
+from tests.serving.support.models import ENGINE
 from workbench import Plan, load
 from workbench.backends import Batch, Keep, backend_of, compiled_for
 from workbench.generation import Made, decoding_of
