@@ -56,7 +56,10 @@ def test_what_its_kernels_do_not_show(keep: str, tmp_path: Path) -> None:
 def test_sources() -> None:
     hf = native("demo").hf
     assert "vLLM reads weights from files" in sentence(lambda: load(hf, native("demo").tokenizer, engine="vllm"))
-    assert "vLLM runs on what it was built for" in sentence(lambda: load("demo", engine="vllm", device="cuda"))
+    for given in ({"device": "cuda"}, {"remote": True}):
+        options: Any = given
+        said = sentence(lambda options=options: load("demo", engine="vllm", **options))
+        assert f"load(engine='vllm', {next(iter(given))}=...) is not possible; vLLM runs" in said
     assert "vLLM could not be started on" in sentence(lambda: load("demo", engine="vllm", max_model_length=3))
 
 

@@ -14,8 +14,10 @@ _BOTH = ("revision", "token", "trust_remote_code")
 """Options that transformers and vLLM both take."""
 
 
-def in_vllm(source: Any, native: Callable[..., MoEModel], device: str, options: Mapping[str, Any]) -> MoEModel:
+def in_vllm(source: Any, native: Callable[..., MoEModel], options: Mapping[str, Any], **others: Any) -> MoEModel:
     """The model `source` names, in vLLM. native: loads it in this process; options: vLLM's engine arguments.
+
+    others  options of `load` that vLLM has no use for, each "auto" where nothing was said
 
     Raises `WorkbenchError` for a model that is built already: vLLM reads its weights from files.
     """
@@ -24,9 +26,9 @@ def in_vllm(source: Any, native: Callable[..., MoEModel], device: str, options: 
             f"load({type(source).__name__}, engine='vllm') is not possible, for vLLM reads weights from files; save the model "
             f"and give its folder."
         )
-    if device != "auto":
+    if said := [f"{name}=..." for name, given in others.items() if not isinstance(given, str) or given != "auto"]:
         raise WorkbenchError(
-            f"load(device='{device}', engine='vllm') is not possible; vLLM runs on what it was built for."
+            f"load(engine='vllm', {', '.join(said)}) is not possible; vLLM runs transformers' families on what it was built for."
         )
     here = native(device="cpu", **{name: options[name] for name in _BOTH if name in options})
     names = ("anatomy", "tokenizer", "dtype", "kind", "n_embeddings", "config", "generation_config")

@@ -87,7 +87,8 @@ def load(
             )
         return _elsewhere(engine, source, opened_tokenizer(given_source(tokenizer), hub), device, dtype, hub)
     if engine == "vllm":
-        return in_vllm(source, partial(load, source, tokenizer, dtype=dtype, check=False), device, hub)
+        native = partial(load, source, tokenizer, dtype=dtype, check=False)
+        return in_vllm(source, native, hub, device=device, remote=remote or "auto", adapter=adapter or "auto")
     if engine == "ndif":
         engine, remote = "nnsight", remote or True
     if remote and engine == "native":

@@ -13,7 +13,7 @@ import torch
 
 from workbench.plan import Plan
 from workbench.routing import CompiledPlan
-from workbench.serving.binding import bind
+from workbench.serving.binding import Binding, bind
 from workbench.serving.layer import StepTensors
 from workbench.serving.ledger import Ledger
 from workbench.serving.plugin import Settings
@@ -60,12 +60,16 @@ class Span(NamedTuple):
 
 @dataclass
 class Steps:
-    """One model in the engine, bound. `spans` are the running forward's."""
+    """One model in the engine, bound. `spans` are the running forward's.
+
+    is_eager  False: the model is traced or captured into graphs, which plans are not served in; then nothing is bound
+    """
 
     model: Any
     settings: Settings
     n_tokens: int
     device: torch.device
+    is_eager: bool = True
     asked: dict[str, Asked] = field(default_factory=dict[str, Asked])
     rows: dict[str, Rows] = field(default_factory=dict[str, Rows])
     kept: list[Piece] = field(default_factory=list[Piece])
@@ -74,7 +78,9 @@ class Steps:
     def __post_init__(self) -> None:
         self.step = StepTensors(*(torch.zeros(self.n_tokens, dtype=torch.long, device=self.device) for _ in range(3)))
         self._vectors: dict[int, Vectors] = {}
-        self.binding = bind(self.model, self.settings.rows, self._vectors_of, self.step)
+        self.binding = Binding({}, ("its graphs are made before a plan is known; load with enforce_eager=True",))
+        if self.is_eager:
+            self.binding = bind(self.model, self.settings.rows, self._vectors_of, self.step)
         self.ledger = Ledger(self.settings.rows, self._write)
 
     # ---- requests come and go

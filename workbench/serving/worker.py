@@ -58,7 +58,8 @@ def _load_model(own: Any) -> Any:
         loaded, asked = own(self, *args, **kwargs), settings()
         assert asked is not None
         runner = self.model_runner
-        runner.workbench = Steps(runner.model, asked, runner.max_num_tokens, runner.device)
+        eager = bool(runner.model_config.enforce_eager)
+        runner.workbench = Steps(runner.model, asked, runner.max_num_tokens, runner.device, eager)
         return loaded
 
     return load_model

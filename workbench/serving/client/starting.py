@@ -67,8 +67,6 @@ def _remedy(said: str) -> str:
 
 def _unserved(arguments: Mapping[str, Any]) -> Iterator[str]:
     """Ways to run vLLM in which plans are not served yet."""
-    if not arguments["enforce_eager"]:
-        yield "its graphs are captured before a plan is known, and that is not tested yet; load with enforce_eager=True"
     for name in ("pipeline_parallel_size", "data_parallel_size", "decode_context_parallel_size"):
         if arguments.get(name, 1) != 1:
             yield f"with {name}={arguments[name]} no process sees all layers of all tokens"
