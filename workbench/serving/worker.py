@@ -1,4 +1,4 @@
-"""Puts plans into vLLM's processes: `install` wraps five of its functions, each named in names.py; all else stays vLLM's.
+"""Puts plans into vLLM's processes: `install` wraps four of its functions, each named in names.py; all else stays vLLM's.
 
 A worker binds its model as soon as it is loaded, before memory is counted. What a worker is asked by name over vLLM's own
 calls begins with `workbench_`.
