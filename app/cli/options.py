@@ -16,7 +16,7 @@ Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16; auto is th
 Engine = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="What runs the model: native, nnsight, ndif, or a class of yours as module:Class."
+        metavar="NAME", help="What runs the model: native, nnsight, ndif, vllm, or a class of yours as module:Class."
     ),
 ]
 Distributions = Annotated[

@@ -4,7 +4,7 @@ answers.py     many prompts, batched
 streaming.py   one prompt, token by token
 """
 
-from workbench.answering.answers import Answers, answer, decode, encode_all
+from workbench.answering.answers import Answers, answer, answer_each, decode, encode_all
 from workbench.answering.streaming import StreamedToken, stream
 
-__all__ = ["Answers", "StreamedToken", "answer", "decode", "encode_all", "stream"]
+__all__ = ["Answers", "StreamedToken", "answer", "answer_each", "decode", "encode_all", "stream"]

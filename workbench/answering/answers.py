@@ -1,12 +1,13 @@
 """Greedy answers to many prompts, batched by length, under a plan or none."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from workbench.backends import Backend, Batch, arm_of, check_decoding
+from workbench.backends import Backend, Batch, Ran, arm_of, check_decoding
 from workbench.errors import WorkbenchError
 from workbench.generation import Decoding, Generated, Made, decoding_of, generated, schedule
 from workbench.model import MoEModel
@@ -58,31 +59,74 @@ def answer(
     meter: Meter | None = None,
 ) -> Answers:
     """Greedy answers of up to `max_new_tokens` tokens under `plan`, and its dose; `meter` hears of every step."""
+    return next(answer_each(model, encoded, [plan], max_new_tokens, batch_tokens, meter))
+
+
+def answer_each(
+    model: MoEModel,
+    encoded: Sequence[Sequence[int]],
+    plans: Sequence[Plan],
+    max_new_tokens: int,
+    batch_tokens: int,
+    meter: Meter | None = None,
+) -> Iterator[Answers]:
+    """The same under each of several plans, in their order. An engine that can has all of them in it at once."""
     if max_new_tokens < 1:
         raise WorkbenchError(f"Answers of max_new_tokens={max_new_tokens} hold nothing; give a number of at least 1.")
-    (backend, compiled), how = arm_of(model, plan), decoding_of(model, max_new_tokens)
-    check_decoding(backend, how)
-    dose, meter = Dose(slots_per_token(model.anatomy)), meter or Meter(0, None)
-    found = dict[int, Generated]()
-    for chosen in schedule([len(ids) for ids in encoded], batch_tokens, extra=max_new_tokens).batches:
-        made = _responses(backend, [encoded[i] for i in chosen], compiled, how, dose, meter)
-        meter.skip(sum(1 + max_new_tokens - len(r.ids) for r in made))  # the last token is never forwarded
-        found |= dict(zip(chosen, made, strict=True))
-    ordered = [found[i] for i in range(len(encoded))]
-    ids = tuple(r.ids[:-1] if r.ids[-1] in how.stop else r.ids for r in ordered)
-    texts = said(model.tokenizer, ids, [getattr(prompt, "opened", "") for prompt in encoded])
-    return Answers(tuple(texts), ids, dose.counts(), tuple(bool(np.isnan(r.logprobs).any()) for r in ordered))
+    arms, how = [arm_of(model, plan) for plan in plans], decoding_of(model, max_new_tokens)
+    check_decoding(arms[0][0], how)
+    asked = _Asked(model, encoded, how, meter or Meter(0, None))
+    if len(arms) > 1 and arms[0][0].can.together:
+        yield from asked.together(arms[0][0], [compiled for _, compiled in arms])
+        return
+    for backend, compiled in arms:
+        yield asked.alone(backend, compiled, batch_tokens)
 
 
-def _responses(
-    backend: Backend, rows: Sequence[Sequence[int]], plan: CompiledPlan, how: Decoding, dose: Dose, meter: Meter
-) -> list[Generated]:
-    made = list[Made]()
-    with closing(backend.run(Batch(rows), plan, how, dose=dose)) as portions:
-        for portion in portions:
-            meter.forwarded(len(portion.where.rows))
-            made += [] if portion.made is None else [portion.made]
-    return generated(made, len(rows))
+@dataclass(frozen=True)
+class _Asked:
+    """What every arm is asked."""
+
+    model: MoEModel
+    encoded: Sequence[Sequence[int]]
+    how: Decoding
+    meter: Meter
+
+    def alone(self, backend: Backend, plan: CompiledPlan, batch_tokens: int) -> Answers:
+        """Under one plan, in batches of similar length."""
+        found, dose = dict[int, Generated](), self._dose()
+        lengths = [len(ids) for ids in self.encoded]
+        for chosen in schedule(lengths, batch_tokens, extra=self.how.tokens).batches:
+            batch = Batch([self.encoded[i] for i in chosen])
+            made = self._responses(backend.run(batch, plan, self.how, dose=dose), len(chosen))
+            found |= dict(zip(chosen, made, strict=True))
+        return self._answers([found[i] for i in range(len(self.encoded))], dose)
+
+    def together(self, backend: Any, plans: Sequence[CompiledPlan]) -> list[Answers]:
+        """Under several plans, in the one batch that the engine schedules by itself."""
+        n, doses = len(self.encoded), [self._dose() for _ in plans]
+        batch = Batch([ids for _ in plans for ids in self.encoded])
+        each = [[part for part in parts for _ in range(n)] for parts in (plans, doses)]
+        made = self._responses(backend.run_each(batch, each[0], self.how, doses=each[1]), len(batch.rows))
+        return [self._answers(made[at * n : (at + 1) * n], dose) for at, dose in enumerate(doses)]
+
+    def _dose(self) -> Dose:
+        return Dose(slots_per_token(self.model.anatomy))
+
+    def _responses(self, running: Generator[Ran, None, None], n_rows: int) -> list[Generated]:
+        made = list[Made]()
+        with closing(running) as portions:
+            for portion in portions:
+                self.meter.forwarded(len(portion.where.rows))
+                made += [] if portion.made is None else [portion.made]
+        found = generated(made, n_rows)
+        self.meter.skip(sum(1 + self.how.tokens - len(r.ids) for r in found))  # the last token is never forwarded
+        return found
+
+    def _answers(self, found: Sequence[Generated], dose: Dose) -> Answers:
+        ids = tuple(r.ids[:-1] if r.ids[-1] in self.how.stop else r.ids for r in found)
+        texts = said(self.model.tokenizer, ids, [getattr(prompt, "opened", "") for prompt in self.encoded])
+        return Answers(tuple(texts), ids, dose.counts(), tuple(bool(np.isnan(r.logprobs).any()) for r in found))
 
 
 def decode(model: MoEModel, ids: Sequence[int], after: Sequence[int] = ()) -> str:

@@ -1,6 +1,6 @@
 """Where forwards run: in this process through hooks, in nnsight's traces here or on NDIF, on an engine of somebody's own.
 
-backend.py    what an engine says and does: `Backend`, `Capabilities`, `Batch`, `Keep`, `Ran`
+backend.py    what an engine says and does: `Backend`, `Capabilities`, `Batch`, `Keep`, `Ran`, `TakesPlans`
 refusals.py   what an engine cannot do, refused before anything runs
 native.py     a transformers model in this process
 prefill.py    its prompts: what they share once, the rest a few at a time
@@ -13,7 +13,7 @@ served_routing.py  the forms in which engines return it
 Errors, plans and records come from below; loading, capturing and comparison stand above.
 """
 
-from workbench.backends.backend import Backend, Batch, Capabilities, Keep, Ran
+from workbench.backends.backend import Backend, Batch, Capabilities, Keep, Ran, TakesPlans
 from workbench.backends.engines import (
     FIRST,
     NAMES,
@@ -41,6 +41,7 @@ __all__ = [
     "Native",
     "OwnEngine",
     "Ran",
+    "TakesPlans",
     "anatomy_on",
     "arm_of",
     "backend_of",

@@ -29,6 +29,8 @@ class Capabilities:
     sampling  whether it draws tokens by seeds, at a temperature above 0
     scoring   whether it tells the distributions over given text (`score`)
     shaping   the options of a generation config that it heeds, of `workbench.generation.decoding.SHAPING`
+    shared    whether shared experts can be edited and are recorded
+    together  whether the rows of a batch may have plans of their own: then it has `run_each` as well (`TakesPlans`)
     why       reasons for what it cannot, by the name of a field above or of what is lacking in one
     """
 
@@ -39,6 +41,8 @@ class Capabilities:
     sampling: bool = True
     scoring: bool = True
     shaping: frozenset[str] = frozenset(SHAPING)
+    shared: bool = True
+    together: bool = False
     why: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -120,6 +124,22 @@ class Backend(Protocol):
     def score(self, batch: Batch, plan: CompiledPlan) -> Tensor:
         """Log-probabilities of every next token, float32 [rows, longest + 1, vocabulary], longest = max(batch.read).
 
-        Aligned at the end: [:, -1] is behind the last id, [row, -1 - read[row]] before the first that is read.
+        Aligned at the end: [:, -1] is behind the last id, [row, -1 - read[row]] before the first that is read;
+        what stands before that is nobody's.
         """
+        ...
+
+
+class TakesPlans(Backend, Protocol):
+    """An engine that has several plans in it at once (`Capabilities.together`)."""
+
+    def run_each(
+        self,
+        batch: Batch,
+        plans: Sequence[CompiledPlan],
+        decoding: Decoding | None = None,
+        keep: Keep | None = None,
+        doses: Sequence[Dose | None] = (),
+    ) -> Generator[Ran, None, None]:
+        """`run`, with a plan for each row of the batch, and what counts its dose (rows may share one; empty: nobody asks)."""
         ...

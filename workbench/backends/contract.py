@@ -176,6 +176,25 @@ class BackendContract:
                 next(begun)
             assert _alike(before, self.run()), f"{kind} is still in force"
 
+    def test_plans_in_one_batch_are_what_each_is_alone(self) -> None:
+        backend: Any = self.backend()
+        if not backend.can.together:
+            return
+        rows = self.rows()
+        kinds = sorted(backend.can.edits)[: len(rows) - 1]
+        plans = [*map(self.plan, kinds), Plan()]
+        doses = [Dose(slots_per_token(backend.facts.anatomy)) for _ in rows]
+        compiled = [compiled_for(self.model(), plan) for plan in plans]
+        with closing(backend.run_each(Batch(rows), compiled, self.greedy(), Keep(), doses)) as running:
+            portions = list(running)
+        answers, slots = generated([p.made for p in portions if p.made is not None], len(rows)), _slots(portions)
+        for n, (row, plan) in enumerate(zip(rows, plans, strict=True)):
+            alone = self.run([row], plan, self.greedy())
+            assert answers[n].ids == alone.responses[0].ids, f"row {n} under {plan}"
+            assert doses[n].counts()[:4] == alone.dose[:4], f"row {n} under {plan}"
+            for layer, tokens in alone.slots.items():
+                assert all(_close(slots[layer][n, at], received) for (_, at), received in tokens.items())
+
     def test_an_edit_of_what_is_generated_leaves_the_prompt_alone(self) -> None:
         can = self.backend().can
         if "off" not in can.edits or "phase" not in can.scopes or can.keep is None:
@@ -253,7 +272,8 @@ class SameNumbers:
         if one.backend().can.scoring and other.backend().can.scoring:
             batch = Batch(one.rows(), read=[1, 2, 0])
             x, y = (c.backend().score(batch, compiled_for(c.model())) for c in (one, other))
-            assert (x.exp() - y.exp()).abs().max() <= CLOSE
+            for a, b, read in zip(x.exp(), y.exp(), batch.read, strict=True):
+                assert (a[-1 - read :] - b[-1 - read :]).abs().max() <= CLOSE
 
 
 def _slots(portions: Sequence[Ran]) -> dict[int, dict[tuple[int, int], dict[int, float]]]:

@@ -1,6 +1,6 @@
 """The engine of a model, the plan compiled for it, and the words by which users name engines."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -18,7 +18,7 @@ from workbench.model import Facts, MoEModel, Told
 from workbench.plan import KINDS, Plan
 from workbench.routing import CompiledPlan, Dose, compile_plan
 
-NAMES = ("native", "nnsight", "ndif")
+NAMES = ("native", "nnsight", "ndif", "vllm")
 FIRST = "native"
 """What ran the forwards of stores whose `plan.json` names no engine."""
 _MEMBERS = ("can", "facts", "run", "score")
@@ -129,6 +129,18 @@ class OwnEngine:
                 if keep is not None and portion.record is None:
                     raise TypeError("it handed over no record of what it was asked to keep")
                 yield portion
+
+    def run_each(
+        self,
+        batch: Batch,
+        plans: Sequence[CompiledPlan],
+        decoding: Decoding | None = None,
+        keep: Keep | None = None,
+        doses: Sequence[Dose | None] = (),
+    ) -> Generator[Ran, None, None]:
+        """See `TakesPlans.run_each`; only an engine that says so has it."""
+        with self._sentences("run a batch"):
+            yield from self.engine.run_each(batch, plans, decoding, keep, doses)  # pyright: ignore[reportAttributeAccessIssue]
 
     def score(self, batch: Batch, plan: CompiledPlan) -> Tensor:
         """See `Backend.score`."""

@@ -14,6 +14,8 @@ def check_plan(backend: Backend, plan: Plan) -> None:
     for edit in plan.edits:
         if edit.kind not in can.edits:
             raise _refused(backend, f"make '{edit}'", ("edits", edit.kind))
+        if edit.expert.is_shared and not can.shared:
+            raise _refused(backend, f"make '{edit}', which is of a shared expert", ("shared",))
         for name in ("phase", "positions", "span"):
             if getattr(edit.scope, name) and name not in can.scopes:
                 raise _refused(backend, f"limit '{edit}' by its {name}", ("scopes", name), "leave the limit out")

@@ -4,7 +4,7 @@ A score is association; what stands here is a measured effect, beside what as ma
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.answering import Answers, answer, encode_all
+from workbench.answering import Answers, answer_each, encode_all
 from workbench.backends import backend_of, check_plan, check_scoring
 from workbench.comparison.broken import Arm, broken_notes
 from workbench.comparison.distributions import GivenText, divergence, given_text
@@ -162,9 +162,10 @@ def compare(
     read = text_to_read(model, prompts) if parts and plan else []
     meter = meter_of(encoded, given, 2 + len(random), max_new_tokens, distributions, progress)
     asked = Asked(model, prompts, encoded, chosen, max_new_tokens, batch_tokens, meter)
-    base = asked.measured(Plan())
+    arms = asked.measured([Plan(), plan, *(drawn for _, _, drawn in random)])
+    base = next(arms)
     check_applies(prompts, base)
-    arm, others = asked.measured(plan), [asked.measured(drawn) for _, _, drawn in random]
+    arm, others = next(arms), list(arms)
     return Comparison(
         model.anatomy.model,
         plan,
@@ -205,10 +206,10 @@ class Asked:
     batch_tokens: int
     meter: Meter
 
-    def measured(self, plan: Plan) -> Measured:
-        """An arm's answers and what the metrics say of them."""
-        found = answer(self.model, self.encoded, plan, self.max_new_tokens, self.batch_tokens, self.meter)
-        return Measured.of(self.metrics, self.prompts, found)
+    def measured(self, plans: Sequence[Plan]) -> Iterator[Measured]:
+        """Each arm's answers and what the metrics say of them."""
+        found = answer_each(self.model, self.encoded, plans, self.max_new_tokens, self.batch_tokens, self.meter)
+        return (Measured.of(self.metrics, self.prompts, answers) for answers in found)
 
     def divergence(self, base: Answers, plan: Plan) -> pd.DataFrame:
         """How far the plan moves the distributions over the base's answers; those that ended early are read as they are."""

@@ -14,6 +14,7 @@ steering.py     `with steered(model, plan):`
 record.py       `with recording(model) as recorder:`
 """
 
+from workbench.hooks.experts import edit_weights
 from workbench.hooks.guards import as_it_is, check_here, hooked_by_others, outside_traces
 from workbench.hooks.record import recorded, recording
 from workbench.hooks.steering import following, joined_plan, plan_in_force, steered, unlike_said
@@ -21,6 +22,7 @@ from workbench.hooks.steering import following, joined_plan, plan_in_force, stee
 __all__ = [
     "as_it_is",
     "check_here",
+    "edit_weights",
     "following",
     "hooked_by_others",
     "joined_plan",

@@ -1,7 +1,7 @@
 """Hooks on the experts module: slots lose or gain weight as the plan says, and each expert's output is shown to the recorder."""
 
 import inspect
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -62,7 +62,14 @@ def _taken(mask: Tensor | None, index: Tensor) -> Tensor | None:
     return None if mask is None else taken(mask, index)
 
 
-def edit_weights(edits: LayerEdits, index: Tensor, weights: Tensor, positions: Positions | None) -> Tensor:
+class Masks(Protocol):
+    """Edits of one layer by kind, [1 or tokens, experts]; None where none is of the kind. `LayerEdits` is one."""
+
+    def mask(self, kind: str, device: torch.device, positions: Positions | None) -> Tensor | None: ...
+    def values(self, kind: str, device: torch.device, positions: Positions | None) -> Tensor | None: ...
+
+
+def edit_weights(edits: Masks, index: Tensor, weights: Tensor, positions: Positions | None) -> Tensor:
     """drop, then scale. Rows in which no edited expert is selected keep their weights bit for bit."""
     dropped = _taken(edits.mask("drop", index.device, positions), index)
     if dropped is not None:

@@ -6,6 +6,7 @@ heard.py          which layers are surely heard, a row of a batch each
 check.py          checked by intervening
 files.py          a full hash of a checkpoint
 checked.py        what was checked before
+in_vllm.py        what vLLM is to serve
 loader.py         `load`
 """
 

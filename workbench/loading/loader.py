@@ -17,6 +17,7 @@ from workbench.errors import WorkbenchError, listed, suggestion
 from workbench.loading.check import check_by_intervening
 from workbench.loading.checked import entry_of, note_checked, was_checked
 from workbench.loading.files import hashed_meanwhile
+from workbench.loading.in_vllm import in_vllm
 from workbench.loading.tiny import FAMILIES, tiny_model, tiny_tokenizer
 from workbench.model import (
     MoEAdapter,
@@ -64,9 +65,9 @@ def load(
     adapter  how an MoE outside transformers' experts interface routes (`workbench.model.adapters`); with one, source may be any
              `nn.Module` from token ids to logits
     engine   what runs the forwards: "native" (this process, through hooks; what there is if nothing is said), "nnsight" (every
-             forward is a trace of an nnsight model: greedy, no plan), "ndif" (the same with remote=True), or one of your own: an
-             object that implements `workbench.backends.Backend`, a class that makes one (called with source and the options), or
-             its name, module:Class
+             forward is a trace of an nnsight model: greedy, no plan), "ndif" (the same with remote=True), "vllm" (a serving
+             engine; other options are its engine arguments), or one of your own: an object that implements
+             `workbench.backends.Backend`, a class that makes one (called with source and the options), or its name, module:Class
     remote   with nnsight, True: the weights stay on NDIF, where the traces run. Source is a hub id, or an nnsight model named by
              one. One trace there tells how it routes; it can be captured, not steered
     hub      goes to `from_pretrained`: revision, device_map, experts_implementation, trust_remote_code, ...
@@ -85,6 +86,9 @@ def load(
                 f"load(engine={engine!r:.60}, {said}=...) is not possible; {said} goes with the engines {', '.join(NAMES)}."
             )
         return _elsewhere(engine, source, opened_tokenizer(given_source(tokenizer), hub), device, dtype, hub)
+    if engine == "vllm":
+        native = partial(load, source, tokenizer, dtype=dtype, check=False)
+        return in_vllm(source, native, hub, device=device, remote=remote or "auto", adapter=adapter or "auto")
     if engine == "ndif":
         engine, remote = "nnsight", remote or True
     if remote and engine == "native":

@@ -22,7 +22,7 @@ from workbench.routing.positions import (
 )
 from workbench.routing.rerouting import Router, reroute, unlike
 from workbench.routing.rows import muted_in_rows
-from workbench.routing.rule import Routing, taken
+from workbench.routing.rule import Routing, router_edits, taken
 
 __all__ = [
     "CompiledPlan",
@@ -44,6 +44,7 @@ __all__ = [
     "prompt_length",
     "read_positions",
     "reroute",
+    "router_edits",
     "said_of_unlike",
     "slots_per_token",
     "standing_for",

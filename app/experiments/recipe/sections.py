@@ -54,7 +54,7 @@ class ModelSource(Section):
     revision: str | None = None
     """Of the Hugging Face repository."""
     engine: Name | None = None
-    """What runs it: native (if nothing is said), nnsight, ndif, or a class of your own as `"module:Class"`."""
+    """What runs it: native (if nothing is said), nnsight, ndif, vllm, or a class of your own as `"module:Class"`."""
 
 
 class Prompts(Section):

@@ -1,0 +1,53 @@
+"""Greedy answers under twenty random plans of every edit are the native engine's, up to the first near-tie.
+
+All twenty and none are in the engine at once, three rows each: a plan on another request's row would be seen here.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.serving.support.judging import answered, answers, random_plans, same_until_a_tie
+from tests.serving.support.models import TINY, engine, native, served
+from workbench import Plan
+from workbench.backends import Batch, backend_of, compiled_for
+from workbench.generation import decoding_of
+from workbench.model import MoEModel
+from workbench.prompts import encode, read_prompts
+
+N_TOKENS = 12
+NAMES = ("demo", *TINY)
+
+
+def rows_of(model: MoEModel) -> list[list[int]]:
+    if "demo" in model.anatomy.model:
+        asked = read_prompts("refusal_heldout")
+        return [list(p.ids) for p in encode(model.tokenizer, asked.filter(split="heldout"), None)[:3]]
+    top = model.facts.n_embeddings
+    return [[10 + (7 * i + 3 * n) % (top - 10) for i in range(n)] for n in (5, 11, 20)]
+
+
+def together(name: str, plans: list[Plan], rows: list[list[int]]) -> list[Any]:
+    """The answers of every row under every plan, in one batch, plan by plan."""
+    model, n = served(name), len(plans) * len(rows)
+    how = replace(decoding_of(model, N_TOKENS), alternatives=2)
+    compiled = [compiled_for(model, plan) for plan in plans for _ in rows]
+    portions = engine(name).run_each(Batch(rows * len(plans)), compiled, how)
+    found = answers([p.made for p in portions if p.made is not None], n)
+    return [found[at : at + len(rows)] for at in range(0, n, len(rows))]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_twenty_random_plans(name: str) -> None:
+    here, there = native(name), served(name)
+    plans, rows = [Plan(), *random_plans(here.anatomy, 20, seed=1)], rows_of(there)
+    assert {edit.kind for plan in plans for edit in plan.edits} == set(backend_of(there).can.edits)
+    compared = changed = 0
+    base = answered(backend_of(here), rows, compiled_for(here), decoding_of(here, N_TOKENS))
+    for plan, ours in zip(plans, together(name, plans, rows), strict=True):
+        theirs = answered(backend_of(here), rows, compiled_for(here, plan), decoding_of(here, N_TOKENS))
+        compared += sum(same_until_a_tie(one, other) for one, other in zip(ours, theirs, strict=True))
+        changed += sum(a.logprobs != b.logprobs for a, b in zip(theirs, base, strict=True))
+    assert compared >= 0.9 * sum(len(a.ids) for a in base) * len(plans)
+    assert changed >= 20, "the plans hardly changed anything, so equal answers say nothing"

@@ -1,0 +1,64 @@
+"""The plugin does nothing unless a process was started with plans: what it imports, what it changes in vLLM."""
+
+import json
+import subprocess
+import sys
+
+from workbench.serving import names
+from workbench.serving.plugin import VARIABLE, Settings, settings, started_with
+
+SCRIPT = """
+import json, sys
+from importlib.metadata import entry_points
+before = set(sys.modules)
+(point,) = entry_points(group="vllm.general_plugins", name="moe_workbench")
+point.load()()
+loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(json.dumps(sorted(loaded - set(sys.stdlib_module_names))))
+from workbench.serving.names import PLACES, found
+print(json.dumps([place for place in PLACES if found(place).__module__.startswith("workbench")
+                  or hasattr(found(place), "__wrapped__") and "workbench" in found(place).__code__.co_filename]))
+"""
+
+
+def said(environment: dict[str, str]) -> list[list[str]]:
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+
+
+def test_idle_it_imports_the_standard_library_and_patches_nothing() -> None:
+    imported, patched = said({VARIABLE: ""})
+    assert imported == ["workbench"]
+    assert patched == []
+
+
+def test_at_work_it_patches_what_it_names_and_no_more() -> None:
+    _, patched = said({VARIABLE: json.dumps(Settings()._asdict())})
+    assert [place.rpartition(".")[2] for place in patched] == [
+        *("process_inputs", "execute_model", "_prepare_inputs", "load_model"),
+    ]
+
+
+def test_what_is_asked_for_is_in_the_environment_while_it_is() -> None:
+    with started_with(Settings(7, 5)):
+        assert settings() == Settings(7, 5)
+    assert settings() is None
+
+
+def test_a_renamed_or_changed_name_is_said(monkeypatch) -> None:
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+    assert names.mismatch() is None
+    own = GPUModelRunner._prepare_inputs
+    with monkeypatch.context() as there:
+        there.delattr(GPUModelRunner, "_prepare_inputs")
+        assert names.mismatch() == "this vLLM has no vllm.v1.worker.gpu_model_runner:GPUModelRunner._prepare_inputs"
+    with monkeypatch.context() as there:
+        there.setattr(GPUModelRunner, "_prepare_inputs", lambda self, output, counts: own(self, output, counts))
+        assert "takes (self, output, counts), not (self, scheduler_output, num_scheduled_tokens)" in str(
+            names.mismatch()
+        )

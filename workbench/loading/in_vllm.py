@@ -1,0 +1,53 @@
+"""`load(..., engine="vllm")`: the checkpoint is read once natively, for what is known of it, and then served by vLLM."""
+
+from collections.abc import Callable, Mapping
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from workbench.backends import OwnEngine, told_of
+from workbench.bundled import bundled_path
+from workbench.checkpoints import find_checkpoint, prepared
+from workbench.errors import WorkbenchError
+from workbench.model import MoEModel, Told
+
+_BOTH = ("revision", "token", "trust_remote_code")
+"""Options that transformers and vLLM both take."""
+
+
+def in_vllm(source: Any, native: Callable[..., MoEModel], options: Mapping[str, Any], **others: Any) -> MoEModel:
+    """The model `source` names, in vLLM. native: loads it in this process; options: vLLM's engine arguments.
+
+    others  options of `load` that vLLM has no use for, each "auto" where nothing was said
+
+    Raises `WorkbenchError` for a model that is built already: vLLM reads its weights from files.
+    """
+    if not isinstance(source, str) and not hasattr(source, "__fspath__"):
+        raise WorkbenchError(
+            f"load({type(source).__name__}, engine='vllm') is not possible, for vLLM reads weights from files; save the model "
+            f"and give its folder."
+        )
+    if said := [f"{name}=..." for name, given in others.items() if not isinstance(given, str) or given != "auto"]:
+        raise WorkbenchError(
+            f"load(engine='vllm', {', '.join(said)}) is not possible; vLLM runs transformers' families on what it was built for."
+        )
+    here = native(device="cpu", **{name: options[name] for name in _BOTH if name in options})
+    names = ("anatomy", "tokenizer", "dtype", "kind", "n_embeddings", "config", "generation_config")
+    facts = Told(**{name: getattr(here.facts, name) for name in names}, device="vLLM")
+    path, folder = _files(str(source), here)
+    del here  # the weights are in vLLM from now on
+    from workbench.serving.client import started
+
+    engine = started(path, facts, options, folder)
+    return MoEModel(facts.tokenizer, None, lambda model: OwnEngine(engine), told_of(engine))
+
+
+def _files(source: str, here: MoEModel) -> tuple[str, TemporaryDirectory[str] | None]:
+    """Where vLLM finds the weights, and the folder that was made for that."""
+    if source == "demo":
+        return str(bundled_path("demo-model")), None
+    if source.startswith("tiny/"):
+        folder = TemporaryDirectory(prefix="workbench-tiny-", ignore_cleanup_errors=True)
+        here.hf.save_pretrained(folder.name)
+        return folder.name, folder
+    found = find_checkpoint(source)
+    return (source if found is None else str(prepared(found))), None

@@ -1,0 +1,14 @@
+"""A model in vLLM behind the workbench's seam of engines.
+
+room.py      which requests may be in the engine together
+calls.py     requests in one engine that several callers use at once
+portions.py  what is handed over of a batch while it runs
+engine.py    the engine
+check.py     what a started engine can do with plans, found by trying
+starting.py  starts vLLM with the plugin at work in it
+"""
+
+from workbench.serving.client.engine import Vllm
+from workbench.serving.client.starting import started
+
+__all__ = ["Vllm", "started"]

@@ -1,0 +1,160 @@
+"""What a worker knows of the requests that it runs: their plans as rows of the tables, and what is kept of their tokens.
+
+Before each forward every token is told its row; after it the rows of requests that asked for them are copied off.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from workbench.plan import Plan
+from workbench.routing import CompiledPlan
+from workbench.serving.binding import Binding, bind
+from workbench.serving.layer import StepTensors
+from workbench.serving.ledger import Ledger
+from workbench.serving.plugin import Settings
+from workbench.serving.scopes import Held, Rows, stretches
+from workbench.serving.tables import Vectors
+from workbench.serving.taken import Piece
+
+
+class Asked(NamedTuple):
+    """What a request carries in its `extra_args`, as `workbench.serving.requests` wrote it.
+
+    plan     its edits; prompt: how many of its tokens count as the prompt
+    keep     whether its slots are wanted; logits: of which layers the router's logits are
+    read     how many of its last positions the next token's distribution is wanted of
+    """
+
+    plan: Plan = Plan()
+    prompt: int = 0
+    keep: bool = False
+    logits: tuple[int, ...] = ()
+    read: int = 0
+
+    @classmethod
+    def of(cls, extra: Mapping[str, Any] | None, n_tokens: int) -> "Asked":
+        """Read from a request of `n_tokens` given tokens."""
+        said = json.loads((extra or {}).get("expert_request", "{}"))
+        plan = CompiledPlan.from_data(said["plan"]).plan if said.get("plan") else Plan()
+        logits = tuple(said.get("logits", ()))
+        return cls(plan, said.get("prompt", n_tokens), bool(said.get("keep")), logits, said.get("read", 0))
+
+
+class Span(NamedTuple):
+    """A request's tokens of one forward: which rows they are, and the positions that they have."""
+
+    request: str
+    start: int
+    positions: np.ndarray
+
+    @property
+    def rows(self) -> slice:
+        """Within the forward."""
+        return slice(self.start, self.start + len(self.positions))
+
+
+@dataclass
+class Steps:
+    """One model in the engine, bound. `spans` are the running forward's.
+
+    is_eager  False: the model is traced or captured into graphs, which plans are not served in; then nothing is bound
+    """
+
+    model: Any
+    settings: Settings
+    n_tokens: int
+    device: torch.device
+    is_eager: bool = True
+    asked: dict[str, Asked] = field(default_factory=dict[str, Asked])
+    rows: dict[str, Rows] = field(default_factory=dict[str, Rows])
+    kept: list[Piece] = field(default_factory=list[Piece])
+    spans: list[Span] = field(default_factory=list[Span])
+
+    def __post_init__(self) -> None:
+        self.step = StepTensors(*(torch.zeros(self.n_tokens, dtype=torch.long, device=self.device) for _ in range(3)))
+        self._vectors: dict[int, Vectors] = {}
+        self.binding = Binding({}, ("its graphs are made before a plan is known; load with enforce_eager=True",))
+        if self.is_eager:
+            self.binding = bind(self.model, self.settings.rows, self._vectors_of, self.step)
+        self.ledger = Ledger(self.settings.rows, self._write)
+
+    # ---- requests come and go
+
+    def begin(self, request: str, asked: Asked) -> None:
+        """A request runs for the first time."""
+        self.asked[request] = asked
+        if asked.plan:
+            found = stretches(asked.plan.edits, asked.prompt)
+            rows = [self.ledger.take(stretch.held) for stretch in found]
+            self.rows[request] = Rows(np.array([stretch.start for stretch in found]), np.array(rows))
+
+    def end(self, requests: Iterable[str]) -> None:
+        """Requests that will not run again give their rows back."""
+        for request in requests:
+            self.asked.pop(request, None)
+            for row in self.rows.pop(request, Rows(np.array([]), np.array([], int))).rows.tolist():
+                self.ledger.give_back(row)
+
+    # ---- a forward
+
+    def before(self, spans: Sequence[Span]) -> None:
+        """Tells every token its row."""
+        self.spans = list(spans)
+        row = np.zeros(self.n_tokens, np.int64)
+        for span in self.spans:
+            if span.request in self.rows:
+                row[span.rows] = self.rows[span.request].at(span.positions)
+        self.step.row.copy_(torch.from_numpy(row))
+        self.step.changed.zero_()
+        self.step.emptied.zero_()
+
+    def after(self, hidden: torch.Tensor | None, compute_logits: Any) -> None:
+        """Copies off what is wanted; nobody has a row any more until the next forward."""
+        for span in self.spans:
+            asked = self.asked[span.request]
+            if asked.keep or asked.read:
+                self.kept.append(self._piece(span, asked, hidden, compute_logits))
+        self.spans = []
+        self.step.row.zero_()
+
+    def take(self, requests: Sequence[str]) -> list[Piece]:
+        """What was kept of these requests since it was asked for last."""
+        wanted = set(requests)
+        found = [piece for piece in self.kept if piece.request in wanted]
+        self.kept = [piece for piece in self.kept if piece.request not in wanted]
+        return found
+
+    def _piece(self, span: Span, asked: Asked, hidden: torch.Tensor | None, compute_logits: Any) -> Piece:
+        rows, arrays = span.rows, dict[str, np.ndarray]()
+        for number, layer in self.binding.layers.items() if asked.keep else ():
+            assert layer.kept is not None, f"layer {number} routed nothing"
+            arrays[f"index {number}"] = layer.kept.index[rows].int().cpu().numpy()
+            arrays[f"weight {number}"] = layer.kept.weight[rows].float().cpu().numpy()
+            if number in asked.logits and layer.kept.logits is not None:
+                arrays[f"logits {number}"] = layer.kept.logits[rows].float().cpu().numpy()
+        arrays["changed"], arrays["emptied"] = (t[rows].cpu().numpy() for t in (self.step.changed, self.step.emptied))
+        if asked.read and hidden is not None:
+            first = max(asked.prompt - 1, int(span.positions[0]))
+            read = hidden[span.start + first - int(span.positions[0]) : rows.stop]
+            arrays["scores"] = compute_logits(read).float().log_softmax(-1).cpu().numpy() if len(read) else None
+        return Piece(span.request, span.positions, {k: v for k, v in arrays.items() if v is not None})
+
+    # ---- tables
+
+    def _vectors_of(self, hidden: int) -> Vectors:
+        if hidden not in self._vectors:
+            self._vectors[hidden] = Vectors(self.settings.vectors, hidden, self.device)
+        return self._vectors[hidden]
+
+    def _write(self, row: int, held: Held) -> None:
+        for number, layer in self.binding.layers.items():
+            layer.tables.write(row, tuple(e for e in held if e.expert.layer == number))
+        if not held:
+            wanted = {e.value for held in self.ledger.held for e in held if isinstance(e.value, tuple)}
+            for vectors in self._vectors.values():
+                vectors.keep(wanted)
