@@ -33,7 +33,7 @@ class StepTensors(NamedTuple):
 class Edited(NamedTuple):
     """A token's slots under its row, each [tokens, k]: as the plan weighs them, and as the experts are to weigh them."""
 
-    index: Tensor
+    index: Tensor  # pyright: ignore[reportIncompatibleMethodOverride] - nobody looks for a tensor in it
     weights: Tensor
     given: Tensor
     changed: Tensor

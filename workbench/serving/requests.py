@@ -40,7 +40,7 @@ def prepared(request: Any) -> Any:
         raise WorkbenchError(f"The {NAME} of a request cannot be read ({error}); make it with `asking`.") from error
     if asked.plan:
         request.cache_salt = salted(request.cache_salt, asked.plan, asked.prompt)
-    if asked.keep or asked.read:
+    if params is not None and (asked.keep or asked.read):
         params.skip_reading_prefix_cache = True  # what is read from the cache is not computed, and so not seen
     return request
 

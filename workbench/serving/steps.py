@@ -141,8 +141,9 @@ class Steps:
         if asked.read and hidden is not None:
             first = max(asked.prompt - 1, int(span.positions[0]))
             read = hidden[span.start + first - int(span.positions[0]) : rows.stop]
-            arrays["scores"] = compute_logits(read).float().log_softmax(-1).cpu().numpy() if len(read) else None
-        return Piece(span.request, span.positions, {k: v for k, v in arrays.items() if v is not None})
+            if len(read):
+                arrays["scores"] = compute_logits(read).float().log_softmax(-1).cpu().numpy()
+        return Piece(span.request, span.positions, arrays)
 
     # ---- tables
 

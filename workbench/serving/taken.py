@@ -25,7 +25,7 @@ def packed(pieces: Sequence[Piece]) -> bytes:
     for n, piece in enumerate(pieces):
         named[f"{n}/"] = piece.positions
         named |= {f"{n}/{name}": array for name, array in piece.arrays.items()}
-    np.savez(into, **{"": np.array([piece.request for piece in pieces])}, **named)
+    np.savez(into, **{"": np.array([piece.request for piece in pieces])}, **named)  # pyright: ignore[reportArgumentType]
     return into.getvalue()
 
 

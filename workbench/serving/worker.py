@@ -26,9 +26,9 @@ def install() -> None:
     if why := mismatch():
         logging.getLogger("vllm").warning("MoE Workbench serves no plans: %s.", why)
         return
-    from vllm.v1.engine.input_processor import InputProcessor
-    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
-    from vllm.v1.worker.gpu_worker import Worker
+    from vllm.v1.engine.input_processor import InputProcessor  # pyright: ignore[reportMissingImports]
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner  # pyright: ignore[reportMissingImports]
+    from vllm.v1.worker.gpu_worker import Worker  # pyright: ignore[reportMissingImports]
 
     if getattr(Worker, _INSTALLED, False):
         return

@@ -98,8 +98,8 @@ class Calls:
             call.rows, call.inner = found, self._begin(name, call)
 
     def _begin(self, name: str, call: Call) -> str:
-        from vllm import SamplingParams, TokensPrompt
-        from vllm.sampling_params import RequestOutputKind
+        from vllm import SamplingParams, TokensPrompt  # pyright: ignore[reportMissingImports]
+        from vllm.sampling_params import RequestOutputKind  # pyright: ignore[reportMissingImports]
 
         how = SamplingParams(**call.how, extra_args=dict(call.extra) or None, output_kind=RequestOutputKind.DELTA)
         return self.engine.add_request(name, TokensPrompt(prompt_token_ids=list(call.row)), how)

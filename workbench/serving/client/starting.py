@@ -45,7 +45,7 @@ def started(source: str, facts: Facts, options: Mapping[str, Any], folder: Any =
 
 def _started(source: str, arguments: Mapping[str, Any], facts: Facts, room: Room) -> Vllm:
     try:
-        from vllm import LLM
+        from vllm import LLM  # pyright: ignore[reportMissingImports]
 
         llm = LLM(model=source, **arguments)
         return checked(Calls(llm.llm_engine, room), facts, [*_unserved(arguments)])
