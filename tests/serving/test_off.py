@@ -60,5 +60,5 @@ def test_masking_the_logits_softly_leaks(name: str, monkeypatch: pytest.MonkeyPa
         logits = logits.log_softmax(-1) if off is None else logits.log_softmax(-1) - 1e4 * off
         return Routing(*self.own(logits, logits, None))
 
-    monkeypatch.setattr(Layer, "_rerouted", soft)
+    monkeypatch.setattr(Layer, "rerouted", soft)
     assert leaked(name, plan_of(name)) > 0

@@ -87,7 +87,7 @@ def check_unfit() -> Any:
 
 def test_a_plan_that_changes_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a runner whose tokens are never told their rows."""
-    monkeypatch.setattr(Layer, "_edited", lambda self, logits, own, rows: deaf(self, logits, own, rows))
+    monkeypatch.setattr(Layer, "edited", lambda self, logits, own, rows: deaf(self, logits, own, rows))
     found = again("demo")
     assert found.can.edits == frozenset()
     assert "changed no probability" in refusal(found)

@@ -13,6 +13,6 @@ layer.py     one of them: its router's answer under the edits
 rules.py     the rule of each router
 taken.py     what a worker hands over
 client/      the engine behind the workbench's seam
-
-Importing this imports nothing else: every process of vLLM does.
 """
+
+__all__ = []  # importing this imports nothing else: every process of vLLM does

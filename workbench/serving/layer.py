@@ -66,7 +66,7 @@ class Layer:
             self._keep(logits, index, weights)
             return weights, index
         rows = self.step.row[: len(index)]
-        found = self._edited(logits, Routing(weights, index), rows)
+        found = self.edited(logits, Routing(weights, index), rows)
         self._count(found, self.tables.edited[rows])
         self._keep(logits, found.index, found.weights)
         if found.added is not None:
@@ -77,8 +77,9 @@ class Layer:
         """The routed sum [tokens, hidden] with what replaced slots add to it."""
         return (routed.float() + self._added.pop()).to(routed.dtype) if self._added else routed
 
-    def _edited(self, logits: Tensor, own: Routing, rows: Tensor) -> Edited:
-        chosen = self._rerouted(logits, own, rows)
+    def edited(self, logits: Tensor, own: Routing, rows: Tensor) -> Edited:
+        """The router's own answer for logits [tokens, experts] under each token's row [tokens] of the tables."""
+        chosen = self.rerouted(logits, own, rows)
         weights = edit_weights(_OfTokens(self.tables, rows), chosen.index.long(), chosen.weights, None)
         changed = changed_slots(own.index, own.weights, chosen.index, chosen.weights) | (chosen.weights != weights)
         given, added, touched = self._replaced(chosen.index.long(), weights, rows)
@@ -91,7 +92,8 @@ class Layer:
         index, weights = torch.where(inside, chosen.index, own.index), torch.where(inside, weights, own.weights)
         return Edited(index, weights, torch.where(inside, given, own.weights), changed & inside, added)
 
-    def _rerouted(self, logits: Tensor, own: Routing, rows: Tensor) -> Routing:
+    def rerouted(self, logits: Tensor, own: Routing, rows: Tensor) -> Routing:
+        """The same under off, force and bias alone: who is selected, by the layer's own rule."""
         of = self.tables.of
         edits = router_edits(of("bias", rows), of("off", rows), of("force", rows))
         if all(part is None for part in edits):
