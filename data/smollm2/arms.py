@@ -28,10 +28,10 @@ ARMS = {
 }
 """Shared groups of 32, and the recipe; 24 and 16 groups are active with the shared ones.
 
-Which arm is bundled next: each is tried on 102,400 tokens of the same text, `begun` included. Of those whose additions take at most
-8 MB the one with the smallest mean loss over chat, code, german and prose and both numbers of groups, on the curve's held-out
-rows, is trained on 1,250,000 tokens. Stated on 29 November 2026, while rank11 was trained on a guess and before any had ended on
-that text.
+Which arm is bundled next: each is tried on 102,400 tokens of the same text, `begun` included. Of those whose additions take at
+most 8 MB the one with the smallest mean loss over chat, code, german and prose and both numbers of groups, on the curve's
+held-out rows, is trained on 1,250,000 tokens. Stated on 29 November 2026, while rank11 was trained on a guess and before any
+had ended on that text.
 """
 CHAT, BEGUN = (Path(__file__).with_name(name) for name in ("chat", "begun"))
 """Conversations, whole or with answers that are only begun. Another processor would draw others: so they are kept."""
