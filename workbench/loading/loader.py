@@ -80,11 +80,7 @@ def load(
         raise WorkbenchError(belongs_to_load("load", "backend", hub["backend"]))
     _check_adapter(adapter)
     if not isinstance(engine, str | None) or engine not in (None, *NAMES):
-        here = {"remote": remote, "adapter": adapter is not None}
-        if said := next((name for name, given in here.items() if given), None):
-            raise WorkbenchError(
-                f"load(engine={engine!r:.60}, {said}=...) is not possible; {said} goes with the engines {', '.join(NAMES)}."
-            )
+        _check_own(engine, {"remote": remote, "adapter": adapter is not None})
         return _elsewhere(engine, source, opened_tokenizer(given_source(tokenizer), hub), device, dtype, hub)
     if engine == "vllm":
         native = partial(load, source, tokenizer, dtype=dtype, check=False)
@@ -154,6 +150,14 @@ def _check_adapter(adapter: Any) -> None:
     if adapter is not None and lacks:
         raise WorkbenchError(
             f"load(adapter={adapter!r:.60}) is no adapter, for it has no {', '.join(lacks)}; see `workbench.model.MoEAdapter`."
+        )
+
+
+def _check_own(engine: Any, here: dict[str, Any]) -> None:
+    """An engine of somebody's own takes none of what goes with ours."""
+    if said := next((name for name, given in here.items() if given), None):
+        raise WorkbenchError(
+            f"load(engine={engine!r:.60}, {said}=...) is not possible; {said} goes with the engines {', '.join(NAMES)}."
         )
 
 
