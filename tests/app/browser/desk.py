@@ -108,6 +108,7 @@ class Desk:
     requests: list[str] = field(default_factory=list[str])
     dialogs: list[str] = field(default_factory=list[str])
     complaints: list[str] = field(default_factory=list[str])
+    before: int | None = None  # the newest exchange when the last question was asked: no answer to that one
 
     @classmethod
     def at(cls, context: BrowserContext, address: str) -> "Desk":
@@ -133,10 +134,12 @@ class Desk:
     def open(self, path: str = "", **query: str) -> "Desk":
         """Goes to a page of the dashboard and waits until it stands still."""
         self.page.goto(f"{self.address}/{path}{'?' + urlencode(query) if query else ''}")
+        self.before = None
         self.page.locator(".stMain").wait_for()  # its test id changes when a chat box is drawn
         return self.settle()
 
     def ask(self, question: str) -> None:
+        self.before = next((found.number for found in self.exchanges()), None)
         box = self.page.get_by_test_id("stChatInputTextArea")
         box.fill(question)
         box.press("Enter")
@@ -244,7 +247,9 @@ class Desk:
     def finished(self, question: str, plan: str | None = None) -> Exchange | None:
         """The newest exchange if it is this question (under this plan), nothing more comes and the page stands still."""
         found = next(map(_exchange, self.page.evaluate(_EXCHANGES, 1)), None)
-        if found is None or found.active or found.question != question or plan not in (None, found.plan):
+        if found is None or found.active or found.number == self.before:
+            return None
+        if found.question != question or plan not in (None, found.plan):
             return None
         return found if self.page.evaluate(_RUNNING) == "notRunning" else None
 
