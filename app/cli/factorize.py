@@ -74,5 +74,9 @@ def _routed(
 
 
 def _say_curve(line: dict[str, Any]) -> None:
-    lost = ", ".join(f"{kind} {nats:+.3f}" for kind, _, nats in line["held_out"])
-    say(f"{line['tokens']:,} tokens: nats a token over the dense model on text held out: {lost}")
+    if "held_out" in line:
+        lost = ", ".join(f"{kind} {nats:+.3f}" for kind, _, nats in line["held_out"])
+        say(f"{line['tokens']:,} tokens: nats a token over the dense model on text held out: {lost}")
+    else:
+        seen = ", ".join(f"{nats:.3f} with {k} experts" for k, nats in line["nats"].items())
+        say(f"{line['tokens']:,} tokens: nats a token from the dense model's distributions: {seen}")

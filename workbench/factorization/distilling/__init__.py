@@ -7,6 +7,7 @@ rows.py      the text that both read, in rows, and what is held out of it
 steps.py     one step of training, and the loss that it saw
 curve.py     what the student loses against the dense model on the rows held out
 additions.py what was learnt, by the dense model's own names: `additions`
+together.py  several processes that train one student: `joined`
 training.py  the whole training, resumable: `distil`
 """
 
@@ -17,9 +18,10 @@ from .steps import Recipe
 from .student import Student, student_of
 from .teaching import lesson
 from .texts import own_words, read_documents
+from .together import joined
 from .training import distil, take_up
 
 __all__ = [
-    "Document", "Loss", "Recipe", "Rows", "Student", "additions", "by_row", "distil", "is_held_out", "lesson", "losses",
+    "Document", "Loss", "Recipe", "Rows", "Student", "additions", "by_row", "distil", "is_held_out", "joined", "lesson", "losses",
     "merge", "own_words", "read_documents", "rows_of", "student_of", "take_up", "updates",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from torch import Tensor
 from .rows import Order
 from .student import Student
 from .teaching import lesson
+from .together import average, share
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def step(
 ) -> Stepped:
     """Step `number` of `of`; everything drawn hangs on the seed and the number, so a training that was cut off goes on alike."""
     drawing = random.Random(f"{recipe.seed}/{number}")
-    rows, k = order.take(number * recipe.batch, recipe.batch), drawing.choice(recipe.ks)
+    rows, k = share(order.take(number * recipe.batch, recipe.batch)), drawing.choice(recipe.ks)
     read = torch.tensor(sorted(drawing.sample(range(rows.shape[1]), max(1, int(recipe.read * rows.shape[1])))))
     for group in optimiser.param_groups:
         group["lr"] = group["peak"] * _ramp(number, of)
@@ -71,11 +72,15 @@ def step(
         own = student.hidden(rows, k)[:, read].flatten(0, 1)
         taught = lesson(own.detach(), dense, student.head)
         own.backward(taught.gradient)
+    nats = torch.tensor(taught.nats)
+    average(
+        [nats, *(part.grad for part in student.parts.values() if part.grad is not None), *(student.switch.chosen or ())]
+    )
     torch.nn.utils.clip_grad_norm_(student.parts.values(), 1.0)
     optimiser.step()
     optimiser.zero_grad()
     _balance(student, recipe.balance, k)
-    return Stepped(k, taught.nats)
+    return Stepped(k, float(nats))
 
 
 def _ramp(number: int, of: int) -> float:
@@ -84,6 +89,6 @@ def _ramp(number: int, of: int) -> float:
 
 
 def _balance(student: Student, by: float, k: int) -> None:
-    for routed, share in zip(student.routed, student.switch.chosen or (), strict=False):
-        routed.bias += by * torch.sign(k / len(share) - share)
+    for routed, got in zip(student.routed, student.switch.chosen or (), strict=False):
+        routed.bias += by * torch.sign(k / len(got) - got)
     student.switch.chosen = None

@@ -1,7 +1,7 @@
 """The whole training, resumable: what was learnt is kept beside the curve every few steps, and a run that was cut off goes on.
 
 A folder holds `state.safetensors` (the student's parts, the selection biases and Adam's moments) and `curve.jsonl`, whose first
-line is the recipe: another recipe is refused there.
+line is the recipe: another recipe is refused there. Of several processes (`torchrun`) the first one writes.
 """
 
 import json
@@ -20,11 +20,12 @@ from workbench.progress import Meter, Report
 
 from .curve import losses
 from .rows import Order, Rows
-from .steps import Recipe, optimiser_of, step
+from .steps import Recipe, Stepped, optimiser_of, step
 from .student import Student
+from .together import first as writes
 
-_KEPT = 100
-"""Steps after which the state is written."""
+_KEPT, _LOST = 100, 400
+"""Steps after which the state is written, and after which the losses held out are measured too (as long as 20 steps)."""
 _STATE, _CURVE = "state.safetensors", "curve.jsonl"
 
 
@@ -40,7 +41,8 @@ def distil(
 ) -> None:
     """Trains the student's parts on so many tokens, in place; `folder` keeps what a run that was cut off had.
 
-    said  hears of every line of the curve: tokens, nats of the steps since, and now and then the losses held out
+    said  hears of every line of the curve: tokens, each step's k and nats (on rows read for the first time), their mean by k, and
+          after every 400 steps and at the end the losses held out
 
     Raises `WorkbenchError` when the folder holds the training of another recipe.
     """
@@ -49,19 +51,27 @@ def distil(
     of, begun = max(1, tokens // a_step), _begun(folder, {**asdict(recipe), "tokens": tokens})
     first = _taken_up(folder / _STATE, student, optimiser) if begun else 0
     meter = Meter((of - first) * a_step, report)
-    seen: dict[int, list[float]] = {}
+    steps: list[Stepped] = []
     for number in range(first, of):
-        k, nats = step(student, recipe, order, optimiser, number, of)
-        seen.setdefault(k, []).append(nats)
+        steps.append(step(student, recipe, order, optimiser, number, of))
         meter.forwarded(a_step)
-        if (number + 1) % _KEPT == 0 or number + 1 == of:
-            _keep(folder / _STATE, student, optimiser, number + 1)
-            line = {"tokens": (number + 1) * a_step, "nats": {k: sum(v) / len(v) for k, v in sorted(seen.items())}}
-            line |= {"held_out": [list(loss) for loss in losses(student, rows.held_out, sorted(set(recipe.ks)))]}
+        if ((made := number + 1) % _KEPT == 0 or made == of) and writes():
+            _keep(folder / _STATE, student, optimiser, made)
+            line = _line(made * a_step, steps)
+            if made % _LOST == 0 or made == of:
+                line["held_out"] = [list(loss) for loss in losses(student, rows.held_out, sorted(set(recipe.ks)))]
             _write(folder / _CURVE, line)
-            seen = {}
+            steps = []
             if said is not None:
                 said(line)
+
+
+def _line(tokens: int, steps: list[Stepped]) -> dict[str, Any]:
+    by_k: dict[int, list[float]] = {}
+    for k, nats in steps:
+        by_k.setdefault(k, []).append(nats)
+    means = {k: sum(v) / len(v) for k, v in sorted(by_k.items())}
+    return {"tokens": tokens, "nats": means, "steps": [(k, round(nats, 4)) for k, nats in steps]}
 
 
 def _begun(folder: Path, recipe: dict[str, Any]) -> bool:
@@ -69,7 +79,8 @@ def _begun(folder: Path, recipe: dict[str, Any]) -> bool:
     wanted, path = json.loads(json.dumps(recipe)), folder / _CURVE
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _write(path, {"recipe": wanted})
+        if writes():
+            _write(path, {"recipe": wanted})
         return False
     found = json.loads(path.read_text(encoding="utf-8").splitlines()[0]).get("recipe")
     if found != wanted:
