@@ -1,6 +1,7 @@
 """Questions asked of a store: which experts go with a class of responses, a token, a side of a pair; no torch, no model.
 
-Most take a store and return `ExpertScores`: an association with these prompts, not an effect. From below:
+Most take a store and return `ExpertScores`, or a table of layers, pairs, sets of experts or tokens: an association with these
+prompts, not an effect. From below:
 
 renamed.py           old words of arguments
 reading, magnitudes  what is read of a store, and where its values are extreme
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
     from probes.magnitudes import MassiveRule as MassiveRule
     from probes.outputs import *  # noqa: F403
     from probes.ranking import ExpertScores as ExpertScores
+    from probes.ranking import LayerTable as LayerTable
+    from probes.ranking import PairTable as PairTable
+    from probes.ranking import SetTable as SetTable
+    from probes.ranking import TokenTable as TokenTable
     from probes.utilisation import *  # noqa: F403
 
-_HOME = {"ExpertScores": "ranking", "MassiveRule": "magnitudes", "writers_of": "outputs"}
+_HOME = {"MassiveRule": "magnitudes", "writers_of": "outputs"}
+_HOME |= dict.fromkeys(("ExpertScores", "LayerTable", "PairTable", "SetTable", "TokenTable"), "ranking")
 _PROBES = {method.name: method for method in METHODS}
 __all__ = [*_HOME, *_PROBES]  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from workbench.errors import WorkbenchError, suggestion
 
 Need = Literal["labels or responses", "pairs", "norms", "residual"]
+Kind = Literal["ExpertScores", "LayerTable", "PairTable", "SetTable", "TokenTable", "DataFrame", "ExpertRefs"]
 
 
 class Reading(NamedTuple):
@@ -47,8 +48,8 @@ class Method:
     negative_end: str = ""
     """What an expert of the negative end does; empty where no score is negative."""
     paper: str = ""
-    ranks: bool = True
-    """Whether it answers `ExpertScores`, as `workbench rank` and recipes need it."""
+    answers: Kind = "ExpertScores"
+    """What it returns: a ranking; a table of `probes.ranking`; or a plain value, which Python alone can ask for."""
     readings: tuple[Reading, ...] = ()
     words: Mapping[str, str] = field(default_factory=dict)
     """What a form says of an option whose name does not say enough."""
@@ -57,6 +58,11 @@ class Method:
         """The function."""
         module, _, name = self.function.partition(":")
         return getattr(import_module(f"{__package__}.{module}"), name)
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it ranks every expert, as recipes and plans need it."""
+        return self.answers == "ExpertScores"
 
 
 METHODS = (
@@ -153,7 +159,7 @@ METHODS = (
         score="entropy",
         unit="bits",
         range=(0, inf),
-        ranks=False,
+        answers="DataFrame",
     ),
     Method(
         "co_selection",
@@ -163,7 +169,7 @@ METHODS = (
         score="share of tokens",
         unit="share of tokens",
         range=(0, 1),
-        ranks=False,
+        answers="DataFrame",
     ),
     Method(
         "dead_experts",
@@ -173,23 +179,34 @@ METHODS = (
         score="selections",
         unit="selections",
         range=(0, 0),
-        ranks=False,
+        answers="ExpertRefs",
     ),
 )
 RANKERS = {method.name: method for method in METHODS if method.ranks}
 """By name, the probes that rank every expert."""
+ASKED = {method.name: method for method in METHODS if method.ranks or method.answers.endswith("Table")}
+"""By name, the probes that the command line and the dashboard ask: those that rank, and those that answer with a table."""
+
+
+def asked(name: str) -> Method:
+    """The probe of this name that a face can ask; `WorkbenchError` with the names that exist when there is none."""
+    if any(method.name == name for method in METHODS) and name not in ASKED:
+        raise WorkbenchError(
+            f"The probe '{name}' gives a table and no ranking; call it in Python, from probes import {name}, or ask one of "
+            f"{', '.join(ASKED)}."
+        )
+    if name not in ASKED:
+        raise WorkbenchError(
+            f"There is no method '{name}'{suggestion(name, list(ASKED)) or ';'} use {', '.join(ASKED)}."
+        )
+    return ASKED[name]
 
 
 def ranker(name: str) -> Method:
-    """The probe of this name that ranks; `WorkbenchError` with the names that exist when there is none."""
-    if any(method.name == name for method in METHODS if not method.ranks):
+    """The probe of this name that ranks; `WorkbenchError` with those that do when it answers something else."""
+    if not asked(name).ranks:
         raise WorkbenchError(
-            f"The probe '{name}' gives a table and no ranking; call it in Python, from probes import {name}, or rank by one of "
-            f"{', '.join(RANKERS)}."
-        )
-    if name not in RANKERS:
-        raise WorkbenchError(
-            f"There is no method '{name}'{suggestion(name, list(RANKERS)) or ';'} use {', '.join(RANKERS)}."
+            f"The probe '{name}' answers a {ASKED[name].answers} and ranks no experts; rank by one of {', '.join(RANKERS)}."
         )
     return RANKERS[name]
 

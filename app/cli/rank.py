@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from probes.catalogue import RANKERS, Method, ranker
+from probes.catalogue import ASKED, Method, asked
 from probes.options import options_for, read_text
 from probes.renamed import old_words
 from workbench import Plan, WorkbenchError
@@ -19,11 +19,11 @@ from ..terminal import note, print_json, print_table, say, warn, working
 from .options import Json, StorePath
 
 if TYPE_CHECKING:
-    from probes.ranking import ExpertScores
+    from probes.ranking import ExpertScores, Table
     from workbench import Store
 
 _ALPHA = 0.05
-_WRITERS: dict[str, Callable[["ExpertScores", Path], object]] = {
+_WRITERS: dict[str, Callable[["ExpertScores | Table", Path], object]] = {
     ".csv": lambda found, path: found.to_csv(path),
     ".parquet": lambda found, path: found.to_parquet(path),
     ".json": lambda found, path: found.to_json(path),
@@ -31,7 +31,7 @@ _WRITERS: dict[str, Callable[["ExpertScores", Path], object]] = {
 
 
 def rank(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help=f"One of {', '.join(RANKERS)}.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help=f"One of {', '.join(ASKED)}.")],
     store: StorePath,
     target: Annotated[str | None, typer.Option(help="A label's value, or name=value: the class to find.")] = None,
     baseline: Annotated[str | None, typer.Option(help="The class to compare with; without it, all others.")] = None,
@@ -51,25 +51,30 @@ def rank(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Rank every expert by a published score. A score is association with these prompts; compare measures an effect."""
+    """Rank every expert by a published score, or ask what is answered with a table of layers, sets of experts or tokens.
+
+    A score is association with these prompts; compare measures an effect.
+    """
     from workbench import open_store
 
-    probe = ranker(method)
+    probe = asked(method)
     ask = probe.load()
     options = _options(probe, ask, (target, baseline), set_ or [])
-    _check_files(edit, out, scores)
+    _check_files(probe, edit, out, scores)
     opened = open_store(store)
-    with working(f"Ranking {opened.anatomy.n_experts} experts by {method}"):
+    with working(f"Ranking {opened.anatomy.n_experts} experts by {method}" if probe.ranks else f"Asking {method}"):
         found = _ask(method, ask, opened, options, set_)
-    plan = None if out is None else getattr(Plan, edit)(found.top(top)).check(opened.anatomy)
+    chosen = [] if out is None else found.top(top) if probe.ranks else found.experts()
+    plan = None if out is None else getattr(Plan, edit)(chosen).check(opened.anatomy)
     if scores is not None:
         _WRITERS[scores.suffix](found, scores)
         note(f"Wrote '{scores}'.")
     if plan is not None:
         plan.to_json(out)
-        note(f"Wrote '{out}': {edit} the first {len(plan)}.")
-    print_json(jsonlib.loads(found.to_json())) if json else _show(found, top)
-    if doubt := doubt_of(found, top):
+        note(f"Wrote '{out}': {edit} the {'first' if probe.ranks else 'members,'} {len(plan)}.")
+    shows = _show if probe.ranks else _show_table
+    print_json(jsonlib.loads(found.to_json())) if json else shows(found, top)
+    if probe.ranks and (doubt := doubt_of(found, top)):
         warn(doubt)
 
 
@@ -86,8 +91,13 @@ def _ask(method: str, ask: Callable[..., Any], store: "Store", options: dict[str
         ) from error
 
 
-def _check_files(edit: str, out: Path | None, scores: Path | None) -> None:
-    """What can be told to fail before the work: the edit, the ending, and places that cannot be written."""
+def _check_files(probe: Method, edit: str, out: Path | None, scores: Path | None) -> None:
+    """What can be told to fail before the work: no experts, the edit, the ending, and places that cannot be written."""
+    if out is not None and probe.answers not in ("ExpertScores", "SetTable"):
+        raise WorkbenchError(
+            f"{probe.name} answers a {probe.answers}, which chooses no experts, so --out has no plan to write; leave it away, or "
+            f"write the table with --scores."
+        )
     if edit not in ("off", "drop", "mute", "force"):
         raise WorkbenchError(f"--edit {edit} cannot be made from a ranking alone; use off, drop, mute or force.")
     if scores is not None and scores.suffix not in _WRITERS:
@@ -173,6 +183,17 @@ def _show(found: "ExpertScores", top: int) -> None:
     if silent := found.silent(top):
         say(silent)
     say("A score is association with these prompts. To measure an effect: workbench compare MODEL PROMPTS --plan FILE")
+    for text in found.notes:
+        note(f"- {text}")
+
+
+def _show_table(found: "Table", top: int) -> None:
+    say(found.asked)
+    names, rows = found.cells(top)
+    words = {name for name in names if found.frame[name].dtype.kind not in "iufb"}
+    print_table(names, rows, right=[name for name in names if name not in words])
+    if len(found.frame) > top:
+        say(f"{len(found.frame) - top} more rows: --top N shows them, --scores FILE writes all.")
     for text in found.notes:
         note(f"- {text}")
 

@@ -117,7 +117,7 @@ def said(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, str) or value is None:
         return repr(value)
-    if type(value).__name__ in ("View", "ExpertScores", "Job", "Catalog"):
+    if type(value).__name__ in ("View", "ExpertScores", "LayerTable", "Job", "Catalog"):
         return type(value).__name__.lower()
     return getattr(value, "__name__", None) or str(value)
 

@@ -4,12 +4,13 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import probes
-from probes.catalogue import METHODS, RANKERS, ranker, table
+from probes.catalogue import ASKED, METHODS, RANKERS, asked, ranker, table
 from tests.probes.oracle import brute
 from tests.probes.oracle.goldens import GOLDENS
 from tests.probes.oracle.planted import MISTAKES
@@ -27,23 +28,24 @@ def functions(path: Path) -> Iterator[tuple[str, str]]:
             yield node.name, ast.unparse(node.returns).strip("'\"")
 
 
-def test_every_function_that_ranks_is_in_it_by_its_place() -> None:
+def test_every_function_that_ranks_or_answers_a_table_is_in_it_by_its_place() -> None:
     found = {
-        f"{folder}.{path.stem}:{name}"
+        f"{folder}.{path.stem}:{name}": returned
         for folder in FOLDERS
         for path in (ROOT / "probes" / folder).glob("*.py")
         for name, returned in functions(path)
-        if returned == "ExpertScores"
+        if returned == "ExpertScores" or returned.endswith("Table")
     }
-    assert found == {method.function for method in METHODS if method.ranks}
+    assert found == {method.function: method.answers for method in ASKED.values()}
 
 
 def test_the_names_of_the_package_are_the_catalogue_s() -> None:
     public = {name for name in probes.__all__ if inspect.isfunction(getattr(probes, name))}
     assert public - NAMES == {"writers_of"}  # no probe: it looks into what one of them found
     assert public >= NAMES
-    answers = {name: inspect.signature(getattr(probes, name)).return_annotation for name in public}
-    assert {name for name, answer in answers.items() if answer is probes.ExpertScores} == {*RANKERS}
+    answers = {name: inspect.signature(getattr(probes, name)).return_annotation for name in ASKED}
+    assert {name: answer.__name__ for name, answer in answers.items()} == {m.name: m.answers for m in ASKED.values()}
+    assert {name for name, method in ASKED.items() if method.ranks} == {*RANKERS}
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
@@ -62,16 +64,29 @@ def test_an_entry_is_true_of_its_function(method) -> None:
     )
 
 
-def test_every_probe_that_ranks_has_a_table_by_hand_brute_force_and_planted_mistakes() -> None:
-    assert {*GOLDENS} == {*MISTAKES} == {*RANKERS}
-    assert all(inspect.isfunction(getattr(brute, name)) for name in RANKERS)
+def test_every_probe_that_is_asked_has_a_table_by_hand_brute_force_and_planted_mistakes() -> None:
+    assert {*GOLDENS} == {*MISTAKES} == {*ASKED}
+    assert all(inspect.isfunction(getattr(brute, name)) for name in ASKED)
 
 
 def test_a_name_that_does_not_exist_is_one_sentence() -> None:
     with pytest.raises(WorkbenchError, match=r"There is no method 'ftr'; did you mean 'ftri'\? use ftri, contrast, "):
         ranker("ftr")
-    with pytest.raises(AttributeError, match="probes has no 'zzz'; it has ExpertScores, MassiveRule, co_selection, "):
+    with pytest.raises(AttributeError, match="probes has no 'zzz'; it has ExpertScores, LayerTable, "):
         probes.zzz  # noqa: B018
+
+
+def test_a_kind_that_does_not_fit_is_one_sentence(monkeypatch) -> None:
+    with pytest.raises(
+        WorkbenchError, match="The probe 'co_selection' gives a table and no ranking; call it in Python"
+    ):
+        asked("co_selection")
+    assert asked("usage") is ranker("usage")
+    monkeypatch.setitem(ASKED, "usage", replace(ASKED["usage"], answers="SetTable"))
+    with pytest.raises(
+        WorkbenchError, match="The probe 'usage' answers a SetTable and ranks no experts; rank by one of ftri"
+    ):
+        ranker("usage")
 
 
 def test_the_table_has_a_line_for_each() -> None:

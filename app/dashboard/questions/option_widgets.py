@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import streamlit as st
 
-from probes.catalogue import RANKERS, Method
+from probes.catalogue import ASKED, Method
 
 from ..widgets import visible
 from .offers import Offer
@@ -21,7 +21,7 @@ _LEFT = ("cluster", "n_bootstrap")
 
 def parameters(method: str) -> Mapping[str, inspect.Parameter]:
     """The arguments of a probe, from its signature."""
-    return inspect.signature(RANKERS[method].load()).parameters
+    return inspect.signature(ASKED[method].load()).parameters
 
 
 def choices(method: str, name: str) -> tuple[tuple[Any, ...], Any]:
@@ -66,7 +66,7 @@ def choice(method: str, name: str, default: Any = None) -> Any:
     """One of the values that the signature allows; the default is the signature's if none is given."""
     known, given = choices(method, name)
     at = known.index(default if default is not None else given)
-    return st.selectbox(RANKERS[method].words.get(name, _label(name)), known, at, key=f"{method}-{name}")
+    return st.selectbox(ASKED[method].words.get(name, _label(name)), known, at, key=f"{method}-{name}")
 
 
 def _label(name: str) -> str:

@@ -1,21 +1,18 @@
 """The page from top to bottom: a question, its answer as chart and table, a plan of the first, an earlier answer beside it."""
 
-from typing import TYPE_CHECKING
-
 import streamlit as st
 
+from probes.catalogue import ASKED
+from probes.ranking import ExpertScores, Table
 from workbench import WorkbenchError
 
 from ..questions import offer
 from ..session import View, scores_of
-from ..widgets import escaped, ranked_table, selected, sentence, visible
+from ..widgets import answer_table, escaped, ranked_table, selected, sentence, visible
 from .probe_options import PROBES, Asked, ask, check
 from .ranking_plan import ranking_plan
 from .two_probes import two_probes
 from .volcano import KEY, volcano
-
-if TYPE_CHECKING:
-    from probes import ExpertScores
 
 _KEPT = 8  # questions that can be compared
 
@@ -32,12 +29,13 @@ def show(view: View) -> None:
         st.text("Choose a probe and press Run.")
         return
     try:
-        scores = _scores(view, history[0])
+        found = _found(view, history[0])
     except WorkbenchError as error:  # the form stays, and nothing is remembered that cannot be asked
         history.pop(0)
         st.error(sentence(error), icon=":material/error:")
         return
-    _answer(view, scores, history)
+    _said(found)
+    answer_table(found, "answer") if isinstance(found, Table) else _answer(view, found, history)
 
 
 def question_form(view: View) -> Asked | None:
@@ -58,15 +56,19 @@ def asked_before(view: View, asked: Asked | None) -> list[Asked]:
     return history
 
 
-def _scores(view: View, asked: Asked) -> "ExpertScores":
+def _found(view: View, asked: Asked) -> ExpertScores | Table:
     assert view.store_path is not None
     return scores_of(view.store_path, check(asked).method, **dict(asked.options))
 
 
-def _answer(view: View, scores: "ExpertScores", history: list[Asked]) -> None:
-    st.subheader(escaped(f"{scores.method} of {len(scores.frame):,} experts"), divider="gray")
-    st.text(visible(", ".join(f"{name}={value}" for name, value in scores.options.items() if value is not None)))
-    st.text("\n".join(f"• {visible(note)}" for note in scores.notes))
+def _said(found: ExpertScores | Table) -> None:
+    what = "rows" if isinstance(found, Table) else "experts"
+    st.subheader(escaped(f"{found.method} of {len(found.frame):,} {what}"), divider="gray")
+    st.text(visible(", ".join(f"{name}={value}" for name, value in found.options.items() if value is not None)))
+    st.text("\n".join(f"• {visible(note)}" for note in found.notes))
+
+
+def _answer(view: View, scores: ExpertScores, history: list[Asked]) -> None:
     table, plot, pair, made = st.tabs(["Table", "Volcano", "Compare two probes", "Make a plan"])
     with table:
         ranked_table(scores, "ranked")
@@ -82,10 +84,12 @@ def _selected() -> None:
     """A click reruns the page, which reads what is selected."""
 
 
-def compare_probes(view: View, scores: "ExpertScores", history: list[Asked]) -> None:
-    if len(history) < 2:
+def compare_probes(view: View, scores: ExpertScores, history: list[Asked]) -> None:
+    others = [one for one in history[1:] if ASKED[one.method].ranks]
+    if not others:
         st.text("Run a second probe, or this one with other options; it can then be compared with this answer.")
         return
     st.text(f"First: {visible(history[0])}")
-    other = st.selectbox("Second", history[1:], key="compare-with", format_func=visible)
-    two_probes(scores, _scores(view, other))
+    other = _found(view, st.selectbox("Second", others, key="compare-with", format_func=visible))
+    assert isinstance(other, ExpertScores)
+    two_probes(scores, other)

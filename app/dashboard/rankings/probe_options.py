@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from probes.catalogue import RANKERS, Method
+from probes.catalogue import ASKED, Method
 from probes.ranking import said
 from workbench import WorkbenchError
 
 from .. import questions
 from ..questions import Offer
 
-PROBES = {name: f"{method.title}: {method.sentence}" for name, method in RANKERS.items()}
+PROBES = {name: f"{method.title}: {method.sentence}" for name, method in ASKED.items()}
 _MARKERS, _TOKEN, _ROLE, _LABEL = "<think> against </think>", "a token", "a role", "a label"
 Part = Callable[[], dict[str, Any]]
 """Draws widgets and returns what they say."""
@@ -31,7 +31,7 @@ class Asked(NamedTuple):
 
 def check(asked: Asked) -> Asked:
     """The question, when it is complete; `WorkbenchError` when a class or a marker was left open."""
-    needed = (*RANKERS[asked.method].classes[:1], *RANKERS[asked.method].goes_with)
+    needed = (*ASKED[asked.method].classes[:1], *ASKED[asked.method].goes_with)
     for name, value in asked.options:
         if not value and name in needed:
             raise WorkbenchError(
@@ -42,7 +42,7 @@ def check(asked: Asked) -> Asked:
 
 def ask(method: str, offered: Offer) -> Asked:
     """Draws the options of a probe and returns what they say now; what is left at the probe's default is left out."""
-    probe = RANKERS[method]
+    probe = ASKED[method]
     main, rest = _question(probe, offered)
     found = main()
     if rest:

@@ -13,7 +13,6 @@ from workbench import Store, load, open_store
 from .turns import Turns
 
 if TYPE_CHECKING:
-    from probes import ExpertScores
     from workbench import MoEModel
 
 Identity = tuple[tuple[str, str], ...]
@@ -74,13 +73,13 @@ def _store(path: str, now: Identity) -> Store:
     return open_store(path)
 
 
-def scores_of(path: Path, method: str, **options: Any) -> "ExpertScores":
-    """A probe's answer about a store; asked twice, computed once. `method` is a name of `probes`."""
+def scores_of(path: Path, method: str, **options: Any) -> Any:
+    """A probe's answer about a store, `ExpertScores` or a table; asked twice, computed once. `method` is a name of `probes`."""
     return _scores(str(path), identity(path), method, tuple(sorted(options.items())))
 
 
 @st.cache_resource(max_entries=64, show_spinner="Ranking experts ...")
-def _scores(path: str, now: Identity, method: str, options: tuple[tuple[str, Any], ...]) -> "ExpertScores":
+def _scores(path: str, now: Identity, method: str, options: tuple[tuple[str, Any], ...]) -> Any:
     import probes
 
     return getattr(probes, method)(_store(path, now), **dict(options))

@@ -14,7 +14,7 @@ from probes.ranking import refs_of
 from .literal import escaped, visible
 
 if TYPE_CHECKING:
-    from probes import ExpertScores
+    from probes.ranking import ExpertScores, Table
 
 NO_FLAG = "no flag"
 _DIGITS = "%.4g"
@@ -37,7 +37,7 @@ def ranked_table(scores: "ExpertScores", key: str) -> None:
         st.text("No expert meets these filters; widen them.")
     shown = kept.drop(columns="is_shared").assign(flags=kept["flags"].map(visible)).dropna(axis=1, how="all")
     st.dataframe(shown, hide_index=True, column_config=_columns(scores.method))
-    _downloads(scores, key)
+    downloads(scores, key, "expert")
 
 
 def _filtered(frame: Any, key: str) -> pd.DataFrame:
@@ -76,23 +76,24 @@ def _columns(method: str) -> dict[str, Any]:
     }
 
 
-def _downloads(scores: "ExpertScores", key: str) -> None:
-    st.text("Downloads hold every expert, with options and notes:")
+def downloads(found: "ExpertScores | Table", key: str, of: str) -> None:
+    """Buttons that hand over the whole answer; `of`: what a row of it is about."""
+    st.text(f"Downloads hold every {of}, with options and notes:")
     left, right = st.columns([1, 1])
     for column, ending in ((left, "csv"), (right, "parquet")):
         column.download_button(
             ending.capitalize() if ending != "csv" else "CSV",
-            partial(as_file, scores, ending),
-            f"{scores.method}.{ending}",
+            partial(as_file, found, ending),
+            f"{found.method}.{ending}",
             "text/csv" if ending == "csv" else "application/vnd.apache.parquet",
             key=f"{key}-{ending}",
             on_click="ignore",
         )
 
 
-def as_file(scores: "ExpertScores", ending: str) -> bytes:
-    """What `ExpertScores.to_csv` or `to_parquet` writes."""
+def as_file(found: "ExpertScores | Table", ending: str) -> bytes:
+    """What the answer's `to_csv` or `to_parquet` writes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"scores.{ending}"
-        getattr(scores, f"to_{ending}")(path)
+        getattr(found, f"to_{ending}")(path)
         return path.read_bytes()

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from probes.catalogue import RANKERS
+from probes.catalogue import ASKED, RANKERS
 from probes.options import mistake
 from probes.renamed import old_words
 from workbench import Plan, WorkbenchError
@@ -122,6 +122,11 @@ def _ranking_mistakes(recipe: Recipe, place: str, ranking: Ranking) -> Iterator[
     yield from unknown(f"{place}.prompts", "prompt set", ranking.prompts, list(recipe.prompts))
     if recipe.prompts[ranking.prompts].role != "ranking":
         yield f"{place}.prompts", f"ranks on '{ranking.prompts}', which is measured; rank on a set of role ranking."
+    if ranking.method in ASKED and ranking.method not in RANKERS:
+        kind = ASKED[ranking.method].answers
+        what = f"names '{ranking.method}', which answers a {kind} and ranks no experts; rank by one of {', '.join(RANKERS)}."
+        yield f"{place}.method", what
+        return
     yield from unknown(f"{place}.method", "ranking method", ranking.method, list(RANKERS))
     renamed = old_words(RANKERS[ranking.method].load())
     for option in ranking.options:

@@ -1,6 +1,7 @@
 """`workbench rank`: the first experts, what may be chance, and the files it writes."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import pandas as pd
 import pytest
 from workbench_app.cli import rank as cli_rank
 
-from probes.catalogue import Method
-from probes.ranking import ExpertScores
+from probes.catalogue import ASKED, Method
+from probes.ranking import ExpertScores, LayerTable, SetTable, Table
 from tests.app.cli.printed import NAN, Recorder, columns, lines, run
 from tests.support.stores import anatomy, random_store
 from workbench import Plan, WorkbenchError
@@ -123,8 +124,8 @@ def test_rank_writes_the_scores_and_a_plan(asked: Recorder, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["magic", "s"], "There is no method 'magic'; use ftri, contrast, safex, npmi, usage, super_experts."),
-        (["ftr", "s"], "There is no method 'ftr'; did you mean 'ftri'? use ftri, contrast, safex, npmi, usage, super_experts."),
+        (["magic", "s"], f"There is no method 'magic'; use {', '.join(ASKED)}."),
+        (["ftr", "s"], f"There is no method 'ftr'; did you mean 'ftri'? use {', '.join(ASKED)}."),
         (["ftri", "s"], "ftri needs a target; give --target VALUE."),
         (["contrast", "s", "--set", "positive=x"], "contrast calls 'positive' target now; give --target VALUE."),
         (["npmi", "s", "--set", "label=a=b"], "npmi calls 'label' target now; give --target VALUE."),
@@ -185,3 +186,57 @@ def test_what_a_value_of_set_reads_as(monkeypatch: pytest.MonkeyPatch) -> None:
         ('text={"a": 1}', '{"a": 1}'), ("unknown=7", 7), ("number=x", "x"), ("number=", ""),
     ):  # fmt: skip
         assert cli_rank.pair_of(written, probe) == (written.partition("=")[0], value), written
+
+
+# ---- answers that rank no expert
+
+
+@pytest.fixture
+def answered(asked: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """ftri, as if it answered a table."""
+    rows = pd.DataFrame(
+        {"layer": [0, 1, 1], "token": ["a", "[b]", "c"], "n": [1234, 5, 6], "share": [0.123456, NAN, 1]}
+    )
+    asked.answer = LayerTable("ftri", {"target": "a"}, rows, ("a note",), anatomy().fingerprint, "some/model")
+    as_kind(monkeypatch, asked.answer)
+    return asked
+
+
+def as_kind(monkeypatch: pytest.MonkeyPatch, answer: Table) -> None:
+    monkeypatch.setitem(ASKED, "ftri", replace(ASKED["ftri"], answers=answer.kind))  # pyright: ignore[reportArgumentType]
+
+
+def test_a_table_is_printed_and_written(answered: Recorder, tmp_path: Path) -> None:
+    said = run("rank", "ftri", tmp_path / "s", "--target", "a", "--top", 2, "--scores", tmp_path / "t.csv")
+    assert said.exit_code == 0, said.output
+    assert columns(said.stdout) == [
+        ["ftri of some/model, 3 rows (target=a)"],
+        ["layer", "token", "n", "share"],
+        ["0", "a", "1234", "0.1235"],
+        ["1", "[b]", "5", "-"],
+        ["1 more rows: --top N shows them, --scores FILE writes all."],
+    ]
+    assert said.stderr.splitlines()[-1] == "- a note"
+    pd.testing.assert_frame_equal(LayerTable.read(tmp_path / "t.csv").frame, answered.answer.frame)
+    found = run("rank", "ftri", tmp_path / "s", "--target", "a", "--json")
+    assert [row["share"] for row in json.loads(found.stdout)["rows"]] == [0.123456, None, 1]
+
+
+def test_a_table_without_experts_makes_no_plan(answered: Recorder, tmp_path: Path) -> None:
+    said = run("rank", "ftri", tmp_path / "s", "--target", "a", "--out", tmp_path / "p.json")
+    assert (said.exit_code, said.stderr) == (
+        2,
+        "ftri answers a LayerTable, which chooses no experts, so --out has no plan to write; leave it away, or write the "
+        "table with --scores.\n",
+    )
+    assert not answered.named
+
+
+def test_a_set_makes_a_plan_of_its_members(answered: Recorder, tmp_path: Path, monkeypatch) -> None:
+    members = pd.DataFrame({"set": ["x", "x", "y"], "layer": 1, "expert": [2, 0, 2], "n": 1})
+    answered.answer = SetTable("ftri", {}, members, (), anatomy().fingerprint)
+    as_kind(monkeypatch, answered.answer)
+    said = run("rank", "ftri", tmp_path / "s", "--target", "a", "--edit", "mute", "--out", tmp_path / "p.json")
+    assert said.exit_code == 0, said.output
+    assert Plan.from_json(tmp_path / "p.json") == Plan.mute("L1E2, L1E0").for_model(anatomy())
+    assert f"Wrote '{tmp_path / 'p.json'}': mute the members, 2." in said.stderr.splitlines()

@@ -1,8 +1,8 @@
-"""Rankings made by hand: scores with flags, ties and a dead expert."""
+"""Answers made by hand: scores with flags, ties and a dead expert; a table of layers."""
 
 import pandas as pd
 
-from probes.ranking import ExpertScores
+from probes.ranking import ExpertScores, LayerTable
 from tests.app.world import SHAPE
 
 NAN = float("nan")
@@ -22,3 +22,7 @@ FOUND = scores(
 
 OTHER = scores([(1, 2, 4.0, 1, 1.0, 1.0, ""), (0, 1, 3.0, 1, 1.0, 1.0, ""), (0, 3, 3.0, 1, 1.0, 1.0, ""),
                 (1, 0, NAN, 1, NAN, NAN, "")], "usage")  # fmt: skip
+
+LAYERS = LayerTable("usage", {"window": 4, "where": None},
+                    pd.DataFrame({"layer": [0, 1], "text": ["a\x07", "<b>"], "n": [3, 4], "share": [0.125, NAN], "low": NAN}),
+                    ("note \x07",), SHAPE.fingerprint)  # fmt: skip

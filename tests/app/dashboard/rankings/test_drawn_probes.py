@@ -1,12 +1,15 @@
 """The page Probes, drawn on paper: the ranked table, its filters, and questions that are remembered."""
 
+from dataclasses import replace
+
 import pytest
 from workbench_app.dashboard.rankings import page as probes_page
 from workbench_app.dashboard.rankings.probe_options import Asked
 from workbench_app.dashboard.widgets import ranking_table as ranked_table
 
+from probes.catalogue import ASKED
 from probes.ranking import ExpertScores
-from tests.app.dashboard.rankings.made import FOUND, OTHER
+from tests.app.dashboard.rankings.made import FOUND, LAYERS, OTHER
 from tests.app.paper import assert_drawn, drawn, said, write_on
 from tests.app.world import view_of
 from workbench import Plan
@@ -76,3 +79,18 @@ def test_names_say_which_experts_are_shared():
     shared = OTHER.frame.assign(is_shared=[True, False, False, False])
     found = ranked_table.named(ExpertScores("usage", {}, shared, (), ""))
     assert found[["rank", "name"]].to_numpy().tolist() == [[1, "L1S2"], [2, "L0E1"], [3, "L0E3"], [4, "L1E0"]]
+
+
+def test_an_answer_that_ranks_no_experts_is_a_table_and_compared_with_nothing(tmp_path, store, monkeypatch):
+    paper = write_on(monkeypatch, plan=Plan())
+    view = view_of(tmp_path, store)
+    monkeypatch.setitem(ASKED, "usage", replace(ASKED["usage"], answers="LayerTable"))
+    monkeypatch.setattr(probes_page, "scores_of", lambda path, method: LAYERS if method == "usage" else FOUND)
+    paper.session_state["probes-asked"] = {"tiny stores/one": [Asked("usage", ()), Asked("safex", ())]}
+    probes_page.show(view)
+    assert_drawn(
+        "answer_table", "\n".join(paper.lines[paper.lines.index("subheader 'usage of 2 rows' divider='gray'") :])
+    )
+    paper.session_state["probes-asked"] = {"tiny stores/one": [Asked("safex", ()), Asked("usage", ())]}
+    probes_page.show(view)
+    assert any(line.startswith("Compare two probes| text 'Run a second probe") for line in paper.lines)

@@ -1,5 +1,6 @@
 """Every refusal of a recipe with its whole sentence, and nothing refused that is sound."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 from workbench_app.experiments.recipe import Recipe, consistency, find_recipe, read_recipe, recipe_from
 from workbench_app.experiments.recipe.mistakes import place_of, sentence
 
+from probes.catalogue import ASKED, RANKERS
 from tests.app.experiments.recipe.test_recipe import CLAIM, put
 from tests.support.recipes import recipe_data
 from workbench import WorkbenchError
@@ -257,3 +259,12 @@ def test_prompt_files_lie_beside_the_recipe_before_the_working_folder(
         "other": str(tmp_path / "here" / "other.jsonl"),
         "given": "given.jsonl",
     }  # fmt: skip
+
+
+def test_a_probe_that_ranks_no_experts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ASKED, "usage", replace(ASKED["usage"], answers="LayerTable"))
+    monkeypatch.delitem(RANKERS, "usage")
+    assert refusal(put("rankings.0.method", "usage")) == (
+        f"my.toml: 'rankings[0].method' names 'usage', which answers a LayerTable and ranks no experts; rank by one of "
+        f"{', '.join(RANKERS)}."
+    )
