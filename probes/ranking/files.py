@@ -39,8 +39,11 @@ def parquet_written(path: str | Path, about: Mapping[str, Any], frame: pd.DataFr
 
 def text_of(ending: str, about: Mapping[str, Any], frame: pd.DataFrame) -> str:
     """CSV after one line that starts with `#`, or JSON; floats exact, null empty or null."""
-    if ending == "csv":
-        return f"# {json.dumps(about)}\n" + frame.to_csv(index=False, lineterminator="\n")
+    if (
+        ending == "csv"
+    ):  # words in quotes: a token may be a bare carriage return, which the csv of Python 3.11 does not quote
+        table = frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        return f"# {json.dumps(about)}\n{table}"
     rows = [{k: _json_value(v) for k, v in row.items()} for row in frame.to_dict("records")]
     return json.dumps({**about, "rows": rows}, indent=1)
 

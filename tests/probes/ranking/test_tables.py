@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from probes import ExpertScores, LayerTable, PairTable, SetTable, TokenTable
@@ -78,6 +78,7 @@ NUMBERS = st.floats() | st.none()
 
 
 @settings(max_examples=25, deadline=None)
+@example([(1, "\r", None, True), (2, '"\r\n', 0.1, False)])
 @given(st.lists(st.tuples(st.integers(-(2**40), 2**40), WORDS, NUMBERS, st.booleans()), max_size=4))
 def test_files_give_the_same_rows_back(rows: list[tuple[int, str, float | None, bool]]) -> None:
     frame = pd.DataFrame(rows, columns=["token_id", "token", "share", "said"]).assign(n=1)
