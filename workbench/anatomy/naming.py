@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,22 +12,40 @@ from workbench.errors import WorkbenchError
 from workbench.paths import given_path
 
 _MOST = 65536  # experts in one range: a slip of the finger must not fill the memory
-_RANGE = re.compile(r"L(\*|\d+)([ES])(\*|\d+)(?:-(\d+))?")
+_RANGE = re.compile(r"L(\*|\d{1,9})([ES])(\*|\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 
-def parse_experts(text: str, anatomy: Anatomy | None = None) -> tuple[ExpertRef, ...]:
+def parse_experts(
+    text: str, anatomy: Anatomy | None = None, *, files: bool = True, most: int | None = None
+) -> tuple[ExpertRef, ...]:
     """Experts from `L12E3`, `L12E3-7`, `L*E3`, `L2E*`, `@plan.json`, or several joined by commas; sorted, unique.
 
     `*` needs `anatomy`: it stands for every MoE layer, or every expert of the layer. With `anatomy` each expert is
-    checked to exist. Raises `WorkbenchError` naming the part that does not parse.
+    checked to exist. files: whether `@plan.json` may be opened; most: so many experts may be named, repetitions included.
+    Raises `WorkbenchError` naming the part that does not parse.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise WorkbenchError("No expert was named; write experts like L12E3, L12E3-7 or L*E3.")
-    refs = sorted({ref for part in parts for ref in _expand(part, anatomy)})
+    refs = sorted(_all(parts, anatomy, files, most))
     if anatomy is not None:
         anatomy.check_refs(refs)
     return tuple(refs)
+
+
+def _all(parts: Sequence[str], anatomy: Anatomy | None, files: bool, most: int | None) -> set[ExpertRef]:
+    found, n = set[ExpertRef](), 0
+    for part in parts:
+        if part.startswith("@") and not files:
+            raise WorkbenchError(
+                f"'{part:.80}' names a file, and no file is opened for a plan that was sent; write its experts, like L12E3."
+            )
+        refs = list(_expand(part, anatomy))
+        n += len(refs)
+        if most is not None and n > most:
+            raise WorkbenchError("This names more edits than a plan that is sent may have; make it smaller.")
+        found.update(refs)
+    return found
 
 
 def _expand(part: str, anatomy: Anatomy | None) -> Iterable[ExpertRef]:
@@ -35,7 +53,7 @@ def _expand(part: str, anatomy: Anatomy | None) -> Iterable[ExpertRef]:
         return _experts_of_plan_file(given_path(part[1:]))
     match = _RANGE.fullmatch(part.upper())
     if match is None:
-        raise WorkbenchError(f"'{part}' names no expert; write L12E3, L12E3-7, L*E3, L12S0 or @plan.json.")
+        raise WorkbenchError(f"'{part:.80}' names no expert; write L12E3, L12E3-7, L*E3, L12S0 or @plan.json.")
     layer, kind, first, last = match.groups()
     if "*" in (layer, first) and anatomy is None:
         raise WorkbenchError(f"'{part}' uses *, which needs a model to say which layers and experts exist.")

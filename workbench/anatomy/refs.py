@@ -6,7 +6,7 @@ from operator import index
 
 from workbench.errors import WorkbenchError
 
-_REF = re.compile(r"L(\d+)([ES])(\d+)")
+_REF = re.compile(r"L(\d{1,9})([ES])(\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -23,7 +23,7 @@ SHARED_KINDS = frozenset({"mute", "scale", "replace"})
 VALUED_KINDS = frozenset({"scale", "bias", "replace"})
 
 TOKEN = r'"(?:[^"\\]|\\.)*"|[^\s"]\S*'  # of a span: a JSON string, or what has no white space
-_RANGE = re.compile(r"(\d+)(-(\d*))?")
+_RANGE = re.compile(r"(\d{1,9})(-(\d{0,9}))?", re.ASCII)
 _PLAIN = re.compile(r'[^\s;"]+')
 _JSON_KEYS = ["kind", "expert", "value", "phase", "positions", "span"]
 
@@ -145,7 +145,9 @@ def _check_edit_json(data: Any) -> None:
 
 def _is_ranges(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(
-        isinstance(r, list | tuple) and len(r) == 2 and isinstance(r[0], int) and isinstance(r[1], int | None)
+        isinstance(r, list | tuple)
+        and len(r) == 2
+        and all(type(end) is int or (at and end is None) for at, end in enumerate(r))
         for r in value
     )
 

@@ -3,6 +3,7 @@
 Every face (code, command line, TOML, dashboard) makes the same object. Applying one is `workbench.hooks.steering`'s work.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -134,14 +135,25 @@ class Plan:
     def __str__(self) -> str:
         return "; ".join(map(str, self.edits)) or "nothing"
 
+    @property
+    def digest(self) -> str:
+        """16 hex digits that tell this plan from others: of its edits, and of the model that it was made for."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
     # ---- text and JSON
 
     @classmethod
-    def parse(cls, text: str, anatomy: Anatomy | None = None) -> "Plan":
-        """A plan from `off L0E15; scale L1E4=8 in generated; mute L2E3 between <think> </think>` (`workbench.plan.edits`)."""
-        clauses = [c.strip() for c in _CLAUSES.findall(text) if c.strip() and c.strip() != "nothing"]
-        plans = [_parse_clause(c, anatomy) for c in clauses]
-        return cls(tuple(edit for p in plans for edit in p.edits))
+    def parse(cls, text: str, anatomy: Anatomy | None = None, *, files: bool = True, most: int | None = None) -> "Plan":
+        """A plan from `off L0E15; scale L1E4=8 in generated; mute L2E3 between <think> </think>` (`workbench.plan.edits`).
+
+        files  whether experts may be named by a file, `off @plan.json`; most: so many edits at most
+        """
+        edits = list[Edit]()
+        for clause in _CLAUSES.findall(text):
+            if clause.strip() and clause.strip() != "nothing":
+                left = None if most is None else most - len(edits)
+                edits += _parse_clause(clause.strip(), anatomy, files, left).edits
+        return cls(tuple(edits))
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text; also written to `path` when given."""
@@ -247,15 +259,22 @@ def _check_conflicts(edits: tuple[Edit, ...]) -> None:
     for edit in edits:
         by_expert.setdefault((edit.expert, edit.kind), []).append(edit)
     for (expert, kind), found in by_expert.items():
-        opposed = by_expert.get((expert, "force"), []) if kind == "off" else found if kind == "replace" else []
-        if any(a is not b and a.scope.can_meet(b.scope) for a in found for b in opposed):
+        opposed = (
+            _one_a_phase(by_expert.get((expert, "force"), [])) if kind == "off" else found if kind == "replace" else []
+        )
+        if any(a is not b and a.scope.can_meet(b.scope) for a in _one_a_phase(found) for b in opposed):
             other = "force" if kind == "off" else "another replace"
             raise WorkbenchError(
                 f"{kind} {expert} and {other} of the same expert contradict each other; keep one of them."
             )
 
 
-def _parse_clause(clause: str, anatomy: Anatomy | None) -> Plan:
+def _one_a_phase(edits: Iterable[Edit]) -> list[Edit]:
+    """Whether edits can meet depends on their phases alone, so many edits need no more pairs than a few."""
+    return list({edit.scope.phase: edit for edit in edits}.values())
+
+
+def _parse_clause(clause: str, anatomy: Anatomy | None, files: bool, most: int | None) -> Plan:
     match = _CLAUSE.fullmatch(clause)
     if match is None or match["kind"] not in KINDS:
         shown = clause if len(clause) <= 80 else clause[:79] + "…"
@@ -265,7 +284,7 @@ def _parse_clause(clause: str, anatomy: Anatomy | None) -> Plan:
         )
     span = (parse_token(match["open"]), parse_token(match["close"])) if match["open"] else None
     scope = _scope(match["phase"], match["positions"] or (), span)  # pyright: ignore[reportArgumentType]
-    refs = parse_experts(match["experts"], anatomy)
+    refs = parse_experts(match["experts"], anatomy, files=files, most=most)
     return Plan(tuple(Edit(match["kind"], r, _parse_value(match["value"]), scope) for r in refs))  # pyright: ignore[reportArgumentType]
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from workbench import Plan, Store, WorkbenchError
 from workbench.anatomy import Anatomy
+from workbench.plan import sent_plan
 
 from .catalog import BUNDLED, Catalog
 from .machines import Machine, machine, store_at
@@ -105,4 +106,4 @@ def write_url(view: View) -> None:
 def _plan_from_url(catalog: Catalog, text: str | None) -> None:
     if text:
         anatomy = machine(catalog.model(st.session_state.view["model"]), catalog.engine).model.anatomy
-        st.session_state.plan = Plan.parse(text, anatomy).for_model(anatomy).check(anatomy)
+        st.session_state.plan = sent_plan(text, anatomy)

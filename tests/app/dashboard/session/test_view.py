@@ -33,6 +33,21 @@ def test_a_view_is_what_the_url_asks_for(tmp_path, store, monkeypatch):
             view.current_view(served)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"), [("off @{}", "no file is opened"), ("off L0E1; " * 9000, "at most 65,536")], ids=["file", "long"]
+)
+def test_no_plan_of_a_url_opens_a_file(text, words, tmp_path, store, monkeypatch):
+    """Whoever can reach the page can write its URL."""
+    found = SimpleNamespace(model=SimpleNamespace(anatomy=SHAPE))
+    monkeypatch.setattr(view, "machine", lambda source, engine: found)
+    (tmp_path / "plan.json").write_text(PLAN.to_json())
+    paper = write_on(monkeypatch)
+    del paper.session_state["view"]
+    paper.query_params.update(plan=text.format(tmp_path / "plan.json"))
+    with pytest.raises(WorkbenchError, match=words):
+        view.current_view(Catalog({"tiny": "tiny"}, {}, tmp_path, "e"))
+
+
 def test_plans_are_undone_one_by_one_and_another_model_begins_anew(monkeypatch):
     plans = [Plan.parse(f"off L0E{i}") for i in range(60)]
     paper = write_on(monkeypatch, plan=Plan())
