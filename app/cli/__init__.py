@@ -2,7 +2,7 @@
 
 In reading order: group (all commands, exit codes, one sentence for what goes wrong), options and edits (what several
 commands share), then a file for each command: demo (and `app`), models (and `inspect`), factorize, capture, rank, steer (and
-`compare`), run (and `report`), store. The command itself is `app`; heavy libraries are imported by the commands that need
+`compare`), run (and `report`), serve, store. The command itself is `app`; heavy libraries are imported by the commands that need
 them.
 """
 

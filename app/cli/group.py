@@ -15,7 +15,7 @@ from workbench import WorkbenchError, __version__
 from workbench.errors import NotCompared
 
 from ..terminal import warn
-from . import capture, demo, factorize, models, rank, run, steer, store
+from . import capture, demo, factorize, models, rank, run, serve, steer, store
 
 PYTHONS_OWN = warnings.showwarning
 # typer carries click under a private name; its errors are known by their public heir
@@ -88,6 +88,7 @@ app.command("steer")(steer.steer)
 app.command("compare")(steer.compare)
 app.command("run")(run.run)
 app.command("report")(run.report)
+app.command("serve", context_settings=serve.PASSED_ON)(serve.serve)
 app.command("app")(demo.dashboard)
 
 

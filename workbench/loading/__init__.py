@@ -10,7 +10,8 @@ in_vllm.py        what vLLM is to serve
 loader.py         `load`
 """
 
+from workbench.loading.in_vllm import Read, read_once
 from workbench.loading.loader import load
 from workbench.loading.tiny import tiny_model, tiny_tokenizer
 
-__all__ = ["load", "tiny_model", "tiny_tokenizer"]
+__all__ = ["Read", "load", "read_once", "tiny_model", "tiny_tokenizer"]

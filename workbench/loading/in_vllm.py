@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from workbench.backends import OwnEngine, told_of
 from workbench.bundled import bundled_path
@@ -30,15 +30,28 @@ def in_vllm(source: Any, native: Callable[..., MoEModel], options: Mapping[str, 
         raise WorkbenchError(
             f"load(engine='vllm', {', '.join(said)}) is not possible; vLLM runs transformers' families on what it was built for."
         )
+    read = read_once(str(source), native, options)
+    from workbench.serving.client import started
+
+    engine = started(read.path, read.facts, options, read.folder)
+    facts = read.facts
+    return MoEModel(facts.tokenizer, None, lambda model: OwnEngine(engine), told_of(engine))
+
+
+class Read(NamedTuple):
+    """What vLLM needs of a checkpoint that was read natively: where its files are, and the folder that was made for that."""
+
+    facts: Told
+    path: str
+    folder: TemporaryDirectory[str] | None
+
+
+def read_once(source: str, native: Callable[..., MoEModel], options: Mapping[str, Any]) -> Read:
+    """What is known of the model that `source` names; its weights are gone again. native: loads it in this process."""
     here = native(device="cpu", **{name: options[name] for name in _BOTH if name in options})
     names = ("anatomy", "tokenizer", "dtype", "kind", "n_embeddings", "config", "generation_config")
     facts = Told(**{name: getattr(here.facts, name) for name in names}, device="vLLM")
-    path, folder = _files(str(source), here)
-    del here  # the weights are in vLLM from now on
-    from workbench.serving.client import started
-
-    engine = started(path, facts, options, folder)
-    return MoEModel(facts.tokenizer, None, lambda model: OwnEngine(engine), told_of(engine))
+    return Read(facts, *_files(source, here))
 
 
 def _files(source: str, here: MoEModel) -> tuple[str, TemporaryDirectory[str] | None]:

@@ -14,10 +14,18 @@ from workbench.routing import CompiledPlan
 from workbench.serving.steps import Asked
 
 NAME = "expert_request"
+RUNNING: dict[str, list[str]] = {}
+"""By the name that a call gave its requests (`Asked.name`), how vLLM's callers know them; whoever named them takes it out."""
 
 
 def asking(
-    plan: CompiledPlan, *, prompt: int | None = None, keep: bool = False, logits: Sequence[int] = (), read: int = 0
+    plan: CompiledPlan,
+    *,
+    prompt: int | None = None,
+    keep: bool = False,
+    logits: Sequence[int] = (),
+    read: int = 0,
+    name: str = "",
 ) -> dict[str, str]:
     """The `extra_args` of a request; see `Asked`. Empty where nothing is asked."""
     said: dict[str, Any] = {"plan": plan.to_data()} if plan.plan else {}
@@ -25,6 +33,7 @@ def asking(
     said |= {"logits": list(logits)} if logits else {}
     said |= {"read": read} if read else {}
     said |= {"prompt": prompt} if prompt is not None else {}
+    said |= {"name": name} if name else {}
     return {NAME: json.dumps(said)} if said else {}
 
 
@@ -38,6 +47,10 @@ def prepared(request: Any) -> Any:
         asked = Asked.of(extra, len(request.prompt_token_ids or ()))
     except (KeyError, TypeError, ValueError) as error:
         raise WorkbenchError(f"The {NAME} of a request cannot be read ({error}); make it with `asking`.") from error
+    if asked.name:
+        RUNNING.setdefault(asked.name, []).append(request.request_id)
+    if asked.plan and request.prompt_token_ids is None:
+        raise WorkbenchError("A prompt of embeddings has no tokens that a plan could go by; send text or token ids.")
     if asked.plan:
         request.cache_salt = salted(request.cache_salt, asked.plan, asked.prompt)
     if params is not None and (asked.keep or asked.read):

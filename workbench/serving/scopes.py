@@ -24,23 +24,39 @@ class Stretch(NamedTuple):
 
 def stretches(edits: Sequence[Edit], prompt: int) -> list[Stretch]:
     """A plan's stretches from position 0 on, for a request whose prompt has `prompt` tokens."""
-    found = list[Stretch]()
-    for start in sorted({0, *_borders(edits, prompt)}):
-        held = tuple(replace(e, scope=Scope()) for e in edits if _holds(e.scope, start, prompt))
-        if not found or found[-1].held != held:
-            found.append(Stretch(start, held))
+    starts = np.array(sorted({0, *_borders(edits, prompt)}))
+    inside = {scope: _holds(scope, starts, prompt) for scope in {e.scope for e in edits}}
+    bare = [(replace(e, scope=Scope()), inside[e.scope]) for e in edits]
+    columns = np.array([*inside.values()], bool).reshape(len(inside), len(starts)).T
+    helds, found = dict[bytes, Held](), list[Stretch]()
+    for n, start in enumerate(starts.tolist()):
+        key = columns[n].tobytes()
+        if key not in helds:
+            helds[key] = tuple(edit for edit, holds in bare if holds[n])
+        if not found or found[-1].held != helds[key]:
+            found.append(Stretch(start, helds[key]))
     return found
 
 
+def helds(edits: Sequence[Edit]) -> list[Held]:
+    """Every set of edits that may hold somewhere, whatever the length of the prompt."""
+    ends = [x for scope in {e.scope for e in edits} for pair in scope.positions for x in pair if x is not None]
+    found = [s.held for prompt in (0, max(ends, default=0) + 1) for s in stretches(edits, prompt)]
+    return list(dict.fromkeys(found))
+
+
 def _borders(edits: Sequence[Edit], prompt: int) -> set[int]:
-    ends = {end for e in edits for ends in e.scope.positions for end in ends if end is not None}
-    return ends | ({prompt} if any(e.scope.phase for e in edits) else set())
+    scopes = {e.scope for e in edits}
+    ends = {end for scope in scopes for ends in scope.positions for end in ends if end is not None}
+    return ends | ({prompt} if any(scope.phase for scope in scopes) else set())
 
 
-def _holds(scope: Scope, position: int, prompt: int) -> bool:
-    if scope.phase is not None and (scope.phase == "generated") != (position >= prompt):
-        return False
-    return not scope.positions or any(a <= position and (b is None or position < b) for a, b in scope.positions)
+def _holds(scope: Scope, at: np.ndarray, prompt: int) -> np.ndarray:
+    """At which of the positions [n] the scope is, bool [n]."""
+    inside = np.full(len(at), not scope.positions)
+    for start, stop in scope.positions:
+        inside |= (at >= start) & (True if stop is None else at < stop)
+    return inside if scope.phase is None else inside & ((at >= prompt) == (scope.phase == "generated"))
 
 
 class Rows(NamedTuple):

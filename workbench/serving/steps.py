@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from workbench.errors import WorkbenchError
 from workbench.plan import Plan
 from workbench.routing import CompiledPlan
 from workbench.serving.binding import Binding, bind
+from workbench.serving.doses import Doses
 from workbench.serving.layer import StepTensors
 from workbench.serving.ledger import Ledger
 from workbench.serving.plugin import Settings
-from workbench.serving.scopes import Held, Rows, stretches
+from workbench.serving.scopes import Held, Rows, Stretch, stretches
 from workbench.serving.tables import Vectors
 from workbench.serving.taken import Piece
 
@@ -28,6 +30,7 @@ class Asked(NamedTuple):
     plan     its edits; prompt: how many of its tokens count as the prompt
     keep     whether its slots are wanted; logits: of which layers the router's logits are
     read     how many of its last positions the next token's distribution is wanted of
+    name     under which its dose is counted, together with those of other requests of this name; empty: it is not
     """
 
     plan: Plan = Plan()
@@ -35,6 +38,7 @@ class Asked(NamedTuple):
     keep: bool = False
     logits: tuple[int, ...] = ()
     read: int = 0
+    name: str = ""
 
     @classmethod
     def of(cls, extra: Mapping[str, Any] | None, n_tokens: int) -> "Asked":
@@ -42,7 +46,8 @@ class Asked(NamedTuple):
         said = json.loads((extra or {}).get("expert_request", "{}"))
         plan = CompiledPlan.from_data(said["plan"]).plan if said.get("plan") else Plan()
         logits = tuple(said.get("logits", ()))
-        return cls(plan, said.get("prompt", n_tokens), bool(said.get("keep")), logits, said.get("read", 0))
+        prompt, read, name = said.get("prompt", n_tokens), said.get("read", 0), said.get("name", "")
+        return cls(plan, prompt, bool(said.get("keep")), logits, read, name)
 
 
 class Span(NamedTuple):
@@ -74,6 +79,7 @@ class Steps:
     rows: dict[str, Rows] = field(default_factory=dict[str, Rows])
     kept: list[Piece] = field(default_factory=list[Piece])
     spans: list[Span] = field(default_factory=list[Span])
+    doses: Doses = field(default_factory=Doses)
 
     def __post_init__(self) -> None:
         self.step = StepTensors(*(torch.zeros(self.n_tokens, dtype=torch.long, device=self.device) for _ in range(3)))
@@ -89,14 +95,29 @@ class Steps:
         """A request runs for the first time."""
         self.asked[request] = asked
         if asked.plan:
-            found = stretches(asked.plan.edits, asked.prompt)
-            rows = [self.ledger.take(stretch.held) for stretch in found]
-            self.rows[request] = Rows(np.array([stretch.start for stretch in found]), np.array(rows))
+            try:
+                self.rows[request] = self._rows(stretches(asked.plan.edits, asked.prompt))
+            except WorkbenchError as error:
+                if not asked.name:
+                    raise
+                self.doses.failed[asked.name] = str(error)  # whoever answers it says so; the others go on
+
+    def _rows(self, found: Sequence[Stretch]) -> Rows:
+        rows = list[int]()
+        try:
+            for stretch in found:
+                rows.append(self.ledger.take(stretch.held))
+        except WorkbenchError:
+            for row in rows:
+                self.ledger.give_back(row)
+            raise
+        return Rows(np.array([stretch.start for stretch in found]), np.array(rows))
 
     def end(self, requests: Iterable[str]) -> None:
         """Requests that will not run again give their rows back."""
         for request in requests:
             self.asked.pop(request, None)
+            self.doses.end(request)
             for row in self.rows.pop(request, Rows(np.array([]), np.array([], int))).rows.tolist():
                 self.ledger.give_back(row)
 
@@ -119,6 +140,8 @@ class Steps:
             asked = self.asked[span.request]
             if asked.keep or asked.read:
                 self.kept.append(self._piece(span, asked, hidden, compute_logits))
+        names = [self.asked[span.request].name for span in self.spans]
+        self.doses.count(self.spans, names, self.step.changed, self.step.emptied)
         self.spans = []
         self.step.row.zero_()
 

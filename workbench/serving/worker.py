@@ -37,7 +37,7 @@ def install() -> None:
     Worker.load_model = _load_model(Worker.load_model)
     GPUModelRunner._prepare_inputs = _prepare_inputs(GPUModelRunner._prepare_inputs)
     GPUModelRunner.execute_model = _execute_model(GPUModelRunner.execute_model)
-    for ask in (workbench_layers, workbench_rules, workbench_take, workbench_in_use):
+    for ask in (workbench_layers, workbench_rules, workbench_take, workbench_doses, workbench_in_use):
         setattr(Worker, ask.__name__, ask)
 
 
@@ -119,6 +119,11 @@ def workbench_rules(self: Any) -> str:
 def workbench_take(self: Any, requests: list[str]) -> bytes:
     """What was kept of these requests since the last time, `packed`."""
     return packed(self.model_runner.workbench.take(requests))
+
+
+def workbench_doses(self: Any, names: list[str]) -> str:
+    """JSON: of each name what the plans of its requests changed (see `Doses.take`), which is forgotten here."""
+    return json.dumps([self.model_runner.workbench.doses.take(name) for name in names])
 
 
 def workbench_in_use(self: Any) -> int:

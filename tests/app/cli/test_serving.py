@@ -1,15 +1,18 @@
-"""`workbench app`: the page is served as asked, and its server ends with the command."""
+"""`workbench app`: the page is served as asked, and its server ends with the command. `workbench serve`: so is vLLM's."""
 
 import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from workbench_app.cli import demo as cli_demo
 
-from tests.app.cli.printed import Recorder, run
+from tests.app.cli.printed import Recorder, run, sentence
 from tests.support.stores import random_store
+from workbench import Plan
+from workbench.serving.server import Settings
 
 pytestmark = pytest.mark.usefixtures("wide")
 
@@ -77,3 +80,51 @@ def test_the_script_of_the_page_runs_with_the_arguments_of_the_command(monkeypat
     monkeypatch.setattr(sys, "argv", ["page.py", "--model=a", "--project=b"])
     runpy.run_module("workbench_app.page", run_name="__main__")
     assert ran == [["--model=a", "--project=b"]]
+
+
+# ---- `workbench serve`
+
+
+def test_serve_needs_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.serving.server.options.find_spec", lambda name: None)
+    assert "`workbench serve` needs vLLM, which is not installed here".replace("`", "'") in sentence(
+        run("serve", "demo")
+    )
+
+
+def test_serve_hands_on_what_is_vllms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    asked, read = (
+        Recorder(SimpleNamespace(revision=None, dtype="auto")),
+        Recorder(SimpleNamespace(path="p", facts=SimpleNamespace(dtype=torch.bfloat16))),
+    )
+    served = Recorder(None)
+    monkeypatch.setattr("workbench.serving.server.server_options", asked)
+    monkeypatch.setattr("workbench.serving.server.serve", served)
+    monkeypatch.setattr("workbench.loading.read_once", read)
+    plan = Plan.off("L0E1")
+    plan.to_json(tmp_path / "plan.json")
+    words = ("--plan", tmp_path / "plan.json", "--max-model-len", "99", "-tp", "2", "--port", 8123, "--api-key", "k")
+    said = run("serve", "demo", *words, "--plan-rows", 9)
+    assert said.exit_code == 0, said.output
+    ours = ["--host", "127.0.0.1", "--port", "8123", "--api-key", "k"]
+    assert asked.given == ("demo", [*ours, "--max-model-len", "99", "-tp", "2"])
+    path, _, args, everywhere, settings, _ = served.given
+    assert (path, args.dtype, everywhere, settings) == ("p", "bfloat16", plan, Settings(9, 64))
+
+
+def test_what_ends_vllms_server_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("Engine core initialization failed.\nSee above.")
+
+    read = SimpleNamespace(path="p", facts=SimpleNamespace(dtype="torch.float32"))
+    monkeypatch.setattr(
+        "workbench.serving.server.server_options", lambda *_: SimpleNamespace(revision=None, dtype="auto")
+    )
+    monkeypatch.setattr("workbench.loading.read_once", lambda *_: read)
+    monkeypatch.setattr("workbench.serving.server.serve", broken)
+    said = sentence(run("serve", "demo"))
+    assert said == (
+        "vLLM's server ended (RuntimeError: Engine core initialization failed.); what it said above tells why."
+    )

@@ -7,7 +7,7 @@ import torch
 from workbench import Plan
 from workbench.errors import WorkbenchError
 from workbench.serving.ledger import Ledger
-from workbench.serving.scopes import Rows, Stretch, stretches
+from workbench.serving.scopes import Rows, Stretch, helds, stretches
 from workbench.serving.tables import LayerTables, Vectors
 
 CPU = torch.device("cpu")
@@ -37,6 +37,13 @@ class TestStretches:
 
     def test_a_border_without_a_change_is_none(self) -> None:
         assert held("off L1E2 in prompt; off L1E2 in generated") == [(0, "off L1E2")]
+
+    def test_what_may_hold_somewhere_is_all_that_holds_for_any_prompt(self) -> None:
+        edits = Plan.parse("off L1E2 in generated at 4-7; mute L1E3 at 5-; drop L1E1 in prompt at 0-9,12").edits
+        possible = helds(edits)
+        assert len(possible) == len(set(possible))
+        for prompt in range(20):
+            assert {s.held for s in stretches(edits, prompt)} <= set(possible)
 
     def test_each_position_has_its_row(self) -> None:
         rows = Rows(np.array([0, 5, 8]), np.array([0, 3, 1]))

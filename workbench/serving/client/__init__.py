@@ -8,7 +8,10 @@ check.py     what a started engine can do with plans, found by trying
 starting.py  starts vLLM with the plugin at work in it
 """
 
+from workbench.serving.client.calls import Calls
+from workbench.serving.client.check import checked
 from workbench.serving.client.engine import Vllm
-from workbench.serving.client.starting import started
+from workbench.serving.client.room import Room
+from workbench.serving.client.starting import started, unserved
 
-__all__ = ["Vllm", "started"]
+__all__ = ["Calls", "Room", "Vllm", "checked", "started", "unserved"]

@@ -48,7 +48,7 @@ def _started(source: str, arguments: Mapping[str, Any], facts: Facts, room: Room
         from vllm import LLM  # pyright: ignore[reportMissingImports]
 
         llm = LLM(model=source, **arguments)
-        return checked(Calls(llm.llm_engine, room), facts, [*_unserved(arguments)])
+        return checked(Calls(llm.llm_engine, room), facts, [*unserved(arguments)])
     except Exception as error:  # vLLM and what it calls raise anything
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WorkbenchError(
@@ -65,7 +65,7 @@ def _remedy(said: str) -> str:
     return "start it without the workbench (vllm serve) to see what it needs"
 
 
-def _unserved(arguments: Mapping[str, Any]) -> Iterator[str]:
+def unserved(arguments: Mapping[str, Any]) -> Iterator[str]:
     """Ways to run vLLM in which plans are not served yet."""
     for name in ("pipeline_parallel_size", "data_parallel_size", "decode_context_parallel_size"):
         if arguments.get(name, 1) != 1:
