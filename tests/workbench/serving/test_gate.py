@@ -211,3 +211,19 @@ def test_a_client_that_hangs_up_while_it_waits_gives_its_place_up() -> None:
         assert (await asyncio.wait_for(ask(app, of, planned("off L1E2")), 5)).status == 200
 
     asyncio.run(all_of_it())
+
+
+def test_a_request_that_is_cancelled_as_it_gets_its_rows_gives_them_back() -> None:
+    async def all_of_it() -> None:
+        for turns in range(6):  # at each step of its way in
+            of, app = service(rows=2), Slow()
+            app.let = asyncio.Event()
+            task = asyncio.create_task(ask(app, of, planned("off L1E0")))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.sleep(0.01)
+            assert of.room.ledger.users == {}, turns
+
+    asyncio.run(all_of_it())

@@ -64,7 +64,7 @@ class Gate:
         handed = scope | {"headers": _with_length(scope["headers"], len(sent.body))}
         if sent.plan is None:
             return await self.app(handed, rest, send)
-        rows = await _unless_gone(self.service.enter(sent.plan), rest)
+        rows = await self._entered(sent.plan, rest)
         if rows is None:
             return None
         answer = Answer(send, self.service, sent.plan.plan, sent.name)
@@ -73,6 +73,19 @@ class Gate:
         finally:
             # shielded: whoever hangs up ends this task, and the row has to come back all the same
             await asyncio.shield(self.service.leave(sent.name, rows))
+            rest.end()
+
+    async def _entered(self, plan: CompiledPlan, rest: "_Rest") -> list[int] | None:
+        """Its rows, when there is room; None: the client hung up before."""
+        entering = asyncio.ensure_future(self.service.enter(plan))
+        try:
+            await asyncio.wait([entering, rest.gone()], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            entering.add_done_callback(lambda done: done.cancelled() or self.service.release(done.result()))
+            raise
+        finally:
+            entering.cancel()
+        return None if not entering.done() else entering.result()
 
     def _read(self, body: bytes) -> Sent:
         said = _parsed(body)
@@ -153,16 +166,10 @@ class _Rest:
             self._gone = asyncio.ensure_future(self.receive())  # pyright: ignore[reportArgumentType]
         return self._gone
 
-
-async def _unless_gone(waiting: Any, rest: _Rest) -> Any:
-    """What is waited for; None: the client hung up before."""
-    task = asyncio.ensure_future(waiting)
-    try:
-        await asyncio.wait([task, rest.gone()], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        if not task.done():
-            task.cancel()
-    return task.result() if task.done() and not task.cancelled() else None
+    def end(self) -> None:
+        """Nobody waits for it any more."""
+        if self._gone is not None:
+            self._gone.cancel()
 
 
 def _with_length(headers: Any, n: int) -> list[tuple[bytes, bytes]]:

@@ -55,8 +55,12 @@ class Service:
             await self.engine.abort(RUNNING.pop(name, []))
             await self._taken(name)
         finally:
-            self.room.leave(rows)
-            self.freed.set()
+            self.release(rows)
+
+    def release(self, rows: Sequence[int]) -> None:
+        """The rows are free; who waits for some may look again."""
+        self.room.leave(rows)
+        self.freed.set()
 
     async def rows(self) -> dict[str, int]:
         """How many rows there are for edits, how many requests reserved here, and how many the workers hold."""
