@@ -1,7 +1,7 @@
 """Run as a program: a server's memory after many requests with many plans, or as many hostile ones as one likes.
 
 python -m tests.serving.support.endurance                  # 2,000 requests under 200 plans; memory after 500 and at the end
-python -m tests.serving.support.endurance --hostile 1000
+python -m tests.serving.support.endurance --hostile 1000   # and so many hostile ones afterwards
 """
 
 import argparse
@@ -27,8 +27,11 @@ FIRST, PLANS, TOKENS, CLIENTS = 500, 200, 6, 8
 
 
 def plans() -> Iterator[str]:
-    """200 of them again and again, each of its own prompt's length."""
-    made = [str(plan) for plan in random_plans(native("demo").anatomy, PLANS, seed=11)]
+    """200 of them, again and again."""
+    from tests.serving.test_server import joins
+
+    found = [plan for plan in random_plans(native("demo").anatomy, 2 * PLANS, seed=11) if joins(plan)]
+    made = [str(plan) for plan in found[:PLANS]]
     while True:
         yield from made
 
@@ -83,9 +86,9 @@ def main() -> int:
     with TemporaryDirectory() as name:
         folder = Path(name)
         Plan.parse("scale L3E5=1.5; off L0E30").to_json(folder / "everywhere.json")
-        more = ("--plan", str(folder / "everywhere.json")) if asked.hostile else ()
-        with serving(folder, *more) as server:
-            done = hostile(server, folder, asked.hostile) if asked.hostile else memory(server, asked.requests)
+        with serving(folder, "--plan", str(folder / "everywhere.json")) as server:
+            done = memory(server, asked.requests)
+            done = (not asked.hostile or hostile(server, folder, asked.hostile)) and done
     return 0 if done else 1
 
 
