@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,9 +38,16 @@ def serve(path: str, facts: Facts, args: Namespace, plan: Plan, settings: Settin
     plan = plan.for_model(facts.anatomy) if plan else plan
     compile_plan(plan, facts.anatomy, facts.tokenizer)  # what is impossible is said before anything is loaded
     cli_env_setup()
+    signal.signal(
+        signal.SIGTERM, _interrupted
+    )  # until the server has handlers of its own: the engine's process ends as well
     with started_with(settings):
         register()
         uvloop.run(_run(facts, args, plan, Room(settings), say))
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 async def _run(facts: Facts, args: Namespace, plan: Plan, room: Room, say: Callable[[str], None]) -> None:
