@@ -6,7 +6,7 @@ prompts, not an effect. From below:
 renamed.py           old words of arguments
 reading, magnitudes  what is read of a store, and where its values are extreme
 ranking, statistics  what a probe answers with, and what chance could do
-contrasts, associations, utilisation, outputs  the probes: one a file, by what they ask about
+contrasts, associations, utilisation, outputs, traffic, specialisation  the probes: one a file, by what they ask about
 catalogue.py         every probe with what it needs and how it reads
 options.py           a probe's options out of text or a recipe, checked
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from probes.ranking import PairTable as PairTable
     from probes.ranking import SetTable as SetTable
     from probes.ranking import TokenTable as TokenTable
+    from probes.specialisation import *  # noqa: F403
+    from probes.traffic import *  # noqa: F403
     from probes.utilisation import *  # noqa: F403
 
 _HOME = {"MassiveRule": "magnitudes", "writers_of": "outputs"}

@@ -1,6 +1,5 @@
 """How much experts are used, whatever is asked.
 
-units.py         which routed tokens are read, response by response
 usage.py         load, rate and mean weight
 entropy.py       how evenly each layer routes
 co_selection.py  which experts are selected together

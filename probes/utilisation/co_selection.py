@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from probes.reading import Tokens
-from probes.utilisation.units import routed_units
+from probes.reading import Tokens, routed_units
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from probes.ranking import ExpertScores, assemble
-from probes.reading import Tokens, describe, expert_axis, prompt_of_row, template_notes, used_prompts
+from probes.reading import Tokens, describe, expert_axis, prompt_of_row, routed_units, template_notes, used_prompts
 from probes.statistics import interval, resampled
-from probes.utilisation.units import routed_units
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters
 

@@ -11,14 +11,12 @@ import pytest
 
 import probes
 from probes.catalogue import ASKED, METHODS, RANKERS, asked, ranker, table
-from tests.probes.oracle import brute
-from tests.probes.oracle.goldens import GOLDENS
-from tests.probes.oracle.planted import MISTAKES
+from tests.probes.oracle.whole import BRUTE, GOLDENS, MISTAKES
 from workbench.errors import WorkbenchError
 
 ROOT = Path(probes.__file__).parents[1]
 NAMES = {method.name for method in METHODS}
-FOLDERS = ("contrasts", "associations", "utilisation", "outputs")
+FOLDERS = ("contrasts", "associations", "utilisation", "outputs", "traffic", "specialisation")
 
 
 def functions(path: Path) -> Iterator[tuple[str, str]]:
@@ -66,7 +64,7 @@ def test_an_entry_is_true_of_its_function(method) -> None:
 
 def test_every_probe_that_is_asked_has_a_table_by_hand_brute_force_and_planted_mistakes() -> None:
     assert {*GOLDENS} == {*MISTAKES} == {*ASKED}
-    assert all(inspect.isfunction(getattr(brute, name)) for name in ASKED)
+    assert all(any(inspect.isfunction(getattr(loops, name, None)) for loops in BRUTE) for name in ASKED)
 
 
 def test_a_name_that_does_not_exist_is_one_sentence() -> None:

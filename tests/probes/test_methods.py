@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 import probes
 from tests.probes.oracle import checks
 from tests.probes.oracle.cases import Case, random_case
-from tests.probes.oracle.goldens import GOLDENS
+from tests.probes.oracle.specialisation import checks as specialisation_checks
+from tests.probes.oracle.traffic import checks as traffic_checks
+from tests.probes.oracle.whole import GOLDENS
 
 CASES = st.builds(
     random_case,
@@ -81,3 +83,15 @@ RULES = [
 @given(CASES, st.sampled_from(RULES), st.booleans())
 def test_super_experts_equals_brute_force(case: Case, rule: str, guard: bool) -> None:
     checks.super_experts_equals_brute(probes, case, rule, guard)
+
+
+@thorough
+@given(CASES, SPANS, st.sampled_from([(1, 2), (2, 3), (4,)]), st.sampled_from([1, 2, 3, 512]))
+def test_locality_equals_brute_force(case: Case, tokens: str, windows: tuple[int, ...], longest: int) -> None:
+    traffic_checks.locality_equals_brute(probes, case, tokens, windows, longest)
+
+
+@thorough
+@given(CASES, SPANS, st.integers(1, 4))
+def test_token_specialisation_equals_brute_force(case: Case, tokens: str, least: int) -> None:
+    specialisation_checks.token_specialisation_equals_brute(probes, case, tokens, least)

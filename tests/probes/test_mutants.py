@@ -7,8 +7,8 @@ import pytest
 
 from tests.probes.oracle import checks
 from tests.probes.oracle.cases import random_case
-from tests.probes.oracle.goldens import GOLDENS
-from tests.probes.oracle.planted import KINDS, MISTAKES, Mistake, planted
+from tests.probes.oracle.planted import KINDS, Mistake, planted
+from tests.probes.oracle.whole import CHECKS, GOLDENS, MISTAKES
 
 PLANTED = [pytest.param(m, x, id=f"{m}-{x.kind.replace(' ', '-')}") for m, found in MISTAKES.items() for x in found]
 SEEDS = range(6)
@@ -19,7 +19,9 @@ def run_checks(method: str, package: ModuleType) -> None:
     GOLDENS[method](package)
     for seed in SEEDS:
         case = random_case(seed)
-        if method == "ftri":
+        if method in CHECKS:
+            CHECKS[method](package, case)
+        elif method == "ftri":
             checks.ftri_equals_brute(package, case, "prompt", "rate", "pooled")
         elif method == "contrast":
             checks.contrast_equals_brute(package, case, "prompt", "tokens")

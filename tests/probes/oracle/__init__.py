@@ -5,5 +5,9 @@ cases.py    a store to compute by hand, and random ones
 goldens.py  every probe's table, worked by hand
 brute.py    every probe again, by loops over rows
 checks.py   what every probe must equal, on any copy of the package
+rows.py     a table's rows compared
+traffic/    the same for probes of traffic
+specialisation/  the same for probes of specialisation
+whole.py    all of them together
 planted.py  copies of the package with one mistake
 """

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.reading import Tokens, prompt_of_row, select, sequence_of_row, used_prompts
+from probes.reading.classes import used_prompts
+from probes.reading.tokens import Tokens, prompt_of_row, select, sequence_of_row
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
