@@ -5,7 +5,7 @@ words of its own has experts of its own whatever it is about.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def token_baseline(store: "Store", read: np.ndarray, seed: int = 0) -> Baseline 
     RouterInterp (OpenReview 9a5i2vyMwN; its abstract alone was read) found a recall of 55 % for bigrams on gpt-oss-20b; the
     halves, the fallbacks and ties by load are ours.
     """
-    ids = store.tokens["token_id"]
+    ids: Any = store.tokens["token_id"]
     half = _halves(store, seed)[prompt_of_row(store)]
     if ids.isna().any() or not (read & half).any() or not (read & ~half).any():
         return None
@@ -57,7 +57,8 @@ def token_baseline(store: "Store", read: np.ndarray, seed: int = 0) -> Baseline 
         for known, asked in ((read & half, read & ~half), (read & ~half, read & half)):
             hits += _hits((token, bigram), expert, np.flatnonzero(known), np.flatnonzero(asked), n_experts)
         selections += int((expert[read] >= 0).sum())
-    return Baseline(*(hits / selections), int(read.sum()))
+    load, by_token, by_bigram = (hits / selections).tolist()
+    return Baseline(load, by_token, by_bigram, int(read.sum()))
 
 
 def _halves(store: "Store", seed: int) -> np.ndarray:

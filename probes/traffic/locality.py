@@ -154,7 +154,7 @@ def _said(found: list[Measured], size: np.ndarray, cut: list[Block], asked: Aske
     yield f"{int(size.sum()):,} tokens read in {n:,} stretches of up to {longest} tokens"
     for i, window in enumerate(asked.windows):
         if window <= longest:
-            whole = float(best_f1(sum(one.windows[i].sum(axis=0) for one in found))[0])
+            whole = float(best_f1(np.sum([one.windows[i].sum(axis=0) for one in found], axis=0))[0])
             yield f"all layers with one threshold: SRP {whole:.3f} at {window} tokens"
         else:
             yield f"no SRP at {window} tokens: no stretch is so long"

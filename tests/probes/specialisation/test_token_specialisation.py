@@ -1,5 +1,7 @@
 """What is known of routing that follows ids, and of routing that follows nothing; the baseline against loops; refusals."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def test_routing_by_the_id_alone_is_predicted_and_told_from_even_routing() -> No
         "(320 tokens)"
     )
     rng = np.random.default_rng(0)
-    none = token_specialisation(routed_store([even(rng, 16, 2, 16) for _ in range(60)], 16), tokens="all").frame
+    none: Any = token_specialisation(routed_store([even(rng, 16, 2, 16) for _ in range(60)], 16), tokens="all").frame
     assert none["information"].min() > 0.05, "few tokens of many ids look informative"
     assert none["excess"].abs().max() < 0.03, "over chance they are not"
 

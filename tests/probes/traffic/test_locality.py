@@ -1,5 +1,7 @@
 """What locality is known to be: even routing, constant routing, caches that hold all; intervals; what is refused."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from tests.probes.oracle.cases import golden
 from tests.probes.traffic.routed import even, routed_store
 from workbench.errors import WorkbenchError
 
-QUICK = {"n_bootstrap": 0}
+QUICK: dict[str, Any] = {"n_bootstrap": 0}
 
 
 def values(found: LayerTable, column: str = "value") -> dict[tuple[str, float, float], float]:
@@ -69,7 +71,9 @@ def test_what_lies_above_the_floor_of_loads_is_order() -> None:
 
 def test_intervals_resample_prompts_and_hold_the_value() -> None:
     rng = np.random.default_rng(3)
-    found = locality(routed_store([even(rng, 30, 2, 8) for _ in range(40)], 8), windows=[4, 40], n_bootstrap=200).frame
+    found: Any = locality(
+        routed_store([even(rng, 30, 2, 8) for _ in range(40)], 8), windows=[4, 40], n_bootstrap=200
+    ).frame
     known = found.dropna(subset="value").query("not cache == 8")  # which holds all: 2 x 30 - 8 hits in every prompt
     assert found.query("cache == 8")["value"].unique() == pytest.approx([52 / 60])
     assert ((known["low"] < known["value"]) & (known["value"] < known["high"])).all()
@@ -97,6 +101,6 @@ def test_a_token_that_is_left_out_ends_a_stretch() -> None:
         ({"longest": 0}, "longest=0 is no length of a stretch"),
     ],
 )
-def test_what_makes_no_sense_is_one_sentence(wrong: dict, message: str) -> None:
+def test_what_makes_no_sense_is_one_sentence(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(WorkbenchError, match=message):
         locality(golden().store, **wrong)
