@@ -6,7 +6,7 @@ prompts, not an effect. From below:
 renamed.py           old words of arguments
 reading, magnitudes  what is read of a store, and where its values are extreme
 ranking, statistics  what a probe answers with, and what chance could do
-contrasts, associations, utilisation, outputs, traffic, specialisation  the probes: one a file, by what they ask about
+contrasts, associations, utilisation, outputs, traffic, specialisation, importance  the probes: one a file, by what they ask about
 catalogue.py         every probe with what it needs and how it reads
 options.py           a probe's options out of text or a recipe, checked
 
@@ -21,6 +21,7 @@ from probes.catalogue import METHODS
 if TYPE_CHECKING:
     from probes.associations import *  # noqa: F403
     from probes.contrasts import *  # noqa: F403
+    from probes.importance import *  # noqa: F403
     from probes.magnitudes import MassiveRule as MassiveRule
     from probes.outputs import *  # noqa: F403
     from probes.ranking import ExpertScores as ExpertScores

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from workbench.errors import WorkbenchError, suggestion
 
-Need = Literal["labels or responses", "pairs", "norms", "residual"]
+Need = Literal["labels or responses", "pairs", "norms", "residual", "logits"]
 Kind = Literal["ExpertScores", "LayerTable", "PairTable", "SetTable", "TokenTable", "DataFrame", "ExpertRefs"]
 
 
@@ -174,6 +174,85 @@ METHODS = (
         paper="OpenMoE, arXiv 2402.01739",
         answers="LayerTable",
         words={"least": "Spread: of ids that occur so often", "n_shuffles": "Shuffles"},
+    ),
+    Method(
+        "saliency",
+        "importance.saliency:saliency",
+        title="Saliency",
+        sentence="adds much to the residual stream",
+        score="REAP",
+        unit="mean weight x |output|",
+        range=(0, inf),
+        needs=("norms",),
+        paper="REAP, arXiv 2510.13999",
+        readings=(
+            Reading("EAN", {"frequency": True, "gate": 0.0}, "|output| a token read"),
+            Reading("weighted EAN", {"frequency": True}, "weight x |output| a token read"),
+            Reading("MAN", {"gate": 0.0}, "mean |output|"),
+            Reading("MSAN", {"gate": 0.0, "power": 2.0}, "mean |output|^2"),
+        ),  # its frequency and gate mass are the share of tokens and the mean weight of `usage`
+        words={
+            "frequency": "Frequency: over all tokens, not over those that selected it",
+            "gate": "Exponent of the weight",
+            "power": "Exponent of the output's norm",
+        },
+    ),
+    Method(
+        "esft",
+        "importance.relevant_sets:esft",
+        title="ESFT",
+        sentence="the few experts of each layer that a task's tokens go to",
+        score="relevance",
+        unit="share of the layer's selections",
+        range=(0, 1),
+        answers="SetTable",
+        paper="ESFT, arXiv 2407.01906",
+        words={"p": "p: the share that a set reaches"},
+    ),
+    Method(
+        "easy_ep",
+        "importance.turning:easy_ep",
+        title="EASY-EP",
+        sentence="turns the residual stream of these tokens",
+        score="EASY-EP",
+        unit="change x weight x |output| a token read",
+        range=(0, inf),
+        needs=("norms", "residual"),
+        paper="EASY-EP, arXiv 2504.06792",
+    ),
+    Method(
+        "shape",
+        "importance.coalitions:shape",
+        title="SHAPE",
+        sentence="is needed by its coalitions",
+        score="SHAPE",
+        unit="share of tokens",
+        range=(0, 1),
+        paper="SHAPE, arXiv 2606.09886",
+    ),
+    Method(
+        "tcess",
+        "importance.winning_logits:tcess",
+        title="TCESS",
+        sentence="is what the router wants most",
+        score="TCESS",
+        unit="winning logit a token read",
+        range=(-inf, inf),
+        needs=("logits",),
+        negative_end="wins with a logit below zero",
+        paper="PreMoe, arXiv 2505.17639",
+        words={"first": "First: how many of a token's logits count", "threshold": "Share of their softmax to pass"},
+    ),
+    Method(
+        "unlearning_affinity",
+        "importance.forget_set:unlearning_affinity",
+        title="Unlearning affinity",
+        sentence="is given most by the router, over what is to be forgotten",
+        score="affinity",
+        unit="mean softmax a response",
+        range=(0, 1),
+        needs=("logits",),
+        paper="UOE, arXiv 2411.18797",
     ),
     Method(
         "routing_entropy",

@@ -1,4 +1,4 @@
-"""Which routed tokens are read, response by response: what every measure of use begins with."""
+"""Which routed tokens are read, response by response: what every measure of use, and of importance, begins with."""
 
 from typing import TYPE_CHECKING
 

@@ -5,6 +5,7 @@ exchange.py     who exchanges labels with whom, and what is resampled together
 adjust.py       p-values over many experts
 inference.py    from replicates to intervals and p-values
 difference.py   the difference of a rate between classes
+ratio.py        the interval of a ratio of sums
 shift.py        markers that shift around their sequence
 association.py  whether markers and selections meet more than by chance
 """
@@ -14,6 +15,7 @@ from probes.statistics.association import association_test
 from probes.statistics.difference import Sample, class_members, difference
 from probes.statistics.exchange import Exchange, Permute, exchange, resampled
 from probes.statistics.inference import Tested, interval, permutation_test
+from probes.statistics.ratio import ratio_interval
 
 __all__ = [
     "Adjust",
@@ -29,5 +31,6 @@ __all__ = [
     "holm",
     "interval",
     "permutation_test",
+    "ratio_interval",
     "resampled",
 ]

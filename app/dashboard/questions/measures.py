@@ -80,6 +80,7 @@ def measures_for(view: View, store: Store) -> Measures:
 def _lacks(store: Store, offered: Offer, probe: Method) -> tuple[Need, ...]:
     """What the probe needs and this store has not."""
     kept = {"norms": "norms" in store.plan_json["options"].get("keep", ("norms",)), "residual": store.has("residual")}
+    kept["logits"] = store.has("logits")
     kept["labels or responses"] = bool(offered.compared) or offered.has_verdicts
     kept["pairs"] = bool(store.prompts["pair"].notna().any())
     return tuple(need for need in probe.needs if not kept[need])

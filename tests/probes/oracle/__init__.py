@@ -10,4 +10,6 @@ traffic/    the same for probes of traffic
 specialisation/  the same for probes of specialisation
 whole.py    all of them together
 planted.py  copies of the package with one mistake
+importance/  the same for probes of importance
+whole.py    all of them together
 """

@@ -116,7 +116,9 @@ def _add_sequence(rows, rng, key, texts, sizes, top_k, n_shared):
             shared = [(-1 - s, -1 - s) for s in range(n_shared if n_experts else 0)]
             for slot, expert in [*enumerate(chosen), *shared]:
                 a, weight = float(int(10 ** rng.uniform(0, 3))), rng.randint(1, 8) / 8
-                about = {"slot": slot, "expert": expert, "weight": weight, "output_max_abs": a}
+                # of no draw, so that what was drawn before stays what it was
+                norm = float(1 + (3 * position + 5 * expert + 2 * layer) % 7)
+                about = {"slot": slot, "expert": expert, "weight": weight, "output_max_abs": a, "output_l2": norm}
                 rows["slots"].append({**key, "layer": layer, **about})
 
 

@@ -41,7 +41,9 @@ def _try(make: Any) -> Any:
         return error
 
 
-def _agree(found: Any, expected: Any) -> None:
+def agree(make: Any, expected: Any) -> None:
+    """The scores that `make` gives are the expected ones; where there are none (None), it raises what a user is told."""
+    found = _try(make)
     if expected is None:
         assert isinstance(found, ValueError), "the question cannot be asked, and no error was raised"
         return
@@ -53,31 +55,31 @@ def _agree(found: Any, expected: Any) -> None:
 def ftri_equals_brute(probes: ModuleType, case: Case, tokens: str, reduce: str, contrast: str) -> None:
     values = sorted({x["value"] for x in case.rows["labels"]} & {"answered", "other"})
     expected = brute.ftri(case.rows, case.experts, "verdict", ["refused", *values], tokens, reduce, contrast)
-    found = _try(
-        lambda: probes.ftri(case.store, "verdict=refused", tokens=tokens, reduce=reduce, contrast=contrast, **QUICK)
+    agree(
+        lambda: probes.ftri(case.store, "verdict=refused", tokens=tokens, reduce=reduce, contrast=contrast, **QUICK),
+        expected,
     )
-    _agree(found, expected)
 
 
 def contrast_equals_brute(probes: ModuleType, case: Case, tokens: str, pooling: str) -> None:
     expected = brute.contrast(case.rows, case.experts, "verdict", ["refused", "answered"], tokens, pooling)
-    found = _try(
+    agree(
         lambda: probes.contrast(
             case.store, "verdict=refused", "verdict=answered", tokens=tokens, pooling=pooling, **QUICK
-        )
+        ),
+        expected,
     )
-    _agree(found, expected)
 
 
 def npmi_equals_brute(probes: ModuleType, case: Case, tokens: str, markers: dict[str, int] | None = None) -> None:
     markers = markers or MARKERS
     expected = brute.npmi(case.rows, case.experts, markers, tokens)
-    _agree(_try(lambda: probes.npmi(case.store, markers, tokens=tokens, **QUICK)), expected)
+    agree(lambda: probes.npmi(case.store, markers, tokens=tokens, **QUICK), expected)
 
 
 def usage_equals_brute(probes: ModuleType, case: Case, tokens: str, measure: str) -> None:
     expected = brute.usage(case.rows, case.experts, measure, tokens)
-    _agree(_try(lambda: probes.usage(case.store, tokens=tokens, measure=measure, n_bootstrap=0)), expected)
+    agree(lambda: probes.usage(case.store, tokens=tokens, measure=measure, n_bootstrap=0), expected)
 
 
 def safex_equals_brute(probes: ModuleType, case: Case, tokens: str, group: str, alpha: float) -> None:
@@ -85,12 +87,12 @@ def safex_equals_brute(probes: ModuleType, case: Case, tokens: str, group: str, 
     values = ("refused", "answered")
     draws = [_resamples(case, tokens, values, c) for c in (0, 1)]
     expected = brute.safex(case.rows, case.experts, "verdict", values, tokens, group, alpha, draws)
-    found = _try(
+    agree(
         lambda: probes.safex(
             case.store, "verdict=refused", "verdict=answered", tokens=tokens, group=group, alpha=alpha, n_resamples=20
-        )
+        ),
+        expected,
     )
-    _agree(found, expected)
 
 
 def _resamples(case: Case, tokens: str, values: tuple[str, str], c: int) -> list[list[int]]:

@@ -1,6 +1,10 @@
 """What every probe is held against, of all folders together: tables by hand, loops over rows, planted mistakes."""
 
 from tests.probes.oracle import brute, goldens, planted
+from tests.probes.oracle.importance import brute as importance_brute
+from tests.probes.oracle.importance import checks as importance_checks
+from tests.probes.oracle.importance import goldens as importance_goldens
+from tests.probes.oracle.importance import planted as importance_planted
 from tests.probes.oracle.specialisation import brute as specialisation_brute
 from tests.probes.oracle.specialisation import checks as specialisation_checks
 from tests.probes.oracle.specialisation import goldens as specialisation_goldens
@@ -10,12 +14,13 @@ from tests.probes.oracle.traffic import checks as traffic_checks
 from tests.probes.oracle.traffic import goldens as traffic_goldens
 from tests.probes.oracle.traffic import planted as traffic_planted
 
-BRUTE = (brute, traffic_brute, specialisation_brute)
-GOLDENS = {**goldens.GOLDENS, **traffic_goldens.GOLDENS, **specialisation_goldens.GOLDENS}
+BRUTE = (brute, traffic_brute, specialisation_brute, importance_brute)
+GOLDENS = {**goldens.GOLDENS, **traffic_goldens.GOLDENS, **specialisation_goldens.GOLDENS, **importance_goldens.GOLDENS}
 MISTAKES = {
     **planted.MISTAKES,
     **traffic_planted.MISTAKES,
     **specialisation_planted.MISTAKES,
+    **importance_planted.MISTAKES,
 }
-CHECKS = {**traffic_checks.CHECKS, **specialisation_checks.CHECKS}
+CHECKS = {**traffic_checks.CHECKS, **specialisation_checks.CHECKS, **importance_checks.CHECKS}
 """Of the folders that have one: what equals brute force in its default variant."""

@@ -30,6 +30,11 @@ ASKED: dict[str, dict[str, Any]] = {
     "safex": {"target": "kind=a", "alpha": 0.5},
     "npmi": {"token": "bake"},
     "usage": {},
+    "saliency": {},
+    "easy_ep": {},
+    "shape": {},
+    "tcess": {},
+    "unlearning_affinity": {},
 }
 COUNTING = [method for method in RANKERS.values() if "tokens" in inspect.signature(method.load()).parameters]
 
@@ -39,7 +44,7 @@ def chats(template: bool, opens: bool = False, role: str | None = None, warned: 
 
     opens: the template's last token opens a thought; role: what all tokens have instead of their own.
     """
-    rng, rows = random.Random(0), empty()
+    rng, rows = random.Random(0), empty() | {"logits": []}
     for number in range(8):
         prompt = f"p{number}"
         before = [("<s>", "special"), ("you", "template"), ("AI", "template")] if template else []
@@ -52,7 +57,13 @@ def chats(template: bool, opens: bool = False, role: str | None = None, warned: 
             about = {"token_id": sum(map(ord, text)), "token": text, "role": role or own}
             rows["tokens"].append({**key, **about, "generated": position >= len(asked)})
             expert = OWN if own in ("template", "special") else rng.randrange(OWN)
-            rows["slots"].append({**key, "layer": 0, "slot": 0, "expert": expert, "weight": 1.0})
+            rows["slots"].append({**key, "layer": 0, "slot": 0, "expert": expert, "weight": 1.0, "output_l2": 2.0})
+            logits = [float(e == expert) for e in range(EXPERTS)]
+            rows["logits"].append({**key, "layer": 0, "router_logits": logits})
+            for layer in (-1, 0):
+                rows["residual"].append(
+                    {**key, "layer": layer, "max_abs": 1.0, "median_abs": 1.0, "routed_change": 0.5}
+                )
     store = memory_store(anatomy((EXPERTS,), 1), rows)
     store.manifest["warnings"] = [*warned]
     return store

@@ -1,0 +1,20 @@
+"""Which experts matter least, so that they could go.
+
+sums.py            sums over the tokens read, by cluster and expert
+router_logits.py   the router's logits of the tokens read
+saliency.py        weight, size of the output, frequency: REAP and its family
+turning.py         the same times how far a token is turned, by domain
+coalitions.py      what an expert adds to the sets that it is selected in
+winning_logits.py  with which logits an expert wins; the nearest task of a prompt
+forget_set.py      the router's softmax over what is to be forgotten
+relevant_sets.py   the smallest set of each layer that a task's tokens go to
+"""
+
+from probes.importance.coalitions import shape
+from probes.importance.forget_set import unlearning_affinity
+from probes.importance.relevant_sets import esft
+from probes.importance.saliency import saliency
+from probes.importance.turning import easy_ep
+from probes.importance.winning_logits import tcess
+
+__all__ = ["easy_ep", "esft", "saliency", "shape", "tcess", "unlearning_affinity"]
