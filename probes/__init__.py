@@ -4,9 +4,10 @@ Most take a store and return `ExpertScores`, or a table of layers, pairs, sets o
 prompts, not an effect. From below:
 
 renamed.py           old words of arguments
+method.py            what is said of a probe
 reading, magnitudes  what is read of a store, and where its values are extreme
 ranking, statistics  what a probe answers with, and what chance could do
-contrasts, associations, utilisation, outputs, traffic, specialisation, importance  the probes: one a file, by what they ask about
+contrasts, associations, utilisation, outputs, traffic, specialisation, importance, structure  the probes, one a file
 catalogue.py         every probe with what it needs and how it reads
 options.py           a probe's options out of text or a recipe, checked
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from probes.ranking import SetTable as SetTable
     from probes.ranking import TokenTable as TokenTable
     from probes.specialisation import *  # noqa: F403
+    from probes.structure import *  # noqa: F403
     from probes.traffic import *  # noqa: F403
     from probes.utilisation import *  # noqa: F403
 

@@ -3,67 +3,12 @@
 The command line, recipes, the dashboard and the README read this and list no probe themselves.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from importlib import import_module
 from math import inf
-from typing import Any, Literal, NamedTuple
 
+from probes.method import Method, Need, Reading
 from workbench.errors import WorkbenchError, suggestion
 
-Need = Literal["labels or responses", "pairs", "norms", "residual", "logits"]
-Kind = Literal["ExpertScores", "LayerTable", "PairTable", "SetTable", "TokenTable", "DataFrame", "ExpertRefs"]
-
-
-class Reading(NamedTuple):
-    """Another measure that the same probe offers."""
-
-    name: str
-    options: Mapping[str, Any]
-    unit: str
-
-
-@dataclass(frozen=True)
-class Method:
-    """One probe. A name is what `from probes import NAME`, the command line and recipes say."""
-
-    name: str
-    function: str
-    """Module and name below `probes`, imported when it is used."""
-    title: str
-    sentence: str
-    """Goes on after the title: "fTRI: selected more in ..."."""
-    score: str
-    """What the score is called on a chart."""
-    unit: str
-    range: tuple[float, float]
-    needs: tuple[Need, ...] = ()
-    """What it needs of a store beside routing."""
-    classes: tuple[str, ...] = ()
-    """Names of the arguments that take classes of responses: the one looked for, then the one compared with."""
-    goes_with: tuple[str, ...] = ()
-    """Names of the arguments of which one says what experts may go with."""
-    paired: bool = False
-    """Whether the classes are meant to be the two sides of pairs of prompts."""
-    negative_end: str = ""
-    """What an expert of the negative end does; empty where no score is negative."""
-    paper: str = ""
-    answers: Kind = "ExpertScores"
-    """What it returns: a ranking; a table of `probes.ranking`; or a plain value, which Python alone can ask for."""
-    readings: tuple[Reading, ...] = ()
-    words: Mapping[str, str] = field(default_factory=dict)
-    """What a form says of an option whose name does not say enough."""
-
-    def load(self) -> Callable[..., Any]:
-        """The function."""
-        module, _, name = self.function.partition(":")
-        return getattr(import_module(f"{__package__}.{module}"), name)
-
-    @property
-    def ranks(self) -> bool:
-        """Whether it ranks every expert, as recipes and plans need it."""
-        return self.answers == "ExpertScores"
-
+__all__ = ["ASKED", "METHODS", "RANKERS", "Method", "Need", "Reading", "asked", "ranker", "table"]
 
 METHODS = (
     Method(
@@ -283,6 +228,36 @@ METHODS = (
         unit="selections",
         range=(0, 0),
         answers="ExpertRefs",
+    ),
+    Method(
+        "pathways",
+        "structure.pathways:pathways",
+        title="Pathways",
+        sentence="which expert of the next layer follows an expert",
+        score="lift",
+        unit="share of its tokens, with lift over chance",
+        range=(0, inf),
+        paper="ExFlow, arXiv 2401.08383",
+        answers="PairTable",
+        words={"by": "Order by", "first": "Rows (0: all)", "limit_mb": "Memory at most (MB)"},
+    ),
+    Method(
+        "placement",
+        "structure.placement:placement",
+        title="Placement",
+        sentence="which experts should lie on one device, so that few tokens cross",
+        score="crossings",
+        unit="share of pairs of experts that stay on a device",
+        range=(0, 1),
+        paper="ExFlow, arXiv 2401.08383",
+        answers="SetTable",
+        words={
+            "one_program": "All layers in one program as well",
+            "heldout": "Held out: share of prompts to measure on",
+            "seconds": "Seconds at most",
+            "limit": "Variables of one program at most",
+            "limit_mb": "Memory at most (MB)",
+        },
     ),
 )
 RANKERS = {method.name: method for method in METHODS if method.ranks}

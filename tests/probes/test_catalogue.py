@@ -16,7 +16,16 @@ from workbench.errors import WorkbenchError
 
 ROOT = Path(probes.__file__).parents[1]
 NAMES = {method.name for method in METHODS}
-FOLDERS = ("contrasts", "associations", "utilisation", "outputs", "traffic", "specialisation", "importance")
+FOLDERS = (
+    "contrasts",
+    "associations",
+    "utilisation",
+    "outputs",
+    "traffic",
+    "specialisation",
+    "importance",
+    "structure",
+)
 
 
 def functions(path: Path) -> Iterator[tuple[str, str]]:

@@ -11,5 +11,6 @@ specialisation/  the same for probes of specialisation
 whole.py    all of them together
 planted.py  copies of the package with one mistake
 importance/  the same for probes of importance
+structure/   the same for probes of structure
 whole.py    all of them together
 """

@@ -9,18 +9,34 @@ from tests.probes.oracle.specialisation import brute as specialisation_brute
 from tests.probes.oracle.specialisation import checks as specialisation_checks
 from tests.probes.oracle.specialisation import goldens as specialisation_goldens
 from tests.probes.oracle.specialisation import planted as specialisation_planted
+from tests.probes.oracle.structure import brute as structure_brute
+from tests.probes.oracle.structure import checks as structure_checks
+from tests.probes.oracle.structure import goldens as structure_goldens
+from tests.probes.oracle.structure import planted as structure_planted
 from tests.probes.oracle.traffic import brute as traffic_brute
 from tests.probes.oracle.traffic import checks as traffic_checks
 from tests.probes.oracle.traffic import goldens as traffic_goldens
 from tests.probes.oracle.traffic import planted as traffic_planted
 
-BRUTE = (brute, traffic_brute, specialisation_brute, importance_brute)
-GOLDENS = {**goldens.GOLDENS, **traffic_goldens.GOLDENS, **specialisation_goldens.GOLDENS, **importance_goldens.GOLDENS}
+BRUTE = (brute, traffic_brute, specialisation_brute, importance_brute, structure_brute)
+GOLDENS = {
+    **goldens.GOLDENS,
+    **traffic_goldens.GOLDENS,
+    **specialisation_goldens.GOLDENS,
+    **importance_goldens.GOLDENS,
+    **structure_goldens.GOLDENS,
+}
 MISTAKES = {
     **planted.MISTAKES,
     **traffic_planted.MISTAKES,
     **specialisation_planted.MISTAKES,
     **importance_planted.MISTAKES,
+    **structure_planted.MISTAKES,
 }
-CHECKS = {**traffic_checks.CHECKS, **specialisation_checks.CHECKS, **importance_checks.CHECKS}
+CHECKS = {
+    **traffic_checks.CHECKS,
+    **specialisation_checks.CHECKS,
+    **importance_checks.CHECKS,
+    **structure_checks.CHECKS,
+}
 """Of the folders that have one: what equals brute force in its default variant."""

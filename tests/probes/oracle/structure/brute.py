@@ -1,0 +1,71 @@
+"""Every probe of structure once more, from the tables' rows, by plain loops. Imports nothing from workbench or probes."""
+
+from itertools import pairwise, product
+
+from tests.probes.oracle.brute import positions, routed, sequences
+
+
+def sets_read(rows, tokens):
+    """For every token that is read and was routed: layer -> set of its experts, with its sequence."""
+    out = []
+    for sequence in sequences(rows):
+        went = routed(rows, sequence)
+        for p in positions(rows, sequence, tokens, []):
+            if p in went:
+                out.append((sequence, {layer: set(chosen) for layer, chosen in went[p].items()}))
+    return out
+
+
+def pathways(rows, experts, tokens="all"):
+    """{(layer, expert, other layer, other expert): (n, affinity, lift, excess)}; None where no token was routed."""
+    found = [sets for _, sets in sets_read(rows, tokens)]
+    if not found:
+        return None
+    t, out = len(found), {}
+    for layer, other in pairwise(sorted(experts)):
+        for i in range(experts[layer]):
+            for p in range(experts[other]):
+                n = sum(i in sets[layer] and p in sets[other] for sets in found)
+                n_i, n_p = sum(i in sets[layer] for sets in found), sum(p in sets[other] for sets in found)
+                affinity = n / n_i if n_i else None
+                lift = n * t / (n_i * n_p) if n_i and n_p else None
+                out[layer, i, other, p] = (n, affinity, lift, n / t - n_i * n_p / t**2)
+    return out
+
+
+def fair(n, devices):
+    """Every way to lay n experts on the devices so that each holds as many as any other, or one more."""
+    few, more = n // devices, -(-n // devices)
+    return [d for d in product(range(devices), repeat=n) if all(few <= d.count(x) <= more for x in range(devices))]
+
+
+def crossings(sets, devices):
+    """(pairs of experts on two devices, pairs); devices: layer -> device of each expert."""
+    crossed = total = 0
+    for token in sets:
+        for layer, other in pairwise(sorted(devices)):
+            for i in token[layer]:
+                for p in token[other]:
+                    total += 1
+                    crossed += devices[layer][i] != devices[other][p]
+    return crossed, total
+
+
+def placement(rows, experts, tokens="all", devices=2):
+    """(fewest crossings of any fair placement, those of the round-robin, pairs); None where no token was routed."""
+    sets = [found for _, found in sets_read(rows, tokens)]
+    if not sets:
+        return None
+    layers = sorted(experts)
+    every = (dict(zip(layers, x, strict=True)) for x in product(*(fair(experts[layer], devices) for layer in layers)))
+    robin = {layer: [e % devices for e in range(experts[layer])] for layer in layers}
+    # tokens with the same sets cross alike: each kind is counted once
+    kinds = {}
+    for token in sets:
+        kind = tuple(tuple(sorted(token[layer])) for layer in layers)
+        kinds[kind] = kinds.get(kind, 0) + 1
+
+    def crossed(placed):
+        return sum(n * crossings([dict(zip(layers, kind, strict=True))], placed)[0] for kind, n in kinds.items())
+
+    return min(map(crossed, every)), *crossings(sets, robin)

@@ -1,0 +1,30 @@
+"""Five mistakes for every probe of structure; see `tests.probes.oracle.planted`."""
+
+from tests.probes.oracle.planted import DENOMINATOR, LAYER, PADDING, SIGN, SLOTS, Mistake, at
+
+# the slot is taken for the expert
+SLOT_FOR_EXPERT = at("structure/steps.py", "out[row, expert[row, slot]] = True", "out[row, slot] = True", SLOTS)
+
+MISTAKES: dict[str, tuple[Mistake, ...]] = {
+    "pathways": (
+        at("structure/pathways.py", "-frame[by].round", "frame[by].round", SIGN),
+        at("structure/pathways.py", "np.divide(n, first,", "np.divide(n, second,", DENOMINATOR),
+        at("structure/pathways.py", '"layer": step.layer,', '"layer": step.layer - 1,', LAYER),
+        # every token counts, also those not read and the last, which was never computed
+        at("structure/pathways.py", "group >= 0, resampled", "group >= -1, resampled", PADDING),
+        SLOT_FOR_EXPERT,
+    ),
+    "placement": (
+        at("structure/assignment.py", "_solved(-gain.ravel()", "_solved(gain.ravel()", SIGN),
+        at(
+            "structure/crossings.py",
+            "return 1 - staying(counted, devices) / pairs_of(counted)",
+            "return 1 - staying(counted, devices) / sum(int(step.n.sum()) for step in counted)",
+            DENOMINATOR,
+        ),
+        at("structure/placement.py", '"layer": layer, "expert"', '"layer": layer - 1, "expert"', LAYER),
+        # every token counts, also those not read and the last, which was never computed
+        at("structure/placement.py", "group >= 0, resampled", "group >= -1, resampled", PADDING),
+        SLOT_FOR_EXPERT,
+    ),
+}
