@@ -12,7 +12,7 @@ from torch import Tensor
 from workbench.checkpoints import Checkpoint, write_additions
 from workbench.factorization.distilling import additions, by_row, take_up
 
-from .arms import GGUF, WHEEL, Arm
+from .arms import BUNDLED, GGUF, TRIED, WHEEL, Arm
 from .card import KINDS, RESULTS, card, results
 from .measuring import Held, at_random, by_oracle, chosen, held_out, lost
 
@@ -30,14 +30,18 @@ the Apache License 2.0 as well (LICENSE).
 
 
 def measure(arm: Arm, routings: bool) -> None:
-    """Writes data/smollm2/results/NAME.json: the curve, and with `routings` what is lost on text held out, learned or not."""
+    """Writes the curve, and with `routings` what is lost on text held out, learned or not: data/smollm2/results/NAME.json.
+
+    An arm that was only tried is written to results/tried/.
+    """
     recipe, *curve = map(json.loads, (arm.folder / "curve.jsonl").read_text(encoding="utf-8").splitlines())
     distinct = {kind: rows.numel() for kind, rows in arm.rows.learnt.items()}
     found = {**recipe, "shared": arm.shared, "distinct": distinct, "fitted": arm.fitted, "curve": curve}
     if routings:
         found["figures"] = _figures(arm)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{arm.folder.name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    folder = RESULTS / "tried" if recipe["recipe"]["tokens"] == TRIED else RESULTS
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / f"{arm.folder.name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _figures(arm: Arm) -> dict[str, Any]:
@@ -88,17 +92,12 @@ def bundle(arm: Arm) -> None:
     write_card(arm.folder.name)
 
 
-def write_card(arm: str) -> None:
+def write_card(arm: str = BUNDLED) -> None:
     """Writes the checkpoint's README.md."""
     (FOLDER / "README.md").write_text(card_of(arm), encoding="utf-8")
 
 
-def card_of(arm: str) -> str:
+def card_of(arm: str = BUNDLED) -> str:
     """The card of the checkpoint when it bundles this arm."""
     size = (FOLDER / "additions.safetensors").stat().st_size
-    return card(arm, results(), size, f"{WHEEL.package} {WHEEL.version}")
-
-
-def bundled_arm() -> str:
-    """The arm whose results have figures beside the curve."""
-    return next(name for name, found in results().items() if "figures" in found)
+    return card(arm, results(), results("tried"), size, f"{WHEEL.package} {WHEEL.version}")

@@ -10,29 +10,44 @@ from .packages import PACKAGES
 RESULTS = Path(__file__).resolve().parent / "results"
 GROUPS = 32
 KINDS = ("chat", "code", "german", "prose")
+_TALKS = (
+    "The conversations are those of `talk 0`, `talk 1` and `talk 3`, kept in `data/smollm2/chat/`.",
+    "The conversations are those of `talk 0`, `talk 1` and `talk 3` (`data/smollm2/chat/`) and, with\n"
+    "answers that are only begun, of `talk 4` to `talk 9` (`data/smollm2/begun/`).",
+)
 
 
-def results() -> dict[str, Any]:
-    """By arm: recipe, curve, and figures where they were measured."""
-    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+def results(folder: str = ".") -> dict[str, Any]:
+    """By arm: recipe, curve, and figures where they were measured; of whole trainings, or of those in `tried`."""
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((RESULTS / folder).glob("*.json"))}
 
 
-def card(arm: str, found: dict[str, Any], size: int, wheel: str) -> str:
+def card(arm: str, found: dict[str, Any], tried: dict[str, Any], size: int, wheel: str) -> str:
     """README.md of the checkpoint that bundles this arm, whose additions have `size` bytes."""
     own = found[arm]
     recipe, figures = own["recipe"], own["figures"]
     per_kind = min(figures["rows"].values()) * 511
-    chat = own["distinct"]["chat"]
     said = {
         "arm": arm, "learned": recipe["tokens"], "rank": recipe["rank"], "size": size / 1e6, "wheel": wheel,
-        "tokens": f"{per_kind:,}", "fitted": f"{own['fitted']:,}", "chat": chat, "times": recipe["tokens"] / 4 / chat,
+        "tokens": f"{per_kind:,}", "fitted": f"{own['fitted']:,}", **_read(own),
+        "talks": _TALKS["begun" in own["distinct"]], "begun": ", begun" if "begun" in own["distinct"] else "",
         "packages": ", ".join(f"{p.name} {p.version}" for p in PACKAGES),
     }  # fmt: skip
     template = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
-    lacking = [name for name in ARMS if name not in found]
-    missing = f"Not trained so far, though stated in `data/smollm2/arms.py`: {', '.join(lacking)}." if lacking else ""
+    lacking = [name for name in ARMS if name not in tried]
+    missing = f"Not tried so far: {', '.join(lacking)} (what they are: `data/smollm2/arms.py`)." if lacking else ""
     reached = {"wanted": _reached(figures, 0.33, 0.80), "goal": _reached(figures, 0.20, 0.50)}
-    return template.format(**said, **reached, losses=_losses(figures), arms=_arms(found), missing=missing)
+    tables = {"arms": _arms(found), "tried": _arms(tried) if tried else ""}
+    return template.format(**said, **reached, losses=_losses(figures), **tables, missing=missing)
+
+
+def _read(own: dict[str, Any]) -> dict[str, str]:
+    """What was read of each kind: a step draws from all kinds alike, and begins a kind again when it is at its end."""
+    share = own["recipe"]["tokens"] / len(own["distinct"])
+    more = {kind: share / n for kind, n in own["distinct"].items() if n < share}
+    said = [f"{kind} was read {times:.1f} times ({own['distinct'][kind]:,} tokens)" for kind, times in more.items()]
+    distinct = sum(min(share, n) for n in own["distinct"].values())
+    return {"distinct": f"{distinct:,.0f}", "again": ", ".join(said)}
 
 
 def _mean(figures: dict[str, Any], way: str, on: str) -> float:
@@ -59,8 +74,8 @@ def _losses(figures: dict[str, Any]) -> str:
             rows.append([on, kind, *(_lost(figures[way][kind][on]) for way in ways)])
         rows.append([on, "mean", *(f"{_mean(figures, way, on):+.3f}" for way in ways)])
     return _table(rows) + (
-        "\nRandom, first routers and oracle (the groups that add most, known to who computes all of them) choose among the same "
-        "groups on the dense model's own weights.\n"
+        "\nRandom, first routers and oracle (the groups that add most, known to who computes all of them) choose among groups "
+        "on the dense model's own weights: those of rank8, made alike on text without `begun`.\n"
     )
 
 
@@ -96,15 +111,34 @@ def _arm(name: str, one: dict[str, Any]) -> list[str]:
 
 
 def _curve(name: str, one: dict[str, Any]) -> str:
-    """The mean over kinds at 24 and 16 groups, along the training."""
+    """The mean over kinds at 24 and 16 groups along the training, and what its steps saw, in ten parts."""
     points: list[str] = []
     for line in one["curve"]:
         by_k: dict[int, list[float]] = {}
-        for _, k, nats in line["held_out"]:
+        for kind, k, nats in line.get("held_out", []):
+            if kind in KINDS:
+                by_k.setdefault(k, []).append(nats)
+        if by_k:
+            points.append(f"{line['tokens'] // 1000}k {_means(by_k)}")
+    seen = f"; of its own steps, in ten parts: {', '.join(_tenths(one))}" if "steps" in one["curve"][0] else ""
+    return f"- **{name}**, mean at 24/16 after so many tokens: {', '.join(points)}{seen}."
+
+
+def _tenths(one: dict[str, Any]) -> list[str]:
+    """Mean divergence of the steps with 20/12 routed experts (16/8 beside 8 shared groups), on rows read for the first time."""
+    steps = [step for line in one["curve"] for step in line["steps"]]
+    found: list[str] = []
+    for i in range(10):
+        by_k: dict[int, list[float]] = {}
+        for k, nats in steps[i * len(steps) // 10 : (i + 1) * len(steps) // 10]:
             by_k.setdefault(k, []).append(nats)
-        means = "/".join(f"{sum(v) / len(v):.2f}" for _, v in sorted(by_k.items(), reverse=True))
-        points.append(f"{line['tokens'] // 1000}k {means}")
-    return f"- **{name}**, mean at 24/16 after so many tokens: {', '.join(points)}."
+        found.append(_means(by_k))
+    return found
+
+
+def _means(by_k: dict[int, list[float]]) -> str:
+    """The larger number of experts first."""
+    return "/".join(f"{sum(nats) / len(nats):.2f}" for _, nats in sorted(by_k.items(), reverse=True))
 
 
 def _table(rows: list[list[str]]) -> str:
