@@ -227,7 +227,11 @@ class Desk:
         return [_exchange(found) for found in self.page.evaluate(_EXCHANGES, 99)]
 
     def newest(self) -> Exchange:
-        return _exchange(self.page.evaluate(_EXCHANGES, 1)[0])
+        """The newest exchange, once there is one: while the page is drawn again there is none for a moment."""
+        end = time.monotonic() + PATIENCE
+        while not (found := self.page.evaluate(_EXCHANGES, 1)) and time.monotonic() < end:
+            self.page.wait_for_timeout(20)
+        return _exchange(found[0])
 
     def answered(self, question: str, plan: str | None = None, timeout: float = PATIENCE) -> Exchange:
         """The newest exchange, once it is this question (under this plan) and nothing more comes."""
