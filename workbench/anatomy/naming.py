@@ -12,7 +12,7 @@ from workbench.errors import WorkbenchError
 from workbench.paths import given_path
 
 _MOST = 65536  # experts in one range: a slip of the finger must not fill the memory
-_RANGE = re.compile(r"L(\*|\d{1,9})([ES])(\*|\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
+_RANGE = re.compile(r"L(\*|\d{1,9})([ES])(\*|\d{1,9})(?:-(\d{1,18}))?", re.ASCII)
 
 
 def parse_experts(
