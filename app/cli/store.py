@@ -35,8 +35,8 @@ def info(store: StorePath, json: Json = False) -> None:
         warn(f"Captured under a plan, so this is not the base model: {steering}")
     if is_unversioned(found.anatomy.fingerprint):
         note(WITHOUT_VERSION)
-    if found.lacks:
-        warn(f"Returned by a serving engine, which does not tell {', '.join(found.lacks)}: expert ids alone.")
+    if found.untold:
+        warn(f"Returned by a serving engine, which does not tell {', '.join(found.untold)}: expert ids alone.")
     if len(found.nonfinite):
         warn(said(found.nonfinite))
     print_table(["table", "rows", "on disk"], _table_rows(found), right=["rows", "on disk"])
@@ -68,10 +68,12 @@ def _cut(value: Any, most: int = 20) -> str:
 
 
 def _table_rows(store: "Store") -> list[tuple[str, str, str]]:
+    from workbench.shards import READ_ONCE
+
     sizes: dict[str, int] = {}
-    for shard in store.manifest["shards"]:
-        for file in shard["files"]:
-            sizes[file["table"]] = sizes.get(file["table"], 0) + file["size_bytes"]
+    once = [file for file in store.manifest["files"] if file["table"] in READ_ONCE]
+    for file in [*(file for shard in store.manifest["shards"] for file in shard["files"]), *once]:
+        sizes[file["table"]] = sizes.get(file["table"], 0) + file["size_bytes"]
     rows = store.manifest["rows"]
     return [(name, f"{rows.get(name, 0):,}", decimal(n_bytes)) for name, n_bytes in sizes.items()]
 
@@ -90,6 +92,7 @@ def _about(store: "Store") -> dict[str, Any]:
         "labels": sorted(set(store.labels["name"])),
         "steering": steering,
         "options": plan["options"],
+        "lacks": store.lacks,
         "nonfinite": store.info()["nonfinite"],
     }
 

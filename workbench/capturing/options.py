@@ -12,9 +12,11 @@ from workbench.anatomy import ExpertRef, as_ref
 from workbench.errors import WorkbenchError, suggestion
 from workbench.generation import SHARD_TOKENS
 from workbench.records import KEEPS
+from workbench.shards import READ_ONCE
 
 BATCH_TOKENS = 4096
 _MOST_SAMPLES = 1_000_000
+_KNOWN = KEEPS | set(READ_ONCE)
 _LEAST = {"generate": 0, "samples": 1, "batch_tokens": 1, "shard_tokens": 1, "temperature": 0, "seed": None}
 Responses = Mapping[str, str | Sequence[str]] | bool | None
 
@@ -74,6 +76,16 @@ class Options:
             )
 
     @property
+    def recorded(self) -> frozenset[str]:
+        """What of `keep` forwards are recorded for."""
+        return frozenset(self.keep) - set(READ_ONCE)
+
+    @property
+    def read_once(self) -> tuple[str, ...]:
+        """What of `keep` is read from the model's weights."""
+        return tuple(name for name in READ_ONCE if name in self.keep)
+
+    @property
     def expert_numbers(self) -> list[tuple[int, int]] | None:
         """`experts` as (layer, expert) of the slots table, where shared expert s is -1 - s."""
         refs = self.experts
@@ -120,12 +132,12 @@ def several(name: str, given: Any) -> tuple[Any, ...] | None:
 def _kept(keep: Collection[str]) -> tuple[str, ...]:
     if not isinstance(keep, Iterable):
         raise WorkbenchError(
-            f"capture(keep={keep!r:.60}) makes no sense; it should be a list out of {', '.join(sorted(KEEPS))}."
+            f"capture(keep={keep!r:.60}) makes no sense; it should be a list out of {', '.join(sorted(_KNOWN))}."
         )
     chosen = {keep} if isinstance(keep, str) else set(keep)
-    for name in sorted(chosen - KEEPS, key=str):
+    for name in sorted(chosen - _KNOWN, key=str):
         raise WorkbenchError(
-            f"capture(keep=...) does not know '{name}'; it can be {', '.join(sorted(KEEPS))} (slots are always kept)"
-            f"{suggestion(str(name), sorted(KEEPS)) or '.'}"
+            f"capture(keep=...) does not know '{name}'; it can be {', '.join(sorted(_KNOWN))} (slots are always kept)"
+            f"{suggestion(str(name), sorted(_KNOWN)) or '.'}"
         )
     return tuple(sorted(chosen))

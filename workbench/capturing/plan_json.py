@@ -17,7 +17,7 @@ from workbench.backends import FIRST
 from workbench.capturing.options import digest
 from workbench.capturing.request import Request
 from workbench.errors import NotCompared, WorkbenchError
-from workbench.shards import SCHEMA_VERSION
+from workbench.shards import READABLE, SCHEMA_VERSION
 from workbench.version import __version__
 
 
@@ -86,7 +86,8 @@ def check_same(store: Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) 
 
 
 def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:
-    yield "schema version", begun.get("schema_version"), asked["schema_version"]
+    version = begun.get("schema_version")  # an earlier one goes on, and stays what it is
+    yield "schema version", version, version if version in READABLE else asked["schema_version"]
     there, model = begun.get("prompts", {}), Anatomy.from_dict(asked["anatomy"])
     yield from _model_differences(begun.get("anatomy", {}), model)
     yield "dtype", begun.get("dtype"), asked["dtype"]

@@ -1,6 +1,7 @@
 """One process at work on a store: shard after shard until none is left, then the manifest, unless another process does."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,12 +19,16 @@ from workbench.backends import Backend, Batch, Keep
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows
 from workbench.capturing.sharing import is_complete, open_shards
+from workbench.capturing.sizes import readable
 from workbench.capturing.words import Words
 from workbench.generation import Generated, Made, generated
+from workbench.parameters import matrices, routers, weights_bytes
 from workbench.progress import Meter
 from workbench.records import Chunk, Harvest, logits_not_finite
 from workbench.routing import CompiledPlan, Dose
 from workbench.shards import Build, ShardWriter, describe, finish, receipt_path, write_table
+
+_READ_ONCE = {"matrices": matrices, "routers": routers}
 
 
 @dataclass
@@ -43,7 +48,7 @@ class Process:
     def run(self, rank: int, world: int) -> None:
         """Writes shards until none is left, then the manifest, unless another process does."""
         request, n_shards = self.request, len(self.request.schedule.shards)
-        self.meter.say(f"Capturing {len(request.prompts)} prompts into {self.path}: {request.estimate}")
+        self.meter.say(f"Capturing {len(request.prompts)} prompts into {self.path}: {request.estimate}{self._reads}")
         with ThreadPoolExecutor(1) as beside:
             small = beside.submit(self._small_tables)
             for shard in open_shards(self.path, n_shards, rank, world):
@@ -96,7 +101,7 @@ class Process:
     def _run(self, batch: Batch) -> tuple[Chunk, list[Generated] | None]:
         """What the engine says of a batch, and its responses where they are generated."""
         harvest, made, options, how = Harvest(), list[Made](), self.request.options, self.request.decoding
-        keep = Keep(frozenset(options.keep), options.layers, options.expert_numbers)
+        keep = Keep(options.recorded, options.layers, options.expert_numbers)
         with closing(self.backend.run(batch, self.plan, how, keep, self.dose)) as portions:
             for portion in portions:
                 assert portion.record is not None
@@ -112,14 +117,26 @@ class Process:
 
     # ---- what completes a store
 
+    @property
+    def _reads(self) -> str:
+        """How much of the model's weights is read, where any is."""
+        if "matrices" not in self.request.options.keep:
+            return ""
+        return f"; {readable(weights_bytes(self.request.model, self.request.options.layers))} of weights are read once"
+
     def _small_tables(self) -> list[dict[str, Any]]:
-        """Writes prompts and given labels unless they are there; returns their lines of the manifest."""
-        tables = {"prompts.parquet": ("prompts", self.words.prompts())}
+        """Writes prompts, given labels and the model's weights unless they are there; returns their lines of the manifest."""
+        model, layers = self.request.model, self.request.options.layers
+        tables: dict[str, tuple[str, Callable[[], pd.DataFrame]]] = {
+            "prompts.parquet": ("prompts", lambda: pd.DataFrame(self.words.prompts()))
+        }
         if labels := self.words.labels():
-            tables["labels/given.parquet"] = ("labels", labels)
+            tables["labels/given.parquet"] = ("labels", lambda: pd.DataFrame(labels))
+        for name in self.request.options.read_once:
+            tables[f"{name}.parquet"] = (name, partial(_READ_ONCE[name], model, layers))
         for path, (name, content) in tables.items():
             if not (self.path / path).is_file():
-                write_table(self.path, path, name, pd.DataFrame(content))
+                write_table(self.path, path, name, content())
         return [describe(self.path, path, name) for path, (name, _) in tables.items()]
 
     def _complete(self, small: list[dict[str, Any]]) -> None:
@@ -137,6 +154,7 @@ class Process:
             self.path,
             [storage.read_json(self.path / receipt_path(shard)) for shard in shards],
             small,
+            schema_version=plan["schema_version"],
             fingerprint=plan["anatomy"]["fingerprint"],
             steering=plan["steering"],
             warnings=list(dict.fromkeys([*plan["warnings"], *self.request.warnings, *self._not_compared(plan)])),

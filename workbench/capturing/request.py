@@ -11,6 +11,7 @@ from workbench.capturing.sizes import Estimate, estimate
 from workbench.errors import WorkbenchError, suggestion
 from workbench.generation import Decoding, Schedule, decoding_of, prompt_seeds, schedule
 from workbench.model import MoEModel
+from workbench.parameters import check_parameters
 from workbench.plan import Plan
 from workbench.prompts import (
     Encoded,
@@ -97,7 +98,9 @@ def make_request(
         options = replace(options, responses=given, samples=max(map(len, given.values())))
     _check_where(model, options)
     backend = backend_of(model)
-    check_keep(backend, options.keep)
+    check_keep(backend, options.recorded)
+    if options.read_once:
+        check_parameters(model, options.read_once, options.layers)
     decoding, notes = _decoding(model, prompts, options, begun)
     if decoding is not None:
         check_decoding(backend, decoding)

@@ -19,7 +19,15 @@ from workbench.model.adapters import MoEAdapter, rerun
 from workbench.model.answered import first
 from workbench.model.eager import enter, leave
 from workbench.model.facts import Facts, Told
-from workbench.model.fingerprint import Weights, active_adapters, identity, read_weights, switches, weights_digest
+from workbench.model.fingerprint import (
+    Weights,
+    active_adapters,
+    at_work,
+    identity,
+    read_weights,
+    switches,
+    weights_digest,
+)
 from workbench.model.layout import Layout, MoEBlock, find_layout, fused_weights
 from workbench.model.model import MoEModel
 from workbench.model.placement import brought, forward_is_its_own, missing, value
@@ -43,6 +51,7 @@ __all__ = [
     "Weights",
     "active_adapters",
     "as_it_runs",
+    "at_work",
     "brought",
     "check_whole",
     "enter",

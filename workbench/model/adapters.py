@@ -34,10 +34,12 @@ Routed = tuple[Tensor, Tensor, Tensor]
 
 
 class MoEAdapter(Protocol):
-    """See the module's docstring. Two more attributes are optional.
+    """See the module's docstring. Three more attributes are optional.
 
     weights_on_input  True: an expert gets `weight * hidden`, and its output counts as it is (llama4)
     shared            function of a block to the names of its shared experts, which `combine` calls
+    weights           function of a block and an expert's number to its weight matrices by name, for what reads weights; not
+                      needed where the block has one list with a module for each expert
     """
 
     def blocks(self, model: Any) -> Mapping[int, nn.Module]:
@@ -89,6 +91,10 @@ class Llama4(ByClass):
         gate, up = (hidden @ block.experts.gate_up_proj[number]).chunk(2, dim=-1)
         return (up * block.experts.act_fn(gate)) @ block.experts.down_proj[number]
 
+    def weights(self, block: Any, number: int) -> dict[str, Tensor]:
+        """Gate and up in one, and down."""
+        return {name: getattr(block.experts, name)[number] for name in ("gate_up_proj", "down_proj")}
+
     def combine(self, block: Any, hidden: Tensor, routed: Tensor) -> Tensor:
         """The shared expert beside."""
         return block.shared_expert(hidden) + routed
@@ -105,8 +111,12 @@ class Dbrx(ByClass):
 
     def expert(self, block: Any, number: int, hidden: Tensor) -> Tensor:
         """w1, v1 and w2 of this expert."""
+        return block.experts.mlp(hidden, *self.weights(block, number).values())
+
+    def weights(self, block: Any, number: int) -> dict[str, Tensor]:
+        """Slices of w1, v1 and w2."""
         mlp, shape = block.experts.mlp, (-1, block.experts.ffn_hidden_size, block.experts.hidden_size)
-        return mlp(hidden, *(getattr(mlp, name).view(shape)[number] for name in ("w1", "v1", "w2")))
+        return {name: getattr(mlp, name).view(shape)[number] for name in ("w1", "v1", "w2")}
 
     def combine(self, block: Any, hidden: Tensor, routed: Tensor) -> Tensor:
         """Nothing beside."""
@@ -126,6 +136,10 @@ class JetMoE(ByClass):
         """Two weights per expert."""
         gate, up = (hidden @ block.input_linear.weight[number].T).chunk(2, dim=-1)
         return (block.activation(gate) * up) @ block.output_linear.weight[number].T
+
+    def weights(self, block: Any, number: int) -> dict[str, Tensor]:
+        """Gate and up in one, and down."""
+        return {name: getattr(block, name).weight[number] for name in ("input_linear", "output_linear")}
 
     def combine(self, block: Any, hidden: Tensor, routed: Tensor) -> Tensor:
         """The block's bias."""

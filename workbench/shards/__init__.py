@@ -4,18 +4,21 @@ schema.py         the tables, with units
 parquet.py        row groups of one layer
 finite.py         the table of values that are not finite, said in a sentence
 shards.py         one shard: written beside the forward, published whole
-small_tables.py   prompts and labels
+small_tables.py   prompts and labels; what is read of the model once
 manifest.py       completes and seals a store
 """
 
 from workbench.shards.finite import experts_with, said
 from workbench.shards.manifest import check_seal, finish
 from workbench.shards.parquet import Part, parts, stored_schema
-from workbench.shards.schema import SCHEMA_VERSION, STREAMED, TABLES
+from workbench.shards.schema import ON_REQUEST, READ_ONCE, READABLE, SCHEMA_VERSION, STREAMED, TABLES
 from workbench.shards.shards import Build, ShardWriter, conform, receipt_path
 from workbench.shards.small_tables import conform_frame, describe, write_table
 
 __all__ = [
+    "ON_REQUEST",
+    "READABLE",
+    "READ_ONCE",
     "SCHEMA_VERSION",
     "STREAMED",
     "TABLES",

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 from workbench.shards.schema import TABLES
 
 ROW_GROUP_BYTES = 128 * 2**20
-_NEVER_NULL = frozenset({"prompt_id", "sample", "position", "layer", "slot", "expert", "router_logits", "output"})
+_NEVER_NULL = frozenset(
+    {"prompt_id", "sample", "position", "layer", "slot", "expert", "router_logits", "output", "row"}
+)
 
 
 def stored_schema(name: str) -> pa.Schema:

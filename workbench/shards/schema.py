@@ -6,7 +6,10 @@ keep are null, never absent and never NaN.
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of what is written: 2 since `matrices` and `routers`, which a store of version 1 lacks."""
+READABLE = (1, 2)
+"""Versions that are read, and gone on with."""
 
 _KEY = [("prompt_id", pa.string()), ("sample", pa.int32()), ("position", pa.int32())]
 
@@ -78,7 +81,26 @@ TABLES: dict[str, pa.Schema] = {
             ("first_position", pa.int32()),
         ]
     ),
+    # read from the model's weights once: each weight matrix of each routed expert, sums in float64
+    "matrices": pa.schema(
+        [
+            ("layer", pa.int32()),
+            ("expert", pa.int32()),
+            ("matrix", pa.string()),
+            ("n_values", pa.int64()),
+            ("sum_abs", pa.float64()),
+            ("sum_squares", pa.float64()),
+        ]
+    ),
+    # the routers' rows, [hidden]: what a router is given, times its expert's row, plus the bias (null: none), is the logit
+    "routers": pa.schema(
+        [("layer", pa.int32()), ("expert", pa.int32()), ("row", pa.list_(pa.float32())), ("bias", pa.float32())]
+    ),
 }
 
 STREAMED = ("tokens", "responses", "slots", "residual", "logits", "outputs", "nonfinite")
 """The tables that lie in shards, a folder each."""
+READ_ONCE = ("matrices", "routers")
+"""The tables that are about the model alone, a file each."""
+ON_REQUEST = ("residual", "logits", "outputs", *READ_ONCE)
+"""The tables that `keep` decides about; `slots` are always kept."""

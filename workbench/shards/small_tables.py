@@ -1,4 +1,4 @@
-"""One small table of a store (prompts, labels), from a DataFrame to one file and its line of the manifest."""
+"""One small table of a store (prompts, labels, matrices, routers), from a DataFrame to one file and its line of the manifest."""
 
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from workbench.shards.shards import conform
 
 
 def write_table(store: Path, path: str, name: str, frame: pd.DataFrame) -> dict[str, Any]:
-    """Writes one small table of the store as one file; returns its line of the manifest."""
-    batch = conform_frame(name, frame)
+    """Writes one small table of the store as one file, a row group a layer; returns its line of the manifest."""
+    parts = [rows for _, rows in frame.groupby("layer", sort=True)] if "layer" in frame and len(frame) else [frame]
     part = storage.temporary(store, path)
     with writer(part, name) as file:
-        file.write_batch(batch)
+        for rows in parts:
+            file.write_batch(conform_frame(name, rows))
     found = pq.read_metadata(part).num_rows
-    assert found == batch.num_rows, f"{part}: wrote {batch.num_rows} rows, read {found}"
+    assert found == len(frame), f"{part}: wrote {len(frame)} rows, read {found}"
     storage.publish(store, part, path)
     return describe(store, path, name)
 

@@ -19,9 +19,9 @@ import pandas as pd
 
 from workbench import storage
 from workbench.anatomy import ExpertRef
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, listed
 from workbench.paths import given_path
-from workbench.shards import SCHEMA_VERSION, check_seal, said
+from workbench.shards import READABLE, check_seal, said
 from workbench.store.counts import Counts, Routing, counts, routing
 from workbench.store.export import export
 from workbench.store.integrity import check_files, problems
@@ -81,7 +81,8 @@ class Store(TokenRows):
     def info(self) -> dict[str, Any]:
         """What the store is, JSON-able: model, dtype, steering, what was kept, rows, size on disk, warnings.
 
-        nonfinite: where values are not finite, "" when none is, null where an older capture did not look.
+        lacks: what is not in it, with what provides it. nonfinite: where values are not finite, "" when none is, null where an
+        older capture did not look.
         """
         plan, sizes = (
             self.plan_json,
@@ -94,7 +95,7 @@ class Store(TokenRows):
             "fingerprint": self.anatomy.fingerprint,
             "steering": None if self.steering is None else str(self.steering),
             "options": plan["options"],
-            "lacks": list(self.lacks),
+            "lacks": self.lacks,
             "prompts": self.n_prompts,
             "labels": sorted(set(self.labels["name"])),
             "rows": self.manifest["rows"],
@@ -108,7 +109,7 @@ class Store(TokenRows):
     def __repr__(self) -> str:
         steered = f", steered with {self.steering}" if self.plan_json.get("steering") is not None else ""
         rows = self.manifest["rows"]
-        steered += f", without {', '.join(self.lacks)}" if self.lacks else ""
+        steered += f", without {', '.join(self.untold)}" if self.untold else ""
         steered += ", with values that are not finite" if self.has("nonfinite") else ""
         return (
             f"Store({str(self.path)!r}: {self.plan_json['model']['name']}, {self.n_prompts} prompts, "
@@ -155,9 +156,9 @@ def begun_plan(path: Path) -> dict[str, Any]:
 
 def _check_version(path: Path, plan: dict[str, Any]) -> None:
     found = plan.get("schema_version")
-    if found != SCHEMA_VERSION:
+    if found not in READABLE:
         raise WorkbenchError(
-            f"The store '{path}' has schema version {found}, this workbench reads {SCHEMA_VERSION}; open it with the "
+            f"The store '{path}' has schema version {found}, this workbench reads {listed(READABLE)}; open it with the "
             f"workbench that wrote it ({plan.get('versions', {}).get('workbench', 'unknown version')}) or capture again."
         )
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
 from workbench.plan import Plan
-from workbench.shards import TABLES, Part, parts, stored_schema
+from workbench.shards import ON_REQUEST, TABLES, Part, parts, stored_schema
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,9 +50,15 @@ class Tables:
         return int(self.plan_json["options"]["samples"])
 
     @property
-    def lacks(self) -> tuple[str, ...]:
+    def untold(self) -> tuple[str, ...]:
         """What a capture would hold and the source of this store could not tell ("weight", say); empty for a capture."""
         return tuple(self.plan_json.get("lacks", ()))
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """What is not here, each with what provides it: tables that were not kept, and what the source could not tell."""
+        absent = {name: f"capture(..., keep={{'{name}'}})" for name in ON_REQUEST if not self.has(name)}
+        return absent | dict.fromkeys(self.untold, "a capture by another engine")
 
     @cached_property
     def prompts(self) -> pd.DataFrame:
@@ -160,7 +166,8 @@ class Tables:
             return ["prompts.parquet"]
         if name == "labels":
             return sorted(f"labels/{file.name}" for file in (self.path / "labels").glob("*.parquet"))
-        return [file["path"] for shard in self.manifest["shards"] for file in shard["files"] if file["table"] == name]
+        lines = [*self.manifest["files"], *(file for shard in self.manifest["shards"] for file in shard["files"])]
+        return [file["path"] for file in lines if file["table"] == name]
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -12,7 +12,16 @@ from workbench import storage
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.paths import given_path
-from workbench.shards import SCHEMA_VERSION, STREAMED, TABLES, ShardWriter, conform_frame, finish, write_table
+from workbench.shards import (
+    READ_ONCE,
+    SCHEMA_VERSION,
+    STREAMED,
+    TABLES,
+    ShardWriter,
+    conform_frame,
+    finish,
+    write_table,
+)
 from workbench.store.store import Store, open_store
 from workbench.version import __version__
 
@@ -29,7 +38,7 @@ def write_store(
 
     `prompts` and `tokens` are needed; columns left out become null. With several shards the prompts are dealt out in
     turn. Positions count from 0 within each (prompt_id, sample). `lacks` names what a capture would have and this source
-    does not (see `Store.lacks`). Raises `WorkbenchError` when `path` holds a store.
+    does not (see `Store.untold`). Raises `WorkbenchError` when `path` holds a store.
     """
     path, prompts = given_path(path), tables["prompts"]
     for name in tables:
@@ -41,6 +50,7 @@ def write_store(
     files = [write_table(path, "prompts.parquet", "prompts", prompts)]
     if "labels" in tables:
         files.append(write_table(path, "labels/given.parquet", "labels", tables["labels"]))
+    files += [write_table(path, f"{name}.parquet", name, tables[name]) for name in READ_ONCE if name in tables]
     streamed = {name: tables[name] for name in STREAMED if name in tables}
     receipts: list[dict[str, Any]] = []
     for shard in range(n_shards):

@@ -14,7 +14,7 @@ import streamlit as st
 from workbench import Plan, PromptSet, WorkbenchError, read_prompts
 from workbench.bundled import bundled_path
 from workbench.capturing import Options
-from workbench.shards import SCHEMA_VERSION
+from workbench.shards import READABLE
 from workbench.storage import disk_errors, read_json, write_text
 
 from ..session import Catalog
@@ -56,7 +56,7 @@ def begun(catalog: Catalog) -> dict[str, Path]:
 def _read(name: str, path: Path) -> Unfinished | None:
     try:
         plan = read_json(path / "plan.json")
-        if plan.get("schema_version") != SCHEMA_VERSION:
+        if plan.get("schema_version") not in READABLE:
             return None
         return Unfinished(name, path, len(list((path / "shards").glob("*.json"))), len(plan["shards"]), plan)
     except (WorkbenchError, OSError, KeyError, TypeError, AttributeError):

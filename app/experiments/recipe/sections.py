@@ -12,6 +12,7 @@ from workbench.plan import Kind
 
 Role = Literal["ranking", "choosing", "target", "capability"]
 End = Literal["top", "bottom"]
+Kept = Literal["norms", "residual", "logits", "outputs", "matrices", "routers"]
 PhaseName = Literal["all", "prompt", "generated"]
 Count = Annotated[int, StrictType(), Field(ge=1)]
 Draws = Annotated[int, StrictType(), Field(ge=1, le=100_000)]
@@ -108,7 +109,7 @@ class Capture(Section):
 
     generate: Natural = 0
     """Tokens to generate at most; 0: the prompts alone."""
-    keep: Annotated[tuple[Literal["norms", "residual", "logits", "outputs"], ...], Several] = ("norms", "residual")
+    keep: Annotated[tuple[Kept, ...], Several] = ("norms", "residual")
     """What is kept beside the slots. norms and residual are needed to flag super experts, outputs to replace by the mean."""
     samples: Count = 1
     """Responses per prompt."""

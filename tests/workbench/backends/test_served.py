@@ -90,10 +90,10 @@ def test_scores_of_choices_are_the_same_and_weights_are_refused(native: Store, t
     assert any("may be the chat template's and were read" in note for note in b.notes)
     pd.testing.assert_frame_equal(a.frame[["layer", "expert", "score"]], b.frame[["layer", "expert", "score"]])
     assert store.table("slots")["weight"].isna().all()
-    assert store.lacks == ("weight", "router_logits", "norms", "residual")
-    assert store.info()["lacks"] == list(store.lacks)
+    assert store.untold == ("weight", "router_logits", "norms", "residual")
+    assert {*store.untold, "logits", "outputs", "matrices", "routers"} == {*store.lacks} == {*store.info()["lacks"]}
     assert "without weight" in repr(store)
-    assert native.lacks == ()
+    assert native.untold == ()
     with pytest.raises(WorkbenchError, match="without their routing weights"):
         store.counts(value="weight")
     said = CliRunner().invoke(app, ["store", "info", str(store.path)])

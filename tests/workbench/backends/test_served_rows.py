@@ -169,7 +169,7 @@ def test_the_store_by_hand(tmp_path: Path) -> None:
     bare = store_served(anatomy(), REQUESTS, tmp_path / "t")
     assert bare.tokens["token"].isna().all()
     assert not bare.has("responses")
-    assert bare.lacks == ("weight", "router_logits", "norms", "residual")
+    assert bare.untold == ("weight", "router_logits", "norms", "residual")
 
 
 @pytest.mark.parametrize(

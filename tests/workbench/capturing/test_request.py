@@ -75,7 +75,7 @@ class TestPlan:
         assert set(versions) == {"workbench", "numpy", "torch", "transformers", "tokenizers", "pyarrow"}
         assert versions["numpy"] == np.__version__
         assert plan == {
-            "schema_version": 1,
+            "schema_version": 2,
             "model": {"name": "synthetic", "revision": None, "weights": "w", "class": "Fake"},
             "anatomy": anatomy().to_dict(),
             "dtype": "bfloat16",
@@ -233,7 +233,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("how", "said"),
         [
-            ({"keep": ["norm"]}, "does not know 'norm'; it can be logits, norms, outputs, residual (slots are always kept)"),
+            ({"keep": ["norm"]}, "does not know 'norm'; it can be logits, matrices, norms, outputs, residual, routers (slots"),
             ({"layers": [1, 0]}, "Layer 0 of synthetic is dense: it has no logits or expert outputs to keep."),
             ({"experts": ["L1E5"], "keep": ["outputs"]}, "L1E5: layer 1 of synthetic has experts 0-4; name one of those."),
             ({"experts": []}, "capture(experts=...) chooses output vectors; add 'outputs' to keep."),
@@ -271,12 +271,15 @@ class TestSame:
 
     def test_the_same_is_the_same(self) -> None:
         check_same(Path("s"), self.begun(), self.begun())
+        check_same(
+            Path("s"), self.begun() | {"schema_version": 1}, self.begun()
+        )  # one that an earlier version began goes on
 
     def test_what_differs_is_named_the_first_three(self) -> None:
         assert self.said(self.begun(), seed=8, keep=["logits"]).startswith('keep (["norms"] there, ["logits"] here), ')
         assert self.said(self.begun(text=False)) == "text (false there, true here)"
         said = self.said(self.begun() | {"schema_version": 3, "dtype": "x", "backend": "y", "steering": {}})
-        assert said == "schema version (3 there, 1 here), another dtype (x there, bfloat16 here), another steering plan ({} " \
+        assert said == "schema version (3 there, 2 here), another dtype (x there, bfloat16 here), another steering plan ({} " \
             "there, none here)"  # fmt: skip
         assert self.said(self.begun() | {"backend": "nnsight"}) == "engine (nnsight there, native here)"
         assert self.said(self.begun() | {"decoding": {"stop": [2]}}) == (

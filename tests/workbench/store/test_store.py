@@ -140,7 +140,7 @@ class TestOpening:
     def test_other_schema_version(self, store: Store) -> None:
         plan = json.loads((store.path / "plan.json").read_text())
         (store.path / "plan.json").write_text(json.dumps(plan | {"schema_version": 99}))
-        with pytest.raises(WorkbenchError, match="has schema version 99, this workbench reads 1"):
+        with pytest.raises(WorkbenchError, match="has schema version 99, this workbench reads 1, 2;"):
             open_store(store.path)
 
     def test_damaged_manifest(self, store: Store) -> None:

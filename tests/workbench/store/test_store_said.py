@@ -73,11 +73,14 @@ class TestSaid:
             "fingerprint": anatomy().fingerprint,
             "steering": None,
             "options": {"samples": 1},
-            "lacks": ["norms", "residual"],
+            "lacks": {
+                **{name: f"capture(..., keep={{'{name}'}})" for name in ("logits", "outputs", "matrices", "routers")},
+                **dict.fromkeys(["residual", "norms"], "a capture by another engine"),
+            },
             "prompts": 2,
             "labels": ["a", "b"],
             "rows": {"prompts": 2, "tokens": 4, "slots": 5}
-            | dict.fromkeys(["responses", "residual", "logits", "outputs", "nonfinite"], 0),
+            | dict.fromkeys(["responses", "residual", "logits", "outputs", "nonfinite", "matrices", "routers"], 0),
             "shards": 2,
             "size_bytes": sum(file.stat().st_size for file in store.path.rglob("*.parquet")),
             "nonfinite": None,
@@ -99,7 +102,7 @@ class TestSaid:
         assert repr(store) == said
         steered = changed(store, {"steering": json.loads(Plan.off("L1E3").to_json()), "lacks": []}, rows={})
         assert repr(steered) == f"Store('{store.path}': synthetic, 2 prompts, 0 tokens, 0 slots, steered with off L1E3)"
-        assert changed(store, {"lacks": []}).lacks == ()
+        assert changed(store, {"lacks": []}).untold == ()
 
     def test_values_that_are_not_finite(self, tmp_path: Path) -> None:
         store = write_store(tmp_path / "s", anatomy(), tables(nonfinite=nonfinite()), n_shards=2)

@@ -3,13 +3,13 @@
 import json
 import os
 
-from workbench_app.dashboard.captures import unfinished
 from workbench_app.dashboard.captures.jobs import Job, Wanted
 
 from tests.app.world import SHAPE
 from workbench import Plan, PromptSet
 from workbench.capturing import Options
 from workbench.prompts import Prompt
+from workbench.shards import SCHEMA_VERSION
 
 PROMPTS = PromptSet((Prompt("a", text="one"), Prompt("b", text="two")), "dir/my prompts.jsonl")
 
@@ -29,7 +29,7 @@ def half(project, name="stores/half", done=1, shards=3, **plan):
         (path / "shards" / f"{i}.json").write_text("{}")
     options = {"keep": ["norms"], "generate": 2, "samples": 1, "temperature": 0.0, "layers": None, "experts": None,
                "batch_tokens": 5, "shard_tokens": 6, "seed": 7, "text": True, "responses": None, "more": 1}  # fmt: skip
-    made = {"schema_version": unfinished.SCHEMA_VERSION, "shards": list(range(shards)), "options": options,
+    made = {"schema_version": SCHEMA_VERSION, "shards": list(range(shards)), "options": options,
             "anatomy": {"fingerprint": SHAPE.fingerprint}, "prompts": {"fingerprint": PROMPTS.fingerprint}} | plan  # fmt: skip
     (path / "plan.json").write_text(json.dumps(made))
     return path

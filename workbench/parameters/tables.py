@@ -1,0 +1,80 @@
+"""Experts' and routers' weights as tables of a store: sums over each expert's matrices, and the rows of the routers."""
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from workbench.model import MoEBlock, find_layout, unwrapped
+from workbench.parameters.matrices import expert_matrices
+from workbench.parameters.routers import router_rows
+
+if TYPE_CHECKING:
+    from workbench.model import MoEModel
+
+_MATRICES = ("layer", "expert", "matrix", "n_values", "sum_abs", "sum_squares")
+_ROUTERS = ("layer", "expert", "row", "bias")
+
+
+def check_parameters(model: "MoEModel", what: Collection[str], layers: Collection[int] | None = None) -> None:
+    """Raises `WorkbenchError` where the tables `what` cannot be made of this model; reads shapes alone.
+
+    what  out of matrices, routers
+    """
+    for block, n_experts in _blocks(model, layers):
+        if "matrices" in what:
+            for _ in expert_matrices(block, n_experts):
+                pass
+        if "routers" in what:
+            router_rows(block, n_experts, model.anatomy.hidden_size)
+
+
+def weights_bytes(model: "MoEModel", layers: Collection[int] | None = None) -> int:
+    """How much is read for `matrices`."""
+    sizes = (x.values for block, n in _blocks(model, layers) for x in expert_matrices(block, n))
+    return sum(values.numel() * values.element_size() for values in sizes)
+
+
+@torch.no_grad()
+def matrices(model: "MoEModel", layers: Collection[int] | None = None) -> pd.DataFrame:
+    """A row for each weight matrix of each routed expert: layer, expert, matrix, n_values, sum_abs, sum_squares.
+
+    n_values     numbers in it; sum_abs and sum_squares: of their sizes and squares, float64 sums of the weights as they are
+    matrix       its name in the model ("gate_up_proj"); biases are no matrices
+
+    Raises `WorkbenchError` for weights that are quantised, offloaded, or changed by an adapter.
+    """
+    return pd.DataFrame(list(_sums(model, layers)), columns=[*_MATRICES])
+
+
+def _sums(model: "MoEModel", layers: Collection[int] | None) -> Iterator[tuple[Any, ...]]:
+    for block, n_experts in _blocks(model, layers):
+        for name, expert, values in expert_matrices(block, n_experts):
+            wide = values.double()
+            yield block.layer, expert, name, wide.numel(), wide.abs().sum().item(), wide.square().sum().item()
+
+
+@torch.no_grad()
+def routers(model: "MoEModel", layers: Collection[int] | None = None) -> pd.DataFrame:
+    """A row for each routed expert: layer, expert, `row` of the router's matrix [hidden] float32, and its bias, null without.
+
+    Raises `WorkbenchError` for a router that is more than one matrix, and for weights as `matrices` does.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for block, n_experts in _blocks(model, layers):
+        found = router_rows(block, n_experts, model.anatomy.hidden_size)
+        bias = [None] * n_experts if found.bias is None else found.bias.float().tolist()
+        values = found.rows.float().cpu().numpy()
+        rows += [(block.layer, expert, values[expert], bias[expert]) for expert in range(n_experts)]
+    return pd.DataFrame(rows, columns=[*_ROUTERS]).astype({"bias": "float64"})
+
+
+def _blocks(model: "MoEModel", layers: Collection[int] | None) -> Iterator[tuple[MoEBlock, int]]:
+    """The MoE layers with how many experts each routes among; as the model's own modules, whatever is wrapped around them."""
+    runtime = model.runtime
+    with unwrapped(runtime.hf):
+        found = find_layout(runtime.hf, runtime.adapter).blocks
+    for layer, block in found.items():
+        if layers is None or layer in layers:
+            yield block, runtime.anatomy.layer(layer).n_experts
