@@ -56,6 +56,18 @@ METHODS = (
         },
     ),
     Method(
+        "drift",
+        "contrasts.stores:drift",
+        title="Drift",
+        sentence="moved from one store to another: before and after tuning, or on other prompts",
+        score="drift",
+        unit="difference of selection rates or weights; share of the output's size",
+        range=(-inf, inf),
+        beside="other",
+        negative_end="used, given or writing less in the other store",
+        words={"what": "What moved", "other": "The other store"},
+    ),
+    Method(
         "npmi",
         "associations.npmi:npmi",
         title="nPMI",
@@ -298,4 +310,5 @@ def table() -> list[str]:
 def _cells(method: Method) -> tuple[str, ...]:
     low, high = (f"{end:g}".replace("inf", "∞") for end in method.range)
     score = method.unit.replace("|", "\\|") + (f", {low} to {high}" if method.ranks else "")
-    return f"`{method.name}`", method.sentence, ", ".join(method.needs) or "routing", score, method.paper
+    needs = (*method.needs, *(["another store"] if method.beside else []))
+    return f"`{method.name}`", method.sentence, ", ".join(needs) or "routing", score, method.paper

@@ -37,6 +37,8 @@ class Method:
     """Names of the arguments that take classes of responses: the one looked for, then the one compared with."""
     goes_with: tuple[str, ...] = ()
     """Names of the arguments of which one says what experts may go with."""
+    beside: str = ""
+    """Name of the argument that takes another store; empty where it asks one store alone."""
     paired: bool = False
     """Whether the classes are meant to be the two sides of pairs of prompts."""
     negative_end: str = ""

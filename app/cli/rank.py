@@ -145,6 +145,8 @@ def _options(
     parameters = inspect.signature(ask).parameters
     required = [n for n, p in parameters.items() if p.default is p.empty and n != "store"]
     if missing := [n for n in required if n not in options]:
+        if missing[0] == probe.beside:
+            raise WorkbenchError(f"{probe.name} compares with another store; give --set {missing[0]}=PATH.")
         how = f"--{missing[0]} VALUE" if missing[0] in sides else f"--set {missing[0]}=VALUE"
         raise WorkbenchError(f"{probe.name} needs a {missing[0]}; give {how}.")
     return options

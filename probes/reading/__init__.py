@@ -8,6 +8,7 @@ token_baseline.py  how well a token's id alone predicts which experts are select
 classes.py     which responses are compared: labels, classifiers, conditions on prompts
 markers.py     where a marker such as <think> stands
 occurrence.py  occurrences of markers, and who was selected at them
+received.py    what they received of each expert, added up
 routed.py      which routed tokens are read, response by response
 shared_end.py  the tokens with which the prompts of a pair both end
 units.py       what compared responses selected, counted response by response
@@ -19,6 +20,7 @@ from probes.reading.content import content, template_notes
 from probes.reading.markers import Marker, find_marker
 from probes.reading.masks import token_mask
 from probes.reading.occurrence import Counted, Places, asked_of_template, count_occurrences, places_of
+from probes.reading.received import Received, Sums, received, slot_sums
 from probes.reading.routed import routed_units
 from probes.reading.shared_end import shared_end
 from probes.reading.token_baseline import Baseline, token_baseline
@@ -34,6 +36,8 @@ __all__ = [
     "Marker",
     "Places",
     "Read",
+    "Received",
+    "Sums",
     "Tokens",
     "asked_of_template",
     "class_notes",
@@ -49,10 +53,12 @@ __all__ = [
     "prompt_length",
     "prompt_of_row",
     "read_units",
+    "received",
     "routed_units",
     "select",
     "sequence_of_row",
     "shared_end",
+    "slot_sums",
     "template_notes",
     "token_baseline",
     "token_mask",

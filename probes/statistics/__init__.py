@@ -2,6 +2,7 @@
 
 permute.py      relabellings of blocks of units within strata
 exchange.py     who exchanges labels with whom, and what is resampled together
+two_stores.py   the same for two stores as one sample
 adjust.py       p-values over many experts
 inference.py    from replicates to intervals and p-values
 difference.py   the difference of a rate between classes
@@ -12,22 +13,27 @@ association.py  whether markers and selections meet more than by chance
 
 from probes.statistics.adjust import Adjust, check_adjust, holm
 from probes.statistics.association import association_test
-from probes.statistics.difference import Sample, class_members, difference
+from probes.statistics.difference import Estimate, Sample, class_members, difference, effective_size
 from probes.statistics.exchange import Exchange, Permute, exchange, resampled
 from probes.statistics.inference import Tested, interval, permutation_test
 from probes.statistics.ratio import ratio_interval
+from probes.statistics.two_stores import Side, exchange_stores
 
 __all__ = [
     "Adjust",
+    "Estimate",
     "Exchange",
     "Permute",
     "Sample",
+    "Side",
     "Tested",
     "association_test",
     "check_adjust",
     "class_members",
     "difference",
+    "effective_size",
     "exchange",
+    "exchange_stores",
     "holm",
     "interval",
     "permutation_test",

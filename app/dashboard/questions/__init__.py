@@ -22,6 +22,7 @@ from .option_widgets import (
     default_of,
     one_of,
     option,
+    other_store,
     own_options,
     p_values,
     parameters,
@@ -32,6 +33,7 @@ from .option_widgets import (
 
 __all__ = [
     "ALIKE", "NO_STORE", "THIS_ANSWER", "Colouring", "Measure", "Measures", "Offer", "answer_colouring", "choice",
-    "colour_choices", "colouring", "default_of", "measures_for", "notes_of", "offer", "one_of", "option", "own_options",
-    "p_values", "parameters", "roles", "strongest", "telling", "token_measure", "two_classes", "values_of", "where",
+    "colour_choices", "colouring", "default_of", "measures_for", "notes_of", "offer", "one_of", "option", "other_store",
+    "own_options", "p_values", "parameters", "roles", "strongest", "telling", "token_measure", "two_classes", "values_of",
+    "where",
 ]  # fmt: skip

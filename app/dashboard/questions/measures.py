@@ -63,7 +63,7 @@ def options_of(view: View, method: str) -> dict[str, Any]:
 def measures_for(view: View, store: Store) -> Measures:
     """Every measure for this store, those that every store can answer first."""
     offered = offer(store.path)
-    able = [probe for probe in RANKERS.values() if not _lacks(store, offered, probe)]
+    able = [probe for probe in _alone() if not _lacks(store, offered, probe)]
     plain = [probe for probe in able if not probe.classes and not probe.goes_with]
     found = [_around_even(m, store.anatomy) for probe in plain if not probe.needs for m in _plain(probe)]
     found.append(Measure(ENTROPY, "", (), "mean bits of its tokens' weights"))
@@ -75,6 +75,11 @@ def measures_for(view: View, store: Store) -> Measures:
             found += [_going_with(probe, name, target=name) for name in offered.compared]
     found += [m for probe in plain if probe.needs for m in _plain(probe)]
     return Measures(tuple(found), tuple(_refused(store, offered)))
+
+
+def _alone() -> list[Method]:
+    """The probes that ask one store alone."""
+    return [probe for probe in RANKERS.values() if not probe.beside]
 
 
 def _lacks(store: Store, offered: Offer, probe: Method) -> tuple[Need, ...]:
@@ -89,7 +94,7 @@ def _lacks(store: Store, offered: Offer, probe: Method) -> tuple[Need, ...]:
 def _refused(store: Store, offered: Offer) -> Iterable[str]:
     """A sentence for all probes that need the same and cannot have it."""
     without: dict[tuple[Need, ...], list[str]] = {}
-    for probe in RANKERS.values():
+    for probe in _alone():
         if _lacks(store, offered, probe):
             without.setdefault(probe.needs, []).append(probe.title)
     for needs, titles in without.items():

@@ -45,7 +45,7 @@ def default_of(method: str, name: str) -> Any:
 def own_options(probe: Method) -> tuple[str, ...]:
     """Options of this probe alone that a widget can ask for: words to choose from, yes or no, a number."""
     found = parameters(probe.name)
-    names = [name for name in found if name not in (*_SHARED, *_LEFT, *probe.classes, *probe.goes_with)]
+    names = [name for name in found if name not in (*_SHARED, *_LEFT, *probe.classes, *probe.goes_with, probe.beside)]
     return tuple(n for n in names if choices(probe.name, n)[0] or isinstance(found[n].default, bool | int | float))
 
 
@@ -94,6 +94,12 @@ def two_classes(method: str, names: tuple[str, ...], offered: Offer, columns: An
         with column:
             found[name] = one_of(name.capitalize(), f"{method}-{name}", options, default)
     return found
+
+
+def other_store(probe: Method, stores: tuple[str, ...]) -> str | None:
+    """The name of the store that a probe compares with, or none chosen."""
+    label, key = probe.words.get(probe.beside, _label(probe.beside)), f"{probe.name}-{probe.beside}"
+    return st.selectbox(label, stores, None, key=key, format_func=visible)
 
 
 def roles(method: str, offered: Offer) -> tuple[str, ...] | None:

@@ -43,7 +43,7 @@ def question_form(view: View) -> Asked | None:
     assert view.store_path is not None
     method = st.selectbox("Probe", list(PROBES), key="probe", format_func=PROBES.__getitem__)
     with st.form(f"probe-{method}"):
-        asked = ask(method, offer(view.store_path))
+        asked = ask(method, offer(view.store_path), tuple(view.catalog.stores()))
         return asked if st.form_submit_button("Run", type="primary", key=f"run-{method}") else None
 
 
@@ -58,7 +58,10 @@ def asked_before(view: View, asked: Asked | None) -> list[Asked]:
 
 def _found(view: View, asked: Asked) -> ExpertScores | Table:
     assert view.store_path is not None
-    return scores_of(view.store_path, check(asked).method, **dict(asked.options))
+    options = dict(check(asked).options)
+    if beside := ASKED[asked.method].beside:  # by its name: no text from a browser opens another file
+        options[beside] = view.catalog.store(options[beside])
+    return scores_of(view.store_path, asked.method, **options)
 
 
 def _said(found: ExpertScores | Table) -> None:

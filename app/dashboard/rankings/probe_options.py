@@ -30,7 +30,12 @@ class Asked(NamedTuple):
 
 
 def check(asked: Asked) -> Asked:
-    """The question, when it is complete; `WorkbenchError` when a class or a marker was left open."""
+    """The question, when it is complete; `WorkbenchError` when a class, a marker or another store was left open."""
+    beside = ASKED[asked.method].beside
+    if beside and not dict(asked.options).get(beside):
+        raise WorkbenchError(
+            f"{asked.method} compares with another store and has none; choose one, or capture it first."
+        )
     needed = (*ASKED[asked.method].classes[:1], *ASKED[asked.method].goes_with)
     for name, value in asked.options:
         if not value and name in needed:
@@ -40,11 +45,15 @@ def check(asked: Asked) -> Asked:
     return asked
 
 
-def ask(method: str, offered: Offer) -> Asked:
-    """Draws the options of a probe and returns what they say now; what is left at the probe's default is left out."""
+def ask(method: str, offered: Offer, stores: tuple[str, ...] = ()) -> Asked:
+    """Draws the options of a probe and returns what they say now; what is left at the probe's default is left out.
+
+    stores: names of those that a probe may compare with.
+    """
     probe = ASKED[method]
     main, rest = _question(probe, offered)
-    found = main()
+    found = {probe.beside: questions.other_store(probe, stores)} if probe.beside else {}
+    found |= main()
     if rest:
         with st.expander("More options"):
             found |= _side_by_side(rest)
@@ -60,7 +69,7 @@ def _question(probe: Method, offered: Offer) -> tuple[Part, list[Part]]:
     if probe.goes_with:
         return partial(_goes_with, probe, offered), [*own, *tokens, *reads, *chance]
     alone = [partial(_options, probe, (name,)) for name in questions.own_options(probe)]
-    return partial(_side_by_side, [*alone, *tokens]), reads
+    return partial(_side_by_side, [*alone, *tokens]), [*reads, *chance]
 
 
 def _side_by_side(parts: list[Part]) -> dict[str, Any]:

@@ -74,12 +74,24 @@ def _store(path: str, now: Identity) -> Store:
 
 
 def scores_of(path: Path, method: str, **options: Any) -> Any:
-    """A probe's answer about a store, `ExpertScores` or a table; asked twice, computed once. `method` is a name of `probes`."""
-    return _scores(str(path), identity(path), method, tuple(sorted(options.items())))
+    """A probe's answer about a store, `ExpertScores` or a table; asked twice, computed once. `method` is a name of `probes`.
+
+    An option that is a `Path` is a store read beside it, which may change as well.
+    """
+    beside = tuple((name, str(value), identity(value)) for name, value in options.items() if isinstance(value, Path))
+    alone = {name: value for name, value in options.items() if not isinstance(value, Path)}
+    return _scores(str(path), identity(path), method, tuple(sorted(alone.items())), beside)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Ranking experts ...")
-def _scores(path: str, now: Identity, method: str, options: tuple[tuple[str, Any], ...]) -> Any:
+def _scores(
+    path: str,
+    now: Identity,
+    method: str,
+    options: tuple[tuple[str, Any], ...],
+    beside: tuple[tuple[str, str, Identity], ...],
+) -> Any:
     import probes
 
-    return getattr(probes, method)(_store(path, now), **dict(options))
+    others = {name: _store(other, then) for name, other, then in beside}
+    return getattr(probes, method)(_store(path, now), **dict(options), **others)

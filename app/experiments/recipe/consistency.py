@@ -135,6 +135,9 @@ def _ranking_mistakes(recipe: Recipe, place: str, ranking: Ranking) -> Iterator[
             return
     if (found := mistake(RANKERS[ranking.method], ranking.options)) is not None:
         yield f"{place}.options.{found.name}", found.what
+    beside = RANKERS[ranking.method].beside
+    if beside and beside not in ranking.options:
+        yield f"{place}.options", f"lacks {beside}, the path of the store that {ranking.method} compares with; give it."
     if ranking.method == "super_experts" and recipe.controls.super_experts == "exclude":
         yield "controls.super_experts", f"excludes what '{ranking.name}' looks for; make it \"flag\"."
 

@@ -14,7 +14,7 @@ from probes.catalogue import ASKED, Method
 from probes.ranking import ExpertScores, LayerTable, SetTable, Table
 from tests.app.cli.printed import NAN, Recorder, columns, lines, run
 from tests.support.stores import anatomy, random_store
-from workbench import Plan, WorkbenchError
+from workbench import Plan, Store, WorkbenchError
 
 pytestmark = pytest.mark.usefixtures("wide")
 
@@ -127,6 +127,9 @@ def test_rank_writes_the_scores_and_a_plan(asked: Recorder, tmp_path: Path) -> N
         (["magic", "s"], f"There is no method 'magic'; use {', '.join(ASKED)}."),
         (["ftr", "s"], f"There is no method 'ftr'; did you mean 'ftri'? use {', '.join(ASKED)}."),
         (["ftri", "s"], "ftri needs a target; give --target VALUE."),
+        (["drift", "s"], "drift compares with another store; give --set other=PATH."),
+        (["drift", "s", "--set", "other=nowhere"],
+         "There is no folder 'nowhere', so it is not a store; make one with capture()."),
         (["contrast", "s", "--set", "positive=x"], "contrast calls 'positive' target now; give --target VALUE."),
         (["npmi", "s", "--set", "label=a=b"], "npmi calls 'label' target now; give --target VALUE."),
         (["ftri", "s", "--set", "=3"], "'=3' sets nothing; write --set NAME=VALUE, such as --set tokens=last_prompt."),
@@ -154,6 +157,28 @@ def test_rank_refuses_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     found = run("rank", *words)
     assert (found.exit_code, found.stdout, found.stderr) == (2, "", said + "\n")
+
+
+def test_a_store_is_compared_with_another_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, other = random_store(tmp_path / "one", seed=1), random_store(tmp_path / "7", seed=2)
+    said = run("rank", "drift", "one", "--set", "other=7", "--set", "tokens=all", "--json")
+    assert said.exit_code == 0, said.output
+    found = {(row["layer"], row["expert"]): row["score"] for row in json.loads(said.stdout)["scores"]}
+    for place, score in found.items():
+        shares = [_share(store, *place) for store in (one, other)]
+        assert score == pytest.approx(shares[1] - shares[0], abs=1e-9)
+    assert json.loads(said.stdout)["options"]["other"] == "7"
+    same = run("rank", "drift", "one", "--set", "other=one", "--set", "what=weight")
+    assert "Not listed: 10 of the first 10 experts, whose score is zero or missing." in same.stdout
+
+
+def _share(store: Store, layer: int, expert: int) -> float:
+    """Of the tokens that were routed, how many selected the expert, by rows of the table."""
+    slots = store.table("slots")
+    keys = ["prompt_id", "sample", "position"]
+    read = len(slots[keys].drop_duplicates())
+    return len(slots[(slots["layer"] == layer) & (slots["expert"] == expert)]) / read
 
 
 def test_a_value_that_a_method_cannot_compute_with_is_one_sentence(asked: Recorder, tmp_path: Path) -> None:

@@ -12,5 +12,6 @@ whole.py    all of them together
 planted.py  copies of the package with one mistake
 importance/  the same for probes of importance
 structure/   the same for probes of structure
+contrasts/   the same for drift between two stores
 whole.py    all of them together
 """

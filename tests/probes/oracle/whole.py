@@ -1,6 +1,10 @@
 """What every probe is held against, of all folders together: tables by hand, loops over rows, planted mistakes."""
 
 from tests.probes.oracle import brute, goldens, planted
+from tests.probes.oracle.contrasts import brute as contrasts_brute
+from tests.probes.oracle.contrasts import checks as contrasts_checks
+from tests.probes.oracle.contrasts import goldens as contrasts_goldens
+from tests.probes.oracle.contrasts import planted as contrasts_planted
 from tests.probes.oracle.importance import brute as importance_brute
 from tests.probes.oracle.importance import checks as importance_checks
 from tests.probes.oracle.importance import goldens as importance_goldens
@@ -18,13 +22,14 @@ from tests.probes.oracle.traffic import checks as traffic_checks
 from tests.probes.oracle.traffic import goldens as traffic_goldens
 from tests.probes.oracle.traffic import planted as traffic_planted
 
-BRUTE = (brute, traffic_brute, specialisation_brute, importance_brute, structure_brute)
+BRUTE = (brute, traffic_brute, specialisation_brute, importance_brute, structure_brute, contrasts_brute)
 GOLDENS = {
     **goldens.GOLDENS,
     **traffic_goldens.GOLDENS,
     **specialisation_goldens.GOLDENS,
     **importance_goldens.GOLDENS,
     **structure_goldens.GOLDENS,
+    **contrasts_goldens.GOLDENS,
 }
 MISTAKES = {
     **planted.MISTAKES,
@@ -32,11 +37,13 @@ MISTAKES = {
     **specialisation_planted.MISTAKES,
     **importance_planted.MISTAKES,
     **structure_planted.MISTAKES,
+    **contrasts_planted.MISTAKES,
 }
 CHECKS = {
     **traffic_checks.CHECKS,
     **specialisation_checks.CHECKS,
     **importance_checks.CHECKS,
     **structure_checks.CHECKS,
+    **contrasts_checks.CHECKS,
 }
 """Of the folders that have one: what equals brute force in its default variant."""

@@ -11,7 +11,7 @@ from probes.catalogue import ASKED
 from probes.ranking import ExpertScores
 from tests.app.dashboard.rankings.made import FOUND, LAYERS, OTHER
 from tests.app.paper import assert_drawn, drawn, said, write_on
-from tests.app.world import view_of
+from tests.app.world import store_at, view_of
 from workbench import Plan
 
 
@@ -48,6 +48,22 @@ def test_questions_are_remembered_by_store_and_forgotten_when_they_cannot_be_ask
     probes_page.show(view)
     assert paper.lines[-1].startswith("error 'ftri needs a target and has none")
     assert paper.session_state["probes-asked"] == {"tiny stores/one": [asked[0]]}
+
+
+def test_the_other_store_is_one_that_this_server_serves(tmp_path, store, monkeypatch):
+    paper = write_on(monkeypatch, {"run-drift": True, "probe": "drift", "drift-other": "stores/two"}, plan=Plan())
+    view, other = view_of(tmp_path, store), store_at(tmp_path / "stores" / "two")
+    probes_page.show(view)
+    form = next(line for line in paper.lines if "drift-other" in line)
+    assert "'stores/one', 'stores/two'" in form
+    assert any(line.startswith("subheader 'drift of 8 experts'") for line in paper.lines)
+    assert any("both stores are of one model" in line for line in paper.lines)
+    assert other.path == tmp_path / "stores" / "two"
+    for name in ("stores/none", str(other.path)):  # a path is no name
+        paper.answers["drift-other"] = name
+        probes_page.show(view)
+        assert paper.lines[-1].startswith('error "This server has no store ')
+        assert paper.session_state["probes-asked"]["tiny stores/one"] == [Asked("drift", (("other", "stores/two"),))]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,18 @@ def test_the_options_of_every_probe_and_what_is_asked_as_they_stand(store, monke
     assert_drawn(f"ask_{method}", "\n".join([*paper.lines, str(asked)]))
 
 
+def test_another_store_is_chosen_by_its_name(store, monkeypatch):
+    paper = write_on(monkeypatch, {"drift-other": "stores/two", "drift-what": "output"})
+    asked = probe_options.ask("drift", offer(store.path), ("stores/one", "stores/two"))
+    assert asked.options == (("other", "stores/two"), ("what", "output"))
+    assert "selectbox 'The other store' ['stores/one', 'stores/two'] None key='drift-other'" in paper.lines[0]
+    assert probe_options.check(asked) is asked
+    with pytest.raises(
+        WorkbenchError, match="drift compares with another store and has none; choose one, or capture it"
+    ):
+        probe_options.check(Asked("drift", (("other", None),)))
+
+
 def test_what_is_chosen_is_asked(store, monkeypatch):
     answers = dict(CHOSEN)
     write_on(monkeypatch, answers)

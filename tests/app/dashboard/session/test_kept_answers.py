@@ -105,6 +105,28 @@ def test_so_is_one_without_any_label(tmp_path: Path) -> None:
     assert loads() != pytest.approx(before)
 
 
+def test_an_answer_about_two_stores_is_asked_anew_when_the_other_changes(tmp_path: Path) -> None:
+    def moved() -> list[float]:
+        found = scores_of(first, "drift", other=second, tokens="all", **QUICK).frame.sort_values(["layer", "expert"])
+        return found["score"].tolist()
+
+    def by_rows() -> list[float]:
+        shares = []
+        for path in (first, second):
+            slots = open_store(path).table("slots")
+            n = slots.groupby(["layer", "expert"]).size().unstack(fill_value=0).to_numpy()
+            shares.append((2 * n / n.sum(axis=1, keepdims=True)).ravel())
+        return (shares[1] - shares[0]).tolist()
+
+    first, second, third = (made(tmp_path / name, seed) for seed, name in enumerate(("one", "two", "three")))
+    before = moved()
+    assert before == pytest.approx(by_rows())
+    assert moved() == before
+    put(third, second)
+    assert moved() == pytest.approx(by_rows())
+    assert moved() != pytest.approx(before)
+
+
 def test_the_same_store_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, asked, usage = made(tmp_path / "store"), [], probes.usage
 

@@ -261,6 +261,16 @@ def test_prompt_files_lie_beside_the_recipe_before_the_working_folder(
     }  # fmt: skip
 
 
+def test_a_probe_that_compares_two_stores_needs_the_other() -> None:
+    data = put("rankings.0.method", "drift")
+    data["rankings"][0]["options"] = {"what": "weight"}
+    assert refusal(data) == (
+        "my.toml: 'rankings[0].options' lacks other, the path of the store that drift compares with; give it."
+    )
+    data["rankings"][0]["options"] |= {"other": "stores/before"}
+    assert recipe_from(data, "my.toml").rankings[0].options == {"what": "weight", "other": "stores/before"}
+
+
 def test_a_probe_that_ranks_no_experts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ASKED, "usage", replace(ASKED["usage"], answers="LayerTable"))
     monkeypatch.delitem(RANKERS, "usage")

@@ -11,7 +11,7 @@ from tests.probes.oracle.planted import (
     at,
 )
 
-SUMMED_SLOTS = at("importance/sums.py", '"expert", *columns]', '"slot", *columns]', SLOTS, SLOT_COLUMN)
+SUMMED_SLOTS = at("reading/received.py", '"expert", *columns]', '"slot", *columns]', SLOTS, SLOT_COLUMN)
 # every token of a response counts, also those not read and the last, which was never computed
 UNREAD = at(
     "importance/sums.py",

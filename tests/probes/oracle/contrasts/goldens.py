@@ -1,0 +1,35 @@
+"""Drift from the golden store to the one after tuning, worked by hand: see `tests.probes.oracle.contrasts.cases`."""
+
+from types import ModuleType
+
+from tests.probes.oracle.checks import QUICK, assert_same
+from tests.probes.oracle.contrasts.cases import after, before
+from tests.probes.oracle.goldens import N_PROMPT
+
+# tokens of both stores that select an expert: of layer 1 one token less selects 0 after tuning, and one more 2
+N = {x: 2 * n for x, n in N_PROMPT.items()} | {(1, 0): 11, (1, 2): 9}
+
+
+def drift(probes: ModuleType) -> None:
+    # 8 tokens each. Layer 1 before 6 6 4, after 5 6 5; layer 2 goes where it went
+    use = dict.fromkeys(N, 0.0) | {(1, 0): -1 / 8, (1, 2): 1 / 8}
+    found = probes.drift(before().store, after().store, **QUICK)
+    assert_same(found, {x: (score, N[x]) for x, score in use.items()})
+    assert [str(x) for x in (*found.top(1), *found.bottom(1))] == ["L1E2", "L1E0"]
+    # mean weights before, layer 1: 3/6 3/6 2/4; layer 2: 2/4 2/4 (7/4)/3 (9/4)/5
+    # after: a loses its 1/4 to expert 2. b's tokens are (1,2) (2,1) (0,1), so 3/4, 3/4 + 1/4 + 1/4, 1/4 + 3/4:
+    #   layer 1  3/4 + 3/4 + 3/4 + 1 = 13/4 over 5;  3/4 + 5/4 + 1/4 + 1/4 = 5/2 over 6;  1/2 + 1 + 0 + 3/4 = 9/4 over 5
+    # b's tokens in layer 2 are (1,2) (0,1) (2,3), so 3/4, 3/4 + 1/4, 1/4 + 3/4, 1/4:
+    #   layer 2  1 + 3/4 + 3/4 = 5/2 over 4;  1 + 1 over 4;  1 + 3/4 over 3;  1 + 1/4 + 1/4 + 1/4 = 7/4 over 5
+    weight = {(1, 0): 13 / 20 - 1 / 2, (1, 1): 5 / 12 - 1 / 2, (1, 2): 9 / 20 - 1 / 2}
+    weight |= {(2, 0): 5 / 8 - 1 / 2, (2, 1): 0.0, (2, 2): 0.0, (2, 3): 7 / 20 - 9 / 20, (2, 4): None}
+    found = probes.drift(before().store, after().store, what="weight", **QUICK)
+    assert_same(found, {x: (score, N[x]) for x, score in weight.items()})
+    # mean norms, layer 1 before 24/6 19/6 13/4; after without one of a (1), 23/5, and with it, 14/5: 14/5 x 4/13 = 56/65
+    output = {(1, 0): 23 / 20 - 1, (1, 1): 0.0, (1, 2): 56 / 65 - 1}
+    output |= {(2, 0): 0.0, (2, 1): 0.0, (2, 2): 0.0, (2, 3): 1.0, (2, 4): None}
+    found = probes.drift(before().store, after().store, what="output", **QUICK)
+    assert_same(found, {x: (score, N[x]) for x, score in output.items()})
+
+
+GOLDENS = {"drift": drift}

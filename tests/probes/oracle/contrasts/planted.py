@@ -1,0 +1,21 @@
+"""Five mistakes for drift; see `tests.probes.oracle.planted`."""
+
+from tests.probes.oracle.importance.planted import SUMMED_SLOTS
+from tests.probes.oracle.planted import DENOMINATOR, PADDING, SIGN, WRONG_LAYER, Mistake, at
+
+MISTAKES: dict[str, tuple[Mistake, ...]] = {
+    "drift": (
+        at("contrasts/means.py", "np.array([-1.0, 1.0])", "np.array([1.0, -1.0])", SIGN),
+        # a share of what the expert writes after tuning
+        at("contrasts/means.py", "_ratio(after - before, before)", "_ratio(after - before, after)", DENOMINATOR),
+        WRONG_LAYER,
+        # every token of a response counts, also those not read and the last, which was never computed
+        at(
+            "contrasts/stores.py",
+            "length = np.bincount(group[group >= 0])",
+            "length = response_lengths(store)[sequence]",
+            PADDING,
+        ),
+        SUMMED_SLOTS,
+    )
+}
