@@ -1,6 +1,7 @@
 """`workbench serve`: vLLM's OpenAI-compatible server, in which each request may carry a plan of its own."""
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,12 +26,24 @@ def serve(
     api_key: Annotated[list[str] | None, typer.Option(help="A key that requests have to carry; several times.")] = None,
     plan_rows: Annotated[int, typer.Option(min=2, help="Different sets of edits that may be in force at once.")] = 64,
     plan_vectors: Annotated[int, typer.Option(min=2, help="Different vectors of replace, the same way.")] = 64,
+    capture: Annotated[
+        Path | None, typer.Option(help="Capture requests into this store; readers may open it meanwhile.")
+    ] = None,
+    share: Annotated[float, typer.Option(min=0, max=1, help="The share of requests that is captured.")] = 0.01,
+    capture_seed: Annotated[int, typer.Option(help="Which requests those are.")] = 0,
+    text: Annotated[bool, typer.Option("--text", help="Capture what was said as well: tokens and their ids.")] = False,
+    max_bytes: Annotated[int, typer.Option(min=1, help="The store never has more bytes.")] = 10 * 10**9,
+    capture_buffer: Annotated[
+        int, typer.Option(min=1, help="Bytes that may wait in the engine; requests beyond are dropped and counted.")
+    ] = 256 << 20,
 ) -> None:
     """Serve a model over HTTP with vLLM, where each request may carry a plan of its own.
 
-    vllm_xargs={"expert_plan": "off L2E8"} is a request's plan; the plan of --plan holds for all of them. Needs vLLM
-    (docs/serving.md), whose own options stand after MODEL.
+    vllm_xargs={"expert_plan": "off L2E8"} is a request's plan; the plan of --plan holds for all of them. With --capture
+    the routing of a share of requests goes into a store, without what was said. Needs vLLM (docs/serving.md), whose own
+    options stand after MODEL.
     """
+    from workbench.capturing import LiveStore
     from workbench.loading import load, read_once
     from workbench.serving.server import Settings, server_options
     from workbench.serving.server import serve as run
@@ -43,8 +56,12 @@ def serve(
         hub = {"revision": args.revision} if args.revision else {}
         read = read_once(model, partial(load, model, dtype=args.dtype, check=False), hub)
     args.dtype = str(read.facts.dtype).removeprefix("torch.") if args.dtype == "auto" else args.dtype
+    settings, sink = Settings(plan_rows, plan_vectors, capture_buffer if capture else 0), None
+    if capture is not None:
+        how = {"share": share, "seed": capture_seed, "text": text, "max_bytes": max_bytes}
+        sink = LiveStore(capture, read.facts, everywhere, **how)
     try:
-        run(read.path, read.facts, args, everywhere, Settings(plan_rows, plan_vectors), note)
+        run(read.path, read.facts, args, everywhere, settings, note, sink)
     except (WorkbenchError, OSError, KeyboardInterrupt):
         raise
     except Exception as error:  # vLLM and what it calls raise anything

@@ -1,6 +1,6 @@
 """`make bench`: every ratio and time the README states, beside its limit; exit code 1 when one is missed.
 
-python -m tests.benchmarks [capture|steering|counts|peers|dashboard|answers ...] [--pairs N] [--model FOLDER]
+python -m tests.benchmarks [capture|steering|counts|peers|dashboard|answers|serving ...] [--pairs N] [--model FOLDER]
 """
 
 import argparse
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from tests.benchmarks import answers, bench_capture, bench_counts, dashboard, peers, steering
+from tests.benchmarks import answers, bench_capture, bench_counts, dashboard, peers, serving, steering
 from tests.benchmarks.models import demo, random_qwen3, token_ids
 from tests.benchmarks.timing import Ratio
 from workbench import load
@@ -20,6 +20,8 @@ def rows(parts: list[str], pairs: int, folder: str | None) -> Iterator[Ratio]:
     if "answers" in parts:
         assert folder is not None, "answers are measured on a model of yours: --model FOLDER"
         yield from answers.answer_ratios(load(folder), pairs)
+    if "serving" in parts:
+        yield from serving.ratios(pairs, (folder,) if folder else ("demo", "smollm2-moe"))
     if "capture" in parts:
         yield from bench_capture.ratios(pairs)
     if "counts" in parts:
@@ -36,8 +38,10 @@ def rows(parts: list[str], pairs: int, folder: str | None) -> Iterator[Ratio]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "answers", []], default=[])
-    parser.add_argument("--model", help="for answers: the folder of a language model with experts")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "answers", "serving", []], default=[])
+    parser.add_argument(
+        "--model", help="for answers: the folder of a language model with experts; for serving: demo or smollm2-moe"
+    )
     parser.add_argument("--pairs", type=int, default=11)
     options = parser.parse_args()
     parts = options.parts or list(PARTS)

@@ -1,9 +1,10 @@
-"""The plugin does nothing unless a process was started with plans: what it imports, what it changes in vLLM."""
+"""The plugin does nothing unless a process was started with plans: what it imports, what it changes in vLLM, what a step runs."""
 
 import json
 import subprocess
 import sys
 
+from tests.serving.support.models import folder
 from workbench.serving import names
 from workbench.serving.plugin import VARIABLE, Settings, settings, started_with
 
@@ -41,6 +42,17 @@ def test_at_work_it_patches_what_it_names_and_no_more() -> None:
     assert [place.rpartition(".")[2] for place in patched] == [
         *("process_inputs", "execute_model", "_prepare_inputs", "load_model"),
     ]
+
+
+def test_idle_a_step_runs_stock_vllms_operators_in_their_order() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.serving.support.operators", folder("mixtral")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    stock, idle, work = json.loads(done.stdout.splitlines()[-1])
+    assert len(stock) > 100
+    assert idle == stock
+    assert work != stock, "a plugin at work is not seen, so this says nothing of an idle one"
 
 
 def test_what_is_asked_for_is_in_the_environment_while_it_is() -> None:

@@ -1,6 +1,6 @@
 """`workbench serve` over HTTP: each of many clients at once has the answer of its own plan, and no request harms another.
 
-One server runs for all of it, with a plan of its own that every request joins.
+One server runs for all of it, with a plan of its own that every request joins, and captures half of what it is asked.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
@@ -20,12 +21,14 @@ from tests.serving.support.judging import Answer, answered, random_plans, same_u
 from tests.serving.support.models import native
 from tests.serving.test_answers import rows_of
 from tests.workbench.plan.hostile import ENGINE, drawn, faults
-from workbench import Plan
-from workbench.backends import Batch, backend_of, compiled_for
+from workbench import Plan, Store, open_store
+from workbench.backends import Batch, Keep, backend_of, compiled_for
 from workbench.generation import decoding_of
 from workbench.routing import Dose, slots_per_token
+from workbench.serving.server.live import follows
 
 TOKENS, CLIENTS, LONG = 12, 16, 200
+SHARE, SEED, BUFFER = 0.5, 3, 20_000  # bytes: of about 147 tokens
 EVERYWHERE = Plan.parse("scale L3E5=1.5; off L0E30")
 HOSTILE = 200
 
@@ -34,7 +37,10 @@ HOSTILE = 200
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     EVERYWHERE.to_json(folder / "everywhere.json")
-    with serving(folder, "--plan", str(folder / "everywhere.json")) as found:
+    captured = ["--capture", str(folder / "live"), "--share", f"{SHARE}", "--capture-seed", f"{SEED}"]
+    with serving(
+        folder, "--plan", str(folder / "everywhere.json"), *captured, "--capture-buffer", f"{BUFFER}"
+    ) as found:
         yield found
 
 
@@ -209,3 +215,81 @@ def test_a_plan_that_would_not_be_read_is_refused(server: Server) -> None:
             reply = client.post("/v1/completions", json=request(row, tokens=1) | wrong)
             assert reply.status_code == 400, wrong
             assert "expert_plan" in reply.text
+
+
+# ---- what it captures; the last of these ends the server
+
+
+def captured_request(n: int, *, follow: bool = True, **more: Any) -> tuple[dict[str, Any], list[int]]:
+    """A request with a prompt of `n` tokens whose hash says that it is captured, or that it is not; and its ids."""
+    for first in range(20, 300):
+        row = [first, *(20 + (7 * i) % 280 for i in range(n - 1))]
+        asked = request(row, "off L1E3", tokens=TOKENS, ignore_eos=True, **more)
+        xargs = asked["vllm_xargs"]
+        if follows([{k: v for k, v in asked.items() if k != "vllm_xargs"}, xargs], SHARE, SEED) == follow:
+            return asked, row
+    raise AssertionError("no hash is as wanted")
+
+
+def routed(row: list[int]) -> tuple[dict[int, np.ndarray], int]:
+    """By layer the experts [tokens, k] of such a request natively, in order, and how many tokens it forwards."""
+    model, plan = native("demo"), EVERYWHERE | Plan.parse("off L1E3")
+    how = replace(decoding_of(model, TOKENS), stop=frozenset())
+    found = list(backend_of(model).run(Batch([row]), compiled_for(model, plan), how, Keep()))
+    records = [portion.record for portion in found if portion.record is not None]
+    index = {n: np.concatenate([r.layers[n].index.sort(-1).values for r in records]) for n in model.anatomy.moe_layers}
+    return index, len(row) + TOKENS - 1
+
+
+def test_what_was_captured_is_there_when_the_server_was_told_to_end(server: Server) -> None:
+    asked = {n: captured_request(n) for n in (81, 83)}
+    asked[82] = captured_request(82, follow=False)
+    asked[170] = captured_request(170)
+    kept_out = {**asked[83][0], "vllm_xargs": {**asked[83][0]["vllm_xargs"], "expert_capture": False}}
+    before = open_store(live_folder(server))
+    with server.client() as client:
+        # twice: the second finds its prefix in the cache, and computes it all the same
+        plans = [whole(client, one).plan for one in (asked[81][0], asked[81][0], asked[82][0], asked[170][0], kept_out)]
+        told = client.get("/v1/models").json()["data"][0]["expert_plan"]["capture"]
+        assert (told["share"], told["text"], told["is_full"]) == (SHARE, False, False)
+        assert (
+            client.post(
+                "/v1/completions", json=request([20], tokens=1, vllm_xargs={"expert_capture": "no"})
+            ).status_code
+            == 400
+        )
+    server.process.terminate()
+    server.process.wait(60)
+    assert "Captured" in server.said()
+    store = open_store(live_folder(server))
+    assert before.n_prompts <= store.n_prompts
+    check_captured(store, asked[81][1], plans[0]["fingerprint"])  # type: ignore[index]
+    lengths = store.prompts["n_tokens"].tolist()
+    assert (lengths.count(81), lengths.count(82), lengths.count(83), lengths.count(170)) == (2, 0, 0, 0)
+    counted = [shard for shard in store.manifest["shards"] if shard["dropped"]]
+    assert 170 + TOKENS - 1 in [n for shard in counted for n in shard["dropped"].values()]
+
+
+def live_folder(server: Server) -> Path:
+    return server.log.parent / "live"
+
+
+def check_captured(store: Store, row: list[int], fingerprint: str) -> None:
+    """The natively routed experts; no text; each token of each kept request once."""
+    assert store.check() == []
+    assert store.tokens["token_id"].isna().all()
+    assert store.tokens["token"].isna().all()
+    assert store.prompts["text"].isna().all()
+    kept = {name: n for shard in store.manifest["shards"] for name, n in shard["kept"].items()}
+    assert store.tokens.groupby("prompt_id", observed=True).size().to_dict() == kept
+    expected, forwarded = routed(row)
+    slots, labels = store.table("slots"), store.labels.set_index("prompt_id")["value"]
+    mine = store.prompts["prompt_id"][store.prompts["n_tokens"] == len(row)]
+    assert store.prompts["cluster"][mine.index].nunique() == len(mine) == 2
+    for name in mine:
+        assert (kept[name], labels[name]) == (forwarded, fingerprint)
+        for layer, experts in expected.items():
+            found = slots[(slots["prompt_id"] == name) & (slots["layer"] == layer)].sort_values(["position", "expert"])
+            ours = found["expert"].to_numpy().reshape(forwarded, -1)
+            same = (ours[: len(row)] == experts[: len(row)]).all(1)
+            assert same.mean() > 0.97, "another request's rows"  # of the prompt; near-ties may go either way

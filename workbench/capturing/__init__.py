@@ -9,12 +9,15 @@ rewritten.py   the words of a prompt that a chat template writes otherwise than 
 sharing.py     which shards are left for a process to take
 process.py     what one process does: runs batches, writes shards and, at the end, the manifest
 rows.py        a batch's records as rows of the store's tables
+live.py        a store that grows while a server answers
+live_rows.py   a server's requests as rows
 words.py       prompts, labels, tokens and responses as rows
 """
 
+from workbench.capturing.live import LiveStore
 from workbench.capturing.options import Options
 from workbench.capturing.request import make_request
 from workbench.capturing.sizes import Estimate, check_disk, estimate
 from workbench.capturing.start import capture, capture_with
 
-__all__ = ["Estimate", "Options", "capture", "capture_with", "check_disk", "estimate", "make_request"]
+__all__ = ["Estimate", "LiveStore", "Options", "capture", "capture_with", "check_disk", "estimate", "make_request"]

@@ -36,7 +36,7 @@ def plan_json(request: Request) -> dict[str, Any]:
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": str(model.device),
         "experts_implementation": getattr(model.facts.config, "_experts_implementation", None),
-        "versions": _versions(),
+        "versions": versions(),
         "options": request.options.to_dict(),
         "layers": list(model.anatomy.moe_layers),
         "prompts": {
@@ -56,7 +56,8 @@ def plan_json(request: Request) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what a capture's contents may depend on."""
     modules = (numpy, torch, transformers, tokenizers, pyarrow)
     return {"workbench": __version__} | {module.__name__: str(module.__version__) for module in modules}
 

@@ -17,10 +17,12 @@ class Settings(NamedTuple):
 
     rows     different sets of edits that may be in force at once, over all requests that run
     vectors  vectors of `replace`, the same way
+    waiting  bytes that the rows of captured requests may have until they are taken, in host memory
     """
 
     rows: int = 64
     vectors: int = 64
+    waiting: int = 0
 
 
 def settings() -> Settings | None:

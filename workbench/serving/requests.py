@@ -19,21 +19,23 @@ RUNNING: dict[str, list[str]] = {}
 
 
 def asking(
-    plan: CompiledPlan,
+    plan: CompiledPlan | None,
     *,
     prompt: int | None = None,
     keep: bool = False,
     logits: Sequence[int] = (),
     read: int = 0,
     name: str = "",
+    follow: str = "",
 ) -> dict[str, str]:
     """The `extra_args` of a request; see `Asked`. Empty where nothing is asked."""
-    said: dict[str, Any] = {"plan": plan.to_data()} if plan.plan else {}
+    said: dict[str, Any] = {"plan": plan.to_data()} if plan is not None and plan.plan else {}
     said |= {"keep": True} if keep else {}
     said |= {"logits": list(logits)} if logits else {}
     said |= {"read": read} if read else {}
     said |= {"prompt": prompt} if prompt is not None else {}
     said |= {"name": name} if name else {}
+    said |= {"follow": follow} if follow else {}
     return {NAME: json.dumps(said)} if said else {}
 
 
@@ -53,7 +55,7 @@ def prepared(request: Any) -> Any:
         raise WorkbenchError("A prompt of embeddings has no tokens that a plan could go by; send text or token ids.")
     if asked.plan:
         request.cache_salt = salted(request.cache_salt, asked.plan, asked.prompt)
-    if params is not None and (asked.keep or asked.read):
+    if params is not None and (asked.keep or asked.read or asked.follow):
         params.skip_reading_prefix_cache = True  # what is read from the cache is not computed, and so not seen
     return request
 

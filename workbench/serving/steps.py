@@ -6,6 +6,7 @@ Before each forward every token is told its row; after it the rows of requests t
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from workbench.serving.ledger import Ledger
 from workbench.serving.plugin import Settings
 from workbench.serving.scopes import Held, Rows, Stretch, stretches
 from workbench.serving.tables import Vectors
-from workbench.serving.taken import Piece
+from workbench.serving.taken import Piece, Waiting
 
 
 class Asked(NamedTuple):
@@ -31,6 +32,7 @@ class Asked(NamedTuple):
     keep     whether its slots are wanted; logits: of which layers the router's logits are
     read     how many of its last positions the next token's distribution is wanted of
     name     under which its dose is counted, together with those of other requests of this name; empty: it is not
+    follow   its slots are kept until it has ended (`Waiting`): "slots" alone, or with token "ids"; empty: they are not
     """
 
     plan: Plan = Plan()
@@ -39,6 +41,7 @@ class Asked(NamedTuple):
     logits: tuple[int, ...] = ()
     read: int = 0
     name: str = ""
+    follow: str = ""
 
     @classmethod
     def of(cls, extra: Mapping[str, Any] | None, n_tokens: int) -> "Asked":
@@ -47,15 +50,21 @@ class Asked(NamedTuple):
         plan = CompiledPlan.from_data(said["plan"]).plan if said.get("plan") else Plan()
         logits = tuple(said.get("logits", ()))
         prompt, read, name = said.get("prompt", n_tokens), said.get("read", 0), said.get("name", "")
-        return cls(plan, prompt, bool(said.get("keep")), logits, read, name)
+        return cls(plan, prompt, bool(said.get("keep")), logits, read, name, said.get("follow", ""))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a capture has to know of the request."""
+        return {"name": self.name, "prompt": self.prompt, "plan": self.plan.digest if self.plan else ""}
 
 
 class Span(NamedTuple):
-    """A request's tokens of one forward: which rows they are, and the positions that they have."""
+    """A request's tokens of one forward: which rows they are, the positions that they have, and their ids if wanted."""
 
     request: str
     start: int
     positions: np.ndarray
+    ids: np.ndarray | None = None
 
     @property
     def rows(self) -> slice:
@@ -88,6 +97,7 @@ class Steps:
         if self.is_eager:
             self.binding = bind(self.model, self.settings.rows, self._vectors_of, self.step)
         self.ledger = Ledger(self.settings.rows, self._write)
+        self.waiting = Waiting(self.settings.waiting)
 
     # ---- requests come and go
 
@@ -101,6 +111,7 @@ class Steps:
                 if not asked.name:
                     raise
                 self.doses.failed[asked.name] = str(error)  # whoever answers it says so; the others go on
+                self.asked[request] = asked._replace(follow="")
 
     def _rows(self, found: Sequence[Stretch]) -> Rows:
         rows = list[int]()
@@ -118,6 +129,7 @@ class Steps:
         for request in requests:
             self.asked.pop(request, None)
             self.doses.end(request)
+            self.waiting.end(request)
             for row in self.rows.pop(request, Rows(np.array([]), np.array([], int))).rows.tolist():
                 self.ledger.give_back(row)
 
@@ -140,6 +152,8 @@ class Steps:
             asked = self.asked[span.request]
             if asked.keep or asked.read:
                 self.kept.append(self._piece(span, asked, hidden, compute_logits))
+            if asked.follow and self.is_eager:
+                self.waiting.add(span.request, span.positions, asked.about, partial(self._slots, span, asked))
         names = [self.asked[span.request].name for span in self.spans]
         self.doses.count(self.spans, names, self.step.changed, self.step.emptied)
         self.spans = []
@@ -153,19 +167,25 @@ class Steps:
         return found
 
     def _piece(self, span: Span, asked: Asked, hidden: torch.Tensor | None, compute_logits: Any) -> Piece:
-        rows, arrays = span.rows, dict[str, np.ndarray]()
-        for number, layer in self.binding.layers.items() if asked.keep else ():
-            assert layer.kept is not None, f"layer {number} routed nothing"
-            arrays[f"index {number}"] = layer.kept.index[rows].int().cpu().numpy()
-            arrays[f"weight {number}"] = layer.kept.weight[rows].float().cpu().numpy()
-            if number in asked.logits and layer.kept.logits is not None:
-                arrays[f"logits {number}"] = layer.kept.logits[rows].float().cpu().numpy()
+        rows, arrays = span.rows, dict(self._slots(span, asked).arrays) if asked.keep else dict[str, np.ndarray]()
         arrays["changed"], arrays["emptied"] = (t[rows].cpu().numpy() for t in (self.step.changed, self.step.emptied))
         if asked.read and hidden is not None:
             first = max(asked.prompt - 1, int(span.positions[0]))
             read = hidden[span.start + first - int(span.positions[0]) : rows.stop]
             if len(read):
                 arrays["scores"] = compute_logits(read).float().log_softmax(-1).cpu().numpy()
+        return Piece(span.request, span.positions, arrays)
+
+    def _slots(self, span: Span, asked: Asked) -> Piece:
+        rows, arrays = span.rows, dict[str, np.ndarray]()
+        for number, layer in self.binding.layers.items():
+            assert layer.kept is not None, f"layer {number} routed nothing"
+            arrays[f"index {number}"] = layer.kept.index[rows].int().cpu().numpy()
+            arrays[f"weight {number}"] = layer.kept.weight[rows].float().cpu().numpy()
+            if number in asked.logits and layer.kept.logits is not None:
+                arrays[f"logits {number}"] = layer.kept.logits[rows].float().cpu().numpy()
+        if span.ids is not None:
+            arrays["ids"] = span.ids
         return Piece(span.request, span.positions, arrays)
 
     # ---- tables

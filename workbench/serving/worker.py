@@ -37,7 +37,14 @@ def install() -> None:
     Worker.load_model = _load_model(Worker.load_model)
     GPUModelRunner._prepare_inputs = _prepare_inputs(GPUModelRunner._prepare_inputs)
     GPUModelRunner.execute_model = _execute_model(GPUModelRunner.execute_model)
-    for ask in (workbench_layers, workbench_rules, workbench_take, workbench_doses, workbench_in_use):
+    for ask in (
+        workbench_layers,
+        workbench_rules,
+        workbench_take,
+        workbench_doses,
+        workbench_in_use,
+        workbench_waiting,
+    ):
         setattr(Worker, ask.__name__, ask)
 
 
@@ -96,9 +103,14 @@ def _spans(runner: Any, n_tokens: Any) -> list[Span]:
             extra = state.sampling_params.extra_args if state.sampling_params is not None else None
             runner.workbench.begin(request, Asked.of(extra, state.num_prompt_tokens))
         past, n = int(runner.input_batch.num_computed_tokens_cpu[at]), int(n_tokens[at])
-        spans.append(Span(request, start, np.arange(past, past + n)))
+        ids = _ids(runner.requests[request], past, n) if runner.workbench.asked[request].follow == "ids" else None
+        spans.append(Span(request, start, np.arange(past, past + n), ids))
         start += n
     return spans
+
+
+def _ids(state: Any, past: int, n: int) -> Any:
+    return np.array([*state.prompt_token_ids, *state.output_token_ids][past : past + n], np.int32)
 
 
 # ---- what is asked of a worker
@@ -129,3 +141,10 @@ def workbench_doses(self: Any, names: list[str]) -> str:
 def workbench_in_use(self: Any) -> int:
     """Rows of the tables that requests hold."""
     return len(self.model_runner.workbench.ledger.users)
+
+
+def workbench_waiting(self: Any) -> list[Any]:
+    """Of the captured requests: JSON about those that have ended and how many run, and their rows, `packed` (see `Waiting`)."""
+    waiting = self.model_runner.workbench.waiting
+    said, pieces = waiting.take()
+    return [json.dumps({"ended": said, "running": len(waiting.requests)}), packed(pieces)]

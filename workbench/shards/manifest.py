@@ -11,8 +11,10 @@ from workbench.errors import WorkbenchError
 from workbench.shards.schema import SCHEMA_VERSION, TABLES
 
 
-def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, Any]], **about: Any) -> dict[str, Any]:
-    """Writes the manifest, which completes the store."""
+def finish(
+    store: Path, receipts: list[dict[str, Any]], files: list[dict[str, Any]], *, is_last: bool = True, **about: Any
+) -> dict[str, Any]:
+    """Writes the manifest, which completes the store; is_last: no shards come any more, so nobody holds a lock there."""
     lines = [*files, *(file for receipt in receipts for file in receipt["files"])]
     manifest = {
         "schema_version": SCHEMA_VERSION,
@@ -23,7 +25,8 @@ def finish(store: Path, receipts: list[dict[str, Any]], files: list[dict[str, An
     }
     manifest = sealed(store, manifest)
     storage.write_json(store, "manifest.json", manifest)
-    storage.tidy(store)
+    if is_last:
+        storage.tidy(store)
     return manifest
 
 

@@ -5,6 +5,7 @@ Tokens have a canonical order (prompt as in `prompts.parquet`, then sample, then
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
 from workbench.plan import Plan
 from workbench.shards import ON_REQUEST, TABLES, Part, parts, stored_schema
+
+_IN_SHARDS = re.compile(r"labels/\d{5,}\.parquet")
+"""Some of these may be of a shard that is written now, and whose prompts are not there yet."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -154,7 +158,8 @@ class Tables:
     def prompt_ids(self) -> list[str]:
         """The prompts in canonical order."""
         with self._reading():
-            return pq.read_table(self.path / "prompts.parquet", columns=["prompt_id"])["prompt_id"].to_pylist()
+            files = [self.path / file for file in self.files("prompts")]
+            return pq.read_table(files, columns=["prompt_id"])["prompt_id"].to_pylist()
 
     @property
     def n_prompts(self) -> int:
@@ -162,12 +167,15 @@ class Tables:
         return len(self.prompt_ids)
 
     def files(self, name: str) -> list[str]:
+        """The files of a table. Of a store that a server writes prompts and labels lie in shards as well, like the rest."""
+        shards = self.manifest["shards"]
+        listed = [file["path"] for shard in shards for file in shard["files"] if file["table"] == name]
         if name == "prompts":
-            return ["prompts.parquet"]
+            return listed or ["prompts.parquet"]
         if name == "labels":
-            return sorted(f"labels/{file.name}" for file in (self.path / "labels").glob("*.parquet"))
-        lines = [*self.manifest["files"], *(file for shard in self.manifest["shards"] for file in shard["files"])]
-        return [file["path"] for file in lines if file["table"] == name]
+            added = sorted(f"labels/{file.name}" for file in (self.path / "labels").glob("*.parquet"))
+            return listed + [path for path in added if not (listed and _IN_SHARDS.fullmatch(path))]
+        return [file["path"] for file in self.manifest["files"] if file["table"] == name] + listed
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

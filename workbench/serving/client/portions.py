@@ -15,7 +15,7 @@ from workbench.backends import Keep, Ran
 from workbench.generation import Made
 from workbench.records import ForwardRecord, LayerRecord, Step
 from workbench.routing import Dose
-from workbench.serving.taken import Piece
+from workbench.serving.taken import Piece, within
 
 
 class News(NamedTuple):
@@ -64,10 +64,7 @@ class Given:
 
 
 def _between(piece: Piece, start: int, stop: int) -> Piece:
-    inside = (piece.positions >= start) & (piece.positions < stop)
-    if inside.all():
-        return piece
-    return Piece(piece.request, piece.positions[inside], {name: array[inside] for name, array in piece.arrays.items()})
+    return within(piece, (piece.positions >= start) & (piece.positions < stop))
 
 
 @dataclass

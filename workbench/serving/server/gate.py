@@ -20,7 +20,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-KEY = "expert_plan"
+KEY, CAPTURE = "expert_plan", "expert_capture"
 GENERATING = ("/v1/chat/completions", "/v1/completions")
 _OPEN = {
     "GET": ("/health", "/load", "/metrics", "/metrics/", "/ping", "/version", "/v1/models"),
@@ -30,7 +30,7 @@ _MOST_BYTES = 64 << 20  # of a body
 
 
 class Sent(NamedTuple):
-    """A request whose plan was read: its body for vLLM, and its plan; None: it goes by none."""
+    """A request whose plan was read: its body for vLLM, its plan (None: it goes by none), and a name where it is followed."""
 
     body: bytes
     name: str = ""
@@ -62,12 +62,12 @@ class Gate:
             return await respond(send, 400, refusal(error))
         rest = _Rest(sent.body, receive)
         handed = scope | {"headers": _with_length(scope["headers"], len(sent.body))}
-        if sent.plan is None:
+        if not sent.name:
             return await self.app(handed, rest, send)
-        rows = await self._entered(sent.plan, rest)
+        rows = [] if sent.plan is None else await self._entered(sent.plan, rest)
         if rows is None:
             return None
-        answer = Answer(send, self.service, sent.plan.plan, sent.name)
+        answer = send if sent.plan is None else Answer(send, self.service, sent.plan.plan, sent.name)
         try:
             return await self.app(handed, rest, answer)
         finally:
@@ -94,21 +94,30 @@ class Gate:
         if not isinstance(extra, dict):
             raise WorkbenchError("vllm_xargs is an object of names and values; send a plan as its 'expert_plan'.")
         if wrong := next(
-            (key for key in (*extra, *said) if _is_meant(key) and not (key == KEY and key in extra)), None
+            (key for key in (*extra, *said) if _is_meant(key) and not (key in (KEY, CAPTURE) and key in extra)), None
         ):
             raise WorkbenchError(f"'{wrong:.40}' says nothing here; send a plan as vllm_xargs={{'{KEY}': 'off L2E8'}}.")
-        text = extra.pop(KEY, None)
-        plan = None
+        follow = self._followed(said, extra)
+        text, plan = extra.pop(KEY, None), None
         if text is not None or self.service.everywhere:
             plan = self.service.plan_of(text)
             if said.get("use_beam_search"):
                 raise WorkbenchError(
                     "Beams are requests of vLLM's own, which carry no plan; leave use_beam_search out."
                 )
-        name = "" if plan is None else uuid4().hex
-        extra |= {} if plan is None else asking(plan, name=name)
+        name = uuid4().hex if follow or plan is not None else ""
+        extra |= asking(plan, name=name, follow=follow) if name else {}
         said |= {"vllm_xargs": extra} if given is not None or extra else {}
         return Sent(json.dumps(said).encode(), name, plan)
+
+    def _followed(self, said: Any, extra: dict[str, Any]) -> str:
+        """What is captured of a request (`Asked.follow`), which may say that nothing is."""
+        wanted, live = extra.pop(CAPTURE, True), self.service.live
+        if not isinstance(wanted, bool):
+            raise WorkbenchError(
+                f"'{CAPTURE}' is true or false; false keeps this request out of what the server captures."
+            )
+        return live.follows([said, extra]) if wanted and live is not None else ""
 
 
 def _is_meant(key: str) -> bool:

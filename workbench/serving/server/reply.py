@@ -80,6 +80,7 @@ class Models(Whole):
         told |= {} if can.edits else {"refused": can.why.get("edits", "")}
         told |= await self.service.rows() if can.edits else {}
         told |= about(everywhere, everywhere, anatomy) if everywhere else {}
+        told |= {} if self.service.live is None else {"capture": self.service.live.sink.told()}
         return 200, said | {"data": [model | {KEY: told} for model in said.get("data", [])]}
 
 

@@ -17,16 +17,26 @@ from workbench.serving.plugin import Settings, register, started_with
 from workbench.serving.scopes import helds
 from workbench.serving.server.bridge import Bridge
 from workbench.serving.server.gate import Gate
+from workbench.serving.server.live import Live, Sink, running
 from workbench.serving.server.service import Service
 
 _ENVIRONMENT = {"VLLM_SERVER_DEV_MODE": "0", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0"}
 """VLLM's development endpoints are off, whatever the shell says."""
 
 
-def serve(path: str, facts: Facts, args: Namespace, plan: Plan, settings: Settings, say: Callable[[str], None]) -> None:
+def serve(
+    path: str,
+    facts: Facts,
+    args: Namespace,
+    plan: Plan,
+    settings: Settings,
+    say: Callable[[str], None],
+    sink: Sink | None = None,
+) -> None:
     """Serves the checkpoint in `path` until it is told to end.
 
-    args  see `server_options`; plan: holds for every request; say: is told what is served, once it is
+    args  see `server_options`; plan: holds for every request; say: is told what is served, once it is; sink: gets what is
+          captured of requests
 
     Raises `WorkbenchError` where the plan cannot be served: a server never starts without what was asked of it.
     """
@@ -43,14 +53,16 @@ def serve(path: str, facts: Facts, args: Namespace, plan: Plan, settings: Settin
     )  # until the server has handlers of its own: the engine's process ends as well
     with started_with(settings):
         register()
-        uvloop.run(_run(facts, args, plan, Room(settings), say))
+        uvloop.run(_run(facts, args, plan, Room(settings), say, sink))
 
 
 def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-async def _run(facts: Facts, args: Namespace, plan: Plan, room: Room, say: Callable[[str], None]) -> None:
+async def _run(
+    facts: Facts, args: Namespace, plan: Plan, room: Room, say: Callable[[str], None], sink: Sink | None
+) -> None:
     from vllm.entrypoints.launchers.api_server.entry import (  # pyright: ignore[reportMissingImports]
         build_async_engine_client,
     )
@@ -62,9 +74,14 @@ async def _run(facts: Facts, args: Namespace, plan: Plan, room: Room, say: Calla
             calls = Calls(Bridge(engine, asyncio.get_running_loop()), room)
             served = await asyncio.to_thread(checked, calls, facts, [*_reasons(args)])
             _check_everywhere(served, plan)
-            for line in banner(served, plan, where):
+            _check_captured(served, sink)
+            for line in banner(served, plan, where, sink):
                 say(line)
-            ended = await _listen(args, engine, socket, Service(engine, served, plan))
+            live = None if sink is None else Live(engine, sink)
+            async with running(live):
+                ended = await _listen(args, engine, socket, Service(engine, served, plan, live))
+            if sink is not None:
+                say(captured(sink))
         await ended
     finally:
         socket.close()
@@ -82,7 +99,14 @@ def _check_everywhere(served: Vllm, plan: Plan) -> None:
     served.calls.room.check(helds(plan.edits))
 
 
-def banner(served: Vllm, plan: Plan, where: str) -> Iterator[str]:
+def _check_captured(served: Vllm, sink: Sink | None) -> None:
+    if sink is not None and served.can.keep is None:
+        raise WorkbenchError(
+            f"Nothing can be captured here: {served.can.why.get('keep', '')}; serve without --capture."
+        )
+
+
+def banner(served: Vllm, plan: Plan, where: str, sink: Sink | None = None) -> Iterator[str]:
     """What is served, in a few lines."""
     anatomy = served.facts.anatomy
     yield f"Serving {anatomy.model} at {where} (fingerprint {anatomy.fingerprint})"
@@ -92,6 +116,18 @@ def banner(served: Vllm, plan: Plan, where: str) -> Iterator[str]:
         yield f'A request may carry a plan: vllm_xargs={{"expert_plan": "..."}} of {", ".join(sorted(served.can.edits))}.'
     if plan:
         yield f"This plan holds for every request: {plan} (fingerprint {plan.digest})"
+    if sink is not None:
+        kept = "routing and what was said" if sink.text else "routing alone, and nothing that was said"
+        yield f"Of {sink.share:.2%} of requests is captured: {kept}; expert_capture: false keeps one out."
+
+
+def captured(sink: Sink) -> str:
+    """What came of it, in a sentence."""
+    told = sink.told()
+    return (
+        f"Captured {told['requests']} requests ({told['tokens']} tokens), dropped {told['requests_dropped']} "
+        f"({told['tokens_dropped']} tokens){', for the store is full' if told['is_full'] else ''}."
+    )
 
 
 async def _listen(args: Namespace, engine: Any, socket: Any, service: Service) -> Any:

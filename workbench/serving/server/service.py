@@ -13,15 +13,19 @@ from workbench.routing import CompiledPlan, DoseCounts, compile_plan, slots_per_
 from workbench.serving.client import Room, Vllm
 from workbench.serving.requests import RUNNING
 from workbench.serving.scopes import helds
+from workbench.serving.server.live import Live
 
 
 @dataclass(eq=False)
 class Service:
-    """One engine. served: what its start-up check found that it can do; everywhere: the plan that holds for every request."""
+    """One engine. served: what its start-up check found that it can do; everywhere: the plan that holds for every request;
+    live: captures some of them.
+    """
 
     engine: Any
     served: Vllm
     everywhere: Plan = field(default_factory=Plan)
+    live: Live | None = None
     is_gated: bool = False
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     freed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,6 +60,8 @@ class Service:
             await self._taken(name)
         finally:
             self.release(rows)
+            if self.live is not None:
+                self.live.left()
 
     def release(self, rows: Sequence[int]) -> None:
         """The rows are free; who waits for some may look again."""
