@@ -14,5 +14,6 @@ for name, value in {
     "VLLM_MLA_DISABLE": "1",  # its CPU kernels for latent attention want the sizes of the real models
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
+    "TORCHDYNAMO_DISABLE": "1",  # else a C++ compiler is started for the helpers of log-probabilities
 }.items():
     os.environ.setdefault(name, value)

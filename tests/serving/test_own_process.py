@@ -9,9 +9,7 @@ from tests.serving.support.own_process import PLANS, ROWS, what_it_does
 
 
 def test_it_does_the_same() -> None:
-    there = subprocess.run(
-        [sys.executable, "-m", "tests.serving.support.own_process"], capture_output=True, text=True, timeout=300
-    )
+    there = subprocess.run([sys.executable, "-m", "tests.serving.support.own_process"], capture_output=True, text=True)
     assert there.returncode == 0, there.stderr[-2000:]
     said, here = json.loads(there.stdout.splitlines()[-1]), what_it_does(served("demo"))
     assert said["answers"] == here["answers"]

@@ -6,12 +6,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 import httpx
+import psutil
 
 from tests.serving.support.judging import Answer
 
@@ -60,11 +61,15 @@ def serving(folder: Path, *more: str) -> Iterator[Server]:
         _wait(server)
         yield server
     finally:
+        engines = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.terminate()
         try:
             process.wait(60)
         finally:
             process.kill()
+            for engine in engines:  # of a server that had to be killed they would go on
+                with suppress(psutil.NoSuchProcess):
+                    engine.kill()
 
 
 def _wait(server: Server) -> None:
