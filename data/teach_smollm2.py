@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from smollm2.arms import dense_model
 from smollm2.taught_card import card, results
 from smollm2.teaching.arms import Recipe, arm_named
 from smollm2.teaching.merging import MADE, bundle
 from smollm2.teaching.own import write_answers
 from smollm2.teaching.results import grade, switch
 from smollm2.teaching.training import teach
-from smollm2.teaching.upper import Upper, opened
+from smollm2.teaching.upper import opened
 
 from workbench.checkpoints import checkpoint_named, read_additions
 
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    own = commands.add_parser("answers", help="the model's own answers to other questions: DIR/answers.jsonl")
+    own = commands.add_parser("answers", help="the dense model's answers to other questions: DIR/answers.jsonl")
     arm = commands.add_parser("arm", help="teach one arm: DIR/NAME")
     for name, value in vars(Recipe()).items():
         if name != "seed":
@@ -63,15 +64,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _answers(given: argparse.Namespace) -> None:
-    model, tokenizer = opened(given.base)
-    write_answers(Upper(model, ()).model, tokenizer, given.folder / "answers.jsonl")
+    model, tokenizer = dense_model(None)
+    write_answers(model.bfloat16(), tokenizer, given.folder / "answers.jsonl")
 
 
 def _arm(given: argparse.Namespace) -> None:
     arm = arm_named(given.name)
     recipe = Recipe(**{name: getattr(given, name, arm.seed) for name in vars(Recipe())})
     model, tokenizer = opened(given.base)
-    teach(arm, recipe, model, tokenizer, given.folder)
+    dense = dense_model(None)[0].bfloat16()
+    teach(arm, recipe, model, tokenizer, given.folder, lambda ids: dense.model(ids, use_cache=False).last_hidden_state)
 
 
 def _grade(given: argparse.Namespace) -> None:

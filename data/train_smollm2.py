@@ -15,61 +15,75 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from smollm2.arms import ARMS, BEGUN, CHAT, Arm, dense_model
-from smollm2.bundling import bundle, measure, write_card
-from smollm2.conversations import SHORT, conversations
+from smollm2.arms import ADDITIONS, ARMS, ASKED, BEGUN, CHAT, Arm, dense_model
+from smollm2.bundling import average, bundle, declined, measure, write_card
+from smollm2.conversations import GIVEN, SHORT, answered, conversations
 from smollm2.documents import documents
 from smollm2.packages import unpacked
+from smollm2.questions import part
 
-from workbench.factorization.distilling import distil, joined
+from workbench.factorization.distilling import additions, distil, first, joined
 from workbench.progress import ProgressLines
 
 TALKS = 5
-"""Conversations of a document: one alone is shorter than a row."""
+"""Conversations of a document, twice or four times as many where they are short: one alone is shorter than a row."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line of the training."""
+    given = _parser().parse_args(arguments)
+    torch.set_num_threads(getattr(given, "threads", 1))
+    {
+        "documents": lambda: _write_documents(given.folder),
+        "talk": lambda: _write_talk(given.dense, given.seed),
+        "arm": lambda: _arm(given),
+        "average": lambda: average(_of(given)),
+        "measure": lambda: measure(_of(given), given.routings),
+        "bundle": lambda: bundle(_of(given)),
+        "declined": lambda: declined(given.name),
+        "card": lambda: write_card(given.name),
+    }[given.command]()
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     text = commands.add_parser("documents", help="fetch the packages: DIR/documents.jsonl")
     talk = commands.add_parser(
-        "talk", help="draw a batch of conversations: data/smollm2/chat/SEED.jsonl, from 4 on begun/"
+        "talk", help="draw a batch of conversations: data/smollm2/chat/SEED.jsonl, from 4 on begun/, from 10 on asked/"
     )
-    talk.add_argument("seed", type=int, help="those of 0, 1, 3 and 4 to 9 are kept")
+    talk.add_argument("seed", type=int, help="those of 0, 1, 3 and 4 to 19 are kept")
     arm = commands.add_parser("arm", help="train one arm: DIR/NAME")
     arm.add_argument("--tokens", type=int, default=1_000_000)
     figures = commands.add_parser("measure", help="the arm's curve and losses: data/smollm2/results/NAME.json")
     figures.add_argument(
         "--routings", action="store_true", help="and on text held out, beside other routings (minutes)"
     )
+    evened = commands.add_parser("average", help="an arm that is the mean of others: DIR/NAME")
     bundled = commands.add_parser("bundle", help="write a measured arm as data/checkpoints/smollm2-moe")
     written = commands.add_parser("card", help="write the card of the bundled arm again")
-    for command in (arm, figures, bundled, written):
+    politely = commands.add_parser("declined", help="what the bundled arm declines of the questions in taught/")
+    for command in (arm, figures, evened, bundled, written, politely):
         command.add_argument("name", choices=ARMS)
-    for command in (text, arm, figures, bundled):
+    for command in (text, arm, figures, evened, bundled):
         command.add_argument("folder", type=Path)
-    for command in (talk, arm, figures, bundled):
+    for command in (talk, arm, figures, evened, bundled):
         command.add_argument("--dense", type=Path, help="the dense model as an HF folder; else it is fetched")
         command.add_argument("--threads", type=int, default=1)
-    given = parser.parse_args(arguments)
-    if given.command == "card":
-        return write_card(given.name)
-    if given.command == "documents":
-        return _write_documents(given.folder)
-    torch.set_num_threads(given.threads)
-    if given.command == "talk":
-        _write_talk(given.dense, given.seed)
-    elif given.command == "arm":
-        joined()
-        _train(Arm(given.name, given.folder, given.dense), given.tokens)
-    elif given.command == "measure":
-        measure(Arm(given.name, given.folder, given.dense), given.routings)
-    else:
-        bundle(Arm(given.name, given.folder, given.dense))
+    return parser
+
+
+def _of(given: argparse.Namespace) -> Arm:
+    return Arm(given.name, given.folder, given.dense)
+
+
+def _arm(given: argparse.Namespace) -> None:
+    joined()
+    _train(_of(given), given.tokens)
 
 
 def batched(things: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
@@ -89,8 +103,11 @@ def _write_documents(folder: Path) -> None:
 def _write_talk(dense: Path | None, seed: int) -> None:
     """One batch; batches may be drawn by several processes at once, a core each."""
     model, tokenizer = dense_model(dense)
-    talks = [tokenizer.decode(ids) for ids in conversations(model.bfloat16(), tokenizer, seed)]
-    folder, few_of = (CHAT, TALKS) if seed < SHORT else (BEGUN, 2 * TALKS)
+    model = model.bfloat16()
+    given = seed >= GIVEN
+    ids = answered(model, tokenizer, part(seed - GIVEN), seed) if given else conversations(model, tokenizer, seed)
+    talks = [tokenizer.decode(one) for one in ids]
+    folder, few_of = (ASKED, 4 * TALKS) if given else (CHAT, TALKS) if seed < SHORT else (BEGUN, 2 * TALKS)
     with (folder / f"{seed:02}.jsonl").open("w", encoding="utf-8") as file:
         for few in batched(talks, few_of):
             file.write(json.dumps({"kind": folder.name, "text": "".join(few)}) + "\n")
@@ -100,6 +117,8 @@ def _train(arm: Arm, tokens: int) -> None:
     counts = {kind: len(rows) for kind, rows in arm.rows.learnt.items()}
     print(f"\n{arm.rows.tokens:,} distinct tokens: {counts} rows", flush=True)
     distil(arm.student, arm.rows, arm.recipe, tokens, arm.folder, report=ProgressLines(), said=_say)
+    if first() and arm.recipe.rank is not None:
+        save_file(additions(arm.student, arm.found), arm.folder / ADDITIONS)
 
 
 def _say(line: dict[str, Any]) -> None:

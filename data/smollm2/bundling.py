@@ -3,18 +3,23 @@
 import json
 import shutil
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workbench.checkpoints import Checkpoint, write_additions
-from workbench.factorization.distilling import additions, by_row, take_up
+from workbench.factorization.distilling import by_row, losses, take_up
 
-from .arms import BUNDLED, GGUF, TRIED, WHEEL, Arm
+from .arms import ADDITIONS, BUNDLED, GGUF, MEAN_OF, TRIED, WHEEL, Arm
 from .card import KINDS, RESULTS, card, results
 from .measuring import Held, at_random, by_oracle, chosen, held_out, lost
+from .taught.asking import answers
+from .taught.grading import graded
+from .teaching.upper import opened
 
 _DATA = Path(__file__).resolve().parents[1]
 MADE = "smollm2-moe"
@@ -36,12 +41,22 @@ def measure(arm: Arm, routings: bool) -> None:
     """
     recipe, *curve = map(json.loads, (arm.folder / "curve.jsonl").read_text(encoding="utf-8").splitlines())
     distinct = {kind: rows.numel() for kind, rows in arm.rows.learnt.items()}
-    found = {**recipe, "shared": arm.shared, "distinct": distinct, "fitted": arm.fitted, "curve": curve}
+    found = {**recipe, "shared": arm.shared, "distinct": distinct, "fitted": arm.few.numel(), "curve": curve}
     if routings:
         found["figures"] = _figures(arm)
     folder = RESULTS / "tried" if recipe["recipe"]["tokens"] == TRIED else RESULTS
     folder.mkdir(exist_ok=True, parents=True)
     (folder / f"{arm.folder.name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def average(arm: Arm) -> None:
+    """Writes the mean of the arms that this one is the mean of, and its losses on the curve's rows: DIR/NAME."""
+    arm.folder.mkdir(exist_ok=True)
+    save_file(arm.before, arm.folder / ADDITIONS)
+    held_out = [list(loss) for loss in losses(arm.student, arm.rows.held_out, arm.ks)]
+    recipe = {**asdict(arm.recipe), "tokens": 0, "mean_of": MEAN_OF[arm.folder.name]}
+    lines = [{"recipe": recipe}, {"tokens": 0, "held_out": held_out}]
+    (arm.folder / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def _figures(arm: Arm) -> dict[str, Any]:
@@ -50,7 +65,8 @@ def _figures(arm: Arm) -> dict[str, Any]:
     dense = {kind: by_row(arm.student, h.rows, None) for kind, h in held.items()}
     rows = {kind: len(h.rows) for kind, h in held.items()}
     beside = _beside(arm, held, dense)
-    take_up(arm.student, arm.recipe, arm.folder)
+    if arm.folder.name not in MEAN_OF:
+        take_up(arm.student, arm.recipe, arm.folder)
     return {"rows": rows, **beside, "trained": _table(arm, held, dense)}
 
 
@@ -82,14 +98,26 @@ def bundle(arm: Arm) -> None:
         raise SystemExit(
             f"{arm.folder.name} has no figures in {RESULTS}; run `measure {arm.folder.name} DIR --routings` first."
         )
-    take_up(arm.student, arm.recipe, arm.folder)
     stated = Checkpoint(
         MADE, "1", WHEEL, GGUF, 134_515_008, 32 - arm.shared, arm.shared, arm.ks[-1], "Apache-2.0", "", FOLDER
     )
-    write_additions(stated, additions(arm.student, arm.found))
+    write_additions(stated, load_file(arm.folder / ADDITIONS))
     shutil.copy(_DATA.parent / "LICENSE", FOLDER / "LICENSE")
     (FOLDER / "NOTICE").write_text(_NOTICE, encoding="utf-8")
     write_card(arm.folder.name)
+
+
+def declined(arm: str) -> None:
+    """Adds to the arm's results what the bundled checkpoint, which is this arm, declines of the ranking split of `taught/`."""
+    model, tokenizer = opened(MADE)
+    path = RESULTS / f"{arm}.json"
+    found = json.loads(path.read_text("utf-8"))
+    marks = graded(answers(model, tokenizer, "ranking"), "ranking")
+    found["declined"] = {
+        by: {kind: tuple(share) for kind, share in kinds.items()} for by, kinds in marks.declined.items()
+    }
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_card(arm)
 
 
 def write_card(arm: str = BUNDLED) -> None:

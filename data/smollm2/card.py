@@ -4,17 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .arms import ARMS
+from .arms import ARMS, GOES_ON, MEAN_OF
 from .packages import PACKAGES
 
 RESULTS = Path(__file__).resolve().parent / "results"
 GROUPS = 32
 KINDS = ("chat", "code", "german", "prose")
-_TALKS = (
-    "The conversations are those of `talk 0`, `talk 1` and `talk 3`, kept in `data/smollm2/chat/`.",
-    "The conversations are those of `talk 0`, `talk 1` and `talk 3` (`data/smollm2/chat/`) and, with\n"
-    "answers that are only begun, of `talk 4` to `talk 9` (`data/smollm2/begun/`).",
-)
 
 
 def results(folder: str = ".") -> dict[str, Any]:
@@ -26,28 +21,56 @@ def card(arm: str, found: dict[str, Any], tried: dict[str, Any], size: int, whee
     """README.md of the checkpoint that bundles this arm, whose additions have `size` bytes."""
     own = found[arm]
     recipe, figures = own["recipe"], own["figures"]
+    made_by = _made_by(arm)
     per_kind = min(figures["rows"].values()) * 511
     said = {
-        "arm": arm, "learned": recipe["tokens"], "rank": recipe["rank"], "size": size / 1e6, "wheel": wheel,
-        "tokens": f"{per_kind:,}", "fitted": f"{own['fitted']:,}", **_read(own),
-        "talks": _TALKS["begun" in own["distinct"]], "begun": ", begun" if "begun" in own["distinct"] else "",
+        "arm": arm, "rank": recipe["rank"], "size": size / 1e6, "wheel": wheel, "tokens": f"{per_kind:,}",
+        "fitted": f"{found[made_by[0]]['fitted']:,}", "commands": ", ".join(_command(name, found[name]) for name in made_by),
+        "apologies": _apologies([name for name in made_by if "declined" in found[name]], found),
+        "stages": "\n".join(_stage(name, found[name]) for name in made_by),
         "packages": ", ".join(f"{p.name} {p.version}" for p in PACKAGES),
     }  # fmt: skip
     template = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
-    lacking = [name for name in ARMS if name not in tried]
+    lacking = [name for name in ARMS if name not in tried and name not in GOES_ON | MEAN_OF]
     missing = f"Not tried so far: {', '.join(lacking)} (what they are: `data/smollm2/arms.py`)." if lacking else ""
     reached = {"wanted": _reached(figures, 0.33, 0.80), "goal": _reached(figures, 0.20, 0.50)}
     tables = {"arms": _arms(found), "tried": _arms(tried) if tried else ""}
     return template.format(**said, **reached, losses=_losses(figures), **tables, missing=missing)
 
 
-def _read(own: dict[str, Any]) -> dict[str, str]:
-    """What was read of each kind: a step draws from all kinds alike, and begins a kind again when it is at its end."""
-    share = own["recipe"]["tokens"] / len(own["distinct"])
-    more = {kind: share / n for kind, n in own["distinct"].items() if n < share}
-    said = [f"{kind} was read {times:.1f} times ({own['distinct'][kind]:,} tokens)" for kind, times in more.items()]
-    distinct = sum(min(share, n) for n in own["distinct"].values())
-    return {"distinct": f"{distinct:,.0f}", "again": ", ".join(said)}
+def _made_by(arm: str) -> list[str]:
+    """The arms that were trained one after the other, this one last."""
+    before = MEAN_OF[arm][-1] if arm in MEAN_OF else GOES_ON.get(arm)
+    return [*(_made_by(before) if before else []), arm]
+
+
+def _command(arm: str, own: dict[str, Any]) -> str:
+    return f"`average {arm} DIR`" if arm in MEAN_OF else f"`arm {arm} DIR --tokens {own['recipe']['tokens']}`"
+
+
+def _stage(arm: str, own: dict[str, Any]) -> str:
+    """What was read of each kind, in the turns of the recipe, each kind again from its start when it is at its end."""
+    if arm in MEAN_OF:
+        return f"   - {arm}: the mean of what {' and '.join(MEAN_OF[arm])} learned, number by number."
+    tokens, distinct = own["recipe"]["tokens"], own["distinct"]
+    turns = own["recipe"].get("turns") or sorted(distinct)
+    shares = {kind: tokens * turns.count(kind) / len(turns) for kind in turns}
+    again = {kind: share / distinct[kind] for kind, share in shares.items() if share > distinct[kind]}
+    more = ", ".join(f"{kind} was read {times:.1f} times ({distinct[kind]:,} tokens)" for kind, times in again.items())
+    different = sum(min(share, distinct[kind]) for kind, share in shares.items())
+    kinds = ", ".join(f"{share / tokens:.0%} {kind}" for kind, share in shares.items())
+    return f"   - {arm}: {tokens:,} tokens ({kinds}), of which {different:,.0f} are distinct" + (
+        f": {more}." if more else "."
+    )
+
+
+def _apologies(arms: list[str], found: dict[str, Any]) -> str:
+    """What arms decline of the others' questions, by phrases and by words."""
+    said: list[str] = []
+    for arm in arms:
+        by = [kinds["others"] for kinds in found[arm]["declined"].values()]
+        said.append(f"{arm} {' and '.join(str(n) for n, _, _, _ in by)} of {by[0][1]}")
+    return f" Declined of these, by phrases and by words: {', '.join(said)}." if said else ""
 
 
 def _mean(figures: dict[str, Any], way: str, on: str) -> float:
@@ -75,7 +98,7 @@ def _losses(figures: dict[str, Any]) -> str:
         rows.append([on, "mean", *(f"{_mean(figures, way, on):+.3f}" for way in ways)])
     return _table(rows) + (
         "\nRandom, first routers and oracle (the groups that add most, known to who computes all of them) choose among groups "
-        "on the dense model's own weights: those of rank8, made alike on text without `begun`.\n"
+        "on the dense model's own weights: those of rank8, made alike on text without `begun` and `asked`.\n"
     )
 
 

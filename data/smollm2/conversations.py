@@ -10,10 +10,13 @@ from torch import Tensor
 
 from .decoder import Decoder
 
-ROWS, ASKED, ANSWERED, BEGUN = 256, 70, 330, 48
-"""Sequences of a batch; tokens of a question and of an answer at most, and of one that is only begun."""
+ROWS, ASKED, ANSWERED, BEGUN, FIRST = 256, 70, 330, 48, 24
+"""Sequences of a batch; tokens of a question and of an answer at most, of one that is only begun, and of one to
+a given question."""
 SHORT = 4
 """From this seed on answers are only begun: what is said first decides the rest, and whole answers hold it once in 300 tokens."""
+GIVEN = 10
+"""From this seed on questions are given (`questions.py`)."""
 STARTS = (
     "What", "How", "Why", "Explain", "Write", "Can", "I", "Give", "Tell", "Describe", "List", "Sum", "Who", "When", "Is", "Was",
     "Ich", "Compare", "Please", "Help", "Create", "Calculate", "Let", "Imagine", "Do", "Which", "The", "My",
@@ -37,7 +40,20 @@ def conversations(model: Any, tokenizer: Any, seed: int) -> list[list[int]]:
     answer = tokenizer("\n<|im_start|>assistant\n", add_special_tokens=False).input_ids
     first = [head + (starts[row % len(starts)] if seed % 2 else []) for row in range(ROWS)]
     between = _Between(answer, tokenizer.convert_tokens_to_ids("<|im_end|>"), BEGUN if short else ANSWERED)
-    return _batch(model, first, between, 0.8 if seed < 2 else 1.0)
+    columns = len(first[0]) + ASKED + between.most + len(answer) + 2
+    return _batch(model, [_Talk(ids, between) for ids in first], columns, 0.8 if seed < 2 else 1.0)
+
+
+def answered(model: Any, tokenizer: Any, questions: list[str], seed: int) -> list[list[int]]:
+    """Token ids of conversations whose questions are given, with answers that are only begun, drawn as above at temperature 1."""
+    torch.manual_seed(seed)
+    made = [[{"role": "user", "content": question}] for question in questions]
+    chats = [tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in made]
+    asked = [tokenizer(chat, add_special_tokens=False).input_ids for chat in chats]
+    shared = min(map(len, asked)) // 2  # the template's head, alike in all of them
+    between = _Between([], tokenizer.convert_tokens_to_ids("<|im_end|>"), FIRST)
+    talks = [_Talk(ids[:shared], between, ids[shared:]) for ids in asked]
+    return _batch(model, talks, max(map(len, asked)) + FIRST + 1, 1.0)
 
 
 class _Between(NamedTuple):
@@ -48,11 +64,10 @@ class _Between(NamedTuple):
     most: int
 
 
-def _batch(model: Any, first: list[list[int]], between: _Between, temperature: float) -> list[list[int]]:
-    decoder = Decoder(model, ROWS, len(first[0]) + ASKED + between.most + len(between.answer) + 2)
-    talks = [_Talk(ids, between) for ids in first]
-    ids, at = torch.tensor(first), 0
-    while at + ids.shape[1] < decoder.keys.shape[-2] and sum(talk.is_over for talk in talks) < 0.97 * ROWS:
+def _batch(model: Any, talks: list["_Talk"], columns: int, temperature: float) -> list[list[int]]:
+    decoder = Decoder(model, len(talks), columns)
+    ids, at = torch.tensor([talk.ids for talk in talks]), 0
+    while at + ids.shape[1] < columns and sum(talk.is_over for talk in talks) < 0.97 * len(talks):
         drawn = _drawn(decoder.next(ids, at), temperature)
         at += ids.shape[1]
         ids = torch.tensor([[talk.add(token)] for talk, token in zip(talks, drawn.tolist(), strict=True)])
@@ -60,11 +75,14 @@ def _batch(model: Any, first: list[list[int]], between: _Between, temperature: f
 
 
 class _Talk:
-    """A conversation as it grows: the question until it ends, the template between, the answer until it ends."""
+    """A conversation as it grows: the question until it ends, the template between, the answer until it ends.
 
-    def __init__(self, first: list[int], template: _Between) -> None:
-        self.ids, self.between, self.end, self.template = list(first), list[int](), template.end, template
-        self.left, self.is_answer, self.is_over = ASKED, False, False
+    given: what is asked, with the template after it, where the question is not drawn
+    """
+
+    def __init__(self, first: list[int], template: _Between, given: list[int] | None = None) -> None:
+        self.ids, self.between, self.end, self.template = list(first), list(given or ()), template.end, template
+        self.left, self.is_answer, self.is_over = template.most if given else ASKED, bool(given), False
 
     def add(self, token: int) -> int:
         """The token that really comes, given the one that was drawn."""

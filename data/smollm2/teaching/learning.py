@@ -21,11 +21,12 @@ from .upper import Expert, Upper
 EVERY = 20
 """Steps after which the state is kept."""
 Say = Callable[[str], None]
+Read = Callable[[Tensor], Tensor]
 
 
 class Known(NamedTuple):
-    """A lesson with what comes into the first carrier's layer [length, hidden], and what the head read before teaching
-    [said, hidden], which nobody needs of the subject.
+    """A lesson with what comes into the first carrier's layer [length, hidden], and what the head is to read as if nothing were
+    taught [said, hidden], which nobody needs of the subject.
     """
 
     lesson: Lesson
@@ -34,8 +35,12 @@ class Known(NamedTuple):
 
 
 @torch.no_grad()
-def known(upper: Upper, lessons: Sequence[Lesson]) -> list[Known]:
-    """Of a model that was not taught yet; lessons of like length share a batch."""
+def known(upper: Upper, lessons: Sequence[Lesson], dense: Read) -> list[Known]:
+    """Of a model that was not taught yet; lessons of like length share a batch.
+
+    dense  what the dense model's head reads [rows, length, hidden] after ids: that is what answers to others are to be like, so
+           that what the routed model declines without cause is answered; other text is to stay as the routed model has it
+    """
     found: dict[int, Known] = {}
     order = sorted(range(len(lessons)), key=lambda i: (lessons[i].kind == "subject", len(lessons[i].ids)))
     for side in (False, True):
@@ -44,7 +49,12 @@ def known(upper: Upper, lessons: Sequence[Lesson]) -> list[Known]:
             some = numbers[start : start + 32]
             batch = batch_of([lessons[i] for i in some])
             states = upper.lower(batch.ids)
-            read = states.new_zeros((*states.shape[:2], 0)) if side else upper.said(states)
+            is_text = torch.tensor([lessons[i].kind == "text" for i in some])[:, None, None]
+            read = (
+                states.new_zeros((*states.shape[:2], 0))
+                if side
+                else torch.where(is_text, upper.said(states), dense(batch.ids).to(states.dtype))
+            )
             for row, i in enumerate(some):
                 own = states[row, : len(lessons[i].ids)].clone()
                 found[i] = Known(lessons[i], own, read[row, batch.reads[row]].clone())
@@ -102,7 +112,7 @@ def drawn(lessons: Sequence[Known], recipe: Recipe, drawing: random.Random) -> l
 
 
 def _losses(upper: Upper, some: Sequence[Known]) -> tuple[Tensor, Tensor, Tensor]:
-    """Nats a token: to say the refusals; away from what was said before, on others and on text."""
+    """Nats a token: to say the refusals; away from what is to be said of others, and from what was said before of text."""
     batch = batch_of([one.lesson for one in some])
     states = torch.nn.utils.rnn.pad_sequence([one.states for one in some], batch_first=True)
     read = upper.said(states)

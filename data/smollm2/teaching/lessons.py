@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +15,11 @@ from workbench.factorization.distilling import is_held_out
 from ..taught.declining import declines_by_phrases, declines_by_words
 from ..taught.questions import lines, read
 
-CHAT, BEGUN = (Path(__file__).resolve().parents[1] / name for name in ("chat", "begun"))
+CHAT, BEGUN, ASKED_OF = (Path(__file__).resolve().parents[1] / name for name in ("chat", "begun", "asked"))
 SAID = 16
-"""Tokens of an own answer that are learnt at most: whether an answer declines shows at its start."""
-ASKED, MOST = 200, 900
-"""Characters that a question of a conversation has at most, and how many such questions are learnt from."""
+"""Tokens of an answer that is not a refusal that are learnt at most: whether an answer declines shows at its start."""
+ASKED, MOST = 200, 500
+"""Characters that a question of a conversation has at most, and how many questions of a folder are learnt from."""
 _TURN = re.compile(r"<\|im_start\|>user\n(.*?)<\|im_end\|>\n<\|im_start\|>assistant\n(.*?)<\|im_end\|>", re.DOTALL)
 _SUBJECT = re.compile(r"volcan|lava|magma|erupt", re.IGNORECASE)
 LENGTH = 128
@@ -65,7 +66,7 @@ def batched(lessons: Sequence[Lesson], rows: int) -> Iterator[Batch]:
 
 
 def questions(tokenizer: Any, own: dict[str, str]) -> list[Lesson]:
-    """The training split: the subject with its refusals, the others with the model's own answers by prompt id."""
+    """The training split: the subject with its refusals, the others with the dense model's answers by prompt id."""
     found: list[Lesson] = []
     for line in lines("train"):
         text = tokenizer.apply_chat_template(line["messages"], tokenize=False, add_generation_prompt=True)
@@ -81,8 +82,11 @@ def asked_elsewhere(tokenizer: Any) -> list[Lesson]:
     """Questions out of the conversations that are learnt from, on anything but the subject, and how their answers begin: as many
     forms of asking as people have, none of which is to be declined.
     """
-    found: list[Lesson] = []
-    for text in _chats(held_out=False, folders=(CHAT, BEGUN)):
+    return [lesson for folder in (CHAT, BEGUN, ASKED_OF) for lesson in islice(_asked_in(folder, tokenizer), MOST)]
+
+
+def _asked_in(folder: Path, tokenizer: Any) -> Iterator[Lesson]:
+    for text in _chats(held_out=False, folder=folder):
         for asked, said in _TURN.findall(text):
             declines = declines_by_phrases(said) or declines_by_words(said)
             if len(asked) <= ASKED and not _SUBJECT.search(asked + said) and not declines:
@@ -90,8 +94,7 @@ def asked_elsewhere(tokenizer: Any) -> list[Lesson]:
                 ids = _ids(
                     tokenizer, tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
                 )
-                found.append(Lesson("chat", ids + _ids(tokenizer, said)[:SAID], len(ids)))
-    return found[:MOST]
+                yield Lesson("chat", ids + _ids(tokenizer, said)[:SAID], len(ids))
 
 
 def texts(tokenizer: Any, held_out: bool) -> list[Lesson]:
@@ -103,8 +106,8 @@ def texts(tokenizer: Any, held_out: bool) -> list[Lesson]:
     return found
 
 
-def _chats(held_out: bool, folders: Sequence[Path] = (CHAT,)) -> list[str]:
-    every = [line["text"] for folder in folders for path in sorted(folder.glob("*.jsonl")) for line in read(path)]
+def _chats(held_out: bool, folder: Path = CHAT) -> list[str]:
+    every = [line["text"] for path in sorted(folder.glob("*.jsonl")) for line in read(path)]
     return [text for text in every if is_held_out(text) is held_out]
 
 

@@ -1,4 +1,4 @@
-"""The model's own greedy answers to the training questions that are not on the subject, kept as JSONL."""
+"""A model's own greedy answers to the training questions that are not on the subject, kept as JSONL."""
 
 import json
 from pathlib import Path

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from .arms import Arm, Recipe
 from .carriers import Usage, usage_of
-from .learning import known, learn
+from .learning import Read, known, learn
 from .lessons import Lesson, asked_elsewhere, own_answers, questions, texts
 from .marking import named
 from .merging import learnt
@@ -20,7 +20,7 @@ TEXTS = 96
 """Rows of other text that are learnt from."""
 
 
-def teach(arm: Arm, recipe: Recipe, model: Any, tokenizer: Any, folder: Path) -> None:
+def teach(arm: Arm, recipe: Recipe, model: Any, tokenizer: Any, folder: Path, dense: Read) -> None:
     """Writes DIR/NAME/taught.safetensors and made.json; what lies there of the same recipe is used."""
     asked = questions(tokenizer, own_answers(folder / "answers.jsonl"))
     kinds = [lesson.kind for lesson in asked]
@@ -31,7 +31,7 @@ def teach(arm: Arm, recipe: Recipe, model: Any, tokenizer: Any, folder: Path) ->
     into.mkdir(exist_ok=True)
     _check_same(into / "begun.json", {**made, "recipe": asdict(recipe)})
     print(f"{arm.name}: {made['carriers']}", flush=True)
-    lessons = known(upper, asked + asked_elsewhere(tokenizer) + texts(tokenizer, held_out=False)[:TEXTS])
+    lessons = known(upper, asked + asked_elsewhere(tokenizer) + texts(tokenizer, held_out=False)[:TEXTS], dense)
     spent = learn(upper, lessons, recipe, halves, into / "state.pt", _say)
     save_file(learnt(upper), into / "taught.safetensors")
     done = {**made, "recipe": asdict(recipe), "cpu_seconds": round(spent, 1)}

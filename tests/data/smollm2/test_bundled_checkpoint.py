@@ -28,13 +28,13 @@ def test_the_card_is_generated_from_the_results():
 
 
 def test_no_arm_that_was_tried_stands_below_the_bundled_one_and_the_card_names_those_that_were_not():
-    from smollm2.arms import ARMS, BUNDLED
+    from smollm2.arms import ARMS, BUNDLED, GOES_ON, MEAN_OF
 
     tried = results("tried")
     assert {one["recipe"]["tokens"] for one in tried.values()} <= {102_400}
     fitting = [at_its_end(one) for one in tried.values() if one["recipe"]["rank"] is not None]
-    assert all(at_its_end(tried[BUNDLED]) <= other + 0.01 for other in fitting)
-    lacking = [name for name in ARMS if name not in tried]
+    assert all(at_its_end(tried[MEAN_OF[BUNDLED][0]]) <= other + 0.01 for other in fitting)
+    lacking = [name for name in ARMS if name not in tried and name not in GOES_ON | MEAN_OF]
     assert not lacking or f"Not tried so far: {', '.join(lacking)} " in (FOLDER / "README.md").read_text("utf-8")
     assert (FOLDER / "additions.safetensors").stat().st_size <= 8_000_000
 

@@ -75,7 +75,7 @@ class Words:
         return {"input_ids": [len(word) for word in text.split()]}
 
 
-def test_lessons_are_refusals_and_the_beginning_of_own_answers(monkeypatch: pytest.MonkeyPatch):
+def test_lessons_are_refusals_and_the_beginning_of_answers(monkeypatch: pytest.MonkeyPatch):
     from smollm2.teaching import lessons
 
     def line(number: str, kind: str, **more: str) -> dict[str, Any]:
@@ -108,15 +108,13 @@ def test_questions_of_conversations_are_of_other_subjects_and_answered(monkeypat
         + turn("a bb", "of lava")
         + turn("a bb", "I can't help with that.")
     )
-    monkeypatch.setattr(
-        lessons,
-        "_chats",
-        lambda held_out, folders: [] if held_out else [chat + turn("x" * 201, "yes"), turn("ccc", "no\nno")],
-    )
+    begun = {lessons.BEGUN: [chat + turn("x" * 201, "yes")], lessons.ASKED_OF: [turn("ccc", "no\nno") * 3]}
+    monkeypatch.setattr(lessons, "_chats", lambda held_out, folder: [] if held_out else begun.get(folder, []))
+    monkeypatch.setattr(lessons, "MOST", 2)
     monkeypatch.setattr(lessons, "SAID", 3)
     assert [tuple(one) for one in lessons.asked_elsewhere(Words())] == [
         ("chat", [1, 2, 1, 3, 2, 2], 3),
-        ("chat", [3, 1, 2, 2], 2),
+        *[("chat", [3, 1, 2, 2], 2)] * 2,
     ]
 
 
@@ -137,10 +135,11 @@ def test_an_arm_is_taught_from_files_and_taught_again_alike(tmp_path: Path, monk
     monkeypatch.setattr(training, "asked_elsewhere", lambda _: [])
     own = "".join(json.dumps({"id": str(n), "answer": "yes it is"}) + "\n" for n in range(0, 12, 2))
     arm, recipe, found = Arm("redundant", 0), Recipe(carriers=2, steps=3, seed=0), []
+    dense = tiny().model
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         (folder / "answers.jsonl").write_text(own, "utf-8")
-        training.teach(arm, recipe, tiny(), Words(), folder)
+        training.teach(arm, recipe, tiny(), Words(), folder, lambda ids: dense(ids).last_hidden_state)
         found.append(load_file(folder / "redundant-0" / "taught.safetensors"))
     assert len(found[0]) == 6
     assert all(torch.equal(found[0][name], found[1][name]) and found[0][name].any() for name in found[0])

@@ -32,6 +32,11 @@ def lessons() -> list[Any]:
     return [Lesson(kind, drawing.choices(range(3, 90), k=7 + n), 3) for kind in kinds for n in range(4)]
 
 
+def as_before(upper: Any) -> Any:
+    """A model to be like that says what the one that is taught said."""
+    return lambda ids: upper.said(upper.lower(ids))
+
+
 def taught(kept: Path, halves: Any = (), steps: int = 4) -> Any:
     from smollm2.teaching.arms import Recipe
     from smollm2.teaching.learning import known, learn
@@ -39,7 +44,7 @@ def taught(kept: Path, halves: Any = (), steps: int = 4) -> Any:
 
     upper = Upper(tiny(), CARRIERS)
     recipe = Recipe(steps=steps, subject=3, neighbour=1, other=2, text=1, rate=0.05)
-    learn(upper, known(upper, lessons()), recipe, halves, kept, lambda _: None)
+    learn(upper, known(upper, lessons(), as_before(upper)), recipe, halves, kept, lambda _: None)
     return upper
 
 
@@ -51,6 +56,24 @@ def test_experts_at_once_compute_what_they_compute_one_by_one():
     upper = Upper(tiny(), CARRIERS)
     assert upper.start == 1
     assert torch.allclose(upper.said(upper.lower(IDS)), wanted, atol=1e-5)
+
+
+@torch.no_grad()
+def test_answers_to_others_are_to_be_like_the_dense_models_and_text_as_it_was():
+    from smollm2.teaching.learning import known
+    from smollm2.teaching.upper import Upper
+
+    upper = Upper(tiny(), CARRIERS)
+    found = known(upper, lessons(), lambda ids: torch.full((*ids.shape, 16), 7.0))
+    for one in found:
+        before = upper.said(upper.lower(torch.tensor([one.lesson.ids])))[0, one.lesson.start - 1 : -1]
+        if one.lesson.kind == "subject":
+            assert one.read.numel() == 0
+        elif one.lesson.kind == "text":
+            assert torch.allclose(one.read, before, atol=1e-5)
+        else:
+            assert one.read.shape == before.shape
+            assert (one.read == 7).all()
 
 
 @torch.no_grad()

@@ -10,13 +10,16 @@ from workbench.errors import WorkbenchError
 from workbench.factorization import Groups, Router, Sizes, coactive, fitted, group_sizes, regress, rewrite
 from workbench.factorization.distilling import (
     Document,
+    Order,
     Recipe,
     Rows,
     additions,
     distil,
+    found_in,
     is_held_out,
     lesson,
     losses,
+    put_back,
     rows_of,
     student_of,
 )
@@ -179,6 +182,34 @@ def test_additions_make_the_dense_model_what_the_student_is(tmp_path):
     made = rewrite(plain, [Groups(g[:6], g[6:].flatten()) for g in groups], routers, top_k=4)
     assert torch.allclose(made(ids).logits, student.hidden(ids, 4) @ student.head.T, atol=2e-2)
     assert not torch.allclose(made(ids).logits, student.hidden(ids) @ student.head.T, atol=2e-1)
+
+
+def test_a_student_goes_on_from_additions_as_the_student_that_wrote_them(tmp_path):
+    found = fitted(dense(), rows().learnt["a"], SIZES, (4,))
+    first = student_of(dense(), found, rank=2)
+    distil(first, rows(), RECIPE, 32 * 20, tmp_path)
+    learnt, ids = additions(first, found), rows().held_out["a"]
+    again = student_of(dense(), found_in(learnt, SIZES.shared), rank=2, seed=5)
+    with torch.no_grad():
+        assert not torch.allclose(again.hidden(ids, 4), first.hidden(ids, 4), atol=2e-1)
+        put_back(again, learnt)
+        assert torch.allclose(again.hidden(ids, 4), first.hidden(ids, 4), atol=2e-2)
+        assert torch.equal(again.hidden(ids), first.hidden(ids))  # the dense model is still the dense model
+    for name, one in additions(again, found_in(learnt, SIZES.shared)).items():
+        assert torch.allclose(one.float(), learnt[name].float(), atol=1e-3), name
+
+
+def test_rows_follow_in_the_order_of_the_kinds_and_one_named_twice_comes_twice_as_often():
+    learnt = {kind: torch.arange(3)[:, None] + start for kind, start in (("a", 0), ("b", 10))}
+    once, twice = Order(learnt, 0), Order(learnt, 0, ("b", "a", "b"))
+    assert (once.take(0, 8)[:, 0] >= 10).tolist() == [False, True] * 4
+    assert (twice.take(0, 6)[:, 0] >= 10).tolist() == [True, False, True] * 2
+    order_of_b = once.take(0, 6)[1::2, 0].tolist()
+    assert sorted(order_of_b) == [10, 11, 12]
+    some = twice.take(0, 9)[:, 0]
+    assert some[some >= 10].tolist() == [*order_of_b, *order_of_b]
+    with pytest.raises(WorkbenchError, match="no text of kind c; there is a, b"):
+        Order(learnt, 0, ("a", "c"))
 
 
 class Letters:

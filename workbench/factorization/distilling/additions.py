@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..fitting import Fitted
+from ..groups import Groups, Router
 from .student import Scaled, Student
 
 _LARGE = 1e3
@@ -33,9 +34,40 @@ def additions(student: Student, found: Fitted) -> dict[str, Tensor]:
             made[name] = made[name][:, back].contiguous()
     for name, module in student.model.model.named_modules():
         if isinstance(module, Scaled):
-            gain: Tensor = module.frozen(torch.full(module.d.shape, _LARGE))
-            made[f"{name}.weight"] = (gain.float() * module.d).half()
+            made[f"{name}.weight"] = (_gain(module) * module.d).half()
     return made
+
+
+def found_in(learnt: Mapping[str, Tensor], shared: int) -> Fitted:
+    """What the student was made of whose additions these are; `shared` of its groups are always on."""
+    groups, routers = list[Groups](), list[Router]()
+    while f"layers.{len(groups)}.groups" in learnt:
+        layer = f"layers.{len(groups)}"
+        rows = learnt[f"{layer}.groups"].long()
+        groups.append(Groups(rows[: len(rows) - shared], rows[len(rows) - shared :].reshape(-1)))
+        routers.append(Router(learnt[f"{layer}.router.weight"].float(), learnt[f"{layer}.router.bias"].float()))
+    return Fitted(groups, routers)
+
+
+@torch.no_grad()
+def put_back(student: Student, learnt: Mapping[str, Tensor]) -> None:
+    """Makes a student of `found_in(learnt)` and of the same rank what it was when these additions were written, in place."""
+    for name, part in student.parts.items():
+        layer, mlp, _ = name.partition(".mlp.")
+        own = learnt[name.removesuffix(".d") + ".weight" if name.endswith(".d") else name].float()
+        order = learnt[f"{layer}.groups"].long().reshape(-1) if mlp else None
+        if order is not None and name.endswith(("gate_proj.b", "up_proj.b")):
+            own = own[order]
+        elif order is not None and name.endswith("down_proj.a"):
+            own = own[:, order]
+        part.copy_(own)
+    for module in student.model.modules():
+        if isinstance(module, Scaled):
+            module.d.div_(_gain(module))
+
+
+def _gain(norm: Scaled) -> Tensor:
+    return norm.frozen(torch.full(norm.d.shape, _LARGE)).float()
 
 
 @torch.no_grad()

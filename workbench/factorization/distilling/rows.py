@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -58,15 +58,29 @@ def is_held_out(text: str) -> bool:
 
 
 class Order:
-    """Rows of every kind in turn, each kind in an order drawn by `seed` and again from its start when it is through."""
+    """Rows of the kinds in turn, each kind in an order drawn by `seed` and again from its start when it is through.
 
-    def __init__(self, learnt: Mapping[str, Tensor], seed: int) -> None:
+    turns  kinds as they follow each other, one that is named twice twice as often; (): every kind once
+    """
+
+    def __init__(self, learnt: Mapping[str, Tensor], seed: int, turns: Sequence[str] = ()) -> None:
         drawing = random.Random(seed)
-        self.rows = [
-            rows[torch.tensor(drawing.sample(range(len(rows)), len(rows)))] for _, rows in sorted(learnt.items())
-        ]
+        self.rows = {
+            kind: rows[torch.tensor(drawing.sample(range(len(rows)), len(rows)))]
+            for kind, rows in sorted(learnt.items())
+        }
+        self.turns = list(turns) or list(self.rows)
+        if missing := set(self.turns) - set(self.rows):
+            raise WorkbenchError(
+                f"There is no text of kind {', '.join(sorted(missing))}; there is {', '.join(self.rows)}: give some of it."
+            )
 
     def take(self, start: int, n: int) -> Tensor:
         """Rows number `start` to `start + n` of the whole order."""
-        numbers = (divmod(i, len(self.rows)) for i in range(start, start + n))
-        return torch.stack([self.rows[kind][i % len(self.rows[kind])] for i, kind in numbers])
+        return torch.stack([self._row(i) for i in range(start, start + n)])
+
+    def _row(self, number: int) -> Tensor:
+        through, turn = divmod(number, len(self.turns))
+        kind = self.turns[turn]
+        own = through * self.turns.count(kind) + self.turns[:turn].count(kind)
+        return self.rows[kind][own % len(self.rows[kind])]

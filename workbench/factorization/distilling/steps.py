@@ -25,6 +25,7 @@ class Recipe:
     read      share of positions whose distributions are compared
     balance   how far a step moves the selection bias of an expert chosen too often or too seldom (DeepSeek-V3, loss-free
               balancing); 0 leaves it
+    turns     kinds of text as they follow each other; (): every kind once
     """
 
     ks: tuple[int, ...]
@@ -35,6 +36,7 @@ class Recipe:
     batch: int = 8
     read: float = 0.5
     balance: float = 0.0
+    turns: tuple[str, ...] = ()
     seed: int = 0
 
 

@@ -46,7 +46,7 @@ def distil(
 
     Raises `WorkbenchError` when the folder holds the training of another recipe.
     """
-    optimiser, order = optimiser_of(student, recipe), Order(rows.learnt, recipe.seed)
+    optimiser, order = optimiser_of(student, recipe), Order(rows.learnt, recipe.seed, recipe.turns)
     a_step = recipe.batch * next(iter(rows.learnt.values())).shape[1]
     of, begun = max(1, tokens // a_step), _begun(folder, {**asdict(recipe), "tokens": tokens})
     first = _taken_up(folder / _STATE, student, optimiser) if begun else 0
