@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
-Need = Literal["labels or responses", "pairs", "norms", "residual", "logits"]
+Need = Literal["labels or responses", "pairs", "norms", "residual", "logits", "outputs", "matrices", "routers"]
 Kind = Literal["ExpertScores", "LayerTable", "PairTable", "SetTable", "TokenTable", "DataFrame", "ExpertRefs"]
 
 

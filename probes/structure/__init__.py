@@ -1,4 +1,4 @@
-"""How experts of different layers belong together: the paths that tokens take.
+"""How experts belong together: the paths that tokens take from layer to layer, and which of a layer are alike.
 
 work.py        what a count takes, said before it starts
 steps.py       who is selected in one MoE layer and in the next
@@ -7,9 +7,13 @@ pathways.py    which expert of the next layer follows an expert, and how much mo
 assignment.py  experts on devices by linear programs
 crossings.py   how much crosses from device to device
 placement.py   which experts should lie on one device
+cosines.py     experts of a layer compared: their router's rows, logits, outputs
+alike.py       groups of experts that are alike
+similarity.py  which experts of a layer are alike, and how many are one too many
 """
 
 from probes.structure.pathways import pathways
 from probes.structure.placement import placement
+from probes.structure.similarity import similarity
 
-__all__ = ["pathways", "placement"]
+__all__ = ["pathways", "placement", "similarity"]

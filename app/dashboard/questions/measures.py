@@ -84,8 +84,8 @@ def _alone() -> list[Method]:
 
 def _lacks(store: Store, offered: Offer, probe: Method) -> tuple[Need, ...]:
     """What the probe needs and this store has not."""
-    kept = {"norms": "norms" in store.plan_json["options"].get("keep", ("norms",)), "residual": store.has("residual")}
-    kept["logits"] = store.has("logits")
+    kept = {need: need not in store.lacks for need in probe.needs}
+    kept["norms"] = "norms" in store.plan_json["options"].get("keep", ("norms",))
     kept["labels or responses"] = bool(offered.compared) or offered.has_verdicts
     kept["pairs"] = bool(store.prompts["pair"].notna().any())
     return tuple(need for need in probe.needs if not kept[need])

@@ -44,6 +44,18 @@ def test_easy_ep_equals_loops(case: Case, tokens: str, domains: str | None) -> N
 
 
 @DRAWN
+@given(CASES)
+def test_aimer_equals_loops(case: Case) -> None:
+    checks.aimer_equals_brute(probes, case)
+
+
+@DRAWN
+@given(CASES, TOKENS, st.sampled_from(["outputs", "weights"]), st.sampled_from(["selection", "token"]))
+def test_min_norm_equals_loops(case: Case, tokens: str, of: str, per: str) -> None:
+    checks.min_norm_equals_brute(probes, case, tokens, of, per)
+
+
+@DRAWN
 @given(CASES, TOKENS)
 def test_shape_equals_loops(case: Case, tokens: str) -> None:
     checks.shape_equals_brute(probes, case, tokens)

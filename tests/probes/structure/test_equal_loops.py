@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import probes
 from tests.probes.oracle.cases import Case, random_case
 from tests.probes.oracle.structure import checks
+from tests.probes.oracle.structure.cases import enriched
 
 CASES = st.builds(
     random_case,
@@ -31,3 +32,9 @@ def test_pathways_equal_loops(case: Case, tokens: str) -> None:
 @given(CASES, TOKENS, st.booleans(), st.sampled_from([2, 2, 3]))
 def test_placements_equal_loops(case: Case, tokens: str, one_program: bool, devices: int) -> None:
     checks.placement_equals_brute(probes, case, tokens, one_program, devices)
+
+
+@DRAWN
+@given(CASES, TOKENS, st.sampled_from(["router", "logits", "outputs"]), st.booleans())
+def test_similarities_equal_loops(case: Case, tokens: str, by: str, centred: bool) -> None:
+    checks.similarity_equals_brute(probes, enriched(case), tokens, by, centred)

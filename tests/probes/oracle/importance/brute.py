@@ -149,3 +149,26 @@ def tcess(rows, experts, tokens, first=1, threshold=-1.0):
                 total[row["layer"], e] += z[e]
                 n[row["layer"], e] += 1
     return {x: (total[x] / t, n[x]) for x in total}
+
+
+def _weights(rows):
+    """(layer, expert) -> (numbers, sum of sizes, sum of squares) of all its matrices."""
+    found = {}
+    for row in rows["matrices"]:
+        before = found.get((row["layer"], row["expert"]), (0, 0.0, 0.0))
+        own = row["n_values"], row["sum_abs"], row["sum_squares"]
+        found[row["layer"], row["expert"]] = tuple(a + b for a, b in zip(before, own, strict=True))
+    return found
+
+
+def aimer(rows):
+    """{(layer, expert): (mean size over root mean square, numbers)} of experts with weights."""
+    found = _weights(rows)
+    return {x: (sizes / (n * squares) ** 0.5 if squares else None, n) for x, (n, sizes, squares) in found.items()}
+
+
+def min_norm(rows, experts, tokens, of, per):
+    """{(layer, expert): (norm of its outputs, a selection or a token read, or of its weights, n)}."""
+    if of == "weights":
+        return {x: (squares**0.5, n) for x, (n, _, squares) in _weights(rows).items()}
+    return saliency(rows, experts, tokens, per == "token", 0, 1)

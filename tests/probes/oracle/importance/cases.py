@@ -42,6 +42,33 @@ def judged() -> Case:
     return case
 
 
+WEIGHTS = {
+    (2, 3): {"down": [5, 5], "up": [1, 7]},
+    (2, 2): {"up": [-5]},
+    (2, 1): {"up": [0, 0]},
+    (2, 0): {"down": [2], "up": [1, -2]},
+    (1, 1): {"down": [0, -4], "up": [3, 0]},
+    (1, 2): {"up": [-2], "down": [0, 0, 0]},
+    (1, 0): {"up": [1, -1], "down": [1, 1]},
+}
+"""The numbers of each expert's matrices; expert 4 of layer 2 has none. Not in order."""
+
+
+def weighed() -> Case:
+    """The golden store with WEIGHTS, and its experts writing vectors of NORM."""
+    return _with_matrices(sized(), WEIGHTS)
+
+
+def _with_matrices(case: Case, weights: dict[tuple[int, int], dict[str, list[float]]]) -> Case:
+    case.rows["matrices"] = [
+        {"layer": layer, "expert": e, "matrix": name, "n_values": len(x), "sum_abs": float(sum(map(abs, x))),
+         "sum_squares": float(sum(value * value for value in x))}
+        for (layer, e), found in weights.items()
+        for name, x in found.items()
+    ]  # fmt: skip
+    return case
+
+
 def drawn(seed: int, n_prompts: int = 6, top_k: int = 2, n_shared: int = 1, samples: int = 1) -> Case:
     """A random store with logits and changes."""
     return enriched(random_case(seed, n_prompts, top_k, n_shared, samples))
@@ -57,6 +84,17 @@ def enriched(case: Case) -> Case:
             logits = [((5 * i + 3 * e * (i + layer) + e) % 11 - 4) / 4 for e in range(n)]
             case.rows["logits"].append({**key, "layer": layer, "router_logits": logits})
     return case
+
+
+def with_weights(case: Case) -> Case:
+    """Any store with two matrices an expert, of no draw; every fifth has none, and the last expert's come first."""
+    found = {}
+    for layer, n in case.experts.items():
+        for e in reversed(range(n)):
+            values = [((3 * e + 5 * i + layer) % 7 - 3) / 2 for i in range(3 + (e + layer) % 3)]
+            if (e + layer) % 5 != 4:
+                found[layer, e] = {"up": values[:2], "down": values[2:]}
+    return _with_matrices(case, found)
 
 
 def _computed(case: Case) -> list[dict]:

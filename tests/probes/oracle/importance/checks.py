@@ -6,7 +6,7 @@ from typing import Any
 from tests.probes.oracle.cases import Case
 from tests.probes.oracle.checks import agree
 from tests.probes.oracle.importance import brute
-from tests.probes.oracle.importance.cases import enriched
+from tests.probes.oracle.importance.cases import enriched, with_weights
 
 Member = tuple[bool, int, int]
 
@@ -53,7 +53,20 @@ def tcess_equals_brute(probes: ModuleType, case: Case, tokens: str, first: int, 
     agree(lambda: probes.tcess(case.store, tokens=tokens, first=first, threshold=threshold), expected)
 
 
+def aimer_equals_brute(probes: ModuleType, case: Case) -> None:
+    case = with_weights(case)
+    agree(lambda: probes.aimer(case.store), brute.aimer(case.rows))
+
+
+def min_norm_equals_brute(probes: ModuleType, case: Case, tokens: str, of: str, per: str) -> None:
+    case = with_weights(case)
+    expected = brute.min_norm(case.rows, case.experts, tokens, of, per)
+    agree(lambda: probes.min_norm(case.store, of=of, per=per, tokens=tokens, n_bootstrap=0), expected)
+
+
 CHECKS = {
+    "aimer": lambda probes, case: aimer_equals_brute(probes, case),
+    "min_norm": lambda probes, case: min_norm_equals_brute(probes, enriched(case), "all", "outputs", "token"),
     "saliency": lambda probes, case: saliency_equals_brute(probes, enriched(case), "all", (False, 1, 1)),
     "esft": lambda probes, case: esft_equals_brute(probes, enriched(case), "all", "ratio", 0.4),
     "easy_ep": lambda probes, case: easy_ep_equals_brute(probes, enriched(case), "all", None),

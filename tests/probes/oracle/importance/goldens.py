@@ -8,7 +8,7 @@ from types import ModuleType
 
 from tests.probes.oracle.checks import assert_same
 from tests.probes.oracle.goldens import N_PROMPT, with_n
-from tests.probes.oracle.importance.cases import judged, sized, turned
+from tests.probes.oracle.importance.cases import judged, sized, turned, weighed
 from tests.probes.oracle.importance.checks import same_sets
 
 
@@ -41,6 +41,43 @@ def saliency(probes: ModuleType) -> None:
     msan = probes.saliency(sized().store, gate=0, power=2, **how).frame
     squares = {(row.layer, row.expert): row.score for row in msan.itertuples()}
     assert (squares[1, 0], squares[2, 2]) == (25, 24)
+
+
+def min_norm(probes: ModuleType) -> None:
+    # outputs: the norms above, 24 19 13 and 8 20 12 16 0, over the tokens that selected the expert, or over the 8 read
+    norms = {(1, 0): 24, (1, 1): 19, (1, 2): 13, (2, 0): 8, (2, 1): 20, (2, 2): 12, (2, 3): 16}
+    how = {"tokens": "prompt", "n_bootstrap": 0}
+    found = probes.min_norm(sized().store, **how)
+    assert_same(found, {**with_n({x: value / N_PROMPT[x] for x, value in norms.items()}), (2, 4): (None, 0)})
+    # means 4, 19/6, 13/4; 2, 5, 4, 16/5: the last that is a number is the smallest
+    assert [str(x) for x in found.top(2)] == ["L2E1", "L1E0"]
+    assert found.notes[0] == "the experts that can go are the last rows"
+    per_token = {**{x: value / 8 for x, value in norms.items()}, (2, 4): 0.0}
+    assert_same(probes.min_norm(sized().store, per="token", **how), with_n(per_token))
+    # weights: roots of 4, 25, 4 and 9, 0, 25, 100
+    own = {
+        (1, 0): (2, 4),
+        (1, 1): (5, 4),
+        (1, 2): (2, 4),
+        (2, 0): (3, 3),
+        (2, 1): (0, 2),
+        (2, 2): (5, 1),
+        (2, 3): (10, 4),
+    }
+    assert_same(probes.min_norm(weighed().store, of="weights"), own)
+    # ranks of 4 19/6 13/4 2 5 4 16/5: 5.5 2 4 1 7 5.5 3, of 2 5 2 3 0 5 10: 2.5 5.5 2.5 4 1 5.5 7. From 4 on: products
+    # -2.25 - 3 + 0 + 0 - 9 + 2.25 - 3 = -15, over the root of (27.5 x 27): of each 28, one tie of two, and two of them
+    beside = probes.min_norm(weighed().store, **how).notes[-1]
+    assert beside == "rank correlation with the norm of their weights, over 7 experts: -0.55"
+
+
+def aimer(probes: ModuleType) -> None:
+    # expert 0 of layer 1: 1 1 1 1, so 1 over 1; expert 1: 7/4 over root 25/4; expert 2: 2/4 over root 4/4
+    # layer 2: 5/3 over root 9/3; zeros; 5 over 5; 18/4 over root 100/4; expert 4 has no weights
+    found = probes.aimer(weighed().store)
+    expected = {(1, 0): (1, 4), (1, 1): (0.7, 4), (1, 2): (0.5, 4), (2, 0): (5 / 27**0.5, 3), (2, 1): (None, 2)}
+    assert_same(found, {**expected, (2, 2): (1, 1), (2, 3): (0.9, 4)})
+    assert "1 experts have no weights of their own (identity experts) and are left out" in found.notes
 
 
 def esft(probes: ModuleType) -> None:
@@ -129,6 +166,8 @@ def tcess(probes: ModuleType) -> None:
 
 
 GOLDENS = {
+    "aimer": aimer,
+    "min_norm": min_norm,
     "saliency": saliency,
     "esft": esft,
     "easy_ep": easy_ep,

@@ -2,6 +2,7 @@
 
 from tests.probes.oracle.planted import (
     DENOMINATOR,
+    LAYER,
     PADDING,
     SIGN,
     SLOT_COLUMN,
@@ -20,7 +21,37 @@ UNREAD = at(
     PADDING,
 )
 
+# the first row is the first expert's, whatever it says
+ROWS_IN_ORDER = at(
+    "importance/own_weights.py",
+    'from_frame(frame[["layer", "expert"]])',
+    'from_frame(frame[["layer", "expert"]].sort_values(["layer", "expert"]))',
+    SLOTS,
+)
+
 MISTAKES: dict[str, tuple[Mistake, ...]] = {
+    "aimer": (
+        # the other way round
+        at("importance/flatness.py", "np.divide(mean, np.sqrt(square),", "np.divide(np.sqrt(square), mean,", SIGN),
+        # a mean over experts of one size, as if none were smaller
+        at("importance/flatness.py", "own.sum_squares / own.n\n", "own.sum_squares / own.n.max()\n", DENOMINATOR),
+        at("importance/own_weights.py", "Axis(axis.layer[kept],", "Axis(axis.layer[kept] - 1,", LAYER),
+        # an expert without weights counts as one of zeros
+        at("importance/own_weights.py", "kept = n > 0", "kept = n >= 0", PADDING),
+        ROWS_IN_ORDER,
+    ),
+    "min_norm": (
+        at(
+            "importance/activation_norm.py",
+            '"score": np.sqrt(own.sum_squares)',
+            '"score": -np.sqrt(own.sum_squares)',
+            SIGN,
+        ),
+        at("importance/activation_norm.py", 'frequency=per == "token"', 'frequency=per != "token"', DENOMINATOR),
+        WRONG_LAYER,
+        UNREAD,
+        SUMMED_SLOTS,
+    ),
     "saliency": (
         at("importance/saliency.py", "return slots.weight**gate", "return -(slots.weight**gate)", SIGN),
         at("importance/saliency.py", "if frequency else found.n\n", "if not frequency else found.n\n", DENOMINATOR),

@@ -69,3 +69,54 @@ def placement(rows, experts, tokens="all", devices=2):
         return sum(n * crossings([dict(zip(layers, kind, strict=True))], placed)[0] for kind, n in kinds.items())
 
     return min(map(crossed, every)), *crossings(sets, robin)
+
+
+def keys_read(rows, tokens):
+    """(prompt, sample, position) of every token that is read and was routed."""
+    return {
+        (*sequence, p)
+        for sequence in sequences(rows)
+        for p in positions(rows, sequence, tokens, [])
+        if p in routed(rows, sequence)
+    }
+
+
+def cosine(a, b):
+    below = (sum(x * x for x in a) * sum(x * x for x in b)) ** 0.5
+    return sum(x * y for x, y in zip(a, b, strict=True)) / below if below else None
+
+
+def off_mean(vectors):
+    """Vectors with their mean taken off each."""
+    means = [sum(values) / len(vectors) for values in zip(*vectors, strict=True)]
+    return [[x - m for x, m in zip(vector, means, strict=True)] for vector in vectors]
+
+
+def similarity(rows, experts, by, tokens="all", centred=False):
+    """{(layer, i, layer, j): (n, cosine)} for i < j; cosine None where there is none; None where no token was routed."""
+    read, out = keys_read(rows, tokens), {}
+    if not read and by != "router":
+        return None
+    for layer, size in experts.items():
+        table = [x for x in rows[{"router": "routers"}.get(by, by)] if x["layer"] == layer]
+        if by == "outputs":
+            written = {}
+            for x in table:
+                written.setdefault((x["prompt_id"], x["sample"], x["position"]), {})[x["expert"]] = x["output"]
+        elif by == "router":
+            own = {x["expert"]: x["row"] for x in table}
+            vectors = [own[e] for e in range(size)]
+            vectors = off_mean(vectors) if centred else vectors
+        else:
+            found = [x["router_logits"] for x in table if (x["prompt_id"], x["sample"], x["position"]) in read]
+            found = [[z - sum(row) / size for z in row] for row in found] if centred else found
+            vectors = [[row[e] for row in found] for e in range(size)]
+        for i in range(size):
+            for j in range(i + 1, size):
+                if by != "outputs":
+                    out[layer, i, layer, j] = len(vectors[i]), cosine(vectors[i], vectors[j])
+                    continue
+                both = [cosine(w[i], w[j]) for key, w in written.items() if key in read and i in w and j in w]
+                both = [c for c in both if c is not None]
+                out[layer, i, layer, j] = len(both), sum(both) / len(both) if both else None
+    return out

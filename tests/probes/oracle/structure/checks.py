@@ -1,10 +1,12 @@
 """What every probe of structure must equal, as functions of the package under test."""
 
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
 from tests.probes.oracle.cases import Case
 from tests.probes.oracle.structure import brute
+from tests.probes.oracle.structure.cases import enriched
 from workbench.errors import WorkbenchError
 
 PLACES = ["layer", "expert", "other_layer", "other_expert"]
@@ -70,7 +72,21 @@ def placement_equals_brute(probes: ModuleType, case: Case, tokens: str, one_prog
     }
 
 
+def similarity_equals_brute(probes: ModuleType, case: Case, tokens: str, by: str, centred: bool) -> None:
+    expected = brute.similarity(case.rows, case.experts, by, tokens, centred)
+    try:
+        found = probes.similarity(case.store, by=by, centred=centred, first=0, tokens=tokens)
+    except WorkbenchError:
+        assert expected is None
+        return
+    got = pairs(found, "n", "cosine")
+    assert_pairs(got, expected)
+    values = [-2 if cosine is None else cosine for _, cosine in got.values()]
+    assert all(a >= b - 1e-9 for a, b in pairwise(values))
+
+
 CHECKS = {
+    "similarity": lambda probes, case: similarity_equals_brute(probes, enriched(case), "all", "router", centred=False),
     "placement": lambda probes, case: placement_equals_brute(probes, case, "all", one_program=True),
     "pathways": lambda probes, case: pathways_equals_brute(probes, case, "all"),
 }

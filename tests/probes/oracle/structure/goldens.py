@@ -8,6 +8,7 @@ The 8 prompt tokens, from layer 1 to layer 2:
 from types import ModuleType
 
 from tests.probes.oracle.cases import golden
+from tests.probes.oracle.structure.cases import alike
 from tests.probes.oracle.structure.checks import assert_pairs, pairs
 
 # tokens that select both, by expert of layer 1 (rows) and of layer 2
@@ -56,4 +57,59 @@ def placement(probes: ModuleType) -> None:
     assert found.notes[0].startswith((f"31.2 {said}37.5 % saved", f"37.5 {said}25.0 % saved"))
 
 
-GOLDENS = {"pathways": pathways, "placement": placement}
+def similarity(probes: ModuleType) -> None:
+    # rows of layer 1  3 4 0, 6 8 0, 0 0 2; of layer 2  1 0 0, 1 1 0, -1 0 0, zeros, 1 0 0
+    store, half = alike().store, 2**-0.5
+    found = probes.similarity(store, first=0)
+    expected = {
+        (1, 0, 1, 1): 1,
+        (1, 0, 1, 2): 0,
+        (1, 1, 1, 2): 0,
+        (2, 0, 2, 4): 1,
+        (2, 0, 2, 1): half,
+        (2, 1, 2, 4): half,
+    }
+    expected |= {(2, 1, 2, 2): -half, (2, 0, 2, 2): -1, (2, 2, 2, 4): -1} | {
+        (2, min(e, 3), 2, max(e, 3)): None for e in (0, 1, 2, 4)
+    }
+    got = pairs(found, "n", "cosine")
+    assert_pairs(got, {pair: (3, value) for pair, value in expected.items()})
+    assert [*got][:4] == [(1, 0, 1, 1), (2, 0, 2, 4), (2, 0, 2, 1), (2, 1, 2, 4)]
+    near, group = pairs(found, "similarity", "group")[2, 0, 2, 1]
+    assert abs(near - 0.5 - half / 2) < 1e-9
+    assert group is None
+    assert pairs(found, "group")[1, 0, 1, 1] == pairs(found, "group")[2, 0, 2, 4] == (0,)
+    assert (
+        found.notes[1]
+        == "layer 1: mean cosine 0.33, largest 1.00; in groups of 0.9 or more: L1E0 L1E1; redundancy 0.33"
+    )
+    # (1 + 1/root 2 + 1/root 2 - 1/root 2 - 1 - 1) / 6
+    assert (
+        found.notes[2]
+        == "layer 2: mean cosine -0.05, largest 1.00; in groups of 0.9 or more: L2E0 L2E4; redundancy 0.20"
+    )
+    lower = probes.similarity(store, threshold=0.7)
+    assert pairs(lower, "group")[2, 1, 2, 4] == (0,)
+    assert lower.notes[2].endswith("in groups of 0.7 or more: L2E0 L2E1 L2E4; redundancy 0.40")
+    _centred_and_by_tokens(probes)
+
+
+def _centred_and_by_tokens(probes: ModuleType) -> None:
+    store, half = alike().store, 2**-0.5
+    # less their mean 3 4 2/3:  0 0 -2/3,  3 4 -2/3,  -3 -4 4/3, of squares 4/9, 229/9, 241/9
+    centred = pairs(probes.similarity(store, centred=True, first=0), "cosine")
+    for pair, value in {(0, 1): 2 / 229**0.5, (0, 2): -4 / 241**0.5, (1, 2): -233 / (229 * 241) ** 0.5}.items():
+        assert abs(centred[1, pair[0], 1, pair[1]][0] - value) < 1e-9
+    # prompt tokens at positions 0, 1, 2: 4, 3, 1. Columns 1 2 3, 2 4 6, 1 -1 -1: squares 25, 100, 8; products 50, -5, -10
+    logits = probes.similarity(store, by="logits", tokens="prompt", first=0)
+    assert_pairs(
+        pairs(logits, "n", "cosine"), {(1, 0, 1, 1): (8, 1), (1, 0, 1, 2): (8, -half / 2), (1, 1, 1, 2): (8, -half / 2)}
+    )
+    # 0 with 1: a and b across, c and d along; 0 with 2: at a and d, 1 with 2: twice at b
+    outputs = probes.similarity(store, by="outputs", tokens="prompt", first=0)
+    assert_pairs(
+        pairs(outputs, "n", "cosine"), {(1, 0, 1, 1): (4, 1 / 2), (1, 0, 1, 2): (2, half), (1, 1, 1, 2): (2, half)}
+    )
+
+
+GOLDENS = {"pathways": pathways, "placement": placement, "similarity": similarity}

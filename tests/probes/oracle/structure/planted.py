@@ -14,6 +14,21 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         at("structure/pathways.py", "group >= 0, resampled", "group >= -1, resampled", PADDING),
         SLOT_FOR_EXPERT,
     ),
+    "similarity": (
+        at("structure/similarity.py", '-frame["cosine"].fillna(-2)', 'frame["cosine"].fillna(-2)', SIGN),
+        # over the mean square of all rows, not the two
+        at(
+            "structure/cosines.py",
+            "below = np.outer(size, size)",
+            "below = np.full_like(products, (size**2).mean())",
+            DENOMINATOR,
+        ),
+        at("structure/similarity.py", '{"layer": found.layer,', '{"layer": found.layer - 1,', LAYER),
+        # every token counts, also those not read
+        at("structure/similarity.py", "return layers, group >= 0, (", "return layers, group >= -1, (", PADDING),
+        # the first row is the first expert's, whatever it says
+        at("structure/cosines.py", 'rows[frame["expert"].to_numpy()] =', "rows[np.arange(len(frame))] =", SLOTS),
+    ),
     "placement": (
         at("structure/assignment.py", "_solved(-gain.ravel()", "_solved(gain.ravel()", SIGN),
         at(

@@ -1,0 +1,101 @@
+"""How alike the experts of a layer are, as cosines of their router's rows, their logits or their outputs."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from workbench.store import Store
+
+DECIMALS = 12
+"""So that sums in another order are equal, and equal experts have cosine 1."""
+
+
+class Cosines(NamedTuple):
+    """One layer's experts, each with each."""
+
+    layer: int
+    cosine: np.ndarray
+    """[experts, experts] in [-1, 1]; NaN where there is nothing to compare, or nothing but zeros."""
+    n: np.ndarray
+    """[experts, experts] what it is over: channels, tokens read, or tokens that selected both."""
+
+
+def of_routers(store: "Store", layers: tuple[int, ...], *, centred: bool) -> Iterator[Cosines]:
+    """Of the rows of each router. Raises `WorkbenchError` where the store kept no routers."""
+    for layer in layers:
+        frame, size = store.table("routers", ["expert", "row"], [layer]), store.anatomy.layer(layer).n_experts
+        rows = np.full((size, len(frame["row"].iloc[0])), np.nan)
+        rows[frame["expert"].to_numpy()] = np.stack(frame["row"].to_list())
+        rows = rows - rows.mean(axis=0) if centred else rows
+        yield Cosines(layer, _cosine(rows @ rows.T), np.full((size, size), rows.shape[1]))
+
+
+def of_logits(store: "Store", layers: tuple[int, ...], read: np.ndarray, *, centred: bool) -> Iterator[Cosines]:
+    """Of the columns of router logits over the tokens read, bool [rows]; sums alone are held."""
+    for layer in layers:
+        size = store.anatomy.layer(layer).n_experts
+        products, tokens = np.zeros((size, size)), 0
+        for logits in _logits(store, layer, read):
+            own = logits[:, :size]  # a class that skips comes after the experts
+            own = own - own.mean(axis=1, keepdims=True) if centred else own
+            products += own.T @ own
+            tokens += len(own)
+        yield Cosines(layer, _cosine(products), np.full((size, size), tokens))
+
+
+def _logits(store: "Store", layer: int, read: np.ndarray) -> Iterator[np.ndarray]:
+    """Batches of the router's logits [n, classes] of tokens read; those with one that is NaN are left out."""
+    for batch in store.scan("logits", [*store.key_columns, "router_logits"], [layer]):
+        if batch.num_rows:
+            row = store.token_index.rows(batch)
+            logits = batch.column("router_logits").flatten().to_numpy().reshape(batch.num_rows, -1)
+            kept = (row >= 0) & ~np.isnan(logits).any(axis=1)
+            kept[kept] = read[row[kept]]
+            yield logits[kept].astype(np.float64)
+
+
+def of_outputs(store: "Store", layers: tuple[int, ...], read: np.ndarray) -> Iterator[Cosines]:
+    """The mean over tokens read, bool [rows], of the cosine of what two experts write, where both were selected and kept."""
+    for layer in layers:
+        size = store.anatomy.layer(layer).n_experts
+        total, n = np.zeros((size, size)), np.zeros((size, size), np.int64)
+        for part in store.parts("outputs", [*store.key_columns, "expert", "output"], [layer]):
+            for first, second, cosine in _pairs(store, part, read):
+                np.add.at(total, (first, second), cosine)
+                np.add.at(n, (first, second), 1)
+        total, n = total + total.T, n + n.T
+        mean = np.divide(total, n, out=np.full_like(total, np.nan), where=n > 0)
+        yield Cosines(layer, np.round(mean, DECIMALS), n)
+
+
+def _pairs(store: "Store", part: object, read: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Two experts of one token each, with the cosine of their outputs; a shard holds the whole of a token."""
+    table = store.read(part, [*store.key_columns, "expert", "output"])  # pyright: ignore[reportArgumentType]
+    if not table.num_rows:
+        return
+    batch = table.combine_chunks().to_batches()[0]
+    row, expert = store.token_index.rows(batch), batch.column("expert").to_numpy(zero_copy_only=False)
+    vectors = batch.column("output").flatten().to_numpy(zero_copy_only=False).reshape(len(row), -1)
+    kept = (expert >= 0) & (row >= 0)
+    kept[kept] = read[row[kept]]
+    order = np.flatnonzero(kept)[np.argsort(row[kept], kind="stable")]
+    row, expert, vectors = row[order], expert[order], vectors[order].astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for apart in range(1, len(row)):
+        same = np.flatnonzero(row[apart:] == row[:-apart])
+        if not len(same):
+            return
+        cosine = np.clip((unit[same] * unit[same + apart]).sum(axis=1), -1, 1)
+        finite = np.isfinite(cosine)
+        yield expert[same[finite]], expert[same[finite] + apart], cosine[finite]
+
+
+def _cosine(products: np.ndarray) -> np.ndarray:
+    """From inner products of the vectors, each with each."""
+    size = np.sqrt(np.diag(products))
+    below = np.outer(size, size)
+    cosine = np.divide(products, below, out=np.full_like(products, np.nan), where=below > 0)
+    return np.round(np.clip(cosine, -1, 1), DECIMALS)
