@@ -149,6 +149,9 @@ def _show_plans(recipe: "Recipe", plans: "list[ModelPlan]") -> None:
         say(
             f"  disk: about {decimal(plan.store_bytes)} of captures and {decimal(plan.answer_bytes)} of answers at most"
         )
+        if plan.frees and plan.sizes:
+            most, whole = max(freed["at_most"] for freed in plan.frees.values()), plan.sizes["model"]
+            say(f"  parameters: plans would free up to {most:,} of {whole:,} ({most / whole:.0%}); nothing is removed")
     say("Nothing was written.")
 
 

@@ -18,6 +18,7 @@ from .engine import (
     Arm,
     Measuring,
     ModelPlan,
+    Sizes,
     arms_of,
     arms_path,
     begin,
@@ -155,7 +156,8 @@ class Run:
         units_run = sum(self.one_model(number) for number in range(len(self.recipe.models)))
         self.meter.say("Making the tables")
         for number in range(len(self.recipe.models)):
-            write_plans(self.path, self.recipe, number)
+            sizes = Sizes.from_dict(self.plan["models"][number].get("sizes"))
+            write_plans(self.path, self.recipe, number, sizes)
         write_tables(self.path, self.recipe, self.sets)
         tidy(self.path)
         return units_run

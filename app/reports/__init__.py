@@ -4,10 +4,10 @@ In reading order: pages (a template of templates/, filled and escaped), svg (pie
 """
 
 from .pages import template
-from .svg import Scale, circle, diamond, figure, line, linear, path, rect, standalone, text
+from .svg import Scale, band, circle, diamond, figure, line, linear, path, rect, standalone, text
 from .ticks import round_values
 
 __all__ = [
-    "Scale", "circle", "diamond", "figure", "line", "linear", "path", "rect", "round_values", "standalone", "template",
-    "text",
+    "Scale", "band", "circle", "diamond", "figure", "line", "linear", "path", "rect", "round_values", "standalone",
+    "template", "text",
 ]  # fmt: skip

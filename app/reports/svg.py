@@ -30,6 +30,12 @@ def path(points: Iterable[tuple[float, float]], kind: str) -> str:
     return f'<polyline points="{joined}" class="{kind}"/>'
 
 
+def band(low: Iterable[tuple[float, float]], high: Iterable[tuple[float, float]], kind: str) -> str:
+    """What lies between two lines over the same places."""
+    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in (*low, *reversed([*high])))
+    return f'<polygon points="{corners}" class="{kind}"/>'
+
+
 def circle(x: float, y: float, radius: float, kind: str, tip: str = "") -> str:
     """A dot, with a sentence that shows when pointed at."""
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" class="{kind}">{_tip(tip)}</circle>'

@@ -1,4 +1,4 @@
-"""Random experts to set beside a plan: same count, same layers, or same usage. Every draw is seeded and leaves the plan out."""
+"""Random experts to set beside a plan: same count, same layers, or same usage. Every draw is seeded."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -16,11 +16,14 @@ def random_like(
     match: Literal["count", "layer", "usage"] = "count",
     usage: Any = None,
     seed: int = 0,
+    apart: bool = True,
 ) -> tuple[Edit, ...]:
     """The edits of a plan moved to other experts, one for one.
 
     match  "count": uniformly over all routed experts. "layer": within the same layer. "usage": among the ten unused experts
            of nearest load anywhere in the model (ours; papers report "usage-matched" without a rule).
+    apart  whether the plan's own experts are left out. Beside a plan of half the experts that leaves nothing to draw: what is
+           left is one set, its other half. False draws from all
     usage  load per expert for match="usage": {ExpertRef: load} or a frame with columns layer, expert, score
 
     Raises `WorkbenchError` when not enough experts are left to draw from.
@@ -31,7 +34,8 @@ def random_like(
         raise WorkbenchError(f"match='{match}' is not known; random experts match by 'count', 'layer' or 'usage'.")
 
     experts = sorted({edit.expert for edit in edits})
-    rng, taken, drawn = np.random.default_rng(seed), set(experts), dict[ExpertRef, ExpertRef]()
+    taken = set(experts) if apart else set[ExpertRef]()
+    rng, drawn = np.random.default_rng(seed), dict[ExpertRef, ExpertRef]()
     loads = _loads(usage) if match == "usage" else {}
     for expert in experts:
         pool = [r for r in anatomy.refs(shared=True) if r.is_shared == expert.is_shared and r not in taken]

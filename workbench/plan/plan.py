@@ -196,9 +196,10 @@ class Plan:
         match: Literal["count", "layer", "usage"] = "count",
         usage: Any = None,
         seed: int = 0,
+        apart: bool = True,
     ) -> "Plan":
         """The same edits on other, randomly drawn experts: a control. See `workbench.plan.controls.random_like`."""
-        return cls(random_like(plan.edits, anatomy, match, usage, seed), plan.fingerprint)
+        return cls(random_like(plan.edits, anatomy, match, usage, seed, apart), plan.fingerprint)
 
 
 def as_plan(given: Plan | str, anatomy: Anatomy | None = None) -> Plan:

@@ -3,6 +3,7 @@
 What a model cannot do stays as an arm with its reason: it is never trimmed, and never left out in silence.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,8 @@ from workbench import ExpertRef, Plan, WorkbenchError
 from workbench.storage import write_text
 
 from ..recipe import Cell, CellPart, Recipe, cells
+from .freed import Sizes
+from .least import LEAST, least, most
 from .unit_files import read_unit, write_unit
 
 if TYPE_CHECKING:
@@ -122,7 +125,10 @@ def _plan(recipe: Recipe, anatomy: "Anatomy", ranked: Ranked, cell: Cell, arm: A
         return _other_end(ranked, cell)
     loads = ranked.loads_for(arm.ranking) if arm.match == "usage" else None
     match: Any = arm.match
-    return Plan.random_like(of.edits(), anatomy, match, loads, recipe.seed * 1000 + (arm.draw or 0))  # as compare draws
+    # beside half of the experts the other half alone would be left to draw
+    among: Any = {"apart": False} if any(part.end in LEAST for part in cell.parts) else {}
+    seed = recipe.seed * 1000 + (arm.draw or 0)  # as compare draws
+    return Plan.random_like(of.edits(), anatomy, match, loads, seed, **among)
 
 
 def _filled(empty: Arm, anatomy: "Anatomy", ranked: Ranked, make: Callable[[], Plan]) -> Arm:
@@ -150,7 +156,13 @@ def plan_of(recipe: Recipe, anatomy: "Anatomy", ranked: Ranked, cell: Cell) -> P
     if recipe.controls.super_experts == "exclude":
         is_super = [SUPER_EXPERT in flags.split("; ") for flags in scores.frame["flags"]]
         scores = replace(scores, frame=scores.frame[[not x for x in is_super]].reset_index(drop=True))
-    return _joined(cell, [scores.top(p.n) if p.end == "top" else scores.bottom(p.n) for p in cell.parts])
+    return _joined(cell, [_experts(scores, part) for part in cell.parts])
+
+
+def _experts(scores: "ExpertScores", part: CellPart) -> tuple[ExpertRef, ...]:
+    if part.end in LEAST:
+        return least(scores, part)
+    return scores.top(part.n) if part.end == "top" else scores.bottom(part.n)
 
 
 def _other_end(ranked: Ranked, cell: Cell) -> Plan:
@@ -162,6 +174,8 @@ def _other_end(ranked: Ranked, cell: Cell) -> Plan:
 
 
 def _last(scores: "ExpertScores", part: CellPart) -> tuple[ExpertRef, ...]:
+    if part.end in LEAST:
+        return most(scores, part)
     frame: Any = scores.frame[scores.frame["score"].notna() & (scores.frame["n"] > 0)]
     rows = frame.tail(part.n).iloc[::-1] if part.end == "top" else frame.head(part.n)
     if len(rows) < part.n:
@@ -213,10 +227,12 @@ def plan_path(run: Path, recipe: Recipe, model: str, arm: str) -> Path:
     return run / "plans" / (f"{number:02}-{arm}.json" if len(recipe.models) > 1 else f"{arm}.json")
 
 
-def write_plans(run: Path, recipe: Recipe, number: int) -> None:
-    """Writes every plan that a model could run, without the controls."""
+def write_plans(run: Path, recipe: Recipe, number: int, sizes: Sizes | None = None) -> None:
+    """Writes every plan that a model could run, without the controls, and what one that prunes would free."""
     for arm in read_arms(run, number):
         if arm.of is None and arm.json is not None:
             path = plan_path(run, recipe, recipe.models[number].source, arm.arm)
             path.parent.mkdir(exist_ok=True)
-            write_text(path, arm.json + "\n")
+            freed = None if sizes is None else sizes.freed_by(arm.edits())
+            about = {} if freed is None else {"frees": freed}
+            write_text(path, json.dumps(json.loads(arm.json) | about, indent=1) + "\n")

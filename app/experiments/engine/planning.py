@@ -17,6 +17,7 @@ from workbench.generation import decoding_of, schedule
 from ..recipe import Recipe, generated, text_metrics
 from .abilities import check_abilities
 from .arms import empty_arms
+from .freed import Sizes
 from .units import Piece, Unit, pieces
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class ModelPlan:
     """All of it at these speeds; rankings and tables are not counted."""
     decoding: dict[str, Any] | None = None
     """What the model's generation config makes of answers; None where nothing is answered."""
+    sizes: dict[str, Any] | None = None
+    """Parameters of an expert by layer, and of the model; None where they cannot be counted."""
+    frees: dict[str, dict[str, int]] | None = None
+    """By arm, how many parameters its plan would free, at least and at most, were its experts removed."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -79,6 +84,7 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
     captured = {name: _capture_tokens(recipe, name, lengths[name], len(sets[name])) for name in ranking_sets(recipe)}
     in_captures = sum(captured.values())
     answers = sum(len(sets[p.prompts]) for p in planned if p.what == "answers")
+    sizes = Sizes.of(model)
     return ModelPlan(
         model=source,
         fingerprint=model.anatomy.fingerprint,
@@ -96,6 +102,8 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
         read_tokens_per_second=round(speed.reading, 1),
         seconds=round(answered / speed.answering + read / speed.reading + _capture_seconds(recipe, captured, speed), 1),
         decoding=decoding_of(model, 1).record() if answers else None,
+        sizes=None if sizes is None else sizes.to_dict(),
+        frees=None if sizes is None else sizes.planned(recipe),
     )
 
 

@@ -11,8 +11,8 @@ from pydantic import Strict as StrictType
 from workbench.plan import Kind
 
 Role = Literal["ranking", "choosing", "target", "capability"]
-End = Literal["top", "bottom"]
 Kept = Literal["norms", "residual", "logits", "outputs", "matrices", "routers"]
+End = Literal["top", "bottom", "least", "least_by_layer"]
 PhaseName = Literal["all", "prompt", "generated"]
 Count = Annotated[int, StrictType(), Field(ge=1)]
 Draws = Annotated[int, StrictType(), Field(ge=1, le=100_000)]
@@ -151,7 +151,9 @@ class Plans(Section):
     ranking: Annotated[tuple[Name, ...], Several] = ()
     """Names of rankings."""
     end: Annotated[tuple[End, ...], Several] = ("top",)
-    """top: the largest scores above zero. bottom: the most negative."""
+    """top: the largest scores above zero. bottom: the most negative. least: the lowest scores of all, those that no token
+    selected first, for pruning; least_by_layer: the same number out of every layer, so n is a multiple of their number. Random
+    draws beside least are drawn from all experts, the plan's included."""
     n: Annotated[tuple[Count, ...], Several] = ()
     """How many experts."""
     edit: Annotated[tuple[Kind, ...], Several] = ()

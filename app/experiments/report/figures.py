@@ -5,7 +5,7 @@ Below it, where the recipe has a grid, the metric itself over the number of expe
 
 from math import isnan
 
-from ...reports import Scale, circle, diamond, figure, line, linear, path, rect, round_values, text
+from ...reports import Scale, band, circle, diamond, figure, line, linear, path, rect, round_values, text
 from ..recipe import NOTHING, change, interval, level, said, unit_of
 from .facts import ClaimFacts, Grid, Measured
 
@@ -161,8 +161,9 @@ def _panel(grid: Grid, facts: ClaimFacts, at: tuple[float, float], wide: float) 
     pieces += [text(left - 7, y(t / factor) + 4, _tick(t), "tick", "end") for t in ticks]
     pieces.append(text(left - 40, top - 14, f"{said(metric)}, {unit_of(metric).level}", "label"))
     pieces += [line(left, y(base), right, y(base), "base"), text(right, y(base) - 5, "without the plan", "tiny", "end")]
-    pieces.append(path([(x(i), y(m.steered)) for i, (_, m, _) in enumerate(grid.points)], "plan-line"))
     step = min(14.0, (x(1) - x(0)) / 4)
+    pieces += _band(grid, x, y, step)
+    pieces.append(path([(x(i), y(m.steered)) for i, (_, m, _) in enumerate(grid.points)], "plan-line"))
     for i, (name, m, draws) in enumerate(grid.points):
         pieces += [
             diamond(x(i) + step, y(d.steered), 3, "random", _tip(d, metric)) for d in draws if not isnan(d.steered)
@@ -173,6 +174,16 @@ def _panel(grid: Grid, facts: ClaimFacts, at: tuple[float, float], wide: float) 
         pieces.append(circle(x(i), y(m.steered), 5, "plan", _tip(m, metric)))
         pieces.append(text(x(i), bottom + 17, name, "label" if i == grid.chosen else "tick", "middle"))
     return [*pieces, text((left + right) / 2, bottom + 36, grid.axis, "label", "middle")]
+
+
+def _band(grid: Grid, x: Scale, y: Scale, step: float) -> list[str]:
+    """From the lowest to the highest random draw, where every number of experts has two or more."""
+    known = [[d.steered for d in draws if not isnan(d.steered)] for _, _, draws in grid.points]
+    if min(map(len, known)) < 2:
+        return []
+    at = [x(i) + step for i in range(len(known))]
+    low, high = ([(a, y(end(found))) for a, found in zip(at, known, strict=True)] for end in (min, max))
+    return [band(low, high, "band")]
 
 
 def _levels(grid: Grid, metric: str) -> tuple[float, float]:

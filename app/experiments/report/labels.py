@@ -35,7 +35,7 @@ def _which(arm: Any) -> str:
     n = int(arm["n"])
     if arm["kind"] == "bottom":
         return f"the other end's {n}"
-    ends = {"top": "first", "bottom": "last"}
+    ends = {"top": "first", "bottom": "last", "least_by_layer": "least of every layer, together"}
     return f"{' and '.join(ends.get(end, end) for end in str(arm['end']).split('+'))} {n}"
 
 

@@ -46,7 +46,7 @@ TABLES: dict[str, pa.Schema] = {
             "match": TEXT,  # of random: count | layer | usage
             "draw": WHOLE,  # of random: from 0
             "ranking": TEXT,
-            "end": TEXT,  # top | bottom; of parts joined by +
+            "end": TEXT,  # top | bottom | least | least_by_layer; of parts joined by +
             "edit": TEXT,  # of parts joined by +
             "value": TEXT,  # strength as written, "mean"; of parts joined by +
             "n": WHOLE,  # experts in all

@@ -96,6 +96,7 @@ def test_the_plan_of_a_model(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) ->
         "answers": 45 * 12 + 25 * 5, "tokens": ANSWERED + READ, "captured_tokens": 100, "store_bytes": 12_400,
         "answer_bytes": 16 * (45 * 12 * 4 + 25 * 5 * 3), "tokens_per_second": 100.0, "read_tokens_per_second": 200.0,
         "seconds": round(ANSWERED / 100.04 + READ / 200 + 100 / 200, 1), "decoding": {"stop": [7]},
+        "sizes": None, "frees": None,
     }  # fmt: skip
     generating = changed(recipe, "capture", generate=3, samples=2)
     found = plan_model(generating, sets_of(), fake_model(), "s")

@@ -221,7 +221,7 @@ def test_a_recipe_is_found_by_its_path_or_its_bundled_name(tmp_path, monkeypatch
     assert by_name.name == "mote.toml"
     (tmp_path / "mote").write_bytes(by_name.read_bytes())
     assert str(find_recipe("mote")) == "mote"
-    names = "demo, mote, rice, safex, steermoe, super_experts, volcanoes"
+    names = "demo, mote, pruning, rice, safex, steermoe, super_experts, volcanoes"
     for wrong, more in (
         ("other/mote.toml", "; did you mean 'mote'?"),
         ("zzz", "."),

@@ -73,6 +73,17 @@ def test_a_grid_has_the_interval_and_the_draws_of_every_number() -> None:
     ]
 
 
+def test_where_every_number_has_two_draws_or_more_a_band_goes_from_the_lowest_to_the_highest() -> None:
+    grid = Grid("experts", (point("1", 0.4, 0.55, 0.35, 0.45), point("2", 0.3, 0.5, NAN, 0.2)), 0)
+    svg = plain(claim_figure(facts(grids=(grid,))))
+    x, y = at(-0.5, 1.7, 58, 804), at(0, 1, 383, 232)
+    right = [f"{float(x(i)) + 14:.1f}" for i in (0, 1)]  # where the diamonds stand
+    corners = [(right[0], y(0.35)), (right[1], y(0.2)), (right[1], y(0.5)), (right[0], y(0.55))]
+    (found,) = marks(svg, "band")
+    assert [float(v) for v in found[1:]] == pytest.approx([float(v) for corner in corners for v in corner], abs=0.11)
+    assert marks(grid_drawn()[0], "band") == []  # one draw, and none
+
+
 def test_two_grids_stand_side_by_side_and_a_third_is_not_drawn() -> None:
     strength = Grid(
         "strength of scale", tuple(point(n, 0.3) for n in ("2", "8", "16", "32", "64", "128", "256", "512")), 0
