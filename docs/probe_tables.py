@@ -17,7 +17,16 @@ def by_folder() -> str:
 
 def one_by_one() -> str:
     """What each probe asks, what it needs, how its score reads, its paper."""
-    return "\n".join(catalogue.table())
+    heads = ("probe", "what it asks", "needs", "score", "paper")
+    lines = (heads, ("---",) * len(heads), *map(_cells, catalogue.METHODS))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _cells(method: catalogue.Method) -> tuple[str, ...]:
+    low, high = (f"{end:g}".replace("inf", "∞") for end in method.range)
+    score = method.unit.replace("|", "\\|") + (f", {low} to {high}" if method.ranks else "")
+    needs = (*method.needs, *(["another store"] if method.beside else []))
+    return f"`{method.name}`", method.sentence, ", ".join(needs) or "routing", score, method.paper
 
 
 def _first_sentence(folder: str) -> str:

@@ -6,8 +6,9 @@ prompts, not an effect. From below:
 renamed.py           old words of arguments
 method.py            what is said of a probe
 reading, magnitudes  what is read of a store, and where its values are extreme
-ranking, statistics  what a probe answers with, and what chance could do
+ranking, statistics, baselines  what a probe answers with, what chance could do, what the words alone say
 contrasts, associations, utilisation, outputs, traffic, specialisation, importance, structure  the probes, one a file
+entries.py           the last entries of the catalogue
 catalogue.py         every probe with what it needs and how it reads
 options.py           a probe's options out of text or a recipe, checked
 

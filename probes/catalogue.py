@@ -5,10 +5,10 @@ The command line, recipes, the dashboard and the README read this and list no pr
 
 from math import inf
 
-from probes.method import Method, Need, Reading
-from workbench.errors import WorkbenchError, suggestion
+from probes.entries import LAST
+from probes.method import Method, Need, Reading, asked_of, ranking
 
-__all__ = ["ASKED", "METHODS", "RANKERS", "Method", "Need", "Reading", "asked", "ranker", "table"]
+__all__ = ["ASKED", "METHODS", "RANKERS", "Method", "Need", "Reading", "asked", "ranker"]
 
 METHODS = (
     Method(
@@ -23,6 +23,7 @@ METHODS = (
         classes=("target", "baseline"),
         negative_end="selected more in the baseline",
         paper="MoTE, arXiv 2502.11096",
+        words={"beyond": "Beyond what this word predicts"},
     ),
     Method(
         "contrast",
@@ -37,6 +38,7 @@ METHODS = (
         paired=True,
         negative_end="selected more in the baseline",
         paper="SteerMoE, arXiv 2509.09660",
+        words={"beyond": "Beyond what this word predicts"},
     ),
     Method(
         "safex",
@@ -78,6 +80,7 @@ METHODS = (
         goes_with=("token", "role", "target"),
         negative_end="selected away from it",
         paper="RICE, arXiv 2505.14681",
+        words={"beyond": "Beyond what this word predicts"},
     ),
     Method(
         "usage",
@@ -121,6 +124,18 @@ METHODS = (
         words={"longest": "Longest stretch, in tokens"},
     ),
     Method(
+        "capacity",
+        "traffic.capacity:capacity",
+        title="Capacity",
+        sentence="what experts that serve so many tokens would drop, and where in a text",
+        score="dropped",
+        unit="share of selections",
+        range=(0, 1),
+        paper="OpenMoE, arXiv 2402.01739",
+        answers="LayerTable",
+        words={"parts": "Stretches of positions", "together": "Responses that share the places"},
+    ),
+    Method(
         "token_specialisation",
         "specialisation.token_specialisation:token_specialisation",
         title="Token specialisation",
@@ -131,6 +146,52 @@ METHODS = (
         paper="OpenMoE, arXiv 2402.01739",
         answers="LayerTable",
         words={"least": "Spread: of ids that occur so often", "n_shuffles": "Shuffles"},
+    ),
+    Method(
+        "domain_specialisation",
+        "specialisation.domain_specialisation:domain_specialisation",
+        title="Domain specialisation",
+        sentence="is used unevenly by the values of a label: domains, languages, topics",
+        score="spread over domains",
+        unit="standard deviation over mean of its rates",
+        range=(0, inf),
+        needs=("labels",),
+        paper="moe-lrc, arXiv 2505.16056",
+        readings=(Reading("bits over domains", {"measure": "bits"}, "bits below even use"),),
+        words={"domains": "Label whose values are the domains", "beyond": "Beyond what this word predicts"},
+    ),
+    Method(
+        "committee",
+        "specialisation.standing_committee:committee",
+        title="Committee",
+        sentence="the smallest set of each layer that carries most routing in every domain",
+        score="share",
+        unit="share of the layer's routing weights",
+        range=(0, 1),
+        needs=("labels",),
+        answers="SetTable",
+        paper="COMMITTEEAUDIT, arXiv 2601.03425",
+        words={
+            "domains": "Label whose values are the domains",
+            "p": "p: the share that the set carries in every domain",
+            "seconds": "Seconds at most for a layer",
+        },
+    ),
+    Method(
+        "difficulty",
+        "specialisation.experts_needed:difficulty",
+        title="Difficulty",
+        sentence="how many experts a word needs, by how its router divides the weight",
+        score="experts needed",
+        unit="experts a token and layer",
+        range=(0, inf),
+        answers="TokenTable",
+        paper="Dynamic MoE, arXiv 2403.07652",
+        words={
+            "of": "Weights received, or the softmax of the logits",
+            "p": "p: the cumulative weight to exceed",
+            "least": "Of ids that occur so often",
+        },
     ),
     Method(
         "saliency",
@@ -211,102 +272,7 @@ METHODS = (
         needs=("logits",),
         paper="UOE, arXiv 2411.18797",
     ),
-    Method(
-        "routing_entropy",
-        "utilisation.entropy:routing_entropy",
-        title="Routing entropy",
-        sentence="how evenly each layer routes",
-        score="entropy",
-        unit="bits",
-        range=(0, inf),
-        answers="DataFrame",
-    ),
-    Method(
-        "co_selection",
-        "utilisation.co_selection:co_selection",
-        title="Co-selection",
-        sentence="which experts of a layer are selected together",
-        score="share of tokens",
-        unit="share of tokens",
-        range=(0, 1),
-        answers="DataFrame",
-    ),
-    Method(
-        "dead_experts",
-        "utilisation.dead_experts:dead_experts",
-        title="Dead experts",
-        sentence="which experts no token selects",
-        score="selections",
-        unit="selections",
-        range=(0, 0),
-        answers="ExpertRefs",
-    ),
-    Method(
-        "min_norm",
-        "importance.activation_norm:min_norm",
-        title="Minimum norm",
-        sentence="writes large vectors, so that others go first",
-        score="Min-EAN",
-        unit="mean |output| where it is selected",
-        range=(0, inf),
-        needs=("norms",),
-        paper="MC-Suite, arXiv 2504.05586",
-        words={"of": "Norm of", "per": "Mean over"},
-    ),
-    Method(
-        "aimer",
-        "importance.flatness:aimer",
-        title="AIMER",
-        sentence="has flat weights, none of which stands out, and can go first",
-        score="AIMER",
-        unit="mean |weight| over root mean square",
-        range=(0, 1),
-        needs=("matrices",),
-        paper="AIMER, arXiv 2603.18492",
-    ),
-    Method(
-        "pathways",
-        "structure.pathways:pathways",
-        title="Pathways",
-        sentence="which expert of the next layer follows an expert",
-        score="lift",
-        unit="share of its tokens, with lift over chance",
-        range=(0, inf),
-        paper="ExFlow, arXiv 2401.08383",
-        answers="PairTable",
-        words={"by": "Order by", "first": "Rows (0: all)", "limit_mb": "Memory at most (MB)"},
-    ),
-    Method(
-        "placement",
-        "structure.placement:placement",
-        title="Placement",
-        sentence="which experts should lie on one device, so that few tokens cross",
-        score="crossings",
-        unit="share of pairs of experts that stay on a device",
-        range=(0, 1),
-        paper="ExFlow, arXiv 2401.08383",
-        answers="SetTable",
-        words={
-            "one_program": "All layers in one program as well",
-            "heldout": "Held out: share of prompts to measure on",
-            "seconds": "Seconds at most",
-            "limit": "Variables of one program at most",
-            "limit_mb": "Memory at most (MB)",
-        },
-    ),
-    Method(
-        "similarity",
-        "structure.similarity:similarity",
-        title="Similarity",
-        sentence="which experts of a layer are alike, and how many are one too many",
-        score="similarity",
-        unit="cosine, and (cosine + 1) / 2",
-        range=(0, 1),
-        needs=("routers",),
-        paper="Sub-MoE, arXiv 2506.23266; M-SMoE, arXiv 2310.01334",
-        answers="PairTable",
-        words={"by": "Alike by", "first": "Rows (0: all)", "limit_mb": "Memory at most (MB)"},
-    ),
+    *LAST,
 )
 RANKERS = {method.name: method for method in METHODS if method.ranks}
 """By name, the probes that rank every expert."""
@@ -316,35 +282,9 @@ ASKED = {method.name: method for method in METHODS if method.ranks or method.ans
 
 def asked(name: str) -> Method:
     """The probe of this name that a face can ask; `WorkbenchError` with the names that exist when there is none."""
-    if any(method.name == name for method in METHODS) and name not in ASKED:
-        raise WorkbenchError(
-            f"The probe '{name}' gives a table and no ranking; call it in Python, from probes import {name}, or ask one of "
-            f"{', '.join(ASKED)}."
-        )
-    if name not in ASKED:
-        raise WorkbenchError(
-            f"There is no method '{name}'{suggestion(name, list(ASKED)) or ';'} use {', '.join(ASKED)}."
-        )
-    return ASKED[name]
+    return asked_of(METHODS, ASKED, name)
 
 
 def ranker(name: str) -> Method:
     """The probe of this name that ranks; `WorkbenchError` with those that do when it answers something else."""
-    if not asked(name).ranks:
-        raise WorkbenchError(
-            f"The probe '{name}' answers a {ASKED[name].answers} and ranks no experts; rank by one of {', '.join(RANKERS)}."
-        )
-    return RANKERS[name]
-
-
-def table() -> list[str]:
-    """The probes as lines of a Markdown table: name, question, needs, score with its range, paper."""
-    heads = ("probe", "what it asks", "needs", "score", "paper")
-    return [f"| {' | '.join(cells)} |" for cells in (heads, ("---",) * len(heads), *map(_cells, METHODS))]
-
-
-def _cells(method: Method) -> tuple[str, ...]:
-    low, high = (f"{end:g}".replace("inf", "∞") for end in method.range)
-    score = method.unit.replace("|", "\\|") + (f", {low} to {high}" if method.ranks else "")
-    needs = (*method.needs, *(["another store"] if method.beside else []))
-    return f"`{method.name}`", method.sentence, ", ".join(needs) or "routing", score, method.paper
+    return ranking(asked(name), RANKERS)

@@ -1,11 +1,15 @@
 """What is said of a probe: what it asks, what it needs of a store, how its score reads, what it answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
-Need = Literal["labels or responses", "pairs", "norms", "residual", "logits", "outputs", "matrices", "routers"]
+from workbench.errors import WorkbenchError, suggestion
+
+Need = Literal[
+    "labels", "labels or responses", "pairs", "norms", "residual", "logits", "outputs", "matrices", "routers"
+]
 Kind = Literal["ExpertScores", "LayerTable", "PairTable", "SetTable", "TokenTable", "DataFrame", "ExpertRefs"]
 
 
@@ -59,3 +63,26 @@ class Method:
     def ranks(self) -> bool:
         """Whether it ranks every expert, as recipes and plans need it."""
         return self.answers == "ExpertScores"
+
+
+def asked_of(methods: Iterable[Method], asked: Mapping[str, Method], name: str) -> Method:
+    """The one of this name among `asked`; `WorkbenchError` for one of `methods` that only Python can ask, and for no name."""
+    if name not in asked and any(method.name == name for method in methods):
+        raise WorkbenchError(
+            f"The probe '{name}' gives a table and no ranking; call it in Python, from probes import {name}, or ask one of "
+            f"{', '.join(asked)}."
+        )
+    if name not in asked:
+        raise WorkbenchError(
+            f"There is no method '{name}'{suggestion(name, list(asked)) or ';'} use {', '.join(asked)}."
+        )
+    return asked[name]
+
+
+def ranking(method: Method, rankers: Mapping[str, Method]) -> Method:
+    """The method, when it ranks; `WorkbenchError` with those that do when it answers something else."""
+    if not method.ranks:
+        raise WorkbenchError(
+            f"The probe '{method.name}' answers a {method.answers} and ranks no experts; rank by one of {', '.join(rankers)}."
+        )
+    return method

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from probes.baselines import Beyond, baseline_note, residual
 from probes.ranking import ExpertScores, assemble
 from probes.reading import (
     Read,
@@ -39,6 +40,7 @@ def contrast(
     tokens: Tokens | Literal["shared_end"] | np.ndarray = "prompt_content",
     roles: str | list[str] | None = None,
     pooling: Pooling = "tokens",
+    beyond: Beyond = "nothing",
     classifier: Classifier | None = None,
     where: str | None = None,
     permute: Permute = "auto",
@@ -58,20 +60,21 @@ def contrast(
                       SteerMoE reads the shared question for faithfulness, the reply's tokens for safety
     pooling           "tokens": as above, long prompts weigh more. "pairs": the mean over pairs of the difference of the
                       two sides' rates; pairs without both sides are left out
-    the rest          as in `ftri`
+    beyond, the rest  as in `ftri`
 
     Range [-1, 1]; 0 means no difference, also for an expert never selected (flag "dead"). Unit: share of tokens. n: tokens
     read at which it was selected. SteerMoE forces experts of the positive end and turns those of the negative end off.
 
     Paper: arXiv 2509.09660 (SteerMoE), formula and pooling read in paper and code; its ranking is by the absolute value.
-    Ours: "pairs", "shared_end", intervals and p-values.
+    Ours: "pairs", "shared_end", `beyond`, intervals and p-values.
 
     Not evidence that switching the expert changes behaviour, nor that it tells the classes apart within a token position:
     pooled over tokens of different texts it also counts that texts differ.
     Raises `WorkbenchError` for unknown names, an empty class, and "pairs" or "shared_end" without pairs.
     """
-    if pooling not in get_args(Pooling):
-        raise WorkbenchError(f"pooling='{pooling}' is not known; it can be {', '.join(get_args(Pooling))}.")
+    for named, value, kind in (("pooling", pooling, Pooling), ("beyond", beyond, Beyond)):
+        if value not in get_args(kind):
+            raise WorkbenchError(f"{named}='{value}' is not known; it can be {', '.join(get_args(kind))}.")
     check_adjust(adjust)
     chosen = classes(store, target, baseline, classifier=classifier, where=where)
     used, rows = used_rows(store, chosen)
@@ -82,14 +85,16 @@ def contrast(
         else select(store, whole(tokens, roles), None, used)
     )  # pyright: ignore[reportArgumentType]
     mask = mask if roles is None else mask & select(store, "all", roles)
-    read = read_units(store, chosen, mask)
+    whole_read = read_units(store, chosen, mask)
+    read, marks, left = residual(store, whole_read, mask, beyond)
     sample, read, paired = _by_pairs(store, read) if pooling == "pairs" else (_by_tokens(read), read, ())
     found = exchange(store, read.sequence, read.label, permute, cluster)
     estimate = difference(sample, found, n_permutations, n_bootstrap, seed, adjust)
+    selected = whole_read.a[np.isin(whole_read.sequence, read.sequence)].sum(axis=0)
     options = {"target": chosen.names[0], "baseline": baseline, "tokens": describe(tokens, roles), "roles": roles}  # pyright: ignore[reportArgumentType]
-    options |= {"pooling": pooling, "where": where, "permute": found.permute, "cluster": cluster, "adjust": adjust}
-    options |= {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
-    columns = {**estimate._asdict(), "n": read.a.sum(axis=0).astype(np.int64)}
+    options |= {"pooling": pooling, "beyond": beyond, "where": where, "permute": found.permute, "cluster": cluster}
+    options |= {"adjust": adjust, "n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
+    columns = {**estimate._asdict(), "n": selected.astype(np.int64)}
     del columns["notes"]
     notes = (
         *chosen.notes,
@@ -98,8 +103,10 @@ def contrast(
         *class_notes(chosen, read),
         *found.notes,
         *estimate.notes,
+        *left,
+        baseline_note(store, mask & rows & store.routed_tokens, seed),
     )
-    return assemble(store, "contrast", options, read.axis, columns, notes)
+    return assemble(store, "contrast", options, read.axis, columns, notes, marks)
 
 
 def _by_tokens(read: Read) -> Sample:

@@ -1,14 +1,13 @@
 """Which experts are selected more in one class of responses than in another: fTRI."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from probes.baselines import Beyond, baseline_note, residual
 from probes.ranking import ExpertScores, assemble
 from probes.reading import (
-    Classes,
-    Read,
     Tokens,
     class_notes,
     classes,
@@ -38,6 +37,7 @@ def ftri(
     roles: str | list[str] | None = None,
     reduce: Reduce = "rate",
     contrast: Contrast = "pooled",
+    beyond: Beyond = "nothing",
     classifier: Classifier | None = None,
     where: str | None = None,
     permute: Permute = "auto",
@@ -61,6 +61,8 @@ def ftri(
                       "count" and "weight_sum", where long prompts score high
     contrast          "pooled": target against all others as one class; "class_means": against the mean of the others'
                       class means
+    beyond            "token", "bigram": what is left when the word that is read is known (`probes.baselines.beyond`); an expert
+                      whose selection is a function of the word has 0, and the flag "follows the token alone"
     classifier        labels the responses in place of labels in the store
     where             only prompts of "split=ranking", say
     permute, cluster  see `probes.statistics.exchange`; adjust: see `probes.statistics.adjust`
@@ -72,15 +74,19 @@ def ftri(
     against answered prompts, experts of all layers ranked in one list. Second-hand: counts summed over prompt tokens
     (reduce="count"), class means, target minus all others. Ours: leaving out the template, the rate
     (length is a confounder; the notes give the mean number of tokens read by class), the other token sets, weights,
-    "class_means", intervals and p-values.
+    "class_means", `beyond`, intervals (with rates of words as they are) and p-values. The last note of its own is the
+    baseline: how well words alone predict selection in held-out prompts.
 
     Not evidence that the expert causes the behaviour: whatever differs between the classes (topic, wording, length) moves
     the score. Steer, and compare with random experts.
     Raises `WorkbenchError` for unknown names and when a class is empty.
     """
-    _check(reduce, contrast, adjust)
+    _check(reduce, contrast, beyond, adjust)
     chosen = classes(store, target, baseline, split_rest=contrast == "class_means", classifier=classifier, where=where)
-    read = _read(store, chosen, tokens, roles, reduce)
+    mask, weighted = select(store, tokens, roles, used_rows(store, chosen)[0]), reduce in ("weight", "weight_sum")
+    read, marks, left = residual(
+        store, read_units(store, chosen, mask, weighted=weighted), mask, beyond, weighted=weighted
+    )
     found = exchange(store, read.sequence, read.label, permute, cluster)
     per_token = reduce in ("rate", "weight")
     a = read.a / read.tokens[:, None] if per_token else read.a
@@ -88,26 +94,33 @@ def ftri(
     sample = Sample(a, np.ones(len(a)), member, _coefficients(len(member)))
     estimate = difference(sample, found, n_permutations, n_bootstrap, seed, adjust)
     options = {"target": chosen.names[0], "baseline": baseline, "tokens": describe(tokens, roles), "roles": roles}
-    options |= {"reduce": reduce, "contrast": contrast, "where": where, "permute": found.permute, "cluster": cluster}
+    options |= {
+        "reduce": reduce,
+        "contrast": contrast,
+        "beyond": beyond,
+        "where": where,
+        "permute": found.permute,
+        "cluster": cluster,
+    }
     options |= {"adjust": adjust, "n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
     columns = {**estimate._asdict(), "n": read.selected}
     del columns["notes"]
-    apart = template_notes(store, tokens, roles, used_rows(store, chosen)[1])
-    notes = (*chosen.notes, *apart, *class_notes(chosen, read), *found.notes, *estimate.notes)
-    return assemble(store, "ftri", options, read.axis, columns, notes)
-
-
-def _read(store: "Store", chosen: Classes, tokens: Tokens | np.ndarray, roles: Any, reduce: Reduce) -> Read:
-    mask = select(store, tokens, roles, used_rows(store, chosen)[0])
-    return read_units(store, chosen, mask, weighted=reduce in ("weight", "weight_sum"))
+    rows = used_rows(store, chosen)[1]
+    apart, told = (
+        template_notes(store, tokens, roles, rows),
+        baseline_note(store, mask & rows & store.routed_tokens, seed),
+    )
+    notes = (*chosen.notes, *apart, *class_notes(chosen, read), *found.notes, *estimate.notes, *left, told)
+    return assemble(store, "ftri", options, read.axis, columns, notes, marks)
 
 
 def _coefficients(n_classes: int) -> np.ndarray:
     return np.array([1.0] + [-1.0 / (n_classes - 1)] * (n_classes - 1))
 
 
-def _check(reduce: str, contrast: str, adjust: Adjust) -> None:
-    for name, value, known in (("reduce", reduce, get_args(Reduce)), ("contrast", contrast, get_args(Contrast))):
+def _check(reduce: str, contrast: str, beyond: str, adjust: Adjust) -> None:
+    for name, value, kind in (("reduce", reduce, Reduce), ("contrast", contrast, Contrast), ("beyond", beyond, Beyond)):
+        known = get_args(kind)
         if value not in known:
             raise WorkbenchError(f"{name}='{value}' is not known; it can be {', '.join(known)}.")
     check_adjust(adjust)

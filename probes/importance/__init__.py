@@ -1,7 +1,6 @@
 """Which experts matter least, so that they could go.
 
 sums.py            sums over the tokens read, by cluster and expert
-router_logits.py   the router's logits of the tokens read
 saliency.py        weight, size of the output, frequency: REAP and its family
 turning.py         the same times how far a token is turned, by domain
 coalitions.py      what an expert adds to the sets that it is selected in

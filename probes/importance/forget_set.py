@@ -4,9 +4,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probes.importance.router_logits import add_rows, router_logits
 from probes.ranking import ExpertScores, assemble
-from probes.reading import Tokens, describe, expert_axis, prompt_of_row, routed_units, template_notes, used_prompts
+from probes.reading import (
+    Tokens,
+    add_rows,
+    describe,
+    expert_axis,
+    prompt_of_row,
+    routed_units,
+    router_logits,
+    template_notes,
+    used_prompts,
+)
 from probes.statistics import ratio_interval, resampled
 
 if TYPE_CHECKING:

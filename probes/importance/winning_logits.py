@@ -4,15 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probes.importance.router_logits import add_rows, router_logits
 from probes.ranking import ExpertScores, assemble
 from probes.reading import (
     Tokens,
+    add_rows,
     describe,
     expert_axis,
     label_values,
     prompt_of_row,
     routed_units,
+    router_logits,
     sequence_of_row,
     template_notes,
     used_prompts,

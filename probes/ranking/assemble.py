@@ -1,5 +1,6 @@
 """From arrays over a store's routed experts to `ExpertScores`: ranked, and flagged with what to know before acting on a rank."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -29,8 +30,12 @@ def assemble(
     axis: Axis,
     columns: dict[str, np.ndarray],
     notes: tuple[str, ...],
+    marks: Mapping[str, np.ndarray] | None = None,
 ) -> ExpertScores:
-    """Ranked, flagged, with the store's fingerprint; says so when the store was captured under a steering plan."""
+    """Ranked, flagged, with the store's fingerprint; says so when the store was captured under a steering plan.
+
+    marks: flags of the probe's own, each bool [experts]
+    """
     missing = {
         name: np.full(len(axis.layer), np.nan) for name in ("low", "high", "p", "p_adjusted") if name not in columns
     }
@@ -39,7 +44,7 @@ def assemble(
     frame = pd.DataFrame(
         {"layer": axis.layer, "expert": axis.expert, "is_shared": False, **columns, **missing, **exact}
     )
-    flagged, flag_notes = add_flags(store, frame)
+    flagged, flag_notes = add_flags(store, frame, marks or {})
     return ExpertScores(
         method,
         options,
@@ -59,13 +64,15 @@ class _Known(NamedTuple):
 _known: "WeakKeyDictionary[Store, _Known]" = WeakKeyDictionary()
 
 
-def add_flags(store: "Store", frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def add_flags(
+    store: "Store", frame: pd.DataFrame, marks: Mapping[str, np.ndarray]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The frame with its flags column, and notes; `n` 0 means never selected among the tokens read."""
     known = _known_of(store)
     refs = refs_of(frame)
     dead = frame["n"].to_numpy() == 0
     is_super, broken = (np.array([r in some for r in refs], bool) for some in (known.supers, known.not_finite))
-    flags = {SUPER_EXPERT: is_super, NOT_FINITE: broken, DEAD: dead, TIES: tied(frame["score"], ~dead)}
+    flags = {SUPER_EXPERT: is_super, NOT_FINITE: broken, DEAD: dead, TIES: tied(frame["score"], ~dead), **marks}
     return frame.assign(flags=join_flags(flags)), known.notes
 
 

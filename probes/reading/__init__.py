@@ -4,12 +4,12 @@ axis.py        the experts in one order
 masks.py       tokens by role, phase and position, as a mask
 content.py     what was said, apart from what a chat template puts around it
 tokens.py      tokens by name: prompt, response, first answer
-token_baseline.py  how well a token's id alone predicts which experts are selected
 classes.py     which responses are compared: labels, classifiers, conditions on prompts
 markers.py     where a marker such as <think> stands
 occurrence.py  occurrences of markers, and who was selected at them
 received.py    what they received of each expert, added up
 routed.py      which routed tokens are read, response by response
+router_logits.py  the router's logits of the tokens read
 shared_end.py  the tokens with which the prompts of a pair both end
 units.py       what compared responses selected, counted response by response
 """
@@ -22,15 +22,14 @@ from probes.reading.masks import token_mask
 from probes.reading.occurrence import Counted, Places, asked_of_template, count_occurrences, places_of
 from probes.reading.received import Received, Sums, received, slot_sums
 from probes.reading.routed import routed_units
+from probes.reading.router_logits import add_rows, router_logits
 from probes.reading.shared_end import shared_end
-from probes.reading.token_baseline import Baseline, token_baseline
 from probes.reading.tokens import NAMES, Tokens, describe, prompt_length, prompt_of_row, select, sequence_of_row, whole
 from probes.reading.units import Read, class_notes, read_units, used_rows
 
 __all__ = [
     "NAMES",
     "Axis",
-    "Baseline",
     "Classes",
     "Counted",
     "Marker",
@@ -39,6 +38,7 @@ __all__ = [
     "Received",
     "Sums",
     "Tokens",
+    "add_rows",
     "asked_of_template",
     "class_notes",
     "classes",
@@ -55,12 +55,12 @@ __all__ = [
     "read_units",
     "received",
     "routed_units",
+    "router_logits",
     "select",
     "sequence_of_row",
     "shared_end",
     "slot_sums",
     "template_notes",
-    "token_baseline",
     "token_mask",
     "used_prompts",
     "used_rows",

@@ -1,9 +1,17 @@
-"""What experts are for: how much routing follows the words that are read.
+"""What experts are for: how much routing follows the words that are read, or the domain that a text is of.
 
 information.py           what a token's id, or its position, tells of its experts, in bits
 token_specialisation.py  that by layer and role, over chance, and how well the id alone predicts selection
+domains.py               domains of a label, and how often each selects an expert
+domain_specialisation.py how unevenly domains use an expert
+covering.py              the smallest set that holds a share of several wholes
+experts_needed.py        how many experts a word needs
+standing_committee.py    the smallest set of experts that carries most routing in every domain
 """
 
+from probes.specialisation.domain_specialisation import domain_specialisation
+from probes.specialisation.experts_needed import difficulty
+from probes.specialisation.standing_committee import committee
 from probes.specialisation.token_specialisation import token_specialisation
 
-__all__ = ["token_specialisation"]
+__all__ = ["committee", "difficulty", "domain_specialisation", "token_specialisation"]

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from probes.baselines import baseline_note
 from probes.ranking import LayerTable
-from probes.reading import Tokens, describe, routed_units, token_baseline
+from probes.reading import Tokens, describe, routed_units
 from probes.specialisation.information import information, spread
 from workbench.errors import WorkbenchError
 
@@ -64,9 +65,8 @@ def token_specialisation(
         for (about, at, code), order in zip(groups, orders, strict=True)
     ]
     options = {"tokens": describe(tokens, roles), "roles": roles, "where": where, "least": least}
-    baseline = token_baseline(store, read, seed)
     none = "no interval: a resample repeats tokens, and repeated tokens look informative"
-    told = str(baseline) if baseline else "no baseline of held-out prompts: there is one cluster of prompts alone"
+    told = baseline_note(store, read, seed)
     frame = pd.DataFrame(rows).astype({"layer": "int32"})
     return LayerTable.of(
         store, "token_specialisation", options | {"n_shuffles": n_shuffles, "seed": seed}, frame, (told, none)

@@ -12,9 +12,9 @@ association.py  whether markers and selections meet more than by chance
 """
 
 from probes.statistics.adjust import Adjust, check_adjust, holm
-from probes.statistics.association import association_test
+from probes.statistics.association import Given, association_test
 from probes.statistics.difference import Estimate, Sample, class_members, difference, effective_size
-from probes.statistics.exchange import Exchange, Permute, exchange, resampled
+from probes.statistics.exchange import Exchange, Permute, exchange, relabelled, resampled
 from probes.statistics.inference import Tested, interval, permutation_test
 from probes.statistics.ratio import ratio_interval
 from probes.statistics.two_stores import Side, exchange_stores
@@ -23,6 +23,7 @@ __all__ = [
     "Adjust",
     "Estimate",
     "Exchange",
+    "Given",
     "Permute",
     "Sample",
     "Side",
@@ -38,5 +39,6 @@ __all__ = [
     "interval",
     "permutation_test",
     "ratio_interval",
+    "relabelled",
     "resampled",
 ]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from probes.statistics.adjust import Adjust
-from probes.statistics.exchange import Exchange
+from probes.statistics.exchange import Exchange, relabelled
 from probes.statistics.inference import Tested, interval, permutation_test
-from probes.statistics.permute import members, permutations
+from probes.statistics.permute import members
 from workbench.resample import cluster_draws, effective_clusters
 
 
@@ -97,7 +97,7 @@ def relabelling_test(
         why = "none was asked for" if n_draws < 1 else "no two units that may exchange labels differ in class"
         return Tested(nothing, nothing), (f"no p-value: {why}",)
     score = class_weights(sample.member, sample) @ sample.a
-    moved = permutations(exchange.blocks, n_draws, np.random.default_rng([seed, 0]))
+    moved = relabelled(exchange, n_draws, seed)
     rows = np.concatenate([class_weights(sample.member[:, some], sample) for some in _chunks(moved)])
     centre = class_weights(_expected(sample.member, exchange), sample) @ sample.a
     return permutation_test(score, centre, lambda block: rows @ sample.a[:, block], n_draws, adjust), ()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from probes.reading import label_values, prompt_column
-from probes.statistics.permute import Blocks, log_relabellings
+from probes.statistics.permute import Blocks, log_relabellings, permutations
 from workbench.errors import WorkbenchError
 from workbench.resample import FEW, joined
 
@@ -57,6 +57,11 @@ def exchange(
         clusters.note,
     )
     return Exchange(blocks, clusters.of_unit, notes, chosen, relabellings)
+
+
+def relabelled(found: Exchange, n: int, seed: int) -> np.ndarray:
+    """[n, units] from which unit each takes its label in each of `n` relabellings, drawn from `seed`."""
+    return permutations(found.blocks, n, np.random.default_rng([seed, 0]))
 
 
 class Clusters(NamedTuple):

@@ -4,6 +4,7 @@ Routing is autocorrelated, so shuffling single positions would make every run of
 all markers of a sequence move together by one random step around a circle; their distances to each other stay.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,7 +31,13 @@ def circles(sequence: np.ndarray, read: np.ndarray, value: np.ndarray) -> list[C
     return found
 
 
-def shifted_sums(store: "Store", places: list[Circle], n: int, rng: np.random.Generator) -> np.ndarray:
+def shifted_sums(
+    store: "Store",
+    places: list[Circle],
+    n: int,
+    rng: np.random.Generator,
+    rates: Callable[[int], Callable[[np.ndarray], np.ndarray]] | None = None,
+) -> np.ndarray:
     """[n, experts] sums of marker values at the tokens that selected each expert, after `n` random shifts.
 
     Holds n x experts float64 values.
@@ -40,18 +47,21 @@ def shifted_sums(store: "Store", places: list[Circle], n: int, rng: np.random.Ge
     for layer in store.layers:
         expert = store.routing(layer).expert
         total = np.zeros((n, store.anatomy.layer(layer).n_experts))
+        given = rates(layer) if rates else None
         for circle, step in zip(places, steps, strict=True):
-            total += all_shifts(expert[circle.rows], circle.value, total.shape[1])[step]
+            known = given(circle.rows) if given else None
+            total += all_shifts(expert[circle.rows], circle.value, total.shape[1], known)[step]
         out.append(total)
     return np.concatenate(out, axis=1)
 
 
-def all_shifts(expert: np.ndarray, value: np.ndarray, n_experts: int) -> np.ndarray:
+def all_shifts(expert: np.ndarray, value: np.ndarray, n_experts: int, given: np.ndarray | None = None) -> np.ndarray:
     """[steps, experts]: the sum at every step around the circle, from cumulative selections and the runs of equal value."""
     length = len(expert)
     selected = np.zeros((2 * length + 1, n_experts))
     row, slot = np.nonzero(expert >= 0)
     selected[row + 1, expert[row, slot]] = 1
+    selected[1 : length + 1] -= 0.0 if given is None else given
     selected[length + 1 :] = selected[1 : length + 1]
     np.cumsum(selected, axis=0, out=selected)
     out = np.zeros((length, n_experts))

@@ -25,6 +25,16 @@ EXCHANGED = "labels exchanged between prompts: only 6 different relabellings, so
 
 LENGTHS = ("refused: 2 responses, 1.5 tokens read on average", "answered: 2 responses, 2.5 tokens read on average")
 
+WORDS = (
+    "routing or topic? the token's id alone predicts 62% of what held-out prompts select, its bigram 59%, "
+    "load alone 62% (8 tokens)"
+)
+
+ALL_WORDS = (
+    "routing or topic? the token's id alone predicts 56% of what held-out prompts select, its bigram 56%, "
+    "load alone 54% (12 tokens)"
+)
+
 NO_SUPERS = (
     "super experts are not flagged: The store 'memory' kept no residual, which says where massive activations form; capture it "
     "again with keep={'norms', 'residual'}."
@@ -61,9 +71,16 @@ def relabelled(score) -> tuple[list[float], list[float]]:
 def test_ftri_by_its_defaults() -> None:
     found = ftri(golden().store, "refused", "answered")
     options = {"target": "refused", "baseline": "answered", "tokens": "prompt_content", "roles": None, "reduce": "rate"}
-    options |= {"contrast": "pooled", "where": None, "permute": "prompts", "cluster": "auto", "adjust": "max"}
+    options |= {
+        "contrast": "pooled",
+        "beyond": "nothing",
+        "where": None,
+        "permute": "prompts",
+        "cluster": "auto",
+        "adjust": "max",
+    }
     assert found.options == options | SAID
-    assert found.notes == (*LENGTHS, EXCHANGED, PAIRS, NO_SUPERS)
+    assert found.notes == (*LENGTHS, EXCHANGED, PAIRS, WORDS, NO_SUPERS)
     assert (found.method, found.model, found.fingerprint) == ("ftri", "test/moe", golden().anatomy.fingerprint)
     x, y = RATE["a"] - RATE["b"], RATE["c"] - RATE["d"]
     assert column(found, "score") == pytest.approx((x + y) / 2)
@@ -87,10 +104,11 @@ def test_contrast_by_its_defaults() -> None:
         "tokens": "prompt_content",
         "roles": None,
         "pooling": "tokens",
+        "beyond": "nothing",
     }
     options |= {"where": None, "permute": "prompts", "cluster": "auto", "adjust": "max"}
     assert found.options == options | SAID
-    assert found.notes == (*LENGTHS, EXCHANGED, PAIRS, NO_SUPERS)
+    assert found.notes == (*LENGTHS, EXCHANGED, PAIRS, WORDS, NO_SUPERS)
     n = {p: len(routes) for p, routes in GOLDEN_PROMPT.items()}
 
     def pooled(prompts: list[str]) -> np.ndarray:
@@ -116,7 +134,8 @@ def test_contrast_by_its_defaults() -> None:
 
 def test_npmi_of_a_token_by_its_defaults() -> None:
     found = npmi(golden().store, token="<think>")
-    options = {"token": "<think>", "tokens": "content", "where": None, "cluster": "auto", "adjust": "max"}
+    options = {"token": "<think>", "beyond": "nothing", "tokens": "content", "where": None}
+    options |= {"cluster": "auto", "adjust": "max"}
     assert found.options == options | SAID
     shifted = "markers shifted around 4 sequences of up to 4 tokens"
     assert found.notes == (
@@ -124,6 +143,7 @@ def test_npmi_of_a_token_by_its_defaults() -> None:
         "12 tokens of 4 responses read",
         PAIRS,
         shifted,
+        ALL_WORDS,
         NO_SUPERS,
     )
 
@@ -156,10 +176,18 @@ def test_npmi_of_a_label_exchanges_labels() -> None:
     found = npmi(golden().store, target="refused")
     assert (
         found.options
-        == {"target": "refused", "tokens": "content", "where": None, "cluster": "auto", "adjust": "max"} | SAID
+        == {
+            "target": "refused",
+            "beyond": "nothing",
+            "tokens": "content",
+            "where": None,
+            "cluster": "auto",
+            "adjust": "max",
+        }
+        | SAID
     )
     read = ("refused: 5 occurrences in 2 responses", "12 tokens of 4 responses read")
-    assert found.notes == (*read, PAIRS, EXCHANGED, NO_SUPERS)
+    assert found.notes == (*read, PAIRS, EXCHANGED, ALL_WORDS, NO_SUPERS)
     all_of = {p: counts(p, slice(None)) for p in "abcd"}
     n = {p: len(TOKENS[p]) for p in "abcd"}
 

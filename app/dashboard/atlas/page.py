@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from probes.baselines import QUESTION
 from workbench import ExpertRef, Store
 
 from ..questions import Measure, Measures, measures_for, notes_of, telling, token_measure, values_of
@@ -70,8 +71,12 @@ def _map(view: View, measure: Measure, frame: pd.DataFrame, ref: ExpertRef) -> N
     rows, counts = rows_of(frame)
     shown = Board(title, rows, measure.unit, measure.palette, counts, ref, _HINT, measure.middle)
     board(shown, plan(), "atlas-map", picked)
+    notes = notes_of(view, measure)
+    for note in notes:  # the one that a claim about a domain must not be read without
+        if note.startswith(QUESTION):
+            st.caption(escaped(note))
     with st.expander("How to read this"):
-        for note in notes_of(view, measure):
+        for note in notes:
             st.text(visible(note))
 
 

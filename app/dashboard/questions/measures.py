@@ -68,12 +68,13 @@ def measures_for(view: View, store: Store) -> Measures:
     found = [_around_even(m, store.anatomy) for probe in plain if not probe.needs for m in _plain(probe)]
     found.append(Measure(ENTROPY, "", (), "mean bits of its tokens' weights"))
     found += [m for probe in able if probe.classes for m in _compared(view, probe, offered)]
+    found += [m for probe in able if "labels" in probe.needs for m in _by_domain(probe, offered)]
     roles = sorted(offered.roles) if len(offered.roles) > 1 else []  # a role that all tokens have tells nothing
     for probe in able:
         if probe.goes_with:
             found += [_going_with(probe, f"role {role}", role=role) for role in roles]
             found += [_going_with(probe, name, target=name) for name in offered.compared]
-    found += [m for probe in plain if probe.needs for m in _plain(probe)]
+    found += [m for probe in plain if probe.needs and "labels" not in probe.needs for m in _plain(probe)]
     return Measures(tuple(found), tuple(_refused(store, offered)))
 
 
@@ -86,6 +87,7 @@ def _lacks(store: Store, offered: Offer, probe: Method) -> tuple[Need, ...]:
     """What the probe needs and this store has not."""
     kept = {need: need not in store.lacks for need in probe.needs}
     kept["norms"] = "norms" in store.plan_json["options"].get("keep", ("norms",))
+    kept["labels"] = bool(offered.domains)
     kept["labels or responses"] = bool(offered.compared) or offered.has_verdicts
     kept["pairs"] = bool(store.prompts["pair"].notna().any())
     return tuple(need for need in probe.needs if not kept[need])
@@ -137,6 +139,14 @@ def _plain(probe: Method) -> Iterable[Measure]:
     yield Measure(probe.score, probe.name, (), probe.unit, palette_of(probe))
     for reading in probe.readings:
         yield Measure(reading.name, probe.name, tuple(reading.options.items()), reading.unit, palette_of(probe))
+
+
+def _by_domain(probe: Method, offered: Offer) -> Iterable[Measure]:
+    """The same, once for every label whose values can be compared."""
+    for label in offered.domains:
+        for one in _plain(probe):
+            name = f"{one.name}: {visible(label)}"
+            yield one._replace(name=name, options=(*one.options, ("domains", label)))
 
 
 def _around_even(measure: Measure, anatomy: Anatomy) -> Measure:

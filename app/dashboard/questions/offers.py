@@ -38,6 +38,11 @@ class Offer(NamedTuple):
     has_verdicts: bool
     thinks: bool
 
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Labels of several values, which can be compared all at once."""
+        return tuple(dict.fromkeys(name.partition("=")[0] for name in self.compared))
+
 
 def offer(path: Path) -> Offer:
     """What the store at `path` offers."""

@@ -110,6 +110,12 @@ def roles(method: str, offered: Offer) -> tuple[str, ...] | None:
     return tuple(found) or None
 
 
+def domains(method: str, offered: Offer) -> str | None:
+    """The label whose values are the domains: those of a few values are offered, any other can be typed."""
+    label = ASKED[method].words.get("domains", _label("domains"))
+    return st.selectbox(label, offered.domains, key=f"{method}-domains", format_func=visible, accept_new_options=True)
+
+
 def where(method: str, offered: Offer) -> str | None:
     """A condition on prompts, or none."""
     options = [EVERY, *offered.conditions]

@@ -69,6 +69,7 @@ def _question(probe: Method, offered: Offer) -> tuple[Part, list[Part]]:
     if probe.goes_with:
         return partial(_goes_with, probe, offered), [*own, *tokens, *reads, *chance]
     alone = [partial(_options, probe, (name,)) for name in questions.own_options(probe)]
+    alone += [partial(_domains, probe, offered)] if "labels" in probe.needs else []
     return partial(_side_by_side, [*alone, *tokens]), [*reads, *chance]
 
 
@@ -108,6 +109,10 @@ def _goes_with(probe: Method, offered: Offer) -> dict[str, Any]:
 
 def _tokens(probe: Method, default: str | None = None) -> dict[str, Any]:
     return {"tokens": questions.choice(probe.name, "tokens", default)}
+
+
+def _domains(probe: Method, offered: Offer) -> dict[str, Any]:
+    return {"domains": questions.domains(probe.name, offered)}
 
 
 # ---- what is folded away: the probe's own options, what is read, what chance could do

@@ -110,8 +110,8 @@ def test_serve_hands_on_what_is_vllms(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert said.exit_code == 0, said.output
     ours = ["--host", "127.0.0.1", "--port", "8123", "--api-key", "k"]
     assert asked.given == ("demo", [*ours, "--max-model-len", "99", "-tp", "2"])
-    path, _, args, everywhere, settings, _ = served.given
-    assert (path, args.dtype, everywhere, settings) == ("p", "bfloat16", plan, Settings(9, 64))
+    path, _, args, everywhere, settings, _, captured = served.given
+    assert (path, args.dtype, everywhere, settings, captured) == ("p", "bfloat16", plan, Settings(9, 64), None)
 
 
 def test_what_ends_vllms_server_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

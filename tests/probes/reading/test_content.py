@@ -30,13 +30,19 @@ ASKED: dict[str, dict[str, Any]] = {
     "safex": {"target": "kind=a", "alpha": 0.5},
     "npmi": {"token": "bake"},
     "usage": {},
+    "domain_specialisation": {"domains": "kind"},
     "saliency": {},
+    "min_norm": {},
     "easy_ep": {},
     "shape": {},
     "tcess": {},
     "unlearning_affinity": {},
 }
-COUNTING = [method for method in RANKERS.values() if "tokens" in inspect.signature(method.load()).parameters]
+COUNTING = [
+    method
+    for method in RANKERS.values()
+    if "tokens" in inspect.signature(method.load()).parameters and not method.beside  # one asks two stores
+]
 
 
 def chats(template: bool, opens: bool = False, role: str | None = None, warned: tuple[str, ...] = ()) -> Store:

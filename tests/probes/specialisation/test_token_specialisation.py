@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from probes import token_specialisation
-from probes.reading import token_baseline
+from probes.baselines import token_baseline
 from tests.probes.oracle.cases import golden, random_case
 from tests.probes.oracle.memory import memory_store
 from tests.probes.oracle.specialisation import brute
@@ -61,4 +61,4 @@ def test_what_cannot_be_asked_is_one_sentence_or_a_note() -> None:
     with pytest.raises(WorkbenchError, match="n_shuffles=0 and least=1 should both be 1 or more"):
         token_specialisation(golden().store, n_shuffles=0, least=1)
     one = token_specialisation(golden().store, where="pair=x")
-    assert one.notes[0] == "no baseline of held-out prompts: there is one cluster of prompts alone"
+    assert one.notes[0] == "routing or topic? no baseline of held-out prompts: there is one cluster of prompts alone"

@@ -135,7 +135,7 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         ),
         # the largest logit is the first expert's, the next the second's
         at(
-            "importance/router_logits.py",
+            "reading/router_logits.py",
             "logits[kept].astype(np.float64)",
             "-np.sort(-logits[kept], axis=1).astype(np.float64)",
             SLOTS,

@@ -1,9 +1,9 @@
 """Every probe of specialisation once more, from the tables' rows, by plain loops. Imports nothing from workbench or probes."""
 
 from collections import Counter
-from math import log2
+from math import exp, log2
 
-from tests.probes.oracle.brute import positions, routed, sequences, tokens_of
+from tests.probes.oracle.brute import class_rates, label_of, positions, routed, sequences, tokens_of
 
 
 def token_specialisation(rows, experts, tokens="all", least=1):
@@ -40,6 +40,74 @@ def bits(pairs):
 def deviation(values):
     mean = sum(values) / len(values)
     return (sum((x - mean) ** 2 for x in values) / len(values)) ** 0.5
+
+
+def domain_specialisation(rows, experts, label, tokens="all", measure="spread"):
+    """{expert: (score or None, n)} and {expert: the domain that uses it most}; None where fewer than two domains are read."""
+    values = sorted({v for s in sequences(rows) if (v := label_of(rows, s, label)) is not None})
+    found = class_rates(rows, experts, label, values, tokens, "rate")
+    if len(values) < 2 or not all(found.values()):
+        return None
+    scores, most = {}, {}
+    for x in ((layer, e) for layer, n in experts.items() for e in range(n)):
+        rates = [sum(a[x][0] for _, a, _ in found[v]) / sum(n for _, _, n in found[v]) for v in values]
+        selected = sum(a[x][1] for v in values for _, a, _ in found[v])
+        mean = sum(rates) / len(rates)
+        shares = [rate / sum(rates) for rate in rates if rate]
+        entropy = sum(-share * log2(share) for share in shares)
+        value = deviation(rates) / mean if mean and measure == "spread" else log2(len(values)) - entropy
+        scores[x] = (value if selected else None, selected)
+        first = [v for v, rate in zip(values, rates, strict=True) if rate > max(rates) - 1e-12]
+        most[x] = first[0] if len(first) == 1 else None
+    return scores, most
+
+
+def committee(rows, experts, label, tokens="all", measure="ratio", p=0.5):
+    """{layer: (share of each expert in each domain, size of the smallest set)}; None where fewer than two domains are read."""
+    values = sorted({v for s in sequences(rows) if (v := label_of(rows, s, label)) is not None})
+    found = class_rates(rows, experts, label, values, tokens, "rate" if measure == "ratio" else "weight")
+    if len(values) < 2 or not all(found.values()):
+        return None
+    out = {}
+    for layer, n in experts.items():
+        mass = {v: [sum(a[layer, e][0] for _, a, _ in found[v]) for e in range(n)] for v in values}
+        share = {f"{label}={v}": [x / sum(one) for x in one] for v, one in mass.items()}
+        enough = [
+            bits
+            for bits in range(2**n)
+            if all(sum(x for e, x in enumerate(one) if bits >> e & 1) >= p - 1e-9 for one in share.values())
+        ]
+        out[layer] = share, min(bits.bit_count() for bits in enough)
+    return out
+
+
+def difficulty(rows, experts, p=0.5, least=1, tokens="all", of="weight"):
+    """{token id: {"needed", "n"}}; None where no id occurs so often."""
+    seen = {}
+    for sequence in sequences(rows):
+        went, said = routed(rows, sequence), {t["position"]: t["token_id"] for t in tokens_of(rows, sequence)}
+        for at in [x for x in positions(rows, sequence, tokens, []) if x in went]:
+            for layer in experts:
+                amounts = went[at][layer].values() if of == "weight" else softmax(rows, sequence, at, layer)
+                seen.setdefault(said[at], []).append(needed(list(amounts), p))
+    out = {v: {"needed": sum(x) / len(x), "n": len(x) // len(experts)} for v, x in seen.items()}
+    return {v: row for v, row in out.items() if row["n"] >= least} or None
+
+
+def softmax(rows, sequence, at, layer):
+    key = (*sequence, at, layer)
+    found = [x for x in rows["logits"] if (x["prompt_id"], x["sample"], x["position"], x["layer"]) == key]
+    raised = [exp(z) for z in found[0]["router_logits"]]
+    return [x / sum(raised) for x in raised]
+
+
+def needed(amounts, p):
+    reached = 0.0
+    for i, x in enumerate(sorted(amounts, reverse=True)):
+        reached += x / sum(amounts)
+        if reached > p + 1e-9:
+            return i + 1
+    return len([x for x in amounts if x])
 
 
 def held_out_recall(rows, experts, half):

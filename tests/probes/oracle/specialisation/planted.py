@@ -1,6 +1,18 @@
 """Five mistakes for every probe of specialisation; see `tests.probes.oracle.planted`."""
 
-from tests.probes.oracle.planted import DENOMINATOR, LAYER, PADDING, SIGN, SLOTS, Mistake, at
+from tests.probes.oracle.planted import (
+    DENOMINATOR,
+    FIRST_OF_READ,
+    LAYER,
+    PADDING,
+    READ_SLOTS,
+    SIGN,
+    SLOTS,
+    UNREAD,
+    WRONG_LAYER,
+    Mistake,
+    at,
+)
 
 MISTAKES: dict[str, tuple[Mistake, ...]] = {
     "token_specialisation": (
@@ -25,5 +37,53 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
             "return code[row], expert[row, 0]",
             SLOTS,
         ),
+    ),
+    "difficulty": (
+        at("specialisation/experts_needed.py", "-np.sort(-shares, axis=1)", "np.sort(shares, axis=1)", SIGN),
+        at(
+            "specialisation/experts_needed.py",
+            "/ np.bincount(of_row, times[rows])",
+            "/ np.bincount(of_row)",
+            DENOMINATOR,
+        ),
+        at(
+            "specialisation/experts_needed.py",
+            "store.routing(layer).weight",
+            "store.routing(store.layers[-1]).weight",
+            LAYER,
+        ),
+        # tokens that are not read, and the last of a response, which was never computed, need experts too
+        at("specialisation/experts_needed.py", "(store, layer, group >= 0)", "(store, layer, group >= -1)", PADDING),
+        at(
+            "specialisation/experts_needed.py",
+            "weight[rows].astype(np.float64)",
+            "weight[rows, :1].astype(np.float64)",
+            SLOTS,
+        ),
+    ),
+    "committee": (
+        at("specialisation/covering.py", "mean > mean[out] + 1e-12", "mean < mean[out] - 1e-12", SIGN),
+        at(
+            "specialisation/standing_committee.py",
+            "total / total.sum(axis=1, keepdims=True)",
+            "total / total.sum()",
+            DENOMINATOR,
+        ),
+        at("specialisation/standing_committee.py", '"layer": layer, "expert"', '"layer": layer + 1, "expert"', LAYER),
+        # tokens that were not asked for carry routing too
+        at(
+            "specialisation/standing_committee.py",
+            "mask = select(store, tokens, roles, used) & rows",
+            "mask = rows",
+            PADDING,
+        ),
+        at("reading/units.py", "store.counts(mask, number[row])", FIRST_OF_READ, SLOTS),
+    ),
+    "domain_specialisation": (
+        at("specialisation/domains.py", "np.log2(len(rates)) + (", "np.log2(len(rates)) - (", SIGN),
+        at("specialisation/domains.py", "(member * tokens).sum(axis=-1", "member.sum(axis=-1", DENOMINATOR),
+        WRONG_LAYER,
+        UNREAD,
+        READ_SLOTS,
     ),
 }

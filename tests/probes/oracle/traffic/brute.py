@@ -1,5 +1,9 @@
 """Every probe of traffic once more, from the tables' rows, by plain loops. Imports nothing from workbench or probes."""
 
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil
+
 from tests.probes.oracle.brute import positions, routed, sequences
 
 
@@ -40,6 +44,37 @@ def locality(rows, experts, windows, sizes, tokens="all", longest=512):
             for size in sizes:
                 hits = sum(cached(run, name, m, min(size, n)) for run in runs)
                 out[layer, name, m, size] = {"value": hits / selections, "n": tokens_read}
+    return out
+
+
+def capacity(rows, experts, factors, parts, together, tokens="all"):
+    """{(layer, factor, first, last): {"dropped", "n"}}; None where nothing is read."""
+    read = []
+    for sequence in sequences(rows):
+        went = routed(rows, sequence)
+        at = [p for p in positions(rows, sequence, tokens, []) if p in went]
+        read += [(at, went)] if at else []
+    if not read:
+        return None
+    longest = 1 + max(max(at) for at, _ in read)
+    parts = min(parts, longest)
+    starts = [ceil(Fraction(longest * i, parts)) for i in range(parts + 1)]
+    stretches = [(0, longest - 1), *((a, b - 1) for a, b in pairwise(starts) if parts > 1)]
+    out = {}
+    for layer, n in experts.items():
+        for factor in factors:
+            places = {ends: [0, 0] for ends in stretches}
+            for start in range(0, len(read), together):
+                group = read[start : start + together]
+                made = sum(len(went[p].get(layer, {})) for at, went in group for p in at)
+                limit, taken = ceil(Fraction(factor) * made / n), dict.fromkeys(range(n), 0)
+                for here, e in [(p, e) for at, went in group for p in at for e in went[p].get(layer, {})]:
+                    for ends in [x for i, x in enumerate(stretches) if not i or x[0] <= here <= x[1]]:
+                        places[ends][0] += taken[e] >= limit
+                        places[ends][1] += 1
+                    taken[e] += 1
+            for ends, (dropped, total) in places.items():
+                out[layer, factor, *ends] = {"dropped": dropped / total if total else None, "n": total}
     return out
 
 

@@ -20,5 +20,17 @@ def locality_equals_brute(probes: ModuleType, case: Case, tokens: str, windows: 
     assert_rows(found, KEYS, expected)
 
 
-CHECKS = {"locality": lambda probes, case: locality_equals_brute(probes, case, "all", (2, 3), 512)}
+def capacity_equals_brute(probes: ModuleType, case: Case, tokens: str, parts: int, together: int) -> None:
+    factors = (0.5, 1.0, 1.25)
+    expected = brute.capacity(case.rows, case.experts, factors, parts, together, tokens)
+    if expected is not None:
+        options = {"factors": factors, "parts": parts, "together": together, "tokens": tokens, "n_bootstrap": 0}
+        found = probes.capacity(case.store, **options)
+        assert_rows(found, ("layer", "factor", "first", "last"), expected)
+
+
+CHECKS = {
+    "locality": lambda probes, case: locality_equals_brute(probes, case, "all", (2, 3), 512),
+    "capacity": lambda probes, case: capacity_equals_brute(probes, case, "all", 3, 2),
+}
 """Each in its default variant, for planted mistakes."""

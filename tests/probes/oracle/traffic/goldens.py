@@ -52,4 +52,40 @@ def locality(probes: ModuleType) -> None:
     assert short.query("measure != 'SRP'")["value"].tolist() == [0] * 6
 
 
-GOLDENS = {"locality": locality}
+def capacity(probes: ModuleType) -> None:
+    # prompt tokens; each response by itself, factor 1: places a 4/3, b 6/3, c 2/3, d 4/3 rounded up in layer 1: 2 2 1 2
+    #   only b has an expert three times, 1, the last time at its third token: 1 of 16
+    # layer 2: 4/5, 6/5, 2/5, 4/5: 1 2 1 1: a repeats both at its second token, d repeats 1 there: 3 of 16
+    found = probes.capacity(golden().store, factors=[1, 0.5], parts=3, tokens="prompt")
+    at = ("layer", "factor", "first", "last")
+    expected = {
+        (1, 1, 0, 2): {"dropped": 1 / 16, "n": 16},
+        (1, 1, 0, 0): {"dropped": 0, "n": 8},
+        (1, 1, 1, 1): {"dropped": 0, "n": 6},
+        (1, 1, 2, 2): {"dropped": 1 / 2, "n": 2},
+        (2, 1, 0, 2): {"dropped": 3 / 16, "n": 16},
+        (2, 1, 0, 0): {"dropped": 0, "n": 8},
+        (2, 1, 1, 1): {"dropped": 3 / 6, "n": 6},
+        (2, 1, 2, 2): {"dropped": 0, "n": 2},
+        # half of it: one place each in layer 1: a repeats 0; b 12 and then 1, both dropped by 1 and 2; its 1 again; d repeats 0
+        (1, 0.5, 0, 2): {"dropped": 5 / 16, "n": 16},
+        (1, 0.5, 0, 0): {"dropped": 0, "n": 8},
+        (1, 0.5, 1, 1): {"dropped": 4 / 6, "n": 6},
+        (1, 0.5, 2, 2): {"dropped": 1 / 2, "n": 2},
+        # in layer 2: a 2, b 2 at its third token (0 1 after 1 2: 1) and (2 3: 2), d 1
+        (2, 0.5, 0, 2): {"dropped": 5 / 16, "n": 16},
+        (2, 0.5, 0, 0): {"dropped": 0, "n": 8},
+        (2, 0.5, 1, 1): {"dropped": 4 / 6, "n": 6},
+        (2, 0.5, 2, 2): {"dropped": 1 / 2, "n": 2},
+    }
+    assert_rows(found, at, expected)
+    # pairs x = (a, b), y = (c, d): of layer 1 x drops 1 of 10, y 0 of 6
+    first = found.frame.iloc[0]
+    assert abs(first["low"]) < 1e-9
+    assert abs(first["high"] - 1 / 10) < 1e-9
+    # two responses share: a and b 10/3, 4 places, expert 1 comes 4 times; c and d 6/3, 2 places, expert 0 comes 3 times
+    two = probes.capacity(golden().store, factors=[1], parts=1, together=2, tokens="prompt", n_bootstrap=0).frame
+    assert two.query("layer == 1")["dropped"].tolist() == [1 / 16]
+
+
+GOLDENS = {"locality": locality, "capacity": capacity}

@@ -1,0 +1,40 @@
+"""Every probe of specialisation equals loops over rows on random stores; 20 here, 200 with WORKBENCH_CASES=200."""
+
+import os
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import probes
+from tests.probes.oracle.cases import Case, random_case
+from tests.probes.oracle.importance.cases import enriched
+from tests.probes.oracle.specialisation import checks
+
+CASES = st.builds(
+    random_case,
+    seed=st.integers(0, 2**32),
+    n_prompts=st.integers(2, 7),
+    top_k=st.integers(1, 3),
+    n_shared=st.integers(0, 2),
+    samples=st.sampled_from([1, 1, 3]),
+)
+TOKENS = st.sampled_from(["all", "prompt", "response", "last_prompt"])
+DRAWN = settings(max_examples=int(os.environ.get("WORKBENCH_CASES", "20")), deadline=None, derandomize=True)
+
+
+@DRAWN
+@given(CASES, TOKENS, st.sampled_from(["ratio", "weight"]), st.sampled_from([0.3, 0.5, 0.75, 1.0]))
+def test_committee_equals_loops(case: Case, tokens: str, measure: str, p: float) -> None:
+    checks.committee_equals_brute(probes, case, tokens, measure, p)
+
+
+@DRAWN
+@given(CASES, TOKENS, st.sampled_from(["weight", "logits"]), st.sampled_from([0.25, 0.5, 0.9, 1.0]), st.integers(1, 3))
+def test_difficulty_equals_loops(case: Case, tokens: str, of: str, p: float, least: int) -> None:
+    checks.difficulty_equals_brute(probes, enriched(case), tokens, of, p, least)
+
+
+@DRAWN
+@given(CASES, TOKENS, st.sampled_from(["spread", "bits"]))
+def test_domain_specialisation_equals_loops(case: Case, tokens: str, measure: str) -> None:
+    checks.domain_specialisation_equals_brute(probes, case, tokens, measure)
