@@ -10,6 +10,7 @@ ranking, statistics, baselines  what a probe answers with, what chance could do,
 contrasts, associations, utilisation, outputs, traffic, specialisation, importance, structure  the probes, one a file
 entries.py           the last entries of the catalogue
 catalogue.py         every probe with what it needs and how it reads
+agreement            all rankings of a store side by side
 options.py           a probe's options out of text or a recipe, checked
 
 Names are imported when first used: the catalogue can be read without numpy.

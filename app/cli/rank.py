@@ -16,7 +16,8 @@ from workbench.paths import given_path
 from workbench.storage import check_writable
 
 from ..terminal import note, print_json, print_table, say, warn, working
-from .options import Json, StorePath
+from .agreement import rank_all
+from .options import Json
 
 if TYPE_CHECKING:
     from probes.ranking import ExpertScores, Table
@@ -31,8 +32,12 @@ _WRITERS: dict[str, Callable[["ExpertScores | Table", Path], object]] = {
 
 
 def rank(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help=f"One of {', '.join(ASKED)}.")],
-    store: StorePath,
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help=f"One of {', '.join(ASKED)}; with --all none: the store alone.")
+    ],
+    store: Annotated[
+        Path | None, typer.Argument(metavar="STORE", help="Folder of a store, as written by capture.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="A label's value, or name=value: the class to find.")] = None,
     baseline: Annotated[str | None, typer.Option(help="The class to compare with; without it, all others.")] = None,
     set_: Annotated[
@@ -49,6 +54,12 @@ def rank(
     scores: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every expert's scores here: .csv, .parquet or .json.")
     ] = None,
+    all_: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Every ranking that the store allows, and which say the same; --out is .csv or .parquet."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Rank every expert by a published score, or ask what is answered with a table of layers, sets of experts or tokens.
@@ -57,6 +68,12 @@ def rank(
     """
     from workbench import open_store
 
+    if all_:
+        _check_alone(method, store, {"--set": set_, "--scores": scores, "--edit": edit != "off"})
+        rank_all(Path(method), target, baseline, out, json)
+        return
+    if store is None:
+        raise WorkbenchError("Missing argument 'STORE': the folder of a store, as written by capture.")
     probe = asked(method)
     ask = probe.load()
     options = _options(probe, ask, (target, baseline), set_ or [])
@@ -76,6 +93,19 @@ def rank(
     print_json(jsonlib.loads(found.to_json())) if json else shows(found, top)
     if probe.ranks and (doubt := doubt_of(found, top)):
         warn(doubt)
+
+
+def _check_alone(method: str, store: Path | None, given: dict[str, Any]) -> None:
+    """With --all no method is named, and no option that only one of them has."""
+    if store is not None:
+        raise WorkbenchError(
+            f"--all asks in every way, so no method is named: give the store alone, without '{method}'."
+        )
+    for name, value in given.items():
+        if value:
+            raise WorkbenchError(
+                f"{name} has no place beside --all, which asks each method by its defaults; leave it away."
+            )
 
 
 def _ask(method: str, ask: Callable[..., Any], store: "Store", options: dict[str, Any], given: list[str] | None) -> Any:

@@ -9,6 +9,7 @@ assemble.py  from arrays by expert to the answer
 """
 
 from probes.ranking.assemble import assemble
+from probes.ranking.files import about_of, opened, parquet_written, text_of
 from probes.ranking.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flags, not_finite_note, steering_note, tied
 from probes.ranking.refs import ref_of, refs_of
 from probes.ranking.scores import ExpertScores, ranked, said, telling
@@ -25,14 +26,18 @@ __all__ = [
     "SetTable",
     "Table",
     "TokenTable",
+    "about_of",
     "assemble",
     "join_flags",
     "not_finite_note",
+    "opened",
+    "parquet_written",
     "ranked",
     "ref_of",
     "refs_of",
     "said",
     "steering_note",
     "telling",
+    "text_of",
     "tied",
 ]

@@ -181,6 +181,41 @@ def _share(store: Store, layer: int, expert: int) -> float:
     return len(slots[(slots["layer"] == layer) & (slots["expert"] == expert)]) / read
 
 
+def test_a_store_is_ranked_in_every_way(tmp_path: Path) -> None:
+    random_store(tmp_path / "s", seed=1)
+    out = tmp_path / "agreement.csv"
+    said = run("rank", "--all", tmp_path / "s", "--out", out)
+    assert said.exit_code == 0, said.output
+    shown = columns(said.stdout)
+    assert shown[1] == ["cluster", "ranking", "experts", "nearest", "correlation", "n"]
+    assert ["1", "usage", "10", "usage: share of tokens", "+1.00", "10"] in shown
+    assert (
+        "- not asked: drift: It compares with another store, and one alone is asked here." in said.stderr.splitlines()
+    )
+    found = json.loads(run("rank", "--all", tmp_path / "s", "--json").stdout)
+    same = next(p for p in found["pairs"] if (p["method"], p["other"]) == ("usage", "usage: share of tokens"))
+    assert (same["spearman"], same["n"], same["cluster"]) == (pytest.approx(1), 10, same["other_cluster"])
+    assert len(pd.read_csv(out, comment="#")) == len(found["pairs"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--all", "usage", "s"],
+         "--all asks in every way, so no method is named: give the store alone, without 'usage'."),
+        (["--all", "s", "--set", "tokens=all"],
+         "--set has no place beside --all, which asks each method by its defaults; leave it away."),
+        (["--all", "s", "--out", "a.json"],
+         "'a.json' should end in .csv or .parquet, which says how to write the agreement."),
+        (["usage"], "Missing argument 'STORE': the folder of a store, as written by capture."),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_ranked_in_every_way_is_one_sentence(words: list[str], said: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = run("rank", *words)
+    assert (found.exit_code, found.stdout, found.stderr) == (2, "", said + "\n")
+
+
 def test_a_value_that_a_method_cannot_compute_with_is_one_sentence(asked: Recorder, tmp_path: Path) -> None:
     def fails(*_: Any, **__: Any) -> None:
         raise TypeError("no such thing")
