@@ -47,3 +47,15 @@ def test_the_bundled_model_is_within_what_was_asked_of_it():
         lost = [kind[on]["nats"] for kind in figures["trained"].values()]
         assert sum(lost) / len(lost) <= most
     assert min(figures["rows"].values()) * 511 >= 20_000
+
+
+def test_the_bundled_arm_loses_no_more_than_the_one_whose_place_it_took_and_declines_fewer_questions():
+    from smollm2.arms import BUNDLED, MEAN_OF
+
+    found = results(".")
+    own, before = found[BUNDLED], found[MEAN_OF[BUNDLED][0]]
+    for on in ("24", "16"):
+        ours, theirs = ([kind[on]["nats"] for kind in one["figures"]["trained"].values()] for one in (own, before))
+        assert sum(ours) <= sum(theirs)
+    for by, kinds in own["declined"].items():
+        assert kinds["others"][0] < before["declined"][by]["others"][0]
