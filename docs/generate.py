@@ -1,7 +1,7 @@
 """Writes what the docs say about the code, from the code (`make docs`): a test holds every page to it.
 
 docs/cli.md is made whole; in other pages, what stands between two marks is exchanged: tables of probes, keys of recipes,
-families of models, modules that moved.
+families of models, modules that moved, sizes of large stores.
 """
 
 import os
@@ -13,6 +13,7 @@ from docs.families import families
 from docs.moves import moves
 from docs.probe_tables import by_folder, one_by_one
 from docs.recipe_keys import recipe_keys
+from docs.scaling_table import scaling
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = 100
@@ -51,6 +52,7 @@ MADE: dict[str, tuple[str, Callable[[], str]]] = {
     "docs/recipes.md": ("recipe keys", recipe_keys),
     "docs/models.md": ("families", families),
     "docs/moved.md": ("moved modules", moves),
+    "docs/scaling.md": ("scaling", scaling),
 }
 """A page, the name of its marks, and what is written between them."""
 

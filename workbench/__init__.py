@@ -3,7 +3,7 @@
 In reading order, each floor on those before it: errors, progress, resample, version, moved; bundled, paths, engine_words;
 thinking/; anatomy/, prompts/, records/, storage/; plan/, model/, shards/; routing/, store/; generation/, survey/, responses/,
 parameters/, factorization/; hooks/; backends/, checkpoints/; serving/; loading/, answering/, capturing/; comparison/,
-attribution/.
+attribution/, replicas/.
 
 Names are imported when first used, so that a store opens without torch. A module never shares its function's name:
 `from workbench import load` must mean the function whatever was imported before.

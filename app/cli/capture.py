@@ -1,7 +1,7 @@
 """`workbench capture`: prompts through a model into a store."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.filesize import decimal
@@ -10,6 +10,9 @@ from workbench import Plan, WorkbenchError, parse_experts
 
 from ..terminal import open_model, print_json, say, warn
 from .options import Device, Dtype, Engine, Json, Model, PlanFile, Prompts
+
+if TYPE_CHECKING:
+    from workbench.store import Store
 
 _MOST_LAYERS = 10_000
 
@@ -38,32 +41,37 @@ def capture(
     device: Device = "auto",
     dtype: Dtype = "auto",
     engine: Engine = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Spread it over a Ray cluster: HOST:PORT, or local for this machine."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="With --ray: replicas of the model.")] = 2,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="With --ray: GPUs of each replica.")] = 0.0,
     json: Json = False,
 ) -> None:
     """Record what the experts do on prompts, into a store. Says how big it will be before it starts; resumes when stopped."""
-    from workbench import capture as run
-    from workbench import read_prompts  # brings numpy, which --help does without
-    from workbench.shards import said
+    from workbench.shards import said  # brings numpy, which --help does without
 
-    asked = read_prompts(prompts).filter(split=split)
-    loaded = open_model(model, device, dtype, engine)
-    written = run(
-        loaded,
-        asked,
-        store,
-        keep=_words(keep),
-        generate=generate,
-        samples=samples,
-        temperature=temperature,
-        responses=True if responses else None,
-        layers=None if layers is None else numbers(layers),
-        experts=None if experts is None else parse_experts(experts, loaded.anatomy),
-        batch_tokens=batch_tokens,
-        seed=seed,
-        plan=None if plan is None else Plan.from_json(plan),
-        resume=resume,
-        text=text,
-    )
+    words: dict[str, Any] = {
+        "keep": _words(keep),
+        "generate": generate,
+        "samples": samples,
+        "temperature": temperature,
+        "responses": True if responses else None,
+        "layers": None if layers is None else numbers(layers),
+        "batch_tokens": batch_tokens,
+        "seed": seed,
+        "plan": None if plan is None else Plan.from_json(plan),
+        "resume": resume,
+        "text": text,
+    }
+    if ray is None:
+        written = _here(model, prompts, split, store, experts, words, (device, dtype, engine))
+    else:
+        how = {"device": device, "dtype": dtype, "engine": engine}
+        written = _spread(
+            model, prompts, split, store, {**words, "experts": experts}, how, (ray, workers, gpus_per_worker)
+        )
     rows, n_bytes = written.manifest["rows"], _bytes(written.path)
     if json:
         return print_json({"store": str(written.path), "rows": rows, "size_bytes": n_bytes})
@@ -71,6 +79,26 @@ def capture(
     if len(written.nonfinite):
         warn(said(written.nonfinite))
     return None
+
+
+def _here(
+    model: str, prompts: str, split: str | None, store: Path, experts: str | None, words: Any, how: Any
+) -> "Store":
+    """By one process."""
+    from workbench import capture, read_prompts
+
+    asked = read_prompts(prompts).filter(split=split)
+    loaded = open_model(model, *how)
+    chosen = None if experts is None else parse_experts(experts, loaded.anatomy)
+    return capture(loaded, asked, store, experts=chosen, **words)
+
+
+def _spread(model: str, prompts: str, split: str | None, store: Path, words: Any, how: Any, on: Any) -> "Store":
+    """By replicas on a Ray cluster, each of which loads the model."""
+    from workbench import read_prompts
+    from workbench.replicas import Cluster, capture_on
+
+    return capture_on(Cluster(*on), model, read_prompts(prompts).filter(split=split), store, how=how, **words)
 
 
 def _words(text: str) -> frozenset[str]:

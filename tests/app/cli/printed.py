@@ -48,7 +48,8 @@ class Recorder:
     """Stands where a function of the library stands; keeps what it was given and returns what it is told to."""
 
     def __init__(self, answer: Any) -> None:
-        self.answer, self.given, self.named = answer, (), dict[str, Any]()
+        self.answer, self.named = answer, dict[str, Any]()
+        self.given: tuple[Any, ...] = ()
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         self.given, self.named = given, named

@@ -7,6 +7,7 @@ import pytest
 from workbench_app.cli import capture as cli_capture
 
 import workbench
+import workbench.replicas
 from tests.app.cli.printed import Recorder, lines, model, run
 from tests.support.stores import random_store
 from workbench import Plan, WorkbenchError, open_store
@@ -80,3 +81,20 @@ def test_layers_are_numbers_and_ranges() -> None:
         with pytest.raises(WorkbenchError) as error:
             cli_capture.numbers(text)
         assert str(error.value) == f"'{text}' names no layers of a model; write them like 0,3-5."
+
+
+def test_capture_is_spread_over_a_cluster_which_loads_the_model_itself(
+    capturing: tuple[Recorder, Recorder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, opened = capturing
+    spread = Recorder(random_store(tmp_path / "r", n_prompts=3))
+    monkeypatch.setattr(workbench.replicas, "capture_on", spread)
+    words = ["--ray", "head:6379", "--workers", 3, "--gpus-per-worker", 0.5, "--experts", "L1E*", "--device", "cpu"]
+    said = run("capture", "m", "refusal", "--store", tmp_path / "s", *words)
+    assert said.exit_code == 0, said.output
+    cluster, source, prompts, into = spread.given
+    assert cluster == workbench.replicas.Cluster("head:6379", 3, 0.5)
+    assert (source, into, prompts.source) == ("m", tmp_path / "s", "refusal")
+    assert spread.named["how"] == {"device": "cpu", "dtype": "auto", "engine": None}
+    assert (spread.named["experts"], spread.named["keep"]) == ("L1E*", {"norms", "residual"})
+    assert (made.given, opened.given) == ((), ())  # no model in this process
