@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from probes.agreement import Agreement
 
 
-def rank_all(store: Path, target: str | None, baseline: str | None, out: Path | None, json: bool) -> None:
+def rank_all(
+    store: Path, target: str | None, baseline: str | None, out: Path | None, *, incomplete: bool, json: bool
+) -> None:
     """Asks the store, shows the clusters and correlations, and writes every pair to `out`."""
     from probes.agreement import agreement
     from workbench import open_store
@@ -21,7 +23,8 @@ def rank_all(store: Path, target: str | None, baseline: str | None, out: Path | 
         if out.suffix not in (".csv", ".parquet"):
             raise WorkbenchError(f"'{out}' should end in .csv or .parquet, which says how to write the agreement.")
         check_writable(out)
-    opened = open_store(store)
+    opened = open_store(store, incomplete=incomplete)
+    opened.check_complete()
     with working(f"Ranking {opened.anatomy.n_experts} experts in every way"):
         found = agreement(opened, target, baseline)
     if out is not None:

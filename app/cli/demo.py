@@ -64,6 +64,10 @@ def dashboard(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8501,
     engine: Engine = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Steer the model of a running `workbench serve`; its key is in VLLM_API_KEY."),
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Open the dashboard in a browser: see every expert, switch them, compare the answers.
@@ -72,6 +76,7 @@ def dashboard(
     """
     from workbench import open_store
 
+    model, engine = served_by(server, model, engine) if server is not None else (model, engine)
     for path in store or []:
         open_store(path)  # what is wrong with it is said here, before a browser opens
     page = Path(__file__).parents[1] / "page.py"
@@ -94,6 +99,16 @@ def dashboard(
     chosen = [f"--model={m}" for m in model or ["demo"]] + [f"--store={s}" for s in store or []]
     chosen += [] if engine is None else [f"--engine={engine}"]
     raise typer.Exit(serve([*command, "--", *chosen, f"--project={Path.cwd()}"]))
+
+
+def served_by(server: str, model: list[str] | None, engine: str | None) -> tuple[list[str], str]:
+    """What the dashboard shows of a running server, which answers here first."""
+    from workbench.serving.online import NAME, Online
+
+    if model or engine:
+        raise WorkbenchError("--server URL shows the model that is served there; leave --model and --engine away.")
+    note(f"The server has {Online(server).facts.anatomy.model}.")
+    return [server], NAME
 
 
 def serve(command: list[str]) -> int:

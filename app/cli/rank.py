@@ -60,6 +60,9 @@ def rank(
             "--all", help="Every ranking that the store allows, and which say the same; --out is .csv or .parquet."
         ),
     ] = False,
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Also a store from which a server dropped requests.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Rank every expert by a published score, or ask what is answered with a table of layers, sets of experts or tokens.
@@ -70,7 +73,7 @@ def rank(
 
     if all_:
         _check_alone(method, store, {"--set": set_, "--scores": scores, "--edit": edit != "off"})
-        rank_all(Path(method), target, baseline, out, json)
+        rank_all(Path(method), target, baseline, out, incomplete=incomplete, json=json)
         return
     if store is None:
         raise WorkbenchError("Missing argument 'STORE': the folder of a store, as written by capture.")
@@ -78,7 +81,7 @@ def rank(
     ask = probe.load()
     options = _options(probe, ask, (target, baseline), set_ or [])
     _check_files(probe, edit, out, scores)
-    opened = open_store(store)
+    opened = open_store(store, incomplete=incomplete)
     with working(f"Ranking {opened.anatomy.n_experts} experts by {method}" if probe.ranks else f"Asking {method}"):
         found = _ask(method, ask, opened, options, set_)
     chosen = [] if out is None else found.top(top) if probe.ranks else found.experts()

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from workbench import Plan, WorkbenchError
 from ..terminal import note, warn, without_bars, working
 from .options import Model, PlanFile
 
+Full = Literal["drop", "wait"]
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 """How the command is registered: what it does not know is vLLM's."""
 
@@ -33,9 +34,10 @@ def serve(
     capture_seed: Annotated[int, typer.Option(help="Which requests those are.")] = 0,
     text: Annotated[bool, typer.Option("--text", help="Capture what was said as well: tokens and their ids.")] = False,
     max_bytes: Annotated[int, typer.Option(min=1, help="The store never has more bytes.")] = 10 * 10**9,
-    capture_buffer: Annotated[
-        int, typer.Option(min=1, help="Bytes that may wait in the engine; requests beyond are dropped and counted.")
-    ] = 256 << 20,
+    capture_buffer: Annotated[int, typer.Option(min=1, help="Bytes that may wait in the engine.")] = 256 << 20,
+    when_full: Annotated[
+        Full, typer.Option(help="What comes of captured requests beyond: they are dropped and counted, or wait.")
+    ] = "drop",
 ) -> None:
     """Serve a model over HTTP with vLLM, where each request may carry a plan of its own.
 
@@ -56,9 +58,9 @@ def serve(
         hub = {"revision": args.revision} if args.revision else {}
         read = read_once(model, partial(load, model, dtype=args.dtype, check=False), hub)
     args.dtype = str(read.facts.dtype).removeprefix("torch.") if args.dtype == "auto" else args.dtype
-    settings, sink = Settings(plan_rows, plan_vectors, capture_buffer if capture else 0), None
+    settings, sink = Settings(plan_rows, plan_vectors, capture_buffer), None
     if capture is not None:
-        how = {"share": share, "seed": capture_seed, "text": text, "max_bytes": max_bytes}
+        how = {"share": share, "seed": capture_seed, "text": text, "max_bytes": max_bytes, "waits": when_full == "wait"}
         sink = LiveStore(capture, read.facts, everywhere, **how)
     try:
         run(read.path, read.facts, args, everywhere, settings, note, sink)

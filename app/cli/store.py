@@ -37,6 +37,8 @@ def info(store: StorePath, json: Json = False) -> None:
         note(WITHOUT_VERSION)
     if found.untold:
         warn(f"Returned by a serving engine, which does not tell {', '.join(found.untold)}: expert ids alone.")
+    if found.dropped:
+        warn(f"{len(found.dropped)} requests were dropped ({sum(found.dropped.values()):,} tokens) and are not in it.")
     if len(found.nonfinite):
         warn(said(found.nonfinite))
     print_table(["table", "rows", "on disk"], _table_rows(found), right=["rows", "on disk"])

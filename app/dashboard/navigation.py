@@ -13,6 +13,7 @@ STYLE = """<style>
 .stMainBlockContainer { padding: 3.75rem 2rem 2rem; }
 @media (max-width: 640px) { .stMainBlockContainer { padding: 3.75rem 1rem 1rem; } }
 </style>"""
+_SHOWN = 200  # characters
 PAGES: dict[str, tuple[str, Callable[[View], None]]] = {
     "steer": ("Steer", steer.show),
     "atlas": ("Atlas", atlas.show),
@@ -57,6 +58,8 @@ def sidebar(view: View) -> None:
             st.selectbox("Store", stores, at, key="choose-store", on_change=chosen_source, args=("store",))
         a = view.anatomy
         st.text(f"{a.model}: {a.family}\n{len(a.moe_layers)} MoE layers, {a.n_experts} experts")
+        if view.machine.everywhere:
+            st.text(f"The server's own plan, in every answer: {view.machine.everywhere}"[:_SHOWN])
         if view.machine.turns.waiting:
             st.text(f"{view.machine.turns.waiting} answers running or waiting")
 

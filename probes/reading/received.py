@@ -64,6 +64,7 @@ def received(store: "Store", layer: int, read: np.ndarray, columns: tuple[str, .
             f"The store '{store.path}' holds expert ids without their routing weights, as a serving engine returned them; "
             f"rank by what needs none, such as usage, or capture the model itself."
         )
+    store.check_complete()
     for batch in store.scan("slots", [*store.key_columns, "expert", *columns], [layer]):
         if "output_l2" in columns and batch.column("output_l2").null_count:
             raise WorkbenchError(

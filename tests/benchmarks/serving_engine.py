@@ -27,7 +27,7 @@ def environment(kind: str) -> dict[str, str]:
     """What decides how an engine of this kind starts."""
     from workbench.serving.plugin import VARIABLE, Settings
 
-    said = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    said = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     said |= {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_PLUGINS": "none"}
     if kind != "stock":
         del said["VLLM_PLUGINS"]

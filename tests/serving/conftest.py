@@ -10,7 +10,6 @@ collect_ignore_glob = [] if find_spec("vllm") else ["test_*.py"]
 for name, value in {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one mistake can be planted in this process
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_MLA_DISABLE": "1",  # its CPU kernels for latent attention want the sizes of the real models
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",

@@ -173,6 +173,34 @@ def test_plans_beyond_the_rows_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine(NAME).calls.room.ledger.users == {}
 
 
+def test_rows_that_are_kept_beyond_their_bytes_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full queue slows the engine down: nothing is lost, and no more is kept than there is room for."""
+    some, compiled, most = rows(8), [compiled_for(served(NAME))] * 8, 40_000
+    worker, kept = engine(NAME).calls.engine.model_executor.driver_worker.worker, list[int]()
+    own = steps.Steps.after
+
+    def after(self: steps.Steps, *args: Any) -> None:
+        own(self, *args)
+        kept.append(sum(p.positions.nbytes + sum(a.nbytes for a in p.arrays.values()) for p in self.kept))
+
+    def done() -> list[tuple[int, int]]:
+        how = decoding_of(served(NAME), N_TOKENS)
+        found = engine(NAME).run_each(Batch(some), compiled, how, Keep())
+        where = [pair for p in found for pair in zip(p.where.sequence, p.where.position, strict=True)]
+        return sorted((int(sequence), int(position)) for sequence, position in where)
+
+    assert worker.model_runner.workbench.kept == []
+    free = done()
+    with monkeypatch.context() as there:
+        there.setattr(steps.Steps, "after", after)
+        assert done() == free
+        unbounded, kept[:] = max(kept), []
+        there.setattr(engine(NAME).calls.room, "settings", Settings(waiting=most))
+        assert done() == free
+    assert 0 < max(kept) <= most < unbounded
+    assert engine(NAME).calls.room.size == 0
+
+
 # ---- planted mistakes
 
 

@@ -1,17 +1,62 @@
-"""An engine in a process of its own, which is vLLM's default, does what the one in this process does."""
+"""An engine in a process of its own, which is vLLM's default: it does what the one in this process does, and ends with its front.
+
+A capture that was killed there in the middle goes on here, and ends as the same store.
+"""
 
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from tests.serving.support.models import served
-from tests.serving.support.own_process import PLANS, ROWS, what_it_does
+import psutil
+import pytest
+
+from tests.serving.support.http import soon
+from tests.serving.support.models import native, served
+from tests.serving.support.own_process import PLANS, ROWS, captured, shards_in, what_it_does
+from tests.serving.test_store import same_slots
+from workbench import Plan, WorkbenchError, open_store
 
 
-def test_it_does_the_same() -> None:
-    there = subprocess.run([sys.executable, "-m", "tests.serving.support.own_process"], capture_output=True, text=True)
-    assert there.returncode == 0, there.stderr[-2000:]
-    said, here = json.loads(there.stdout.splitlines()[-1]), what_it_does(served("demo"))
-    assert said["answers"] == here["answers"]
-    assert said["slots"] == json.loads(json.dumps(here["slots"]))
+class Killed(NamedTuple):
+    """What a process said before it killed itself, its exit status, and the store that it had begun."""
+
+    said: dict[str, Any]
+    status: int
+    store: Path
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    store = tmp_path_factory.mktemp("killed") / "store"
+    command = [sys.executable, "-m", "tests.serving.support.own_process", str(store)]
+    there = subprocess.run(command, capture_output=True, text=True)
+    lines = [line for line in there.stdout.splitlines() if line.startswith("{")]
+    assert lines, there.stderr[-2000:]
+    return Killed(json.loads(lines[-1]), there.returncode, store)
+
+
+def test_it_does_the_same(killed: Killed) -> None:
+    here = what_it_does(served("demo"))
+    assert killed.said["answers"] == here["answers"]
+    assert killed.said["slots"] == json.loads(json.dumps(here["slots"]))
     assert len({tuple(answer) for answer in here["answers"]}) > len(ROWS), f"{PLANS} changed nothing"
+
+
+def test_a_capture_that_was_killed_goes_on_and_ends_as_the_same_store(killed: Killed, tmp_path: Path) -> None:
+    assert killed.status == -9
+    with pytest.raises(WorkbenchError, match="half written"):
+        open_store(killed.store)
+    done = shards_in(killed.store)
+    resumed, whole = (captured(served("demo"), folder) for folder in (killed.store, tmp_path / "whole"))
+    assert 2 <= done < len(whole.manifest["shards"]) == len(resumed.manifest["shards"])
+    assert resumed.check() == []
+    tokens = [store.tokens.sort_values(["prompt_id", "position"])["token_id"].tolist() for store in (resumed, whole)]
+    assert tokens[0] == tokens[1]
+    assert same_slots(native("demo"), whole, resumed, Plan()) >= 0.9
+
+
+def test_its_engine_ended_with_it(killed: Killed) -> None:
+    assert killed.said["engines"]
+    assert soon(lambda: not any(map(psutil.pid_exists, killed.said["engines"])))

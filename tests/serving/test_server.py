@@ -21,10 +21,13 @@ from tests.serving.support.judging import Answer, answered, random_plans, same_u
 from tests.serving.support.models import native
 from tests.serving.test_answers import rows_of
 from tests.workbench.plan.hostile import ENGINE, drawn, faults
-from workbench import Plan, Store, open_store
+from workbench import Plan, Store, load, open_store
+from workbench.answering import stream
 from workbench.backends import Batch, Keep, backend_of, compiled_for
 from workbench.generation import decoding_of
+from workbench.prompts import read_prompts
 from workbench.routing import Dose, slots_per_token
+from workbench.serving.online import Online
 from workbench.serving.server.live import follows
 
 TOKENS, CLIENTS, LONG = 12, 16, 200
@@ -215,6 +218,26 @@ def test_a_plan_that_would_not_be_read_is_refused(server: Server) -> None:
             reply = client.post("/v1/completions", json=request(row, tokens=1) | wrong)
             assert reply.status_code == 400, wrong
             assert "expert_plan" in reply.text
+
+
+def test_the_dashboards_engine_has_both_answers_at_once(server: Server) -> None:
+    """As `workbench app --server` asks: base and steered in turns, a token each, and the dose as it is natively."""
+    here, there, plan = native("demo"), load(server.url, engine=Online), Plan.parse("off L1E0-15; mute L2E0-15")
+    asked, doses = read_prompts("refusal_heldout").filter(split="heldout")[:1], (Dose(), Dose())
+    assert there.anatomy.fingerprint == here.anatomy.fingerprint
+    sides = [stream(there, asked, p, max_new_tokens=TOKENS, dose=doses[1]) for p in (Plan(), plan)]
+    found = [[next(side)] for side in sides]
+    for tokens, side in zip(found, sides, strict=True):
+        tokens += list(side)
+    for tokens, under in zip(found, (EVERYWHERE, EVERYWHERE | plan), strict=True):
+        natively_said = list(stream(here, asked, under, max_new_tokens=TOKENS, dose=doses[0]))
+        assert [t.chosen.id for t in tokens] == [t.chosen.id for t in natively_said]
+        assert [t.text for t in tokens] == [t.text for t in natively_said]
+        assert tokens[-1].is_end == natively_said[-1].is_end
+        for one, other in zip(tokens, natively_said, strict=True):
+            assert [c.id for c in one.alternatives[:2]] == [c.id for c in other.alternatives[:2]]
+    assert found[0][0].chosen.probability != found[1][0].chosen.probability, "the plan did nothing"
+    assert doses[1].counts()[:4] == doses[0].counts()[:4]
 
 
 # ---- what it captures; the last of these ends the server

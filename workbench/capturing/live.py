@@ -31,7 +31,7 @@ class LiveStore:
     """The store of a server's requests (a `workbench.serving.server.Sink`). One server writes into a folder at a time; a later
     one goes on with it where model, plan and options are the same.
 
-    share, seed  which requests go in; text: with token ids and token strings
+    share, seed  which requests go in; text: with token ids and token strings; waits: see `Sink`
     max_bytes    the folder never has more: then requests are dropped, and soon none are captured
     everywhere   the plan that holds for every request
 
@@ -39,12 +39,21 @@ class LiveStore:
     """
 
     def __init__(
-        self, path: str | Path, facts: Facts, everywhere: Plan, *, share: float, seed: int, text: bool, max_bytes: int
+        self,
+        path: str | Path,
+        facts: Facts,
+        everywhere: Plan,
+        *,
+        share: float,
+        seed: int,
+        text: bool,
+        max_bytes: int,
+        waits: bool = False,
     ) -> None:
         if not 0 < share <= 1:
             raise WorkbenchError(f"--share {share} makes no sense; it should be above 0 and at most 1, such as 0.01.")
         self.path, self.facts = given_path(path), facts
-        self.share, self.seed, self.text, self.max_bytes = share, seed, text, max_bytes
+        self.share, self.seed, self.text, self.max_bytes, self.waits = share, seed, text, max_bytes, waits
         self.is_full, self._open = False, ExitStack()
         self._waiting, self._dropped, self._since = list[Captured](), list[Captured](), time.monotonic()
         self._receipts = self._begin(everywhere)

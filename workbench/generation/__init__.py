@@ -6,7 +6,7 @@ loop.py       prefill, and one forward per chosen token
 """
 
 from workbench.generation.batches import SHARD_TOKENS, Schedule, padded, prompt_seeds, schedule
-from workbench.generation.decoding import SHAPING, Choosing, Decoding, Generated, Made, decoding_of, generated
+from workbench.generation.decoding import SHAPING, Choosing, Decoding, Generated, Made, decoding_of, generated, plain
 from workbench.generation.loop import decoded
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "decoding_of",
     "generated",
     "padded",
+    "plain",
     "prompt_seeds",
     "schedule",
 ]

@@ -13,7 +13,7 @@ binding.py   finds the MoE layers
 layer.py     one of them: its router's answer under the edits
 rules.py     the rule of each router
 taken.py     what a worker hands over
-client/      the engine behind the workbench's seam; server/ is vLLM's own server, whose requests carry plans
+client/      the engine behind the workbench's seam; server/ is vLLM's own server, whose requests carry plans; online/ asks one
 """
 
 __all__ = []  # importing this imports nothing else: every process of vLLM does

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-VARIABLE = "WORKBENCH_SERVING"
+VARIABLE, FRONT = "WORKBENCH_SERVING", "WORKBENCH_SERVING_FRONT"
 
 
 class Settings(NamedTuple):
@@ -22,7 +22,7 @@ class Settings(NamedTuple):
 
     rows: int = 64
     vectors: int = 64
-    waiting: int = 0
+    waiting: int = 256 << 20
 
 
 def settings() -> Settings | None:
@@ -34,20 +34,38 @@ def settings() -> Settings | None:
 @contextmanager
 def started_with(asked: Settings) -> Iterator[None]:
     """Processes that are started inside serve plans."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = json.dumps(asked._asdict())
+    before = {name: os.environ.pop(name, None) for name in (VARIABLE, FRONT)}
+    os.environ |= {VARIABLE: json.dumps(asked._asdict()), FRONT: str(os.getpid())}
     try:
         yield
     finally:
-        os.environ.pop(VARIABLE)
-        if before is not None:
-            os.environ[VARIABLE] = before
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 def register() -> None:
     """The entry point; may be called as often as one likes."""
     if settings() is None:
         return
+    end_with_parent()
     from workbench.serving.worker import install
 
     install()
+
+
+def end_with_parent() -> None:
+    """An engine or a worker ends when the process that started it does, however that ended: nobody else would end it."""
+    from multiprocessing import parent_process
+    from threading import Thread
+
+    parent = parent_process()
+    if parent is None or os.environ.get(FRONT) in (None, str(os.getpid())):
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, name="workbench-parent", daemon=True).start()

@@ -144,7 +144,8 @@ def workbench_in_use(self: Any) -> int:
 
 
 def workbench_waiting(self: Any) -> list[Any]:
-    """Of the captured requests: JSON about those that have ended and how many run, and their rows, `packed` (see `Waiting`)."""
+    """Of the captured requests: JSON about those that have ended, and the names of those that run; rows, `packed` (`Waiting`)."""
     waiting = self.model_runner.workbench.waiting
     said, pieces = waiting.take()
-    return [json.dumps({"ended": said, "running": len(waiting.requests)}), packed(pieces)]
+    running = [one.about["name"] for one in waiting.requests.values()]
+    return [json.dumps({"ended": said, "running": running}), packed(pieces)]

@@ -53,8 +53,10 @@ def counts(
     value: "count", or "weight" for the sum of routing weights.
     layers: which of `store.layers`; None for all.
 
-    Raises `WorkbenchError` for weights of a store that has none (routing that a serving engine returned).
+    Raises `WorkbenchError` for weights of a store that has none (routing that a serving engine returned), and for a store from
+    which requests were dropped.
     """
+    store.check_complete()
     if value == "weight" and "weight" in store.lacks:
         raise WorkbenchError(
             f"The store '{store.path}' holds expert ids without their routing weights, as a serving engine returned them; count "
@@ -85,6 +87,7 @@ def routing(store: TokenRows, layer: int) -> Routing:
 
     How many slots there are is read from the rows, not from the anatomy: k may have been changed after the model was loaded.
     """
+    store.check_complete()
     columns, index = ["prompt_id", "sample", "position", "slot", "expert", "weight"], store.token_index
     expert, weight = np.full((index.n_rows, 1), -1, np.int32), np.zeros((index.n_rows, 1), np.float32)
     for batch in store.scan("slots", columns, [layer]):

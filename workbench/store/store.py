@@ -117,11 +117,12 @@ class Store(TokenRows):
         )
 
 
-def open_store(path: str | Path, *, damaged: bool = False) -> Store:
+def open_store(path: str | Path, *, damaged: bool = False, incomplete: bool = False) -> Store:
     """Opens a store. Raises `WorkbenchError` when it is missing, half written, of another schema version or damaged.
 
     What is read are the plan and the manifest, against their checksums, and the files' sizes; `Store.check` reads it all.
-    damaged: open a store with wrong files all the same, to check it.
+    damaged: open a store with wrong files all the same, to check it. incomplete: count what is there although a server dropped
+    requests (`Store.dropped`), which `counts`, and so every score, refuses else.
     """
     path = given_path(path)
     storage.check_spelling(path)
@@ -137,7 +138,7 @@ def open_store(path: str | Path, *, damaged: bool = False) -> Store:
         )
     manifest = storage.read_json(path / "manifest.json")
     check_seal(path, manifest)
-    store = Store(path, plan, manifest)
+    store = Store(path, plan, manifest, incomplete)
     if not damaged:
         check_files(store)
     return store

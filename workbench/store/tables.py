@@ -30,12 +30,14 @@ _IN_SHARDS = re.compile(r"labels/\d{5,}\.parquet")
 class Tables:
     """The captured tables of one model over one prompt set, as they lie in a folder.
 
-    `plan_json` is what was asked (model, options, batches); `manifest` what was written (shards, rows, checksums).
+    `plan_json` is what was asked (model, options, batches); `manifest` what was written (shards, rows, checksums); `incomplete`:
+    whether what is there is counted although something was `dropped`.
     """
 
     path: Path
     plan_json: dict[str, Any]
     manifest: dict[str, Any]
+    incomplete: bool = False
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -63,6 +65,24 @@ class Tables:
         """What is not here, each with what provides it: tables that were not kept, and what the source could not tell."""
         absent = {name: f"capture(..., keep={{'{name}'}})" for name in ON_REQUEST if not self.has(name)}
         return absent | dict.fromkeys(self.untold, "a capture by another engine")
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Requests of a server that should be here and are not, for they found no room; each with its number of tokens."""
+        return {name: n for shard in self.manifest["shards"] for name, n in shard.get("dropped", {}).items()}
+
+    def check_complete(self) -> None:
+        """Raises `WorkbenchError` for a store from which requests were dropped, unless it was opened as incomplete."""
+        lost = self.dropped
+        if not lost or self.incomplete:
+            return
+        kept = [n for shard in self.manifest["shards"] for n in shard["kept"].values()]
+        raise WorkbenchError(
+            f"The store '{self.path}' lacks {len(lost)} of {len(lost) + len(kept)} requests ({sum(lost.values()):,} of "
+            f"{sum(lost.values()) + sum(kept):,} tokens), which found no room while they were captured: long ones, in busy "
+            f"hours, so the rest is no fair sample. To count it all the same say open_store(path, incomplete=True), or rank "
+            f"--incomplete."
+        )
 
     @cached_property
     def prompts(self) -> pd.DataFrame:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from workbench import Store, load, open_store
+from workbench import Plan, Store, load, open_store
+from workbench.backends import backend_of
 
 from .turns import Turns
 
@@ -21,10 +22,11 @@ Identity = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Machine:
-    """A model, and the queue of those who want to run it."""
+    """A model, and the queue of those who want to run it. everywhere: a server's own plan, which holds for every answer."""
 
     model: "MoEModel"
     turns: Turns = field(default_factory=Turns)
+    everywhere: Plan = field(default_factory=Plan)
 
 
 def machine(source: str, engine: str | None = None) -> Machine:
@@ -36,11 +38,19 @@ def machine(source: str, engine: str | None = None) -> Machine:
 
 @st.cache_resource(show_spinner="Loading the model ...")
 def _machine(source: str, engine: str | None, files: Identity) -> Machine:
-    found = Machine(load(source, engine=engine))
+    model = load(source, engine=engine)
+    found = Machine(model, everywhere=_everywhere(model))
     # Streamlit collects garbage after every run of a script and every look of a fragment. Among the objects of torch and
     # a model that takes 0.3 to 0.4 s (2026-11-23, two busy cores) in which no thread moves; frozen ones are not searched.
     gc.freeze()
     return found
+
+
+def _everywhere(model: "MoEModel") -> Plan:
+    if getattr(model, "local", model) is not None:  # it is in this process
+        return Plan()
+    own = getattr(backend_of(model), "engine", None)
+    return getattr(own, "everywhere", Plan())
 
 
 def identity(store: Path) -> Identity:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.app.cli.printed import SHAPE, columns, lines, run
+from tests.app.cli.printed import SHAPE, columns, lines, run, sentence
 from tests.support.stores import random_store, random_tables
+from tests.workbench.capturing.test_live import one, store_of
 from workbench import Plan, open_store
 from workbench.store import Store, write_store
 
@@ -123,3 +124,14 @@ def test_store_check_counts_files_and_problems(tmp_path: Path) -> None:
         False,
         1,
     )
+
+
+def test_a_store_with_drops_is_ranked_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    written = store_of(tmp_path / "s")
+    written.add([one("a1"), one("b1", 5), one("c1", 4, kept=False)])
+    written.close()
+    assert "1 requests were dropped (4 tokens)" in run("store", "info", tmp_path / "s").stderr
+    for words in (("usage",), ("--all",)):
+        assert run("rank", *words, tmp_path / "s").exit_code == 2
+        assert run("rank", *words, tmp_path / "s", "--incomplete").exit_code == 0
+    assert "or rank --incomplete." in sentence(run("rank", "usage", tmp_path / "s"))

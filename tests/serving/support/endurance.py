@@ -16,7 +16,7 @@ from time import monotonic
 
 import psutil
 
-os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1"}
 
 from tests.serving.support.http import Server, request, serving, soon, streamed, whole
 from tests.serving.support.judging import random_plans

@@ -1,15 +1,23 @@
-"""Run as a program: what the bundled model does in an engine that vLLM puts into a process of its own, as JSON."""
+"""Run as a program: what the bundled model does in an engine that vLLM puts into a process of its own, as JSON.
+
+Then it captures into the folder that is named, and kills itself in the middle.
+"""
 
 import json
 import os
+import signal
 import sys
+from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.serving.support.models import ENGINE
-from workbench import Plan, load
+from workbench import Plan, Store, capture, load
 from workbench.backends import Batch, Keep, backend_of, compiled_for
 from workbench.generation import Made, decoding_of
 from workbench.model import MoEModel
+from workbench.prompts import read_prompts
 
 PLANS = ("nothing", "off L2E8; off L2E20", "force L0E3 in generated; scale L1E4=8; bias L3E1=-2 at 3-")
 ROWS = [[20, 33, 47, 90, 211, 17], [400, 23, 50], [100, *range(60, 90)]]
@@ -33,8 +41,26 @@ def what_it_does(model: MoEModel) -> dict[str, Any]:
     return {"answers": answers, "slots": [list(slot) for slot in sorted(slots)]}
 
 
-if __name__ == "__main__":
+def captured(model: MoEModel, into: Path, progress: Any = False) -> Store:
+    """The capture that is killed: two prompts a batch, a shard for each."""
+    asked, keep = read_prompts("refusal_heldout").filter(split="heldout")[:12], {"logits"}
+    how: Any = {"keep": keep, "generate": 4, "batch_tokens": 60, "shard_tokens": 60}
+    return capture(model, asked, into, progress=progress, **how)
+
+
+def shards_in(store: Path) -> int:
+    """How many are published."""
+    return len(list((store / "shards").glob("*.json")))
+
+
+def main() -> None:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
-    served = load("demo", engine="vllm", **ENGINE)
-    said = what_it_does(served)
+    served, into = load("demo", engine="vllm", **ENGINE), Path(sys.argv[1])
+    said = what_it_does(served) | {"engines": [child.pid for child in psutil.Process().children(recursive=True)]}
     sys.stdout.write(f"\n{json.dumps(said)}\n")
+    sys.stdout.flush()
+    captured(served, into, lambda _: os.kill(os.getpid(), signal.SIGKILL) if shards_in(into) >= 2 else None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,14 @@
 """A store that a server writes while it answers: readers open it meanwhile, it holds no text unasked, and all is counted."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from probes import usage
+from probes.agreement import agreement
 from tests.support.stores import anatomy
 from workbench import Plan, open_store
 from workbench.capturing import LiveStore, live
@@ -167,3 +170,31 @@ def test_labels_are_added_as_to_any_store(tmp_path: Path) -> None:
     store = open_store(tmp_path / "s")
     store.add_labels("kind", {"a1": "x"}, source="hand")
     assert sorted(store.labels["name"]) == ["expert_plan", "kind"]
+
+
+def test_a_store_with_drops_is_counted_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    written = store_of(tmp_path / "s")
+    written.add([one("a1", 3), one("b1", 5)])
+    written.close()
+    assert open_store(tmp_path / "s").dropped == {}
+    whole = open_store(tmp_path / "s").counts().n
+    written = store_of(tmp_path / "s")
+    written.add([one("c1", 4, kept=False)])
+    written.close()
+    store = open_store(tmp_path / "s")
+    assert store.dropped == {"c1": 4}
+    said = f"The store '{store.path}' lacks 1 of 3 requests (4 of 12 tokens), which found no room"
+    for ask in (
+        store.counts,
+        lambda: store.routing(1),
+        lambda: usage(store),
+    ):
+        with pytest.raises(WorkbenchError, match=re.escape(said)):
+            ask()
+    asked = open_store(tmp_path / "s", incomplete=True)
+    assert np.array_equal(asked.counts().n, whole)
+    assert usage(asked).frame["score"].notna().all()
+    assert len(agreement(asked).scores) >= 4
+    assert agreement(store).scores == {}
+    assert store.check() == []
+    assert len(store.table("slots")) == len(asked.table("slots")) > 0

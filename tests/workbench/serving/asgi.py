@@ -42,9 +42,11 @@ class Engine:
         return [json.dumps([counts | ({"failed": self.failed} if self.failed else {}) for _ in names])]
 
 
-def service(everywhere: Plan | str = "", rows: int = 64, can: Any = FULL, failed: str = "") -> Service:
+def service(
+    everywhere: Plan | str = "", rows: int = 64, can: Any = FULL, failed: str = "", waiting: int = 1 << 20
+) -> Service:
     plan = Plan.parse(everywhere) if isinstance(everywhere, str) else everywhere
-    calls = SimpleNamespace(room=Room(Settings(rows=rows)))
+    calls = SimpleNamespace(room=Room(Settings(rows=rows, waiting=waiting)))
     served: Any = SimpleNamespace(facts=SimpleNamespace(anatomy=SHAPE, tokenizer=None), can=can, calls=calls)
     return Service(Engine(failed), served, plan)
 

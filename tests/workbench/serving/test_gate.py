@@ -2,13 +2,19 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.workbench.serving.asgi import SHAPE, Echo, Engine, Reply, ask, service
 from workbench import Plan
+from workbench.loading import tiny_tokenizer
+from workbench.model import Told
 from workbench.routing import CompiledPlan
+from workbench.serving.client.check import FULL
+from workbench.serving.online import PATH
+from workbench.serving.online.told import heard
 from workbench.serving.requests import RUNNING
 from workbench.serving.server.service import Service
 
@@ -227,3 +233,14 @@ def test_a_request_that_is_cancelled_as_it_gets_its_rows_gives_them_back() -> No
             assert of.room.ledger.users == {}, turns
 
     asyncio.run(all_of_it())
+
+
+def test_what_is_told_of_the_model_is_what_online_reads() -> None:
+    of = service("off L1E2")
+    of.served.facts = Told(SHAPE, tiny_tokenizer(), generation_config=SimpleNamespace(eos_token_id=[1, 2]))
+    reply = one(b"", of, path=PATH, method="GET")
+    found = heard(reply.json)
+    assert (reply.status, found.everywhere, found.can.edits) == (200, Plan.off("L1E2"), FULL.edits)
+    assert (found.facts.anatomy, found.facts.generation_config.eos_token_id) == (SHAPE, [1, 2])
+    assert found.facts.tokenizer.decode([70, 71]) == tiny_tokenizer().decode([70, 71])
+    assert one(b"", of, path=PATH).status == 404

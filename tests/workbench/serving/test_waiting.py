@@ -96,8 +96,8 @@ def test_a_share_of_requests_is_drawn_by_what_they_say() -> None:
 class Sink:
     """Keeps what it is given."""
 
-    def __init__(self, share: float = 1.0, *, text: bool = False, is_full: bool = False) -> None:
-        self.share, self.seed, self.text, self.is_full = share, 0, text, is_full
+    def __init__(self, share: float = 1.0, *, text: bool = False, is_full: bool = False, waits: bool = False) -> None:
+        self.share, self.seed, self.text, self.is_full, self.waits = share, 0, text, is_full, waits
         self.given, self.is_closed = list[Captured](), False
 
     def add(self, captured: Any) -> None:
@@ -155,11 +155,11 @@ def test_everything_that_ended_is_brought_over_and_the_sink_is_closed(told: bool
     """Two answers of one call, the second of which ends with the server; a client's own name for them is not kept."""
     first = {"name": "call", "plan": "", "prompt": 2, "forwarded": 3, "is_kept": True, "request": "0_mine"}
     second = {**first, "request": "1_mine", "is_kept": False, "forwarded": 9}
-    turns = [([first], [piece("0_mine", 0, 3)], 1), ([], [], 1), ([second], [], 0)]
+    turns = [([first], [piece("0_mine", 0, 3)], ["call"]), ([], [], ["call"]), ([second], [], [])]
 
     async def rpc(what: str) -> list[Any]:
         assert what == "workbench_waiting"
-        ended, rows, left = turns.pop(0) if turns else ([], [], 0)
+        ended, rows, left = turns.pop(0) if turns else ([], [], [])
         return [[json.dumps({"ended": ended, "running": left}), packed(rows)]]
 
     async def abort(names: list[str]) -> None:
@@ -169,7 +169,7 @@ def test_everything_that_ended_is_brought_over_and_the_sink_is_closed(told: bool
         sink = Sink()
         live = Live(SimpleNamespace(collective_rpc=rpc, abort=abort, shutdown=shutdown), sink)
         async with running(live):
-            live.left()
+            live.left("call", lambda: None)
             await asyncio.sleep(0.05)
             if told:  # as vLLM's server does when it is told to end
                 await asyncio.get_running_loop().run_in_executor(None, live.engine.shutdown, 0.0)
@@ -192,6 +192,89 @@ def test_everything_that_ended_is_brought_over_and_the_sink_is_closed(told: bool
     assert not any("mine" in name for name in names)
 
 
+class Worker:
+    """What the requests of a gate do in an engine: each forwards 5 tokens and ends; its rows lie in a `Waiting` until taken."""
+
+    is_running = True
+
+    def __init__(self, most: int) -> None:
+        self.waiting, self.most = Waiting(most), 0
+        self.model_config = SimpleNamespace(max_model_len=5)
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        name = json.loads(json.loads((await receive())["body"])["vllm_xargs"]["expert_request"])["name"]
+        made = piece(name, 0, 5)
+        self.waiting.add(name, made.positions, {"name": name, "prompt": 2, "plan": ""}, lambda: made)
+        self.most = max(self.most, self.waiting.size)
+        await asyncio.sleep(0.01)
+        self.waiting.end(name)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async def collective_rpc(self, what: str, args: Any = ()) -> list[Any]:
+        if what == "workbench_doses":
+            return [json.dumps([{}])]
+        said, pieces = self.waiting.take()
+        running = [one.about["name"] for one in self.waiting.requests.values()]
+        return [[json.dumps({"ended": said, "running": running}), packed(pieces)]]
+
+    async def abort(self, names: list[str]) -> None:
+        return None
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        return None
+
+
+def kept_of_twelve(most: int, *, waits: bool) -> tuple[Worker, list[Captured], int]:
+    """Twelve clients at once, of which all are captured; what was, and the bytes that are reserved at the end."""
+
+    async def all_of_it() -> tuple[Worker, list[Captured], int]:
+        worker, sink = Worker(most), Sink(waits=waits)
+        of = service(waiting=most)
+        of.engine = worker
+        of.live = Live(worker, sink, each=SIZE)
+        async with running(of.live):
+            replies = await asyncio.gather(*(ask(worker.app, of, {"prompt": f"{n}"}) for n in range(12)))
+            assert {reply.status for reply in replies} == {200}
+        return worker, sink.given, of.room.size
+
+    return asyncio.run(all_of_it())
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["wait", "drop"])
+def test_where_the_buffer_is_full_requests_wait_or_are_dropped_as_asked(waits: bool) -> None:
+    room = 2 * 5 * SIZE
+    worker, found, reserved = kept_of_twelve(room, waits=waits)
+    kept = [one for one in found if one.rows is not None]
+    assert worker.most == room
+    assert (len(found), sum(one.forwarded for one in found), reserved) == (12, 12 * 5, 0)
+    assert len(kept) == (12 if waits else 2)
+    for one in kept:
+        assert one.rows is not None
+        assert one.rows.positions.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_request_that_is_larger_than_the_buffer_is_dropped_and_keeps_nobody_waiting() -> None:
+    _, found, reserved = kept_of_twelve(3 * SIZE, waits=True)
+    assert [one.rows for one in found] == [None] * 12
+    assert reserved == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens"),
+    [
+        ({"prompt": "a text"}, 5),
+        ({"prompt": [3, 4, 5]}, 5),
+        ({"prompt": [[3, 4], [5]], "n": 3}, 30),
+        ({"prompt": ["a", "b"], "n": None}, 10),
+        ({"messages": []}, 5),
+    ],
+)
+def test_a_call_waits_for_room_for_the_most_that_it_may_do(said: dict[str, Any], tokens: int) -> None:
+    assert Live(Worker(0), Sink(waits=True), each=SIZE).size(said) == tokens * SIZE
+    assert Live(Worker(0), Sink(), each=SIZE).size(said) == 0
+
+
 def test_rows_survive_the_way_between_processes() -> None:
     (back,) = unpacked(packed([piece("a", 3, 2)]))
     assert (back.request, back.positions.tolist(), back.arrays["index 1"].tolist()) == (
@@ -199,3 +282,21 @@ def test_rows_survive_the_way_between_processes() -> None:
         [3, 4],
         [[3, 103], [4, 104]],
     )
+
+
+def test_room_is_kept_until_the_rows_were_taken() -> None:
+    """A client that has left, of whose request the worker is told later."""
+    worker, taken = Worker(100 * SIZE), list[str]()
+    made = piece("a", 0, 5)
+
+    async def all_of_it() -> None:
+        live = Live(worker, Sink(waits=True))
+        worker.waiting.add("a", made.positions, {"name": "a", "prompt": 2, "plan": ""}, lambda: made)
+        async with running(live):
+            live.left("a", lambda: taken.append("a"))
+            await asyncio.sleep(0.3)
+            assert taken == []
+            worker.waiting.end("a")
+
+    asyncio.run(all_of_it())
+    assert taken == ["a"]

@@ -11,7 +11,7 @@ starting.py  starts vLLM with the plugin at work in it
 from workbench.serving.client.calls import Calls
 from workbench.serving.client.check import checked
 from workbench.serving.client.engine import Vllm
-from workbench.serving.client.room import Room
+from workbench.serving.client.room import Place, Room, kept_bytes
 from workbench.serving.client.starting import started, unserved
 
-__all__ = ["Calls", "Room", "Vllm", "checked", "started", "unserved"]
+__all__ = ["Calls", "Place", "Room", "Vllm", "checked", "kept_bytes", "started", "unserved"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from workbench.serving.client.room import Room
+from workbench.serving.client.room import Place, Room
 from workbench.serving.scopes import stretches
 from workbench.serving.steps import Asked
 from workbench.serving.taken import Piece, unpacked
@@ -15,18 +15,27 @@ from workbench.serving.taken import Piece, unpacked
 
 @dataclass
 class Call:
-    """One request. It waits until there is room for its plan; `inner` is the name that vLLM gives it then."""
+    """One request. It waits until there is room for its plan and for what is kept of it, at most `size` bytes; `inner` is the
+    name that vLLM gives it then.
+    """
 
     row: Sequence[int]
     extra: Mapping[str, Any]
     how: Mapping[str, Any]
+    size: int = 0
     said: list[Any] = field(default_factory=list[Any])
     inner: str | None = None
-    rows: list[int] = field(default_factory=list[int])
+    place: Place = field(default_factory=Place)
+    has_ended: bool = False
 
     def __post_init__(self) -> None:
         asked = Asked.of(self.extra, len(self.row))
         self.helds = [stretch.held for stretch in stretches(asked.plan.edits, asked.prompt)]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the engine has it."""
+        return self.inner is not None and not self.has_ended
 
 
 @dataclass(eq=False)
@@ -41,15 +50,19 @@ class Calls:
 
     @contextmanager
     def requests(
-        self, rows: Sequence[Sequence[int]], asked: Sequence[Mapping[str, Any]], how: Sequence[Mapping[str, Any]]
+        self,
+        rows: Sequence[Sequence[int]],
+        asked: Sequence[Mapping[str, Any]],
+        how: Sequence[Mapping[str, Any]],
+        sizes: Sequence[int],
     ) -> Iterator[list[str]]:
         """Requests for these rows of token ids, as their names; whatever is left of them is gone afterwards.
 
-        asked  the `extra_args` of each; how: its sampling parameters
+        asked  the `extra_args` of each; how: its sampling parameters; sizes: bytes at most of what is kept of it
 
         Raises `WorkbenchError` for a plan that has no room even alone.
         """
-        calls = [Call(*parts) for parts in zip(rows, asked, how, strict=True)]
+        calls = [Call(*parts) for parts in zip(rows, asked, how, sizes, strict=True)]
         for call in calls:
             self.room.check(call.helds)
         with self.lock:
@@ -76,8 +89,11 @@ class Calls:
     def taken(self, names: Sequence[str]) -> dict[str, list[Piece]]:
         """What was kept of these requests since it was taken last."""
         with self.lock:
+            ended = [call for call in (self._calls[name] for name in names) if call.has_ended]
             named = {inner: name for name in names if (inner := self._calls[name].inner) is not None}
             pieces = unpacked(self.worker("workbench_take", [*named]))
+            for call in ended:
+                self._free(call)
         found: dict[str, list[Piece]] = {name: [] for name in names}
         for piece in pieces:
             found[named[piece.request]].append(piece)
@@ -92,10 +108,11 @@ class Calls:
         for name, call in self._calls.items():
             if call.inner is not None:
                 continue
-            found = self.room.enter(call.helds)
+            is_alone = not any(one.is_running for one in self._calls.values())
+            found = self.room.enter(call.helds, call.size, is_alone=is_alone)
             if found is None:
                 return
-            call.rows, call.inner = found, self._begin(name, call)
+            call.place, call.inner = found, self._begin(name, call)
 
     def _begin(self, name: str, call: Call) -> str:
         from vllm import SamplingParams, TokensPrompt  # pyright: ignore[reportMissingImports]
@@ -113,8 +130,12 @@ class Calls:
             self._leave(call)
 
     def _leave(self, call: Call) -> None:
-        self.room.leave(call.rows)
-        call.rows = []
+        self.room.leave(call.place)
+        call.place, call.has_ended = call.place._replace(rows=()), True
+
+    def _free(self, call: Call) -> None:
+        self.room.taken(call.place)
+        call.place = Place()
 
     def _drop(self, named: Mapping[str, Call]) -> None:
         inner = [call.inner for call in named.values() if call.inner is not None]
@@ -122,4 +143,5 @@ class Calls:
         self.worker("workbench_take", inner)
         for name, call in named.items():
             self._leave(call)
+            self._free(call)
             del self._calls[name]

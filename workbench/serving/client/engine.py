@@ -13,6 +13,7 @@ from workbench.model import Facts
 from workbench.routing import CompiledPlan, Dose
 from workbench.serving.client.calls import Calls
 from workbench.serving.client.portions import Given, News, Portions
+from workbench.serving.client.room import kept_bytes
 from workbench.serving.requests import asking
 
 
@@ -56,7 +57,9 @@ class Vllm:
         how = [_params(decoding, seed) for seed in batch.seeds or [0] * len(batch.rows)]
         given = [Given(len(row), decoding is not None, kept) for row, kept in zip(batch.rows, seen, strict=True)]
         portions = Portions(given, self._top_k(), keep, doses)
-        with self.calls.requests(batch.rows, asked, how) as names:
+        each, n = kept_bytes(self.facts.anatomy, logits), 0 if decoding is None else decoding.tokens
+        sizes = [each * (len(row) + n) * kept for row, kept in zip(batch.rows, seen, strict=True)]
+        with self.calls.requests(batch.rows, asked, how, sizes) as names:
             number, left = {name: n for n, name in enumerate(names)}, list(names)
             while left:
                 outputs, pieces = self.calls.step(left), self.calls.taken(left)
@@ -72,7 +75,8 @@ class Vllm:
         found = torch.full((len(batch.rows), longest, self.facts.n_embeddings), float("nan"))
         told = zip(plans, batch.rows, batch.read, strict=True)
         asked = [asking(plan, prompt=len(row) - read, read=read + 1) for plan, row, read in told]
-        with self.calls.requests(batch.rows, asked, [_params(None, 0)] * len(asked)) as names:
+        sizes = [4 * self.facts.n_embeddings * (read + 1) for read in batch.read]
+        with self.calls.requests(batch.rows, asked, [_params(None, 0)] * len(asked), sizes) as names:
             left, scores = list(names), dict[str, list[Tensor]]()
             while left:
                 ended = {output.request_id for output in self.calls.step(left) if output.finished}

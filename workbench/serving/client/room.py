@@ -1,11 +1,28 @@
-"""Which requests may be in the engine together: as many as their edits have rows and vectors there; the others wait."""
+"""Which requests may be in the engine together: as many as their edits have rows and vectors there, and as what is kept of
+their tokens has room until it is taken; the others wait.
+"""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
 from workbench.serving.ledger import Ledger
 from workbench.serving.plugin import Settings
 from workbench.serving.scopes import Held
+
+
+class Place(NamedTuple):
+    """What one request has: rows of the tables, and bytes for what is kept of it."""
+
+    rows: Sequence[int] = ()
+    size: int = 0
+
+
+def kept_bytes(anatomy: Anatomy, logits: Sequence[int] = ()) -> int:
+    """Of one token: its position, its slots, what plans changed, and the router's logits of these layers."""
+    layers = [layer for layer in anatomy.layers if layer.is_moe]
+    return 3 * 8 + 8 * sum(x.top_k for x in layers) + 4 * sum(x.n_experts for x in layers if x.layer in logits)
 
 
 class Room:
@@ -14,6 +31,7 @@ class Room:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.ledger = Ledger(settings.rows, lambda row, held: None)
+        self.size = 0
 
     def check(self, helds: Sequence[Held]) -> None:
         """Raises `WorkbenchError` for a plan that does not even fit alone."""
@@ -24,16 +42,26 @@ class Room:
                 f"plan_{name}={needs + 1}."
             )
 
-    def enter(self, helds: Sequence[Held]) -> list[int] | None:
-        """Rows for a request that begins; None: it has to wait until others have ended."""
+    def enter(self, helds: Sequence[Held], size: int = 0, *, is_alone: bool = False) -> Place | None:
+        """A place for a request that begins; None: it has to wait until others have ended, or were taken.
+
+        size  bytes at most of what is kept of it; where it is alone nobody's end would make room, so it has them anyhow
+        """
         if self._lacks({*self.ledger.held, *helds}) is not None:
             return None
-        return [self.ledger.take(held) for held in helds]
+        if size and self.size and not is_alone and self.size + size > self.settings.waiting:
+            return None
+        self.size += size
+        return Place([self.ledger.take(held) for held in helds], size)
 
-    def leave(self, rows: Sequence[int]) -> None:
-        """The request has ended."""
-        for row in rows:
+    def leave(self, place: Place) -> None:
+        """The request has ended: its rows are free. What is kept of it may still be there."""
+        for row in place.rows:
             self.ledger.give_back(row)
+
+    def taken(self, place: Place) -> None:
+        """What was kept of it is there no more."""
+        self.size -= place.size
 
     def _lacks(self, helds: set[Held]) -> tuple[str, int, int] | None:
         """What these edits need more of than there is: its name, how many they need, how many there are."""

@@ -21,11 +21,12 @@ _OURS: Mapping[str, Any] = {
     "seed": 0,
 }
 """Engine arguments where nothing else is said."""
+_ROOM = ("plan_rows", "plan_vectors", "capture_buffer")
 
 
 def started(source: str, facts: Facts, options: Mapping[str, Any], folder: Any = None) -> Vllm:
-    """The engine on the checkpoint in `source`, of which `facts` are known. options: vLLM's engine arguments, plan_rows and
-    plan_vectors (see `Settings`). Raises `WorkbenchError` where vLLM is not there or does not start.
+    """The engine on the checkpoint in `source`, of which `facts` are known. options: vLLM's engine arguments, plan_rows,
+    plan_vectors and capture_buffer (see `Settings`). Raises `WorkbenchError` where vLLM is not there or does not start.
     """
     if find_spec("vllm") is None:
         raise WorkbenchError(
@@ -33,7 +34,7 @@ def started(source: str, facts: Facts, options: Mapping[str, Any], folder: Any =
             "environment of its own, with the workbench beside it."
         )
     given = dict(options)
-    room = Settings(given.pop("plan_rows", Settings().rows), given.pop("plan_vectors", Settings().vectors))
+    room = Settings(*(given.pop(name, usual) for name, usual in zip(_ROOM, Settings(), strict=True)))
     dtype = str(facts.dtype).removeprefix("torch.")
     arguments = {**_OURS, "dtype": dtype, **given}
     with started_with(room):

@@ -11,6 +11,8 @@ from uuid import uuid4
 
 from workbench.errors import WorkbenchError
 from workbench.routing import CompiledPlan
+from workbench.serving.client import Place
+from workbench.serving.online import PATH as EXPERTS
 from workbench.serving.requests import NAME, asking
 from workbench.serving.server.reply import Answer, Models, respond
 from workbench.serving.server.service import Service
@@ -23,18 +25,22 @@ Send = Callable[[Message], Awaitable[None]]
 KEY, CAPTURE = "expert_plan", "expert_capture"
 GENERATING = ("/v1/chat/completions", "/v1/completions")
 _OPEN = {
-    "GET": ("/health", "/load", "/metrics", "/metrics/", "/ping", "/version", "/v1/models"),
+    "GET": ("/health", "/load", "/metrics", "/metrics/", "/ping", "/version", "/v1/models", EXPERTS),
     "POST": ("/tokenize", "/detokenize", *GENERATING),
 }
 _MOST_BYTES = 64 << 20  # of a body
 
 
 class Sent(NamedTuple):
-    """A request whose plan was read: its body for vLLM, its plan (None: it goes by none), and a name where it is followed."""
+    """A request whose plan was read: its body for vLLM, its plan (None: it goes by none), and a name where it is followed.
+
+    size  bytes that it waits for, where what is captured of it has to find room
+    """
 
     body: bytes
     name: str = ""
     plan: CompiledPlan | None = None
+    size: int = 0
 
 
 class Gate:
@@ -51,6 +57,8 @@ class Gate:
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
         if scope["type"] != "http" or path not in _OPEN.get(scope["method"], ()):
             return await _closed(scope, path, send)
+        if path == EXPERTS:
+            return await respond(send, 200, self.service.telling)
         if path in GENERATING:
             return await self._generate(scope, receive, send)
         return await self.app(scope, receive, Models(send, self.service) if path == "/v1/models" else send)
@@ -64,20 +72,20 @@ class Gate:
         handed = scope | {"headers": _with_length(scope["headers"], len(sent.body))}
         if not sent.name:
             return await self.app(handed, rest, send)
-        rows = [] if sent.plan is None else await self._entered(sent.plan, rest)
-        if rows is None:
+        place = await self._entered(sent, rest)
+        if place is None:
             return None
         answer = send if sent.plan is None else Answer(send, self.service, sent.plan.plan, sent.name)
         try:
             return await self.app(handed, rest, answer)
         finally:
             # shielded: whoever hangs up ends this task, and the row has to come back all the same
-            await asyncio.shield(self.service.leave(sent.name, rows))
+            await asyncio.shield(self.service.leave(sent.name, place))
             rest.end()
 
-    async def _entered(self, plan: CompiledPlan, rest: "_Rest") -> list[int] | None:
-        """Its rows, when there is room; None: the client hung up before."""
-        entering = asyncio.ensure_future(self.service.enter(plan))
+    async def _entered(self, sent: Sent, rest: "_Rest") -> Place | None:
+        """Its place, when there is room; None: the client hung up before."""
+        entering = asyncio.ensure_future(self.service.enter(sent.plan, sent.size))
         try:
             await asyncio.wait([entering, rest.gone()], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -108,7 +116,8 @@ class Gate:
         name = uuid4().hex if follow or plan is not None else ""
         extra |= asking(plan, name=name, follow=follow) if name else {}
         said |= {"vllm_xargs": extra} if given is not None or extra else {}
-        return Sent(json.dumps(said).encode(), name, plan)
+        size = self.service.live.size(said) if follow and self.service.live is not None else 0
+        return Sent(json.dumps(said).encode(), name, plan, size)
 
     def _followed(self, said: Any, extra: dict[str, Any]) -> str:
         """What is captured of a request (`Asked.follow`), which may say that nothing is."""

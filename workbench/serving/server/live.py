@@ -7,7 +7,7 @@ when the request has ended and the store has written what it got before.
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -43,12 +43,14 @@ class Sink(Protocol):
     """Where captured requests go. Called from one thread at a time.
 
     share, seed  which requests are captured (`follows`); text: whether their token ids are kept
+    waits        whether requests wait until what they do has room on its way here, so that none is dropped for want of it
     is_full      whether it takes no more
     """
 
     share: float
     seed: int
     text: bool
+    waits: bool
 
     @property
     def is_full(self) -> bool: ...
@@ -74,13 +76,15 @@ def follows(said: Any, share: float, seed: int) -> bool:
 
 @dataclass(eq=False)
 class Live:
-    """The captured requests of one engine, on their way into a sink."""
+    """The captured requests of one engine, on their way into a sink. each: bytes of a token, at most."""
 
     engine: Any
     sink: Sink
+    each: int = 0
     seen: asyncio.Event = field(default_factory=asyncio.Event)
     is_over: bool = False
     task: asyncio.Task[None] | None = None
+    _over: dict[str, Callable[[], None]] = field(default_factory=dict[str, Callable[[], None]])
 
     def follows(self, said: Any) -> str:
         """What is kept of a request, for `asking`; said: all that it says, JSON-able."""
@@ -88,8 +92,17 @@ class Live:
             return ""
         return "ids" if self.sink.text else "slots"
 
-    def left(self) -> None:
-        """A request is over."""
+    def size(self, said: Mapping[str, Any]) -> int:
+        """Bytes for which a captured request waits; 0: it waits for none, and is dropped where there are none."""
+        if not self.sink.waits:
+            return 0
+        prompts, n = said.get("prompt"), said.get("n")
+        many = len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
+        return many * (n if isinstance(n, int) else 1) * self.each * self.engine.model_config.max_model_len
+
+    def left(self, name: str, taken: Callable[[], None]) -> None:
+        """The call under this name is over; taken: called when nothing of it waits in the engine any more."""
+        self._over[name] = taken
         self.seen.set()
 
     async def run(self) -> None:
@@ -97,43 +110,48 @@ class Live:
         running = 0
         while not self.is_over:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.seen.wait(), _AGAIN)
-            captured = list[Captured]()
-            if self.seen.is_set() or running:
+                await asyncio.wait_for(self.seen.wait(), _SOON if self._over else _AGAIN)
+            if self.seen.is_set() or running or self._over:
                 self.seen.clear()
-                captured, running = await self._taken()
-            await asyncio.to_thread(
-                self.sink.add, captured
-            )  # also where nothing came: what waits may have waited long enough
+                running = await self._add()
+            else:  # what waits in the sink may have waited long enough
+                await asyncio.to_thread(self.sink.add, [])
 
     async def end(self, patience: float = 0) -> None:
         """Brings over what requests did that end within `patience` seconds, and of the others what they did so far; closes the
         sink.
         """
         self.is_over = True
-        self.left()
+        self.seen.set()
         if self.task is not None:
             await asyncio.wait([self.task])
         ends = monotonic() + patience
         try:
-            while (running := await self._add()) and monotonic() < ends:
+            while (running := await self._brought()) and monotonic() < ends:
                 await asyncio.sleep(_SOON)
             if running:
                 await self.engine.abort([name for names in RUNNING.values() for name in names])
             for _ in range(_TIMES if running else 0):
                 await asyncio.sleep(_SOON)
-                if not await self._add():
+                if not await self._brought():
                     break
         finally:
             await asyncio.to_thread(self.sink.close)
 
-    async def _add(self) -> int:
-        captured, running = await asyncio.wait_for(self._taken(), _PATIENCE)
-        await asyncio.to_thread(self.sink.add, captured)
-        return running
+    async def _brought(self) -> int:
+        return await asyncio.wait_for(self._add(), _PATIENCE)
 
-    async def _taken(self) -> tuple[list[Captured], int]:
-        """What has ended since the last time, and how many requests have not."""
+    async def _add(self) -> int:
+        """Brings over what has ended; how many requests have not."""
+        over = dict(self._over)
+        captured, running = await self._taken()
+        await asyncio.to_thread(self.sink.add, captured)
+        for name in over.keys() - set(running):
+            self._over.pop(name)()
+        return len(running)
+
+    async def _taken(self) -> tuple[list[Captured], list[str]]:
+        """What has ended since the last time, and the calls of those that have not."""
         said, data = (await self.engine.collective_rpc("workbench_waiting"))[0]
         rows, told = {piece.request: piece for piece in unpacked(data)}, json.loads(said)
         found = list[Captured]()
@@ -145,7 +163,7 @@ class Live:
             found.append(
                 Captured(f"{one['name']}-{own}", one["name"], one["plan"], one["prompt"], one["forwarded"], kept)
             )
-        return found, int(told["running"])
+        return found, told["running"]
 
 
 @asynccontextmanager

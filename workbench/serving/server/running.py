@@ -12,7 +12,7 @@ from workbench.errors import WorkbenchError
 from workbench.model import Facts
 from workbench.plan import Plan
 from workbench.routing import compile_plan
-from workbench.serving.client import Calls, Room, Vllm, checked, unserved
+from workbench.serving.client import Calls, Room, Vllm, checked, kept_bytes, unserved
 from workbench.serving.plugin import Settings, register, started_with
 from workbench.serving.scopes import helds
 from workbench.serving.server.bridge import Bridge
@@ -77,7 +77,7 @@ async def _run(
             _check_captured(served, sink)
             for line in banner(served, plan, where, sink):
                 say(line)
-            live = None if sink is None else Live(engine, sink)
+            live = None if sink is None else Live(engine, sink, kept_bytes(facts.anatomy))
             async with running(live):
                 ended = await _listen(args, engine, socket, Service(engine, served, plan, live))
             if sink is not None:

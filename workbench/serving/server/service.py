@@ -2,15 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from workbench.backends import check_plan
 from workbench.errors import WorkbenchError
 from workbench.plan import Plan, sent_plan
 from workbench.routing import CompiledPlan, DoseCounts, compile_plan, slots_per_token
-from workbench.serving.client import Room, Vllm
+from workbench.serving.client import Place, Room, Vllm
+from workbench.serving.online import telling
 from workbench.serving.requests import RUNNING
 from workbench.serving.scopes import helds
 from workbench.serving.server.live import Live
@@ -35,6 +36,11 @@ class Service:
         """Counted here, in front of the workers."""
         return self.served.calls.room
 
+    @cached_property
+    def telling(self) -> dict[str, Any]:
+        """What is told of the model to who asks for it."""
+        return telling(self.served.facts, self.served.can, self.everywhere)
+
     def plan_of(self, text: object | None) -> CompiledPlan:
         """The server's plan joined by what a request says. Raises `WorkbenchError` where they contradict, or it is no plan."""
         anatomy = self.served.facts.anatomy
@@ -44,29 +50,39 @@ class Service:
         self.room.check(helds(plan.edits))
         return compiled
 
-    async def enter(self, plan: CompiledPlan) -> list[int]:
-        """Rows for a request, as soon as there are any; who came first has them first."""
+    async def enter(self, plan: CompiledPlan | None, size: int = 0) -> Place:
+        """A place for a request, as soon as there is one; who came first has it first.
+
+        size  bytes at most of what is captured of it, where it waits for them
+        """
+        edits = () if plan is None else plan.plan.edits
         async with self.turn:
-            while (rows := self.room.enter(helds(plan.plan.edits))) is None:
+            while (place := self.room.enter(helds(edits), size)) is None:
                 self.freed.clear()
                 await self.freed.wait()
-            return rows
+            return place
 
-    async def leave(self, name: str, rows: Sequence[int]) -> None:
-        """The request under this name is over, whatever ended it: nothing of it is left in the engine."""
+    async def leave(self, name: str, place: Place) -> None:
+        """The request under this name is over, whatever ended it: nothing of it is left in the engine but what is captured."""
         try:
             # a request that is aborted twice is aborted; behind this the workers give its rows back before they take others
             await self.engine.abort(RUNNING.pop(name, []))
             await self._taken(name)
         finally:
-            self.release(rows)
+            self.room.leave(place)
+            self.freed.set()
             if self.live is not None:
-                self.live.left()
+                self.live.left(name, lambda: self.taken(place))
 
-    def release(self, rows: Sequence[int]) -> None:
-        """The rows are free; who waits for some may look again."""
-        self.room.leave(rows)
+    def taken(self, place: Place) -> None:
+        """What was captured of a request that has left is on its way to the store; who waits for room may look again."""
+        self.room.taken(place)
         self.freed.set()
+
+    def release(self, place: Place) -> None:
+        """A place that nobody came to."""
+        self.room.leave(place)
+        self.taken(place)
 
     async def rows(self) -> dict[str, int]:
         """How many rows there are for edits, how many requests reserved here, and how many the workers hold."""
