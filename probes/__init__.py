@@ -8,7 +8,7 @@ method.py            what is said of a probe
 reading, magnitudes  what is read of a store, and where its values are extreme
 ranking, statistics, baselines  what a probe answers with, what chance could do, what the words alone say
 contrasts, associations, utilisation, outputs, traffic, specialisation, importance, structure  the probes, one a file
-entries.py           the last entries of the catalogue
+entries              what is said of each probe, by family
 catalogue.py         every probe with what it needs and how it reads
 agreement            all rankings of a store side by side
 options.py           a probe's options out of text or a recipe, checked

@@ -34,9 +34,9 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
         place.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     file, entry = snippets()
     (copy / file.splitlines()[0].removeprefix("# ")).write_text(file, encoding="utf-8")
-    catalogue = copy / "probes" / "catalogue.py"
-    before, start, rest = catalogue.read_text(encoding="utf-8").partition("METHODS = (\n")
-    catalogue.write_text(f"{before}{start}{entry.rstrip()},\n{rest}", encoding="utf-8")
+    family = copy / "probes" / "entries" / "utilisation.py"
+    before, start, rest = family.read_text(encoding="utf-8").partition("UTILISATION = (\n")
+    family.write_text(f"{before}{start}{entry.rstrip()},\n{rest}", encoding="utf-8")
     return copy
 
 

@@ -94,11 +94,11 @@ def _lacks(store: Store, offered: Offer, probe: Method) -> tuple[Need, ...]:
 
 
 def _refused(store: Store, offered: Offer) -> Iterable[str]:
-    """A sentence for all probes that need the same and cannot have it."""
+    """A sentence for all probes that lack the same."""
     without: dict[tuple[Need, ...], list[str]] = {}
     for probe in _alone():
-        if _lacks(store, offered, probe):
-            without.setdefault(probe.needs, []).append(probe.title)
+        if lacks := _lacks(store, offered, probe):
+            without.setdefault(lacks, []).append(probe.title)
     for needs, titles in without.items():
         if needs == ("labels or responses",) and offered.has_responses:
             yield (

@@ -1,7 +1,6 @@
 """Drift between two stores: brute force on random pairs, its intervals and p-values, its limits, and what cannot be compared."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import probes
@@ -21,20 +20,13 @@ from tests.probes.oracle.contrasts.cases import after, alone, before, merged, tu
 from tests.probes.oracle.contrasts.checks import drift_equals_brute
 from tests.probes.oracle.importance.cases import drawn
 from tests.probes.oracle.memory import disk_store
+from tests.probes.oracle.strategies import DRAWN, TOKENS, cases
 from workbench import Plan
 from workbench.anatomy import RoutingRule
 from workbench.errors import WorkbenchError
 
 WHAT = ("use", "weight", "output")
-CASES = st.builds(
-    drawn,
-    seed=st.integers(0, 2**32),
-    n_prompts=st.integers(2, 6),
-    top_k=st.integers(1, 3),
-    n_shared=st.integers(0, 2),
-    samples=st.sampled_from([1, 1, 3]),
-)
-DRAWN = settings(max_examples=int(os.environ.get("WORKBENCH_CASES", "20")), deadline=None, derandomize=True)
+CASES = cases(drawn)
 
 
 @DRAWN
@@ -43,7 +35,7 @@ DRAWN = settings(max_examples=int(os.environ.get("WORKBENCH_CASES", "20")), dead
     st.integers(0, 99),
     st.sampled_from([0.0, 0.5, 1.0]),
     st.sampled_from(WHAT),
-    st.sampled_from(["all", "prompt", "response", "last_prompt"]),
+    TOKENS,
 )
 def test_drift_equals_loops(case: Case, seed: int, share: float, what: str, tokens: str) -> None:
     drift_equals_brute(probes, case, tuned(case, seed, share), what, tokens)

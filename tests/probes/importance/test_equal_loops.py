@@ -1,25 +1,15 @@
 """Every probe of importance equals loops over rows on random stores; 20 here, 200 with WORKBENCH_CASES=200."""
 
-import os
-
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import probes
 from tests.probes.oracle.cases import Case
 from tests.probes.oracle.importance import checks
 from tests.probes.oracle.importance.cases import drawn
+from tests.probes.oracle.strategies import DRAWN, TOKENS, cases
 
-CASES = st.builds(
-    drawn,
-    seed=st.integers(0, 2**32),
-    n_prompts=st.integers(2, 6),
-    top_k=st.integers(1, 3),
-    n_shared=st.integers(0, 2),
-    samples=st.sampled_from([1, 1, 3]),
-)
-TOKENS = st.sampled_from(["all", "prompt", "response", "last_prompt"])
-DRAWN = settings(max_examples=int(os.environ.get("WORKBENCH_CASES", "20")), deadline=None, derandomize=True)
+CASES = cases(drawn)
 MEMBERS = st.sampled_from(
     [(False, 1, 1), (True, 0, 1), (True, 1, 1), (False, 0, 1), (False, 0, 2), (True, 0, 0), (True, 1, 0)]
 )

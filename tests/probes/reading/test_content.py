@@ -27,6 +27,7 @@ QUICK = {"n_permutations": 20, "n_bootstrap": 20}
 ASKED: dict[str, dict[str, Any]] = {
     "ftri": {"target": "kind=a"},
     "contrast": {"target": "kind=a"},
+    "logit_contrast": {"target": "kind=a"},
     "safex": {"target": "kind=a", "alpha": 0.5},
     "npmi": {"token": "bake"},
     "usage": {},

@@ -1,25 +1,15 @@
 """Every probe of structure equals loops over rows on random stores; 20 here, 200 with WORKBENCH_CASES=200."""
 
-import os
-
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import probes
 from tests.probes.oracle.cases import Case, random_case
+from tests.probes.oracle.strategies import DRAWN, TOKENS, cases
 from tests.probes.oracle.structure import checks
 from tests.probes.oracle.structure.cases import enriched
 
-CASES = st.builds(
-    random_case,
-    seed=st.integers(0, 2**32),
-    n_prompts=st.integers(2, 6),
-    top_k=st.integers(1, 3),
-    n_shared=st.integers(0, 2),
-    samples=st.sampled_from([1, 1, 3]),
-)
-TOKENS = st.sampled_from(["all", "prompt", "response", "last_prompt"])
-DRAWN = settings(max_examples=int(os.environ.get("WORKBENCH_CASES", "20")), deadline=None, derandomize=True)
+CASES = cases(random_case)
 
 
 @DRAWN

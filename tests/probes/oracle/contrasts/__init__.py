@@ -1,8 +1,8 @@
-"""Drift between two stores: its table by hand, brute force, what it must equal, and five mistakes planted in it.
+"""Drift between two stores and contrasted logits: tables by hand, brute force, what they must equal, planted mistakes.
 
 cases.py    the golden store before and after tuning; random pairs of stores
-goldens.py  the table, worked by hand
+goldens.py  the tables, worked by hand
 brute.py    the same by loops over rows
-checks.py   what it must equal, on any copy of the package
+checks.py   what they must equal, on any copy of the package
 planted.py  the mistakes
 """

@@ -1,6 +1,7 @@
-"""Drift once more, from the tables' rows, by plain loops. Imports nothing from workbench or probes."""
+"""Drift and logits contrasted once more, from the tables' rows, by plain loops. Imports nothing from workbench or probes."""
 
-from tests.probes.oracle.importance.brute import everyone, slots_read
+from tests.probes.oracle.brute import class_rates, positions, routed
+from tests.probes.oracle.importance.brute import everyone, place, slots_read
 
 
 def drift(rows, other, experts, what, tokens):
@@ -22,4 +23,27 @@ def drift(rows, other, experts, what, tokens):
             out[x] = (None, n)
         else:
             out[x] = ((means[1] - means[0]) / (means[0] if what == "output" else 1), n)
+    return out
+
+
+def logit_contrast(rows, experts, values, tokens, pooling, centred):
+    """{expert: (score, n)}; None when a class has no token that was read."""
+    found = class_rates(rows, experts, "verdict", values, tokens, "rate")
+    if not all(found.values()):
+        return None
+    logits = {place(r): r["router_logits"] for r in rows["logits"]}
+    out = {}
+    for layer, e in everyone(experts):
+        sides, n = [], 0
+        for value in values:
+            responses = []
+            for sequence, amount, _ in found[value]:
+                n += amount[layer, e][1]
+                went, compared = routed(rows, sequence), [s for v in values for s, _, _ in found[v]]
+                zs = [logits[*sequence, p, layer] for p in positions(rows, sequence, tokens, compared) if p in went]
+                responses.append([z[e] - (sum(z) / len(z) if centred else 0) for z in zs])
+            means = [sum(r) / len(r) for r in responses]
+            pooled = [x for r in responses for x in r]
+            sides.append(sum(means) / len(means) if pooling == "responses" else sum(pooled) / len(pooled))
+        out[layer, e] = (sides[0] - sides[1], n)
     return out

@@ -1,4 +1,4 @@
-"""What drift must equal, as functions of the package under test."""
+"""What drift and contrasted logits must equal, as functions of the package under test."""
 
 from types import ModuleType
 
@@ -20,5 +20,16 @@ def every_drift_equals_brute(probes: ModuleType, case: Case) -> None:
         drift_equals_brute(probes, case, tuned(case, 1), what, "prompt")
 
 
-CHECKS = {"drift": every_drift_equals_brute}
-"""In its default variant, for planted mistakes."""
+def logit_contrast_equals_brute(probes: ModuleType, case: Case, tokens: str, pooling: str, centred: bool) -> None:
+    expected = brute.logit_contrast(case.rows, case.experts, ("refused", "answered"), tokens, pooling, centred)
+    how = {"tokens": tokens, "pooling": pooling, "centred": centred, **QUICK}
+    agree(lambda: probes.logit_contrast(case.store, "verdict=refused", "verdict=answered", **how), expected)
+
+
+CHECKS = {
+    "drift": every_drift_equals_brute,
+    "logit_contrast": lambda probes, case: logit_contrast_equals_brute(
+        probes, enriched(case), "prompt", "responses", centred=True
+    ),
+}
+"""Each in its default variant, for planted mistakes."""

@@ -1,10 +1,15 @@
-"""Drift from the golden store to the one after tuning, worked by hand: see `tests.probes.oracle.contrasts.cases`."""
+"""Drift from the golden store to the one after tuning, and its logits contrasted, worked by hand.
 
+Stores: see `tests.probes.oracle.contrasts.cases`, and `judged` of `tests.probes.oracle.importance.cases` for logits.
+"""
+
+from math import log
 from types import ModuleType
 
 from tests.probes.oracle.checks import QUICK, assert_same
 from tests.probes.oracle.contrasts.cases import after, before
-from tests.probes.oracle.goldens import N_PROMPT
+from tests.probes.oracle.goldens import N_PROMPT, with_n
+from tests.probes.oracle.importance.cases import judged
 
 # tokens of both stores that select an expert: of layer 1 one token less selects 0 after tuning, and one more 2
 N = {x: 2 * n for x, n in N_PROMPT.items()} | {(1, 0): 11, (1, 2): 9}
@@ -32,4 +37,33 @@ def drift(probes: ModuleType) -> None:
     assert_same(found, {x: (score, N[x]) for x, score in output.items()})
 
 
-GOLDENS = {"drift": drift}
+def logit_contrast(probes: ModuleType) -> None:
+    # layer 1, less their mean: first tokens (2/3, -1/3, -1/3) log 2, later ones (-1/3, -1/3, 2/3) log 2. First are 1/2 of a's
+    # tokens, 1/3 of b's, all of c's, 1/2 of d's: refused 3/4, answered 5/12 on average. Layer 2 has log 4, first or last
+    apart = {
+        (1, 0): log(2),
+        (1, 1): 0,
+        (1, 2): -log(2),
+        (2, 0): log(4),
+        (2, 1): 0,
+        (2, 2): 0,
+        (2, 3): 0,
+        (2, 4): -log(4),
+    }
+    how = {"target": "refused", "baseline": "answered", **QUICK}
+    found = probes.logit_contrast(judged().store, **how)
+    assert_same(found, with_n({x: value / 3 for x, value in apart.items()}))
+    assert [str(x) for x in (*found.top(2), *found.bottom(1))] == ["L2E0", "L1E0", "L2E4"]
+    # over all tokens of a class: 2 of 3 refused, 2 of 5 answered
+    pooled = probes.logit_contrast(judged().store, pooling="tokens", **how)
+    assert_same(pooled, with_n({x: value * 4 / 15 for x, value in apart.items()}))
+    # 4 more for every expert at a's tokens: 2 more for refused on average, where nothing takes it off
+    case = judged()
+    for row in case.rows["logits"]:
+        row["router_logits"] = [z + 4 * (row["prompt_id"] == "a") for z in row["router_logits"]]
+    assert_same(probes.logit_contrast(case.store, **how), with_n({x: value / 3 for x, value in apart.items()}))
+    raw = probes.logit_contrast(case.store, centred=False, **how)
+    assert_same(raw, with_n({x: value / 3 + 2 for x, value in apart.items()}))
+
+
+GOLDENS = {"drift": drift, "logit_contrast": logit_contrast}

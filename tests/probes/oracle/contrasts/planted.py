@@ -1,7 +1,7 @@
-"""Five mistakes for drift; see `tests.probes.oracle.planted`."""
+"""Five mistakes for drift, and for logits contrasted; see `tests.probes.oracle.planted`."""
 
 from tests.probes.oracle.importance.planted import SUMMED_SLOTS
-from tests.probes.oracle.planted import DENOMINATOR, PADDING, SIGN, WRONG_LAYER, Mistake, at
+from tests.probes.oracle.planted import DENOMINATOR, PADDING, READ_SLOTS, SIGN, WRONG_LAYER, Mistake, at
 
 MISTAKES: dict[str, tuple[Mistake, ...]] = {
     "drift": (
@@ -17,5 +17,13 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
             PADDING,
         ),
         SUMMED_SLOTS,
-    )
+    ),
+    "logit_contrast": (
+        at("contrasts/logits.py", "np.array([1.0, -1.0])", "np.array([-1.0, 1.0])", SIGN),
+        at("contrasts/logits.py", "sums / read.tokens[:, None]", "sums / read.tokens.mean()", DENOMINATOR),
+        WRONG_LAYER,
+        # every token of a compared response counts, also those not read
+        at("contrasts/logits.py", "select(store, tokens, roles, used) & rows", "rows", PADDING),
+        READ_SLOTS,
+    ),
 }
