@@ -22,14 +22,19 @@ class Cosines(NamedTuple):
     """[experts, experts] what it is over: channels, tokens read, or tokens that selected both."""
 
 
+def rows_of(store: "Store", layer: int, *, centred: bool) -> np.ndarray:
+    """[experts, hidden] a router's rows by expert; centred: without the mean of them all."""
+    frame, size = store.table("routers", ["expert", "row"], [layer]), store.anatomy.layer(layer).n_experts
+    rows = np.full((size, len(frame["row"].iloc[0])), np.nan)
+    rows[frame["expert"].to_numpy()] = np.stack(frame["row"].to_list())
+    return rows - rows.mean(axis=0) if centred else rows
+
+
 def of_routers(store: "Store", layers: tuple[int, ...], *, centred: bool) -> Iterator[Cosines]:
     """Of the rows of each router. Raises `WorkbenchError` where the store kept no routers."""
     for layer in layers:
-        frame, size = store.table("routers", ["expert", "row"], [layer]), store.anatomy.layer(layer).n_experts
-        rows = np.full((size, len(frame["row"].iloc[0])), np.nan)
-        rows[frame["expert"].to_numpy()] = np.stack(frame["row"].to_list())
-        rows = rows - rows.mean(axis=0) if centred else rows
-        yield Cosines(layer, _cosine(rows @ rows.T), np.full((size, size), rows.shape[1]))
+        rows = rows_of(store, layer, centred=centred)
+        yield Cosines(layer, _cosine(rows @ rows.T), np.full((len(rows), len(rows)), rows.shape[1]))
 
 
 def of_logits(store: "Store", layers: tuple[int, ...], read: np.ndarray, *, centred: bool) -> Iterator[Cosines]:

@@ -25,6 +25,18 @@ def test_placements_equal_loops(case: Case, tokens: str, one_program: bool, devi
 
 
 @DRAWN
+@given(CASES, st.booleans())
+def test_router_spans_equal_loops(case: Case, centred: bool) -> None:
+    checks.router_span_equals_brute(probes, enriched(case), centred)
+
+
+@DRAWN
+@given(CASES, TOKENS, st.integers(2, 4), st.sampled_from([0.2, 0.5, 1.0]))
+def test_path_clusters_equal_loops(case: Case, tokens: str, clusters: int, share: float) -> None:
+    checks.path_clusters_equals_brute(probes, case, tokens, clusters, share)
+
+
+@DRAWN
 @given(CASES, TOKENS, st.sampled_from(["router", "logits", "outputs"]), st.booleans())
 def test_similarities_equal_loops(case: Case, tokens: str, by: str, centred: bool) -> None:
     checks.similarity_equals_brute(probes, enriched(case), tokens, by, centred)

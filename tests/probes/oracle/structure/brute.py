@@ -120,3 +120,86 @@ def similarity(rows, experts, by, tokens="all", centred=False):
                 both = [c for c in both if c is not None]
                 out[layer, i, layer, j] = len(both), sum(both) / len(both) if both else None
     return out
+
+
+def orthonormal(vectors):
+    """A basis of what the vectors span: each time the one that is left the longest, until what is left is rounding."""
+    left, basis = [list(map(float, v)) for v in vectors], []
+    whole = max((sum(x * x for x in v) for v in left), default=0)
+    while left:
+        longest = max(left, key=lambda v: sum(x * x for x in v))
+        size = sum(x * x for x in longest) ** 0.5
+        if size**2 <= whole * 1e-10:
+            return basis
+        unit = [x / size for x in longest]
+        basis.append(unit)
+        left = [[x - unit[c] * sum(a * b for a, b in zip(v, unit, strict=True)) for c, x in enumerate(v)] for v in left]
+    return basis
+
+
+def router_span(rows, experts, centred):
+    """{(layer,): columns} of every layer."""
+    spans, out = [], {}
+    for layer, size in experts.items():
+        own = {x["expert"]: x["row"] for x in rows["routers"] if x["layer"] == layer}
+        vectors = [own[e] for e in range(size)]
+        spans.append((layer, off_mean(vectors) if centred else vectors))
+    bases = [orthonormal(vectors) for _, vectors in spans]
+
+    def overlap(one, other):
+        shared = sum(sum(a * b for a, b in zip(v, w, strict=True)) ** 2 for v in one for w in other)
+        return shared / min(len(one), len(other)) if one and other else None
+
+    for i, (layer, vectors) in enumerate(spans):
+        products = [[sum(a * b for a, b in zip(v, w, strict=True)) for w in vectors] for v in vectors]
+        trace, squares = sum(products[e][e] for e in range(len(vectors))), sum(x * x for row in products for x in row)
+        shared = [overlap(bases[i], bases[j]) for j in range(len(spans)) if j != i]
+        shared, hidden = [x for x in shared if x is not None], len(vectors[0])
+        out[layer,] = {
+            "n": len(vectors),
+            "rank": len(bases[i]),
+            "share": len(bases[i]) / hidden,
+            "effective": trace**2 / squares if bases[i] else None,
+            "previous": overlap(bases[i], bases[i - 1]) if i else None,
+            "by_chance": max(len(bases[i]), len(bases[i - 1])) / hidden if i else None,
+            "others": sum(shared) / len(shared) if shared else None,
+        }
+    return out
+
+
+def path_clusters(rows, experts, tokens, clusters, share):
+    """[(set, layer, expert, n, share, elsewhere)] in order; None where too few tokens are read."""
+    paths = [{(layer, e) for layer, chosen in sets.items() for e in chosen} for _, sets in sets_read(rows, tokens)]
+    if len(paths) < clusters:
+        return None
+    everyone = [(layer, e) for layer, n in experts.items() for e in range(n)]
+
+    def mean(some):
+        return {x: sum(x in path for path in some) / len(some) for x in everyone}
+
+    def alike(path, centre):
+        size = (len(path) * sum(v * v for v in centre.values())) ** 0.5
+        return round(sum(centre[x] for x in path) / size, 9)
+
+    first = max(paths, key=lambda path: alike(path, mean(paths)))
+    centres = [mean([first])]
+    while len(centres) < clusters:
+        centres.append(mean([min(paths, key=lambda path: max(alike(path, c) for c in centres))]))
+    of = None
+    for _ in range(50):
+        moved = [max(range(clusters), key=lambda c: alike(path, centres[c])) for path in paths]
+        if moved == of:
+            break
+        of = moved
+        centres = [mean([p for p, c in zip(paths, of, strict=True) if c == i] or [set()]) if i in of else centres[i]
+                   for i in range(clusters)]  # fmt: skip
+    out = []
+    for number, cluster in enumerate(sorted(set(of), key=lambda c: (-of.count(c), c))):
+        inside = [p for p, c in zip(paths, of, strict=True) if c == cluster]
+        outside = [p for p, c in zip(paths, of, strict=True) if c != cluster]
+        here, there = mean(inside), mean(outside or [set()])
+        for layer in experts:
+            own = [x for x in everyone if x[0] == layer and here[x] >= share and here[x] > there[x]]
+            for x in sorted(own, key=lambda x: -here[x]):
+                out.append((f"cluster {number + 1}", *x, round(here[x] * len(inside)), here[x], there[x]))
+    return out

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from tests.probes.oracle.cases import Case
+from tests.probes.oracle.rows import assert_rows
 from tests.probes.oracle.structure import brute
 from tests.probes.oracle.structure.cases import enriched
 from workbench.errors import WorkbenchError
@@ -85,7 +86,35 @@ def similarity_equals_brute(probes: ModuleType, case: Case, tokens: str, by: str
     assert all(a >= b - 1e-9 for a, b in pairwise(values))
 
 
+def router_span_equals_brute(probes: ModuleType, case: Case, centred: bool) -> None:
+    found = probes.router_span(case.store, centred=centred)
+    assert_rows(found, ("layer",), brute.router_span(case.rows, case.experts, centred))
+
+
+def path_clusters_equals_brute(probes: ModuleType, case: Case, tokens: str, clusters: int, share: float) -> None:
+    expected = brute.path_clusters(case.rows, case.experts, tokens, clusters, share)
+    try:
+        found = probes.path_clusters(case.store, tokens=tokens, clusters=clusters, share=share)
+    except WorkbenchError:
+        assert expected is None
+        return
+    assert_members(found, expected)
+
+
+def assert_members(found: Any, expected: list[tuple[Any, ...]]) -> None:
+    """Set, layer, expert and n of every member in order; and its shares in the cluster and elsewhere."""
+    got = [tuple(row) for row in found.frame.itertuples(index=False, name=None)]
+    assert [row[:4] for row in got] == [row[:4] for row in expected]
+    assert all(
+        abs(a - b) < 1e-9
+        for one, other in zip(got, expected, strict=True)
+        for a, b in zip(one[4:], other[4:], strict=True)
+    )
+
+
 CHECKS = {
+    "router_span": lambda probes, case: router_span_equals_brute(probes, enriched(case), centred=True),
+    "path_clusters": lambda probes, case: path_clusters_equals_brute(probes, case, "prompt", 2, 0.5),
     "similarity": lambda probes, case: similarity_equals_brute(probes, enriched(case), "all", "router", centred=False),
     "placement": lambda probes, case: placement_equals_brute(probes, case, "all", one_program=True),
     "pathways": lambda probes, case: pathways_equals_brute(probes, case, "all"),

@@ -8,8 +8,9 @@ The 8 prompt tokens, from layer 1 to layer 2:
 from types import ModuleType
 
 from tests.probes.oracle.cases import golden
+from tests.probes.oracle.rows import assert_rows
 from tests.probes.oracle.structure.cases import alike
-from tests.probes.oracle.structure.checks import assert_pairs, pairs
+from tests.probes.oracle.structure.checks import assert_members, assert_pairs, pairs
 
 # tokens that select both, by expert of layer 1 (rows) and of layer 2
 BOTH = {0: (3, 2, 2, 5, 0), 1: (3, 3, 2, 4, 0), 2: (2, 3, 2, 1, 0)}
@@ -112,4 +113,44 @@ def _centred_and_by_tokens(probes: ModuleType) -> None:
     )
 
 
-GOLDENS = {"pathways": pathways, "placement": placement, "similarity": similarity}
+def router_span(probes: ModuleType) -> None:
+    # rows as in similarity. Layer 1 spans (3 4 0)/5 and e3: products of rows with each other 125 in one direction, 4 in the other
+    # layer 2 spans e1 and e2, W^T W = 4 1 / 1 1: trace 5, squares 16 + 1 + 1 + 1. Shared: (3/5)^2 + (4/5)^2 of 2
+    found = probes.router_span(alike().store)
+    one = {
+        "n": 3,
+        "rank": 2,
+        "share": 2 / 3,
+        "effective": 129**2 / (125**2 + 4**2),
+        "previous": None,
+        "by_chance": None,
+    }
+    two = {"n": 5, "rank": 2, "share": 2 / 3, "effective": 25 / 19, "previous": 1 / 2, "by_chance": 2 / 3}
+    assert_rows(found, ("layer",), {(1,): one | {"others": 1 / 2}, (2,): two | {"others": 1 / 2}})
+
+
+def path_clusters(probes: ModuleType) -> None:
+    # paths of four experts. Counts 6 6 4, 4 4 3 5 0 over a path's four: 21 19, 17 18 20, 21, 17 21, so a's first comes first
+    # with it the others share 3, 1 2 3, 4, 1 3: the next centre is b's first, with which they share 1 1, 4 3 2, 1, 3 2
+    # cluster 1: a, b's third, c, d's second, with counts 5 4 1, 3 1 1 5 0 of 5; cluster 2: b's first two and d's first, 1 2 3,
+    # 1 3 2 0 0 of 3. With these, over root 78 and root 28: 17 14, 7 9 15, 17, 8 15 and 4 5, 10 9 5, 4, 9 6: none moves
+    found = probes.path_clusters(golden().store, tokens="prompt", clusters=2)
+    first = [(1, 0, 5, 1, 1 / 3), (1, 1, 4, 4 / 5, 2 / 3), (2, 3, 5, 1, 0), (2, 0, 3, 3 / 5, 1 / 3)]
+    second = [(1, 2, 3, 1, 1 / 5), (2, 1, 3, 1, 1 / 5), (2, 2, 2, 2 / 3, 1 / 5)]
+    assert_members(found, [("cluster 1", *row) for row in first] + [("cluster 2", *row) for row in second])
+    # root 78 / 10, root 28 / 6, and of all as one root 154 / 16
+    assert found.notes[0] == "8 tokens of 4 responses read"
+    assert found.notes[-4:-1] == (
+        "cohesion of all tokens as one cluster 0.78",
+        "cluster 1: 5 tokens, cohesion 0.88; its words: 'what' 2, 'is' 2, 'it' 1",
+        "cluster 2: 3 tokens, cohesion 0.88; its words: 'what' 2, 'is' 1",
+    )
+
+
+GOLDENS = {
+    "router_span": router_span,
+    "path_clusters": path_clusters,
+    "pathways": pathways,
+    "placement": placement,
+    "similarity": similarity,
+}

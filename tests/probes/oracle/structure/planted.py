@@ -14,6 +14,23 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         at("structure/pathways.py", "group >= 0, resampled", "group >= -1, resampled", PADDING),
         SLOT_FOR_EXPERT,
     ),
+    "router_span": (
+        at("structure/cosines.py", "return rows - rows.mean(axis=0)", "return rows + rows.mean(axis=0)", SIGN),
+        at("structure/spans.py", "fewer = min(len(", "fewer = max(len(", DENOMINATOR),
+        at("structure/spans.py", '"layer": own.layer,', '"layer": own.layer - 1,', LAYER),
+        # a direction in which nothing lies counts as one
+        at("structure/spans.py", "* max(rows.shape) * _EPSILON", "* 0 - 1", PADDING),
+        # as many experts as a token has slots
+        at("structure/spans.py", "centred=centred))", "centred=centred)[:2])", SLOTS),
+    ),
+    "path_clusters": (
+        at("structure/bundles.py", "nearest.argmin()", "nearest.argmax()", SIGN),
+        at("structure/paths.py", "max(len(found.of) - size, 1)", "len(found.of)", DENOMINATOR),
+        at("structure/paths.py", '"layer": layer, "expert": int', '"layer": layer - 1, "expert": int', LAYER),
+        # every token that was computed counts, also those not read
+        at("structure/paths.py", "np.flatnonzero(group >= 0)", "np.flatnonzero(store.routed_tokens)", PADDING),
+        at("structure/bundles.py", ".expert[rows]", ".expert[rows, :1]", SLOTS),
+    ),
     "similarity": (
         at("structure/similarity.py", '-frame["cosine"].fillna(-2)', 'frame["cosine"].fillna(-2)', SIGN),
         # over the mean square of all rows, not the two
