@@ -8,7 +8,16 @@ from typing import Any, Literal, NamedTuple
 from workbench.errors import WorkbenchError, suggestion
 
 Need = Literal[
-    "labels", "labels or responses", "pairs", "norms", "residual", "logits", "outputs", "matrices", "routers"
+    "labels",
+    "labels or responses",
+    "pairs",
+    "norms",
+    "residual",
+    "logits",
+    "outputs",
+    "matrices",
+    "routers",
+    "directions",
 ]
 Kind = Literal["ExpertScores", "LayerTable", "PairTable", "SetTable", "TokenTable", "DataFrame", "ExpertRefs"]
 

@@ -22,14 +22,16 @@ def capture(
     prompts: Prompts,
     store: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; a store begun there goes on.")],
     keep: Annotated[
-        str, typer.Option(help="Out of norms, residual, logits, outputs, matrices, routers, joined by commas.")
+        str,
+        typer.Option(help="Out of norms, residual, logits, outputs, matrices, routers, directions, joined by commas."),
     ] = "norms,residual",
     generate: Annotated[int, typer.Option(min=0, help="Generate up to so many tokens; 0: the prompts alone.")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Responses per prompt, with a temperature above 0.")] = 1,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
     responses: Annotated[bool, typer.Option("--responses", help="Run the responses given in the prompt file.")] = False,
     layers: Annotated[
-        str | None, typer.Option(metavar="0,3-5", help="Limit logits, outputs, matrices and routers to these layers.")
+        str | None,
+        typer.Option(metavar="0,3-5", help="Limit logits, outputs and what is read of weights to these layers."),
     ] = None,
     experts: Annotated[str | None, typer.Option(metavar="L0E3,L1E*", help="Limit outputs to these experts.")] = None,
     plan: PlanFile = None,

@@ -128,6 +128,7 @@ def test_nothing_else_lists_probes() -> None:
     """A list of a few of them would be forgotten when one is added. `__all__` of a folder and imports are no such lists."""
     files = [f for top in ("workbench", "probes", "app", "docs") for f in sorted((ROOT / top).rglob("*.py"))]
     entries = sorted((ROOT / "probes" / "entries").glob("*.py"))
+    entries.append(ROOT / "workbench" / "moved.py")  # modules of before, one of which was called as a probe is now
     found = {
         str(f.relative_to(ROOT)): [*lists(ast.parse(f.read_text(encoding="utf-8")))] for f in files if f not in entries
     }

@@ -22,13 +22,13 @@ from workbench.capturing.sharing import is_complete, open_shards
 from workbench.capturing.sizes import readable
 from workbench.capturing.words import Words
 from workbench.generation import Generated, Made, generated
-from workbench.parameters import matrices, routers, weights_bytes
+from workbench.parameters import directions, matrices, n_directions, routers, weights_bytes
 from workbench.progress import Meter
 from workbench.records import Chunk, Harvest, logits_not_finite
 from workbench.routing import CompiledPlan, Dose
 from workbench.shards import Build, ShardWriter, describe, finish, receipt_path, write_table
 
-_READ_ONCE = {"matrices": matrices, "routers": routers}
+_READ_ONCE = {"matrices": matrices, "routers": routers, "directions": directions}
 
 
 @dataclass
@@ -120,9 +120,12 @@ class Process:
     @property
     def _reads(self) -> str:
         """How much of the model's weights is read, where any is."""
-        if "matrices" not in self.request.options.keep:
-            return ""
-        return f"; {readable(weights_bytes(self.request.model, self.request.options.layers))} of weights are read once"
+        model, options, said = self.request.model, self.request.options, ""
+        if "matrices" in options.keep:
+            said = f"; {readable(weights_bytes(model, options.layers))} of weights are read once"
+        if "directions" in options.keep:
+            said += f"; the words of {n_directions(model, options.layers):,} directions are looked up once"
+        return said
 
     def _small_tables(self) -> list[dict[str, Any]]:
         """Writes prompts, given labels and the model's weights unless they are there; returns their lines of the manifest."""

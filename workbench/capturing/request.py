@@ -11,7 +11,7 @@ from workbench.capturing.sizes import Estimate, estimate
 from workbench.errors import WorkbenchError, suggestion
 from workbench.generation import Decoding, Schedule, decoding_of, prompt_seeds, schedule
 from workbench.model import MoEModel
-from workbench.parameters import check_parameters
+from workbench.parameters import check_parameters, n_directions
 from workbench.plan import Plan
 from workbench.prompts import (
     Encoded,
@@ -72,7 +72,8 @@ class Request:
         """How big the store will be."""
         tokens = sum(map(self.shard_size, range(len(self.schedule.shards))))
         options = self.options
-        return estimate(self.model.anatomy, tokens, options.keep, options.layers, options.expert_numbers)
+        rows = n_directions(self.model, options.layers) if "directions" in options.keep else 0
+        return estimate(self.model.anatomy, tokens, options.keep, options.layers, options.expert_numbers, rows)
 
 
 def make_request(

@@ -11,6 +11,7 @@ from workbench.errors import WorkbenchError
 # Bytes per row (or float) on disk. Measured 2026-11-22 on random fp32 values, which hardly compress: 11.8 for a slot with
 # its sizes, 3.4 for a router logit; ids and keys almost vanish. Rounded up.
 _SLOT, _SLOT_NORMS, _RESIDUAL, _TOKEN, _KEYS, _FLOAT = 5.0, 9.0, 16.0, 4.0, 0.5, 3.7
+_DIRECTION = 100.0  # eight words with ids and logits
 _MATRICES = 60.0  # of an expert: three rows of two float64 sums, which hardly compress
 
 
@@ -37,8 +38,12 @@ def estimate(
     keep: Collection[str],
     layers: Collection[int] | None = None,
     experts: Collection[tuple[int, int]] | None = None,
+    n_directions: int = 0,
 ) -> Estimate:
-    """The size of a capture of `tokens` tokens. `layers` and `experts` limit what they limit in `capture`."""
+    """The size of a capture of `tokens` tokens. `layers` and `experts` limit what they limit in `capture`.
+
+    n_directions  rows of `directions`, which the anatomy does not tell
+    """
     moe = [anatomy.layer(n) for n in anatomy.moe_layers]
     slots = sum(x.top_k + x.n_shared for x in moe)
     chosen = [x for x in moe if layers is None or x.layer in layers]
@@ -56,6 +61,7 @@ def estimate(
         "outputs": outputs * (anatomy.hidden_size * _FLOAT + _KEYS) if "outputs" in keep else 0.0,
     }
     once = {"matrices": logits * _MATRICES, "routers": logits * anatomy.hidden_size * _FLOAT}
+    once["directions"] = n_directions * _DIRECTION
     of_model = {name: round(size) for name, size in once.items() if name in keep}
     return Estimate(tokens, {name: round(size * tokens) for name, size in per_token.items()} | of_model)
 

@@ -54,7 +54,8 @@ def capture(
     """Runs the prompts through the model and writes what its experts did as a store (see `workbench.shards.schema`).
 
     keep         out of norms (size of each expert output), residual, logits, outputs; slots are always kept. Of the model's
-                 weights, read once: matrices (sums over each expert's), routers (their rows, experts x hidden numbers a layer)
+                 weights, read once: matrices (sums over each expert's), routers (their rows, experts x hidden numbers a layer),
+                 directions (the words that experts and neurons read and write: neurons x vocabulary x hidden products)
     generate     at most so many tokens each; 0: the prompts alone. The last token of a response is never forwarded, so it
                  is in `tokens` but has no routing
     samples      responses per prompt, with a `temperature` above 0; temperature 0 is greedy. Each (prompt, sample) has a
@@ -62,7 +63,7 @@ def capture(
                  generation config holds (penalties, n-grams, least lengths, suppressed and forced tokens), as in `compare`
                  and in transformers' `generate`, but not its sampling defaults: no top-p, no top-k
     responses    given responses instead: {prompt id: text or list of texts}, or True for those in the prompt file
-    layers       limit logits, outputs, matrices and routers to these layers; experts: limit outputs to these experts
+    layers       limit logits, outputs and what is read of weights to these layers; experts: limit outputs to these experts
     batch_tokens tokens that go through the model together, padding and generation included (padding is never stored)
     plan         steer while capturing: the store says so everywhere
     resume       go on with a store that was begun with the same request (a complete one is returned as it is), with the date

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from workbench.model import MoEBlock, find_layout, unwrapped
 from workbench.parameters.matrices import expert_matrices
+from workbench.parameters.moe_blocks import moe_blocks
 from workbench.parameters.routers import router_rows
+from workbench.parameters.words import check_directions
 
 if TYPE_CHECKING:
     from workbench.model import MoEModel
@@ -20,9 +21,11 @@ _ROUTERS = ("layer", "expert", "row", "bias")
 def check_parameters(model: "MoEModel", what: Collection[str], layers: Collection[int] | None = None) -> None:
     """Raises `WorkbenchError` where the tables `what` cannot be made of this model; reads shapes alone.
 
-    what  out of matrices, routers
+    what  out of matrices, routers, directions
     """
-    for block, n_experts in _blocks(model, layers):
+    if "directions" in what:
+        check_directions(model, layers)
+    for block, n_experts in moe_blocks(model, layers):
         if "matrices" in what:
             for _ in expert_matrices(block, n_experts):
                 pass
@@ -32,7 +35,7 @@ def check_parameters(model: "MoEModel", what: Collection[str], layers: Collectio
 
 def weights_bytes(model: "MoEModel", layers: Collection[int] | None = None) -> int:
     """How much is read for `matrices`."""
-    sizes = (x.values for block, n in _blocks(model, layers) for x in expert_matrices(block, n))
+    sizes = (x.values for block, n in moe_blocks(model, layers) for x in expert_matrices(block, n))
     return sum(values.numel() * values.element_size() for values in sizes)
 
 
@@ -49,7 +52,7 @@ def matrices(model: "MoEModel", layers: Collection[int] | None = None) -> pd.Dat
 
 
 def _sums(model: "MoEModel", layers: Collection[int] | None) -> Iterator[tuple[Any, ...]]:
-    for block, n_experts in _blocks(model, layers):
+    for block, n_experts in moe_blocks(model, layers):
         for name, expert, values in expert_matrices(block, n_experts):
             wide = values.double().flatten()
             # without a copy of the sizes and squares: 2.4 times as fast (one core, bf16, 2026-11-30)
@@ -64,19 +67,9 @@ def routers(model: "MoEModel", layers: Collection[int] | None = None) -> pd.Data
     Raises `WorkbenchError` for a router that is more than one matrix, and for weights as `matrices` does.
     """
     rows: list[tuple[Any, ...]] = []
-    for block, n_experts in _blocks(model, layers):
+    for block, n_experts in moe_blocks(model, layers):
         found = router_rows(block, n_experts, model.anatomy.hidden_size)
         bias = [None] * n_experts if found.bias is None else found.bias.float().tolist()
         values = found.rows.float().cpu().numpy()
         rows += [(block.layer, expert, values[expert], bias[expert]) for expert in range(n_experts)]
     return pd.DataFrame(rows, columns=[*_ROUTERS]).astype({"bias": "float64"})
-
-
-def _blocks(model: "MoEModel", layers: Collection[int] | None) -> Iterator[tuple[MoEBlock, int]]:
-    """The MoE layers with how many experts each routes among; as the model's own modules, whatever is wrapped around them."""
-    runtime = model.runtime
-    with unwrapped(runtime.hf):
-        found = find_layout(runtime.hf, runtime.adapter).blocks
-    for layer, block in found.items():
-        if layers is None or layer in layers:
-            yield block, runtime.anatomy.layer(layer).n_experts

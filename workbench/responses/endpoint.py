@@ -24,9 +24,11 @@ class Endpoint:
 
     key      for the Authorization header, or nothing; it is sent to this address alone, since no redirect is followed
     seconds  to connect, and for each part of the answer
+    who      what it is called in sentences about what went wrong
     """
 
-    def __init__(self, address: str, key: str, seconds: float) -> None:
+    def __init__(self, address: str, key: str, seconds: float, who: str = "judge") -> None:
+        self._who = who
         self.url = address.rstrip("/") + "/chat/completions"
         self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._client = httpx.Client(timeout=seconds, limits=httpx.Limits(max_connections=CONNECTIONS))
@@ -42,15 +44,15 @@ class Endpoint:
         except httpx.HTTPStatusError as error:
             status = f"{error.response.status_code} {error.response.reason_phrase}".strip()
             raise WorkbenchError(
-                f"The judge at {self.url} answered {status}; check its address, model name and key."
+                f"The {self._who} at {self.url} answered {status}; check its address, model name and key."
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise WorkbenchError(
-                f"The judge at {self.url} cannot be reached ({error or type(error).__name__}); start it, or leave the metric out."
+                f"The {self._who} at {self.url} cannot be reached ({error or type(error).__name__}); start it, or leave it out."
             ) from error
         except (ValueError, LookupError, TypeError) as error:
             raise WorkbenchError(
-                f"The judge at {self.url} did not answer as an OpenAI-compatible endpoint does ({error!r})."
+                f"The {self._who} at {self.url} did not answer as an OpenAI-compatible endpoint does ({error!r})."
             ) from error
 
     def _posted(self, content: bytes) -> httpx.Response:

@@ -7,7 +7,7 @@ keep are null, never absent and never NaN.
 import pyarrow as pa
 
 SCHEMA_VERSION = 2
-"""Of what is written: 2 since `matrices` and `routers`, which a store of version 1 lacks."""
+"""Of what is written: 2 since `matrices`, `routers` and `directions`, which a store of version 1 lacks."""
 READABLE = (1, 2)
 """Versions that are read, and gone on with."""
 
@@ -96,11 +96,24 @@ TABLES: dict[str, pa.Schema] = {
     "routers": pa.schema(
         [("layer", pa.int32()), ("expert", pa.int32()), ("row", pa.list_(pa.float32())), ("bias", pa.float32())]
     ),
+    # the words that what an expert or a neuron reads, gates or writes stands for; neuron is null for the expert as a whole
+    "directions": pa.schema(
+        [
+            ("layer", pa.int32()),
+            ("expert", pa.int32()),
+            ("neuron", pa.int32()),
+            ("side", pa.string()),
+            ("token_ids", pa.list_(pa.int32())),
+            ("words", pa.list_(pa.string())),
+            ("logits", pa.list_(pa.float32())),
+            ("share", pa.float32()),
+        ]
+    ),
 }
 
 STREAMED = ("tokens", "responses", "slots", "residual", "logits", "outputs", "nonfinite")
 """The tables that lie in shards, a folder each."""
-READ_ONCE = ("matrices", "routers")
+READ_ONCE = ("matrices", "routers", "directions")
 """The tables that are about the model alone, a file each."""
 ON_REQUEST = ("residual", "logits", "outputs", *READ_ONCE)
 """The tables that `keep` decides about; `slots` are always kept."""

@@ -11,7 +11,7 @@ from pydantic import Strict as StrictType
 from workbench.plan import Kind
 
 Role = Literal["ranking", "choosing", "target", "capability"]
-Kept = Literal["norms", "residual", "logits", "outputs", "matrices", "routers"]
+Kept = Literal["norms", "residual", "logits", "outputs", "matrices", "routers", "directions"]
 End = Literal["top", "bottom", "least", "least_by_layer"]
 PhaseName = Literal["all", "prompt", "generated"]
 Count = Annotated[int, StrictType(), Field(ge=1)]

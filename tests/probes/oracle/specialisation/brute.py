@@ -1,7 +1,7 @@
 """Every probe of specialisation once more, from the tables' rows, by plain loops. Imports nothing from workbench or probes."""
 
 from collections import Counter
-from math import exp, log2
+from math import exp, log, log2
 
 from tests.probes.oracle.brute import class_rates, label_of, positions, routed, sequences, tokens_of
 
@@ -140,3 +140,57 @@ def predictions(others, layer, n, k, before, here):
         seen = any(counts.values())
         found.append(set(sorted(range(n), key=lambda e: (-counts[e], -load[e], e))[:k]) if seen else found[-1])
     return found
+
+
+def decode(rows, of, side, token):
+    """[(token_id, token, n, layer, expert, neuron, share)] in order; None where there is none."""
+    own = [r for r in rows["directions"] if r["side"] == side and (r["neuron"] is None) == (of == "experts")]
+    out = []
+    for r in own:
+        n = sum(other["token_ids"][0] == r["token_ids"][0] for other in own)
+        if token is None or token in r["words"]:
+            place = r["layer"], r["expert"], r["neuron"]
+            out.append((r["token_ids"][0], r["words"][0], n, *place, r["share"]))
+    return sorted(out, key=lambda row: (-row[6], row[3], row[4], row[5] or 0)) or None
+
+
+def describe(rows, experts, tokens, held, n_words, evidence):
+    """{(layer, expert): (n, auroc or None, described, words at, words before)}; held: prompts that are held out.
+
+    A word is an id; the one before the first is None. None where one side has no token.
+    """
+    ids = {(r["prompt_id"], r["sample"], r["position"]): r["token_id"] for r in rows["tokens"]}
+    sides = ([], [])
+    for sequence in sequences(rows):
+        went = routed(rows, sequence)
+        for p in positions(rows, sequence, tokens, []):
+            if p in went:
+                at = ids[*sequence, p], ids.get((*sequence, p - 1))
+                sides[sequence[0] in held].append((*at, went[p]))
+    if not all(sides):
+        return None
+    own, other = sides
+    order = [*sorted(set(ids.values())), None]  # ties go to the smaller id, no word comes last
+    out = {}
+    for layer, count in experts.items():
+        for e in range(count):
+            k_all, told = sum(e in went[layer] for *_, went in own), []
+            for kind in (0, 1):
+                found = []
+                for word in order:
+                    here = [token for token in own if token[kind] == word]
+                    k = sum(e in token[2][layer] for token in here)
+                    if not k:
+                        continue
+                    n, rate = len(here), k_all / len(own)
+                    bits = k * log2(k / n / rate)
+                    g = 2 * log(2) * (bits + ((n - k) * log2((n - k) / n / (1 - rate)) if n > k else 0))
+                    if round(g, 9) >= evidence and round(bits, 9) > 0:
+                        found.append((-round(bits, 9), order.index(word), word))
+                told.append([word for *_, word in sorted(found)[:n_words]])
+            levels = [((w in told[0]) + (b in told[1]), e in went[layer]) for w, b, went in other]
+            yes, no = ([level for level, chosen in levels if chosen == side] for side in (True, False))
+            wins = sum((a > b) + (a == b) / 2 for a in yes for b in no)
+            auroc = wins / (len(yes) * len(no)) if yes and no and any(told) else None
+            out[layer, e] = (len(yes), auroc, k_all, *told)
+    return out

@@ -13,6 +13,7 @@ from tests.probes.oracle.checks import assert_same
 from tests.probes.oracle.goldens import N_PROMPT
 from tests.probes.oracle.importance.cases import judged
 from tests.probes.oracle.rows import assert_rows
+from tests.probes.oracle.specialisation.directions import decoded
 
 KEYS = ("layer", "by", "role")
 
@@ -119,7 +120,53 @@ def difficulty(probes: ModuleType) -> None:
     assert soft.notes[2] == "by layer: 1 2, 2 3"
 
 
+def decode(probes: ModuleType) -> None:
+    found = probes.decode(decoded().store)
+    names = ["token_id", "token", "n", "layer", "expert", "neuron", "share"]
+    # of four neurons two write " dog" first; the expert as a whole is none of them
+    assert list(found.frame[names].itertuples(index=False, name=None)) == [
+        (2, "cat", 1, 1, 1, 0, 0.75),
+        (1, " dog", 2, 1, 0, 0, 0.5),
+        (1, " dog", 2, 1, 0, 1, 0.25),
+        (6, "9", 1, 2, 3, 1, 0.125),
+    ]
+    assert found.frame["words"][0] == "'cat' ' dog'"
+    assert found.notes[0] == "4 directions: write, neurons"
+    # the word is second in one and first in two: which says how many begin with the same word, not how many are left
+    dogs = probes.decode(decoded().store, token=" dog").frame
+    assert dogs[["layer", "expert", "neuron", "n"]].to_numpy().tolist() == [[1, 1, 0, 1], [1, 0, 0, 2], [1, 0, 1, 2]]
+    experts = [probes.decode(decoded().store, of="experts", side=side).frame for side in ("write", "read")]
+    assert [(f["token"][0], f["share"][0], len(f)) for f in experts] == [("the", 0.875, 1), ("9", 0.5, 1)]
+
+
+def describe(probes: ModuleType) -> None:
+    # the pair (a, b) is held out; c and d described, five tokens of layer 1: what 01, then <think> 02; what 02, is 01, <think>
+    # 12. Expert 0 has 4 of 5: of what 2 of 2, of is 1 of 1, of <think> 1 of 2; after the start 2 of 2, after what 2 of 2
+    # expert 1, 3 of 5: of is 1 of 1, after is 1 of 1; expert 2, 3 of 5: of <think> 2 of 2, after is 1 of 1
+    found = probes.describe(golden().store, tokens="all", evidence=0)
+    layer = found.frame.query("layer == 1")
+    labels = ["'<think>'; after 'is'", "'what' 'is'; after 'what' the start", "'is'; after 'is'"]
+    assert list(zip(layer["expert"], layer["label"], strict=True)) == list(zip((2, 0, 1), labels, strict=True))
+    # held out: a what 01, is 02, <think> 12; b what 12, is 12, it 01, <think> 02, where it has the id of is
+    #   0: has of its label 2 2 0, 2 2 1 0, and 2 2 1 0 selected it: 2 + 2 + 1 + 1/2 of 4 x 3
+    #   1: 0 1 1, 0 1 2 1, and 0 1 0 1 2 did: 0 + 1 + 0 + 1 + 2 of 5 x 2;  2: 0 0 2, 0 0 1 2, and 0 2 0 0 2: 3 x 1/2 + 2 x 2
+    assert layer["auroc"].tolist() == [5.5 / 10, 5.5 / 12, 4 / 10]
+    assert layer[["n", "described"]].to_numpy().tolist() == [[5, 3], [4, 4], [5, 3]]
+    assert layer["low"].isna().all(), "one cluster is held out"
+    assert found.notes[1] == "described on 5 tokens, held out 7 of other prompts"
+    # G of what, and of the two before: 2 x 2 ln 5/4 = 0.89; of is 0.45
+    clear = probes.describe(golden().store, tokens="all", evidence=0.8).frame.set_index(["layer", "expert"])
+    assert clear["label"][1, 0] == "'what'; after 'what' the start"
+    # nobody selects expert 4 of layer 2; five tokens are no evidence of 10 for anything
+    assert clear["label"][2, 4] == ""
+    none = probes.describe(golden().store, tokens="all").frame
+    assert (none["label"] == "").all()
+    assert none["auroc"].isna().all()
+
+
 GOLDENS = {
+    "describe": describe,
+    "decode": decode,
     "difficulty": difficulty,
     "token_specialisation": token_specialisation,
     "domain_specialisation": domain_specialisation,

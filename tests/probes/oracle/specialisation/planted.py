@@ -61,6 +61,35 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
             SLOTS,
         ),
     ),
+    "describe": (
+        at("specialisation/labels.py", "np.divide(wins, pairs,", "np.divide(pairs - wins, pairs,", SIGN),
+        # the expert's share of selections, not of tokens
+        at(
+            "specialisation/labels.py",
+            "k.sum(axis=0) / max(len(word), 1)",
+            "k.sum(axis=0) / max(len(token), 1)",
+            DENOMINATOR,
+        ),
+        at("specialisation/described.py", '"layer": layer, "expert"', '"layer": layer - 1, "expert"', LAYER),
+        # tokens that are not read, and the last, which was never computed, describe too
+        at("specialisation/described.py", "(group >= 0) & (out == held)", "(out == held)", PADDING),
+        at(
+            "specialisation/labels.py",
+            "token, slot = np.nonzero(expert >= 0)",
+            "token, slot = np.nonzero(expert[:, :1] >= 0)",
+            SLOTS,
+        ),
+    ),
+    "decode": (
+        at("specialisation/decoded.py", '-found["share"]', 'found["share"]', SIGN),
+        # how many there are, not how many begin alike
+        at("specialisation/decoded.py", "int(times[i]) for i in ids", "len(ids) for i in ids", DENOMINATOR),
+        at("specialisation/decoded.py", 'frame["layer"].to_numpy(),', 'frame["layer"].to_numpy() - 1,', LAYER),
+        # an expert as a whole counts as one more neuron
+        at("specialisation/decoded.py", "else ~whole)", "else whole | ~whole)", PADDING),
+        # the second word for the first
+        at("specialisation/decoded.py", "tokens[0] for tokens in", "tokens[1] for tokens in", SLOTS),
+    ),
     "committee": (
         at("specialisation/covering.py", "mean > mean[out] + 1e-12", "mean < mean[out] - 1e-12", SIGN),
         at(

@@ -1,0 +1,19 @@
+"""The MoE layers whose weights are read."""
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+from workbench.model import MoEBlock, find_layout, unwrapped
+
+if TYPE_CHECKING:
+    from workbench.model import MoEModel
+
+
+def moe_blocks(model: "MoEModel", layers: Collection[int] | None) -> Iterator[tuple[MoEBlock, int]]:
+    """Each with how many experts it routes among; as the model's own modules, whatever is wrapped around them."""
+    runtime = model.runtime
+    with unwrapped(runtime.hf):
+        found = find_layout(runtime.hf, runtime.adapter).blocks
+    for layer, block in found.items():
+        if layers is None or layer in layers:
+            yield block, runtime.anatomy.layer(layer).n_experts
