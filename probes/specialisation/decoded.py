@@ -56,7 +56,7 @@ def decode(
             f"'{store.path}' has no {side} directions of {of}: experts have no gate, and no row to read where the router is more "
             f"than one matrix; ask for another side, or for neurons."
         )
-    found = _rows(frame)
+    found: Any = _rows(frame)
     notes = (
         f"{len(found)} directions: {side}, {of}",
         "the model's weights alone: no token is read, no interval, no p-value",

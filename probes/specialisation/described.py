@@ -88,7 +88,7 @@ def describe(
     frame: Any = pd.concat(frames, ignore_index=True)
     if experts is not None:
         frame = frame[[f"L{layer}E{e}" in experts for layer, e in zip(frame["layer"], frame["expert"], strict=True)]]
-    frame = frame if wanted is None else said_by(wanted, store, frame, *sides, seed)
+    frame = frame if wanted is None else said_by(wanted, store, frame, (sides[0], sides[1]), seed)
     order = np.lexsort([frame["expert"], -frame["auroc"].fillna(-1), frame["layer"]])
     options: dict[str, Any] = {"n_words": n_words, "evidence": evidence, "heldout": heldout, "experts": experts}
     options |= {"endpoint": endpoint, "model": model, "contexts": contexts, "calls": calls}
@@ -174,7 +174,7 @@ def _label(at: np.ndarray, before: np.ndarray, texts: list[str]) -> str:
 
 
 def _summary(frame: pd.DataFrame) -> str:
-    known = frame["auroc"].dropna()
+    known: Any = frame["auroc"].dropna()
     if known.empty:
         return "no label could be held against anything"
     good = int((known >= 0.6).sum())

@@ -77,11 +77,11 @@ def asking(
 
 
 def said_by(
-    wanted: Asking, store: "Store", frame: pd.DataFrame, described: np.ndarray, heldout: np.ndarray, seed: int
+    wanted: Asking, store: "Store", frame: pd.DataFrame, sides: tuple[np.ndarray, np.ndarray], seed: int
 ) -> pd.DataFrame:
     """The frame with a model's labels and their AUROC; first it is said what is sent where.
 
-    described, heldout  rows of store.tokens that may be shown for a label, and be asked about
+    sides  rows of store.tokens that may be shown for a label, and that may be asked about
     """
     from workbench.responses.endpoint import Endpoint  # with httpx, which a probe without a model need not load
 
@@ -92,7 +92,7 @@ def said_by(
         chosen = (store.routing(layer).expert == expert).any(axis=1)
         rng = np.random.default_rng([seed, layer, expert])
         known, asked = ([_some(part[chosen[part] == on], wanted.contexts, rng) for on in (True, False)]
-                        for part in (described, heldout))  # fmt: skip
+                        for part in sides)  # fmt: skip
         told[layer, expert] = _asked(endpoint, wanted.model, texts, known, asked, rng)
     rows = [told[at] for at in zip(frame["layer"].tolist(), frame["expert"].tolist(), strict=True)]
     label, auroc, n = zip(*rows, strict=True)

@@ -1,6 +1,6 @@
 """The page Atlas: every expert by load, entropy or score, and the card of one of them.
 
-In reading order: expert_facts (what a store says of an expert), expert_charts and entropy_chart (drawn), card_text (its
+In reading order: expert_charts and entropy_chart (drawn; the facts are those of app/experts), card_text (its
 tokens and contexts), card, page.
 """
 

@@ -1,5 +1,6 @@
 """The card of one expert: its tokens and contexts, where and with whom it is selected, its outputs, its scores, an edit."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,15 +11,17 @@ import streamlit as st
 from workbench import ExpertRef, Plan, Store, WorkbenchError
 from workbench.store import Routing
 
+from ...experts import as_html, as_markdown, card_of
+from ...experts.facts import Selected, by_position, by_role, partners, said, selected_by
 from ..questions import Measures, values_of
 from ..session import Identity, View, identity, plan, scores_of, set_plan, store_at
 from ..widgets import chart, sentence, visible
 from .card_text import words_of
 from .expert_charts import magnitude_chart, magnitude_table, partner_chart, position_chart, role_chart
-from .expert_facts import Selected, by_position, by_role, partners, said, selected_by
 
 EDITS = {"off": "Switch it off", "drop": "Drop it", "mute": "Mute it", "force": "Force it"}
 AT_ONCE = 2_000_000  # tokens times experts: up to here every probe together takes a second or two
+_FILES = (("md", "Markdown", "text/markdown"), ("html", "HTML", "text/html"))
 _SIZES = {"L2 norm": "output_l2", "largest |value|": "output_max_abs"}
 
 
@@ -51,6 +54,7 @@ def draw_card(view: View, store: Store, ref: ExpertRef, offered: Measures) -> No
                 selected_together(card)
                 sizes_of_outputs(card)
         scores_in_every_probe(card, offered)
+        _files(card)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the routing ...")
@@ -129,6 +133,30 @@ def sizes_of_outputs(card: Card) -> None:
     others = ~own & (slots["expert"].to_numpy() >= 0) & ~np.isnan(size)
     frame = magnitude_table(size[own & ~np.isnan(size)], size[others])
     chart(magnitude_chart(card.ref, frame, what), "atlas-magnitude", frame)
+
+
+# ---- all of it as a file
+
+
+def _files(card: Card) -> None:
+    """Buttons that hand over the card as the command line writes it, with what the page has no place for."""
+    st.text("All that is known of it as a file; beside this its label, whom it is like and who follows it:")
+    for column, (ending, name, kind) in zip(st.columns(2), _FILES, strict=True):
+        column.download_button(
+            name,
+            partial(as_file, card.view, card.ref, ending),
+            f"{card.ref}.{ending}",
+            kind,
+            key=f"atlas-{ending}",
+            on_click="ignore",
+        )
+
+
+def as_file(view: View, ref: ExpertRef, ending: str) -> bytes:
+    """The card of `ref` as a file: md or html."""
+    assert view.store_path is not None
+    card = card_of(store_at(view.store_path), ref)
+    return (as_markdown(card) if ending == "md" else as_html(card)).encode()
 
 
 # ---- scores

@@ -6,8 +6,8 @@ import streamlit as st
 
 from workbench import ExpertRef, Store
 
+from ...experts.facts import Context, Selected, contexts, said, top_tokens
 from ..widgets import Chip, chips, ramp, token_text, visible
-from .expert_facts import Context, Selected, contexts, said, top_tokens
 
 
 def words_of(store: Store, ref: ExpertRef, found: Selected) -> None:

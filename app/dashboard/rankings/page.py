@@ -11,6 +11,7 @@ from ..session import View, scores_of
 from ..widgets import answer_table, escaped, ranked_table, selected, sentence, visible
 from .probe_options import PROBES, Asked, ask, check
 from .ranking_plan import ranking_plan
+from .side_by_side import side_by_side
 from .two_probes import two_probes
 from .volcano import KEY, volcano
 
@@ -25,6 +26,7 @@ def show(view: View) -> None:
         st.text("No store of this model yet; make one under Captures and runs.")
         return
     history = asked_before(view, question_form(view))
+    side_by_side(view, offer(view.store_path))
     if not history:
         st.text("Choose a probe and press Run.")
         return

@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from workbench_app.dashboard.atlas import card as atlas_card
-from workbench_app.dashboard.atlas import entropy_chart, expert_facts
-from workbench_app.dashboard.atlas.expert_facts import Selected
+from workbench_app.dashboard.atlas import entropy_chart
 from workbench_app.dashboard.captures import capture_form
 from workbench_app.dashboard.questions import Measures
 from workbench_app.dashboard.rankings import two_probes
 from workbench_app.dashboard.steer import plan_line
 from workbench_app.dashboard.super_experts import magnitudes, sinks_panel
 from workbench_app.dashboard.texts import trace
+from workbench_app.experts import facts as expert_facts
+from workbench_app.experts.facts import Selected
 
 from probes.magnitudes import MassiveRule
 from probes.outputs import Thresholds

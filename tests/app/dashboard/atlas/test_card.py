@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from workbench_app.dashboard.atlas import card as atlas_card
-from workbench_app.dashboard.atlas import card_text, expert_charts, expert_facts
+from workbench_app.dashboard.atlas import card_text, expert_charts
 from workbench_app.dashboard.questions import measures
+from workbench_app.experts import facts as expert_facts
 
 from tests.app.paper import assert_drawn, drawn, write_on
 from tests.app.world import SHAPE, view_of

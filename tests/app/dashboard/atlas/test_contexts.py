@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from workbench_app.dashboard.atlas import card_text, expert_facts
-from workbench_app.dashboard.atlas.expert_facts import Context, Selected
+from workbench_app.dashboard.atlas import card_text
+from workbench_app.experts import facts as expert_facts
+from workbench_app.experts.facts import Context, Selected
 
 from tests.app.paper import assert_drawn, drawn, write_on
 from workbench import ExpertRef

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from workbench_app.dashboard.atlas.expert_facts import by_position, by_role, contexts, partners, selected_by, top_tokens
 from workbench_app.dashboard.texts.path import path_links, path_table, shown_layers
 from workbench_app.dashboard.texts.token_colours import COLOURINGS, EXPERT, ONE_EXPERT, coloured
 from workbench_app.dashboard.texts.trace import LayerTrace, Trace, stored_trace, typed_trace
+from workbench_app.experts.facts import by_position, by_role, contexts, partners, selected_by, top_tokens
 
 from tests.support import families
 from workbench import Plan, WorkbenchError, steered
