@@ -23,7 +23,10 @@ def capture(
     store: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; a store begun there goes on.")],
     keep: Annotated[
         str,
-        typer.Option(help="Out of norms, residual, logits, outputs, matrices, routers, directions, joined by commas."),
+        typer.Option(
+            help="Out of norms, residual, logits, outputs (outputs:SHARE: of so many tokens), matrices, routers, "
+            "directions, joined by commas."
+        ),
     ] = "norms,residual",
     generate: Annotated[int, typer.Option(min=0, help="Generate up to so many tokens; 0: the prompts alone.")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Responses per prompt, with a temperature above 0.")] = 1,

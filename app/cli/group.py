@@ -15,7 +15,7 @@ from workbench import WorkbenchError, __version__
 from workbench.errors import NotCompared
 
 from ..terminal import warn
-from . import capture, demo, expert, factorize, models, rank, run, serve, steer, store
+from . import capture, demo, every_probe, factorize, models, rank, run, serve, steer, store
 
 PYTHONS_OWN = warnings.showwarning
 # typer carries click under a private name; its errors are known by their public heir
@@ -83,7 +83,7 @@ app.command("inspect")(models.inspect)
 app.command("factorize")(factorize.factorize)
 app.command("capture")(capture.capture)
 app.command("rank")(rank.rank)
-app.command("expert")(expert.expert)
+app.command("expert")(every_probe.expert)
 app.add_typer(store.app, name="store")
 app.command("steer")(steer.steer)
 app.command("compare")(steer.compare)

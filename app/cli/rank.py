@@ -16,7 +16,7 @@ from workbench.paths import given_path
 from workbench.storage import check_writable
 
 from ..terminal import note, print_json, print_table, say, warn, working
-from .agreement import rank_all
+from .every_probe import rank_all
 from .options import Json
 
 if TYPE_CHECKING:

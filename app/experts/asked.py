@@ -1,13 +1,12 @@
 """What probes say of one expert; a probe that this store cannot answer gives its reason."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pandas as pd
 
 import probes
 from probes.agreement import rankings
-from probes.specialisation.decoded import Of, Side
 from workbench import ExpertRef, WorkbenchError
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from workbench import Store
 
 _FIRST = 5
-_DIRECTIONS: tuple[tuple[Side, Of, int], ...] = (
+_DIRECTIONS: tuple[tuple[Literal["read", "write"], Literal["experts", "neurons"], int], ...] = (
     ("read", "experts", 1),
     ("read", "neurons", _FIRST),
     ("write", "experts", 1),

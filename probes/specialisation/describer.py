@@ -11,7 +11,7 @@ from probes.reading import sequence_of_row
 from workbench.anatomy import as_ref
 from workbench.errors import WorkbenchError
 from workbench.progress import Progress, ProgressLines
-from workbench.responses import is_http
+from workbench.responses import endpoint_at, is_http
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -83,10 +83,8 @@ def said_by(
 
     sides  rows of store.tokens that may be shown for a label, and that may be asked about
     """
-    from workbench.responses.endpoint import Endpoint  # with httpx, which a probe without a model need not load
-
     ProgressLines()(Progress(0, 0, 0.0, f"Sending text of '{store.path}' to {wanted.endpoint}: {wanted.sent}."))
-    endpoint = Endpoint(wanted.endpoint, os.environ.get(KEY, "").strip(), 120.0, who="describer")
+    endpoint = endpoint_at(wanted.endpoint, os.environ.get(KEY, "").strip(), 120.0, who="describer")
     texts, told = _Texts(store), dict[tuple[int, int], tuple[str, float, int]]()
     for layer, expert in wanted.experts:
         chosen = (store.routing(layer).expert == expert).any(axis=1)

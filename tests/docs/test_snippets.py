@@ -94,7 +94,7 @@ def test_the_page_on_probes_runs_on_the_bundled_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "data" / "demo-store", tmp_path / "stores" / "refusal")
     found = run_page("docs/probes.md")
-    assert found["ran"] == {"python": 2, "workbench": 2, "sql": 0}
+    assert found["ran"] == {"python": 2, "workbench": 3, "sql": 0}
     assert found["sizes"].empty  # nothing massive in the bundled model
     assert list(found["scores"].frame.columns[:8]) == [
         "layer",

@@ -46,7 +46,7 @@ class Options:
         self._put("layers", None if self.layers is None else tuple(sorted({int(n) for n in self.layers})))
         self._put("experts", None if self.experts is None else tuple(sorted({as_ref(e) for e in self.experts})))
         self._put("responses", None if self.responses is False else self.responses)
-        if self.experts is not None and "outputs" not in self.keep:
+        if self.experts is not None and "outputs" not in self.recorded:
             raise WorkbenchError("capture(experts=...) chooses output vectors; add 'outputs' to keep.")
         if self.responses is not None and self.generate:
             raise WorkbenchError("capture() takes given responses or generates, not both; drop one of the two.")
@@ -78,7 +78,7 @@ class Options:
     @property
     def recorded(self) -> frozenset[str]:
         """What of `keep` forwards are recorded for."""
-        return frozenset(self.keep) - set(READ_ONCE)
+        return frozenset(name.partition(":")[0] for name in self.keep) - set(READ_ONCE)
 
     @property
     def read_once(self) -> tuple[str, ...]:
@@ -135,9 +135,26 @@ def _kept(keep: Collection[str]) -> tuple[str, ...]:
             f"capture(keep={keep!r:.60}) makes no sense; it should be a list out of {', '.join(sorted(_KNOWN))}."
         )
     chosen = {keep} if isinstance(keep, str) else set(keep)
-    for name in sorted(chosen - _KNOWN, key=str):
+    whole = {name for name in chosen if not str(name).startswith("outputs:")}
+    shares = {_share(str(name)) for name in chosen - whole}
+    if len(shares) > 1 or (shares and "outputs" in whole):
+        raise WorkbenchError("capture(keep=...) names outputs twice; give it once, whole or as outputs:SHARE.")
+    for name in sorted(whole - _KNOWN, key=str):
         raise WorkbenchError(
-            f"capture(keep=...) does not know '{name}'; it can be {', '.join(sorted(_KNOWN))} (slots are always kept)"
-            f"{suggestion(str(name), sorted(_KNOWN)) or '.'}"
+            f"capture(keep=...) does not know '{name}'; it can be {', '.join(sorted(_KNOWN))} (slots are always kept), and "
+            f"outputs:SHARE of the tokens{suggestion(str(name), sorted(_KNOWN)) or '.'}"
         )
-    return tuple(sorted(chosen))
+    return tuple(sorted(whole | shares))
+
+
+def _share(name: str) -> str:
+    """`outputs:SHARE`, always written alike, and `outputs` where that is all of them."""
+    try:
+        share = float(name.partition(":")[2])
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise WorkbenchError(
+            f"capture(keep=...) has '{name}'; its share of tokens should be above 0, up to 1, like outputs:0.1."
+        )
+    return "outputs" if share == 1 else f"outputs:{share:g}"

@@ -19,7 +19,7 @@ from workbench.backends import Backend, Batch, Keep
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows
 from workbench.capturing.sharing import is_complete, open_shards
-from workbench.capturing.sizes import readable
+from workbench.capturing.sizes import outputs_share, readable
 from workbench.capturing.words import Words
 from workbench.generation import Generated, Made, generated
 from workbench.parameters import directions, matrices, n_directions, routers, weights_bytes
@@ -79,7 +79,7 @@ class Process:
 
     @property
     def _tables(self) -> list[str]:
-        kept = [name for name in ("residual", "logits", "outputs") if name in self.request.options.keep]
+        kept = [name for name in ("residual", "logits", "outputs") if name in self.request.options.recorded]
         return ["tokens", *(["responses"] if self.words.has_responses else []), "slots", "nonfinite", *kept]
 
     def _run_batch(self, numbers: tuple[int, ...], ids: list[int], dictionary: pa.StringArray) -> dict[str, Build]:
@@ -91,7 +91,8 @@ class Process:
         if answers is not None:
             self.meter.skip(sum(options.generate - len(answer.ids) for answer in answers))
         prompt = np.searchsorted(ids, [prompt for prompt, _ in where])
-        batch = BatchRows(chunk, dictionary, prompt, np.array([sample for _, sample in where]))
+        sample, share = np.array([sample for _, sample in where]), outputs_share(options.keep)
+        batch = BatchRows(chunk, dictionary, prompt, sample, share or 1.0, options.seed)
         head = [] if answers is None else [self._head_not_finite(rows, answers)]
         builders: dict[str, Build] = {"nonfinite": partial(batch.nonfinite, *head)}
         for name, build in (("tokens", self.words.tokens), ("responses", self.words.responses)):

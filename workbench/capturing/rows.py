@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,15 @@ class BatchRows:
     """One batch on its way to disk; the methods run on the writer's threads, one per table.
 
     prompt, sample: [sequences of the batch] number of the prompt within `prompt_ids`, and the sample.
+    share, seed: of how many tokens output vectors are kept, all of a token's or none, and what draws them.
     """
 
     chunk: Chunk
     prompt_ids: pa.StringArray
     prompt: np.ndarray
     sample: np.ndarray
+    share: float = 1.0
+    seed: int = 0
 
     def slots(self) -> Iterator[pa.RecordBatch]:
         """Who went where, with weights and sizes: routed slots first, then shared experts."""
@@ -70,7 +74,8 @@ class BatchRows:
         for layer, record in self.chunk.layers.items():
             if record.outputs is not None:
                 slots, experts, vectors = (tensor.numpy() for tensor in record.outputs)
-                yield self._vectors(layer, *np.divmod(slots, record.index.shape[1]), experts, vectors)
+                rows_of_slot, slot = np.divmod(slots, record.index.shape[1])
+                yield self._vectors(layer, rows_of_slot, slot, experts, vectors)
             for s, shared in enumerate(record.shared):
                 if shared.vectors is not None:
                     number = np.full(len(rows), -1 - s, np.int32)
@@ -93,9 +98,20 @@ class BatchRows:
     def _vectors(
         self, layer: int, rows: np.ndarray, slot: np.ndarray, expert: np.ndarray, vectors: np.ndarray
     ) -> pa.RecordBatch:
+        kept = self._drawn[rows]
+        rows, slot, expert, vectors = rows[kept], slot[kept], expert[kept], vectors[kept]
         keys = {name: column.take(pa.array(rows)) for name, column in self._keys.items()}
         columns = {"layer": np.full(len(rows), layer, np.int32), "slot": slot, "expert": expert}
         return conform("outputs", {**keys, **columns, "output": _lists(vectors)}, len(rows))
+
+    @cached_property
+    def _drawn(self) -> np.ndarray:
+        """Bool [rows]: the tokens whose vectors are kept."""
+        if self.share >= 1:
+            return np.ones(len(self.chunk.position), bool)
+        names = np.array([crc32(name.as_py().encode()) for name in self.prompt_ids], np.uint64)
+        sequence = self.chunk.sequence
+        return drawn(names[self.prompt[sequence]], self.sample[sequence], self.chunk.position, self.seed) < self.share
 
     @cached_property
     def _keys(self) -> dict[str, Any]:
@@ -124,6 +140,18 @@ class BatchRows:
     @cached_property
     def _slot_key_cache(self) -> dict[tuple[int, int], dict[str, Any]]:
         return {}
+
+
+def drawn(prompt: np.ndarray, sample: np.ndarray, position: np.ndarray, seed: int) -> np.ndarray:
+    """[tokens] a number in [0, 1) for each token, whatever the batch that it is in: splitmix64 of its key and the seed."""
+    out = np.full(len(prompt), seed, np.uint64)
+    with np.errstate(over="ignore"):
+        for part in (prompt, sample, position):
+            out = (out ^ part.astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
+            out = (out ^ (out >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            out = (out ^ (out >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            out = out ^ (out >> np.uint64(31))
+    return (out >> np.uint64(11)) * 2.0**-53
 
 
 def token_rows(

@@ -58,12 +58,18 @@ def estimate(
         "slots": slots * (_SLOT_NORMS + _SLOT if "norms" in keep else _SLOT),
         "residual": _RESIDUAL * (len(anatomy.layers) + 1) if "residual" in keep else 0.0,
         "logits": logits * _FLOAT + _KEYS if "logits" in keep else 0.0,
-        "outputs": outputs * (anatomy.hidden_size * _FLOAT + _KEYS) if "outputs" in keep else 0.0,
+        "outputs": outputs_share(keep) * outputs * (anatomy.hidden_size * _FLOAT + _KEYS),
     }
     once = {"matrices": logits * _MATRICES, "routers": logits * anatomy.hidden_size * _FLOAT}
     once["directions"] = n_directions * _DIRECTION
     of_model = {name: round(size) for name, size in once.items() if name in keep}
     return Estimate(tokens, {name: round(size * tokens) for name, size in per_token.items()} | of_model)
+
+
+def outputs_share(keep: Collection[str]) -> float:
+    """The share of tokens whose output vectors are kept: 1 for "outputs", 0.1 for "outputs:0.1", 0 for neither."""
+    found = [name for name in keep if name.partition(":")[0] == "outputs"]
+    return float(found[0].partition(":")[2] or 1) if found else 0.0
 
 
 def check_disk(store: Path, needed: Estimate) -> None:

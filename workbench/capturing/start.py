@@ -53,9 +53,10 @@ def capture(
 ) -> Store:
     """Runs the prompts through the model and writes what its experts did as a store (see `workbench.shards.schema`).
 
-    keep         out of norms (size of each expert output), residual, logits, outputs; slots are always kept. Of the model's
-                 weights, read once: matrices (sums over each expert's), routers (their rows, experts x hidden numbers a layer),
-                 directions (the words that experts and neurons read and write: neurons x vocabulary x hidden products)
+    keep         out of norms (size of each expert output), residual, logits, outputs (outputs:0.1: of a tenth of the tokens,
+                 drawn by `seed`); slots are always kept. Of the model's weights, read once: matrices (sums over each
+                 expert's), routers (their rows, experts x hidden numbers a layer), directions (the words that experts and
+                 neurons read and write: neurons x vocabulary x hidden products)
     generate     at most so many tokens each; 0: the prompts alone. The last token of a response is never forwarded, so it
                  is in `tokens` but has no routing
     samples      responses per prompt, with a `temperature` above 0; temperature 0 is greedy. Each (prompt, sample) has a

@@ -19,7 +19,7 @@ from workbench.responses.classifier import (
     responses,
 )
 from workbench.responses.facts import facts_of, is_right, plain
-from workbench.responses.llm_judge import QUESTION, is_http, judge
+from workbench.responses.llm_judge import QUESTION, endpoint_at, is_http, judge
 from workbench.responses.metrics import (
     LABEL_READ,
     METRICS,
@@ -46,6 +46,7 @@ __all__ = [
     "Response",
     "answer_part",
     "classify",
+    "endpoint_at",
     "facts_of",
     "is_exact",
     "is_http",

@@ -91,7 +91,11 @@ def test_scores_of_choices_are_the_same_and_weights_are_refused(native: Store, t
     pd.testing.assert_frame_equal(a.frame[["layer", "expert", "score"]], b.frame[["layer", "expert", "score"]])
     assert store.table("slots")["weight"].isna().all()
     assert store.untold == ("weight", "router_logits", "norms", "residual")
-    assert {*store.untold, "logits", "outputs", "matrices", "routers"} == {*store.lacks} == {*store.info()["lacks"]}
+    assert (
+        {*store.untold, "logits", "outputs", "matrices", "routers", "directions"}
+        == {*store.lacks}
+        == {*store.info()["lacks"]}
+    )
     assert "without weight" in repr(store)
     assert native.untold == ()
     with pytest.raises(WorkbenchError, match="without their routing weights"):

@@ -233,7 +233,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("how", "said"),
         [
-            ({"keep": ["norm"]}, "does not know 'norm'; it can be logits, matrices, norms, outputs, residual, routers (slots"),
+            ({"keep": ["norm"]}, "does not know 'norm'; it can be directions, logits, matrices, norms, outputs, residual, rout"),
             ({"layers": [1, 0]}, "Layer 0 of synthetic is dense: it has no logits or expert outputs to keep."),
             ({"experts": ["L1E5"], "keep": ["outputs"]}, "L1E5: layer 1 of synthetic has experts 0-4; name one of those."),
             ({"experts": []}, "capture(experts=...) chooses output vectors; add 'outputs' to keep."),

@@ -74,13 +74,18 @@ class TestSaid:
             "steering": None,
             "options": {"samples": 1},
             "lacks": {
-                **{name: f"capture(..., keep={{'{name}'}})" for name in ("logits", "outputs", "matrices", "routers")},
+                **{
+                    name: f"capture(..., keep={{'{name}'}})"
+                    for name in ("logits", "outputs", "matrices", "routers", "directions")
+                },
                 **dict.fromkeys(["residual", "norms"], "a capture by another engine"),
             },
             "prompts": 2,
             "labels": ["a", "b"],
             "rows": {"prompts": 2, "tokens": 4, "slots": 5}
-            | dict.fromkeys(["responses", "residual", "logits", "outputs", "nonfinite", "matrices", "routers"], 0),
+            | dict.fromkeys(
+                ["responses", "residual", "logits", "outputs", "nonfinite", "matrices", "routers", "directions"], 0
+            ),
             "shards": 2,
             "size_bytes": sum(file.stat().st_size for file in store.path.rglob("*.parquet")),
             "nonfinite": None,

@@ -20,7 +20,7 @@ def shown(tmp_path, store, monkeypatch, **answers):
 
 
 def test_nothing_is_asked_before_it_is_wanted(tmp_path, store, monkeypatch):
-    monkeypatch.setattr(page, "_agreement", lambda *_: 1 / 0)
+    monkeypatch.setattr(page, "store_at", lambda *_: 1 / 0)
     lines, charts = shown(tmp_path, store, monkeypatch)
     assert "toggle 'Rank in every way' False" in lines
     assert not charts
