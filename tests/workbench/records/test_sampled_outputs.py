@@ -38,7 +38,7 @@ def test_the_same_tokens_are_drawn_whatever_the_batches_and_others_by_another_se
     model = get("mixtral")
     how = {"keep": ["outputs:0.5"]}
     one = quiet(model, tmp_path / "1", LONG, batch_tokens=4096, **how)
-    other = quiet(model, tmp_path / "2", LONG, batch_tokens=30, **how)
+    other = quiet(model, tmp_path / "2", LONG, batch_tokens=30, shard_tokens=30, **how)
     seeded = quiet(model, tmp_path / "3", LONG, seed=7, **how)
     assert tokens(one) == tokens(other) != tokens(seeded)
     assert {key[0] for key in tokens(one)} == {p["id"] for p in LONG}, "not whole prompts are drawn"
