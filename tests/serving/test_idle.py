@@ -9,37 +9,29 @@ from workbench.serving import names
 from workbench.serving.plugin import VARIABLE, Settings, settings, started_with
 
 SCRIPT = """
-import json, sys
+import json, os, sys
 from importlib.metadata import entry_points
-before = set(sys.modules)
 (point,) = entry_points(group="vllm.general_plugins", name="moe_workbench")
-point.load()()
-loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
-print(json.dumps(sorted(loaded - set(sys.stdlib_module_names))))
-from workbench.serving.names import PLACES, found
-print(json.dumps([place for place in PLACES if found(place).__module__.startswith("workbench")
-                  or hasattr(found(place), "__wrapped__") and "workbench" in found(place).__code__.co_filename]))
+for asked in json.loads(sys.argv[1]):
+    os.environ[asked[0]] = asked[1]
+    before = set(sys.modules)
+    point.load()()
+    loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
+    print(json.dumps(sorted(loaded - set(sys.stdlib_module_names))))
+    from workbench.serving.names import PLACES, found
+    print(json.dumps([place for place in PLACES if found(place).__module__.startswith("workbench")
+                      or hasattr(found(place), "__wrapped__") and "workbench" in found(place).__code__.co_filename]))
 """
 
 
-def said(environment: dict[str, str]) -> list[list[str]]:
-    import os
-
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env={**os.environ, **environment}, capture_output=True, text=True, check=True
-    )
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-
-
-def test_idle_it_imports_the_standard_library_and_patches_nothing() -> None:
-    imported, patched = said({VARIABLE: ""})
-    assert imported == ["workbench"]
-    assert patched == []
-
-
-def test_at_work_it_patches_what_it_names_and_no_more() -> None:
-    _, patched = said({VARIABLE: json.dumps(Settings()._asdict())})
-    assert [place.rpartition(".")[2] for place in patched] == [
+def test_idle_it_imports_the_standard_library_and_patches_nothing_and_at_work_what_it_names() -> None:
+    """Idle first, then asked for, in one process."""
+    turns = [(VARIABLE, ""), (VARIABLE, json.dumps(Settings()._asdict()))]
+    command = [sys.executable, "-c", SCRIPT, json.dumps(turns)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported, patched, _, named = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
+    assert (imported, patched) == (["workbench"], [])
+    assert [place.rpartition(".")[2] for place in named] == [
         *("process_inputs", "execute_model", "_prepare_inputs", "load_model"),
     ]
 

@@ -1,6 +1,7 @@
 """An engine in a process of its own, which is vLLM's default: it does what the one in this process does, and ends with its front.
 
-A capture that was killed there in the middle goes on here, and ends as the same store.
+A capture that was killed there in the middle goes on here, and ends as the same store. Where two processes share each layer
+(tensor parallel) the routing is the native one, with and without a plan.
 """
 
 import json
@@ -19,32 +20,35 @@ from tests.serving.test_store import same_slots
 from workbench import Plan, WorkbenchError, open_store
 
 
-class Killed(NamedTuple):
-    """What a process said before it killed itself, its exit status, and the store that it had begun."""
+class Ran(NamedTuple):
+    """What a process said, its exit status, and the store that it began."""
 
     said: dict[str, Any]
     status: int
     store: Path
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    store = tmp_path_factory.mktemp("killed") / "store"
-    command = [sys.executable, "-m", "tests.serving.support.own_process", str(store)]
+def run(store: Path, n_processes: int) -> Ran:
+    command = [sys.executable, "-m", "tests.serving.support.own_process", str(store), f"{n_processes}"]
     there = subprocess.run(command, capture_output=True, text=True)
     lines = [line for line in there.stdout.splitlines() if line.startswith("{")]
     assert lines, there.stderr[-2000:]
-    return Killed(json.loads(lines[-1]), there.returncode, store)
+    return Ran(json.loads(lines[-1]), there.returncode, store)
 
 
-def test_it_does_the_same(killed: Killed) -> None:
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    return run(tmp_path_factory.mktemp("killed") / "store", 1)
+
+
+def test_it_does_the_same(killed: Ran) -> None:
     here = what_it_does(served("demo"))
     assert killed.said["answers"] == here["answers"]
     assert killed.said["slots"] == json.loads(json.dumps(here["slots"]))
     assert len({tuple(answer) for answer in here["answers"]}) > len(ROWS), f"{PLANS} changed nothing"
 
 
-def test_a_capture_that_was_killed_goes_on_and_ends_as_the_same_store(killed: Killed, tmp_path: Path) -> None:
+def test_a_capture_that_was_killed_goes_on_and_ends_as_the_same_store(killed: Ran, tmp_path: Path) -> None:
     assert killed.status == -9
     with pytest.raises(WorkbenchError, match="half written"):
         open_store(killed.store)
@@ -57,6 +61,18 @@ def test_a_capture_that_was_killed_goes_on_and_ends_as_the_same_store(killed: Ki
     assert same_slots(native("demo"), whole, resumed, Plan()) >= 0.9
 
 
-def test_its_engine_ended_with_it(killed: Killed) -> None:
+def test_its_engine_ended_with_it(killed: Ran) -> None:
     assert killed.said["engines"]
     assert soon(lambda: not any(map(psutil.pid_exists, killed.said["engines"])))
+
+
+def test_two_processes_that_share_each_layer_route_as_the_native_engine(tmp_path: Path) -> None:
+    done, plan = run(tmp_path / "there", 2), Plan.parse(PLANS[1])
+    assert done.status == 0
+    assert len(done.said["engines"]) >= 3, "an engine and its two workers"
+    here, there = captured(native("demo"), tmp_path / "here", plan=plan), open_store(done.store)
+    tokens = [store.tokens.sort_values(["prompt_id", "position"])["token_id"].tolist() for store in (here, there)]
+    assert tokens[0] == tokens[1]
+    assert same_slots(native("demo"), here, there, plan) >= 0.9
+    slots = there.table("slots", ["layer", "expert"], [2])
+    assert not slots["expert"].isin([8, 20]).any()

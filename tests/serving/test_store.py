@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.serving.support.models import TINY, native, served
+from tests.serving.support.models import BUNDLED, NAMES, native, served
 from workbench import Plan, Store, capture
 from workbench.model import MoEModel
 from workbench.prompts import PromptSet, read_prompts
@@ -19,7 +19,7 @@ KEYS = ["prompt_id", "sample", "position", "layer"]
 
 
 def prompts(name: str) -> PromptSet:
-    if name == "demo":
+    if name in BUNDLED:
         return read_prompts("refusal_heldout").filter(split="heldout")[:12]
     texts = (
         "The harbour closed at nine.",
@@ -86,7 +86,7 @@ def same_slots(model: MoEModel, here: Store, there: Store, plan: Plan) -> float:
     return float(judged.mean())
 
 
-@pytest.mark.parametrize("name", ["demo", *TINY])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("steered", [False, True], ids=["base", "steered"])
 def test_the_same_slots(name: str, steered: bool, tmp_path: Path) -> None:
     here, there = native(name), served(name)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import torch
+
 from workbench.backends import OwnEngine, told_of
 from workbench.bundled import bundled_path
 from workbench.checkpoints import find_checkpoint, prepared
@@ -12,6 +14,8 @@ from workbench.model import MoEModel, Told
 
 _BOTH = ("revision", "token", "trust_remote_code")
 """Options that transformers and vLLM both take."""
+_NEVER_TIED = ("glm4_moe",)
+"""Model types of smollm2-moe and of what `workbench factorize` makes of other models with tied embeddings."""
 
 
 def in_vllm(source: Any, native: Callable[..., MoEModel], options: Mapping[str, Any], **others: Any) -> MoEModel:
@@ -58,9 +62,25 @@ def _files(source: str, here: MoEModel) -> tuple[str, TemporaryDirectory[str] | 
     """Where vLLM finds the weights, and the folder that was made for that."""
     if source == "demo":
         return str(bundled_path("demo-model")), None
-    if source.startswith("tiny/"):
-        folder = TemporaryDirectory(prefix="workbench-tiny-", ignore_cleanup_errors=True)
-        here.hf.save_pretrained(folder.name)
+    if source.startswith("tiny/") or _is_tied(here.hf.config):
+        folder = TemporaryDirectory(prefix="workbench-vllm-", ignore_cleanup_errors=True)
+        _write(here, folder.name)
         return folder.name, folder
     found = find_checkpoint(source)
     return (source if found is None else str(prepared(found))), None
+
+
+def _is_tied(config: Any) -> bool:
+    """Whether vLLM would leave the output layer empty: of this family it reads one, whatever the config says of tying."""
+    return config.model_type in _NEVER_TIED and bool(getattr(config, "tie_word_embeddings", False))
+
+
+def _write(here: MoEModel, folder: str) -> None:
+    """The checkpoint with an output layer of its own."""
+    hf = here.hf
+    if _is_tied(hf.config):
+        hf.config.tie_word_embeddings = False
+        hf.lm_head.weight = torch.nn.Parameter(hf.lm_head.weight.detach().clone())
+    hf.save_pretrained(folder)
+    if here.tokenizer is not None:
+        here.tokenizer.save_pretrained(folder)

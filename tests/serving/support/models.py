@@ -1,15 +1,20 @@
-"""Models in vLLM and the same natively: the bundled one, and tiny ones of real classes that vLLM's CPU kernels can run.
+"""Models in vLLM and the same natively: bundled ones, and tiny ones of real classes that vLLM's CPU kernels can run.
 
 Those want heads of 32 numbers at least, so the tiny configs have them here; the rest is the workbench's own.
 """
 
+import os
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
+
+from tests.real.weights import WANTED
 from workbench import load
 from workbench.backends import Backend, backend_of
+from workbench.checkpoints import checkpoint_named, kept
 from workbench.loading import tiny_model, tiny_tokenizer
 from workbench.model import MoEModel
 from workbench.serving.client import Vllm
@@ -35,10 +40,22 @@ FOLDER = TemporaryDirectory(prefix="workbench-serving-", ignore_cleanup_errors=T
 ENGINE: dict[str, Any] = {"max_model_len": 256, "kv_cache_memory_bytes": 64 << 20, "max_num_seqs": 64, "block_size": 32}
 
 
+BUNDLED = ("demo", "smollm2-moe")
+_LACKS = not kept(checkpoint_named("smollm2-moe"))["converted"] and not os.environ.get(WANTED)
+NAMES = (
+    "demo",
+    pytest.param(
+        "smollm2-moe", marks=pytest.mark.skipif(_LACKS, reason="`make real` fetches and converts its weights")
+    ),
+    *TINY,
+)
+"""Of every model that vLLM has to run as we do."""
+
+
 @cache
 def folder(name: str) -> str:
-    """The checkpoint: "demo", or a tiny one written to a folder."""
-    if name == "demo":
+    """The checkpoint: a bundled one, or a tiny one written to a folder."""
+    if name in BUNDLED:
         return name
     path = Path(FOLDER.name) / name
     made = tiny_model(name, **TINY[name])
@@ -53,13 +70,13 @@ def folder(name: str) -> str:
 
 @cache
 def native(name: str) -> MoEModel:
-    return load(folder(name), None if name == "demo" else tiny_tokenizer(), device="cpu", check=False)
+    return load(folder(name), None if name in BUNDLED else tiny_tokenizer(), device="cpu", check=False)
 
 
 @cache
 def served(name: str) -> MoEModel:
     """In vLLM; it stays there until the tests are over."""
-    return load(folder(name), None if name == "demo" else tiny_tokenizer(), engine="vllm", **ENGINE)
+    return load(folder(name), None if name in BUNDLED else tiny_tokenizer(), engine="vllm", **ENGINE)
 
 
 def engine(name: str) -> Vllm:

@@ -1,6 +1,7 @@
 """Run as a program: what the bundled model does in an engine that vLLM puts into a process of its own, as JSON.
 
-Then it captures into the folder that is named, and kills itself in the middle.
+Then it captures into the folder that is named first, and kills itself in the middle; where two processes share each layer, which
+the number behind it says, it captures all of it, under a plan.
 """
 
 import json
@@ -41,11 +42,11 @@ def what_it_does(model: MoEModel) -> dict[str, Any]:
     return {"answers": answers, "slots": [list(slot) for slot in sorted(slots)]}
 
 
-def captured(model: MoEModel, into: Path, progress: Any = False) -> Store:
+def captured(model: MoEModel, into: Path, progress: Any = False, plan: Plan | None = None) -> Store:
     """The capture that is killed: two prompts a batch, a shard for each."""
     asked, keep = read_prompts("refusal_heldout").filter(split="heldout")[:12], {"logits"}
     how: Any = {"keep": keep, "generate": 4, "batch_tokens": 60, "shard_tokens": 60}
-    return capture(model, asked, into, progress=progress, **how)
+    return capture(model, asked, into, progress=progress, plan=plan, **how)
 
 
 def shards_in(store: Path) -> int:
@@ -55,10 +56,15 @@ def shards_in(store: Path) -> int:
 
 def main() -> None:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
-    served, into = load("demo", engine="vllm", **ENGINE), Path(sys.argv[1])
+    into, n_processes = Path(sys.argv[1]), int(sys.argv[2])
+    how: Any = {"distributed_executor_backend": "uni"} if n_processes == 1 else {"tensor_parallel_size": n_processes}
+    served = load("demo", engine="vllm", **ENGINE, **how)
     said = what_it_does(served) | {"engines": [child.pid for child in psutil.Process().children(recursive=True)]}
     sys.stdout.write(f"\n{json.dumps(said)}\n")
     sys.stdout.flush()
+    if n_processes > 1:
+        captured(served, into, plan=Plan.parse(PLANS[1]))
+        return
     captured(served, into, lambda _: os.kill(os.getpid(), signal.SIGKILL) if shards_in(into) >= 2 else None)
 
 
