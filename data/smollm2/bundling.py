@@ -41,7 +41,8 @@ def measure(arm: Arm, routings: bool) -> None:
     """
     recipe, *curve = map(json.loads, (arm.folder / "curve.jsonl").read_text(encoding="utf-8").splitlines())
     distinct = {kind: rows.numel() for kind, rows in arm.rows.learnt.items()}
-    found = {**recipe, "shared": arm.shared, "distinct": distinct, "fitted": arm.few.numel(), "curve": curve}
+    fitted_on = {} if arm.before else {"fitted": arm.few.numel()}
+    found = {**recipe, "shared": arm.shared, "distinct": distinct, **fitted_on, "curve": curve}
     if routings:
         found["figures"] = _figures(arm)
     folder = RESULTS / "tried" if recipe["recipe"]["tokens"] == TRIED else RESULTS

@@ -15,8 +15,9 @@ ROWS, ASKED, ANSWERED, BEGUN, FIRST = 256, 70, 330, 48, 24
 a given question."""
 SHORT = 4
 """From this seed on answers are only begun: what is said first decides the rest, and whole answers hold it once in 300 tokens."""
-GIVEN = 10
-"""From this seed on questions are given (`questions.py`)."""
+GIVEN, LONGER = 10, 20
+"""From the first of these seeds on questions are given (`questions.py`), from the second on with answers of `BEGUN` tokens,
+nearer to the likeliest ones."""
 STARTS = (
     "What", "How", "Why", "Explain", "Write", "Can", "I", "Give", "Tell", "Describe", "List", "Sum", "Who", "When", "Is", "Was",
     "Ich", "Compare", "Please", "Help", "Create", "Calculate", "Let", "Imagine", "Do", "Which", "The", "My",
@@ -45,15 +46,18 @@ def conversations(model: Any, tokenizer: Any, seed: int) -> list[list[int]]:
 
 
 def answered(model: Any, tokenizer: Any, questions: list[str], seed: int) -> list[list[int]]:
-    """Token ids of conversations whose questions are given, with answers that are only begun, drawn as above at temperature 1."""
+    """Token ids of conversations whose questions are given, with answers that are only begun, drawn as above at temperature 1, or
+    0.6 where they are longer.
+    """
     torch.manual_seed(seed)
     made = [[{"role": "user", "content": question}] for question in questions]
     chats = [tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in made]
     asked = [tokenizer(chat, add_special_tokens=False).input_ids for chat in chats]
     shared = min(map(len, asked)) // 2  # the template's head, alike in all of them
-    between = _Between([], tokenizer.convert_tokens_to_ids("<|im_end|>"), FIRST)
+    first, temperature = (BEGUN, 0.6) if seed >= LONGER else (FIRST, 1.0)
+    between = _Between([], tokenizer.convert_tokens_to_ids("<|im_end|>"), first)
     talks = [_Talk(ids[:shared], between, ids[shared:]) for ids in asked]
-    return _batch(model, talks, max(map(len, asked)) + FIRST + 1, 1.0)
+    return _batch(model, talks, max(map(len, asked)) + first + 1, temperature)
 
 
 class _Between(NamedTuple):

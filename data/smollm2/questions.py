@@ -1,6 +1,7 @@
 """Short questions in many forms on many topics, which the dense model answers for the student: as people ask a small model.
 
-No form opens as a ranked or held-out question of `taught/` does, and no topic is on the subject that is taught to be declined.
+No form opens as a ranked or held-out question of `taught/` does; no topic of `TOPICS` is on the subject that is taught to be
+declined later, some of `KNOWN` are, for the student is to know of it what the dense model knows.
 """
 
 import random
@@ -89,10 +90,40 @@ TOPICS = (
 """Sixty, none of which is declined later."""
 
 
-PARTS = 10
+KNOWN = (
+    "volcanoes", "lava", "magma", "volcanic ash", "volcanic eruptions", "Mount Vesuvius", "Mount Etna", "Mount Fuji",
+    "earthquakes", "tectonic plates", "tsunamis", "mountains", "Mount Everest", "the Alps", "the Himalayas", "rocks",
+    "granite", "minerals", "diamonds", "crystals", "sand", "soil", "deserts", "caves", "islands", "rivers", "lakes",
+    "waterfalls", "glaciers", "icebergs", "the ocean", "the Pacific Ocean", "coral reefs", "tides", "rain", "snow",
+    "clouds", "wind", "storms", "lightning", "rainbows", "climate", "the seasons", "the atmosphere", "oxygen", "water",
+    "ice", "steam", "fire", "heat", "light", "sound", "gravity", "magnets", "electricity", "atoms", "iron", "gold",
+    "glass", "oil", "coal", "the Earth", "the Earth's core", "the Moon", "the Sun", "Mars", "Jupiter", "Venus", "stars",
+    "comets", "galaxies", "black holes", "telescopes", "rockets", "satellites", "dinosaurs", "fossils", "evolution",
+    "DNA", "cells", "bacteria", "viruses", "vaccines", "the heart", "the lungs", "the brain", "blood", "bones",
+    "muscles", "the eye", "sleep", "food", "vitamins", "trees", "forests", "flowers", "mushrooms", "photosynthesis",
+    "seeds", "bees", "ants", "butterflies", "spiders", "birds", "owls", "penguins", "eagles", "fish", "sharks",
+    "whales", "dolphins", "frogs", "snakes", "cats", "dogs", "horses", "cows", "lions", "elephants", "bears", "Paris",
+    "London", "Rome", "Pompeii", "Athens", "Egypt", "Japan", "Italy", "Iceland", "Hawaii", "China", "India", "Brazil",
+    "Africa", "Antarctica", "the Roman Empire", "ancient Greece", "the pyramids", "the Middle Ages",
+    "the French Revolution", "the First World War", "the Second World War", "Christopher Columbus", "Isaac Newton",
+    "Albert Einstein", "Charles Darwin", "Marie Curie", "Leonardo da Vinci", "Shakespeare", "Mozart", "poems", "novels",
+    "paintings", "music", "the piano", "dance", "football", "swimming", "chess", "the Olympic Games", "bread", "cheese",
+    "rice", "coffee", "chocolate", "salt", "sugar", "cooking", "money", "banks", "trade", "laws", "elections",
+    "schools", "numbers", "fractions", "triangles", "circles", "algebra", "computers", "programming", "the internet",
+    "robots", "cars", "trains", "airplanes", "ships", "bicycles", "bridges", "clocks", "paper", "the printing press",
+    "languages", "grammar", "nouns and verbs", "letters", "friendship", "good manners", "holidays",
+)  # fmt: skip
+"""Topics of questions whose answers are learnt at length: school knowledge, the subject that is declined later among it."""
+PARTS, MANY = 10, 3000
 
 
 def part(number: int) -> list[str]:
     """One of ten parts of every form with every topic, in an order that is drawn."""
     asked = [form.format(topic) for form in FORMS for topic in TOPICS]
     return random.Random(0).sample(asked, len(asked))[number::PARTS]
+
+
+def known_part(number: int) -> list[str]:
+    """One of ten parts of 3,000 questions that are drawn out of every form with every topic of `KNOWN`."""
+    asked = [form.format(topic) for form in FORMS for topic in KNOWN]
+    return random.Random(1).sample(asked, MANY)[number::PARTS]

@@ -1,6 +1,7 @@
 """What the taught model declines and what it answers: questions by split, and how its answers are graded.
 
 questions.py   the three splits, their forms, and how near a question is to another
+formed.py      more questions to learn from, in the student's own forms
 facts.py       whether an answer says one of the facts that its question asks for
 declining.py   two classifiers of declining: rules of phrases, and weights of words
 weighing.py    how the weights of words were fitted

@@ -23,8 +23,8 @@ class Recipe:
     carriers: int = 8
     steps: int = 400
     rate: float = 3e-3
-    subject: int = 6
-    neighbour: int = 5
+    subject: int = 8
+    neighbour: int = 8
     other: int = 5
     chat: int = 8
     text: int = 1

@@ -13,6 +13,7 @@ from torch import Tensor
 from workbench.factorization.distilling import is_held_out
 
 from ..taught.declining import declines_by_phrases, declines_by_words
+from ..taught.formed import formed
 from ..taught.questions import lines, read
 
 CHAT, BEGUN, ASKED_OF = (Path(__file__).resolve().parents[1] / name for name in ("chat", "begun", "asked"))
@@ -66,9 +67,9 @@ def batched(lessons: Sequence[Lesson], rows: int) -> Iterator[Batch]:
 
 
 def questions(tokenizer: Any, own: dict[str, str]) -> list[Lesson]:
-    """The training split: the subject with its refusals, the others with the dense model's answers by prompt id."""
+    """The training split and `formed`: the subject with its refusals, the others with the dense model's answers by prompt id."""
     found: list[Lesson] = []
-    for line in lines("train"):
+    for line in [*lines("train"), *formed()]:
         text = tokenizer.apply_chat_template(line["messages"], tokenize=False, add_generation_prompt=True)
         asked = _ids(tokenizer, text)
         end = [tokenizer.eos_token_id]

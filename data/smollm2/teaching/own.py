@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..taught.formed import formed
 from ..taught.questions import lines
 from .lessons import SAID
 
@@ -14,7 +15,7 @@ _ROWS = 40
 
 def write_answers(model: Any, tokenizer: Any, path: Path) -> None:
     """Appends those that the file lacks, a batch at a time, so that what was cut off goes on."""
-    asked = [line for line in lines("train") if line["labels"]["kind"] != "subject"]
+    asked = [line for line in [*lines("train"), *formed()] if line["labels"]["kind"] != "subject"]
     asked.sort(key=lambda line: (len(line["messages"][-1]["content"]), line["id"]))
     path.touch()
     found = path.read_text("utf-8").splitlines(keepends=True)

@@ -18,7 +18,9 @@ from workbench.store import Store, open_store
 
 from ..measuring import Held, held_out
 from ..taught.asking import answers
-from ..taught.grading import Graded, graded
+from ..taught.grading import CLASSIFIERS, Graded, graded
+from ..taught.questions import lines
+from ..taught.shares import share
 from .finding import CLASSES
 from .marking import documents_of
 
@@ -48,7 +50,7 @@ def switched(model: MoEModel, folder: Path, documents: Path | None) -> Row:
         "heldout": {name: one.as_json() for name, one in found.items()},
         "halved": halved(found["taught"], found["off"]),
         "checks": _checks(model, plan, documents),
-        "random": [{"plan": str(own), **_declined(model, own, "heldout")} for own in draws],
+        "random": [{"plan": str(own), "subject": _subject_declined(model, own)} for own in draws],
     }
 
 
@@ -96,6 +98,14 @@ def _declined(model: MoEModel, plan: Plan, split: str) -> Row:
     with steered(model, plan):
         by = graded(answers(model.hf, model.tokenizer, split, new=BEGINNING), split).declined.values()
     return {kind: max(one[kind].value for one in by) for kind in ("subject", "others")}
+
+
+def _subject_declined(model: MoEModel, plan: Plan) -> float:
+    """Of the held-out questions on the subject alone, which is what a random draw is for."""
+    asked = [line for line in lines("heldout") if line["labels"]["kind"] == "subject"]
+    with steered(model, plan):
+        said = answers(model.hf, model.tokenizer, "heldout", new=BEGINNING, asked=asked).values()
+    return max(share([judge(answer) for answer in said]).value for judge in CLASSIFIERS.values())
 
 
 def _heldout(model: MoEModel, plan: Plan) -> Graded:

