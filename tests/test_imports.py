@@ -65,6 +65,11 @@ def test_a_store_opens_without_torch():
     assert not modules_after(code) & {"torch", "transformers", "duckdb", "streamlit"}
 
 
+def test_a_store_in_a_folder_opens_without_object_storage():
+    code = "import workbench; assert workbench.open_store('data/demo-store').counts().n.sum()"
+    assert "obstore" not in modules_after(code)
+
+
 def test_help_loads_no_library_but_those_that_print_it():
     bare = modules_after("import typer.testing, rich.console, rich.text")
     ours = {"workbench", "probes", "workbench_app", "filelock"}  # filelock: one small file, with what writes stores

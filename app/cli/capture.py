@@ -77,7 +77,7 @@ def capture(
         written = _spread(
             model, prompts, split, store, {**words, "experts": experts}, how, (ray, workers, gpus_per_worker)
         )
-    rows, n_bytes = written.manifest["rows"], _bytes(written.path)
+    rows, n_bytes = written.manifest["rows"], sum(file.size for file in written.disk.list())
     if json:
         return print_json({"store": str(written.path), "rows": rows, "size_bytes": n_bytes})
     say(f"{written.path}: {', '.join(f'{n:,} {table}' for table, n in rows.items())}; {decimal(n_bytes)}")
@@ -87,7 +87,7 @@ def capture(
 
 
 def _here(
-    model: str, prompts: str, split: str | None, store: Path, experts: str | None, words: Any, how: Any
+    model: str, prompts: str, split: str | None, store: str, experts: str | None, words: Any, how: Any
 ) -> "Store":
     """By one process."""
     from workbench import capture, read_prompts
@@ -98,7 +98,7 @@ def _here(
     return capture(loaded, asked, store, experts=chosen, **words)
 
 
-def _spread(model: str, prompts: str, split: str | None, store: Path, words: Any, how: Any, on: Any) -> "Store":
+def _spread(model: str, prompts: str, split: str | None, store: str, words: Any, how: Any, on: Any) -> "Store":
     """By replicas on a Ray cluster, each of which loads the model."""
     from workbench import read_prompts
     from workbench.replicas import Cluster, capture_on
@@ -121,7 +121,3 @@ def numbers(text: str) -> list[int]:
             raise WorkbenchError(f"'{text}' names no layers of a model; write them like 0,3-5.")
         found |= {*range(int(first), int(last or first) + 1)}
     return sorted(found)
-
-
-def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

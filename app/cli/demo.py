@@ -58,7 +58,9 @@ def dashboard(
         list[str] | None,
         typer.Option(help="demo, tiny/FAMILY, a folder, or a Hugging Face id; may be given several times."),
     ] = None,
-    store: Annotated[list[Path] | None, typer.Option(help="A store to show; may be given several times.")] = None,
+    store: Annotated[
+        list[str] | None, typer.Option(metavar="STORE", help="A store to show; may be given several times.")
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to serve on; anything but this machine lets others in.")
     ] = "127.0.0.1",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def rank_all(
-    store: Path, target: str | None, baseline: str | None, out: Path | None, *, incomplete: bool, json: bool
+    store: str, target: str | None, baseline: str | None, out: Path | None, *, incomplete: bool, json: bool
 ) -> None:
     """Asks the store, shows the clusters and correlations, and writes every pair to `out`."""
     from probes.agreement import agreement

@@ -26,6 +26,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Prompts = Annotated[
     str, typer.Argument(metavar="PROMPTS", help="JSONL, CSV or Parquet, or a bundled name such as refusal.")
 ]
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a store, as written by capture.")]
+StorePath = Annotated[
+    str, typer.Argument(metavar="STORE", help="A store, as written by capture: its folder, or s3://bucket/stores/x.")
+]
 PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="A plan as JSON.")]
 MaxTokens = Annotated[int, typer.Option("--tokens", min=1, help="At most so many tokens per answer.")]

@@ -36,7 +36,8 @@ def rank(
         str, typer.Argument(metavar="METHOD", help=f"One of {', '.join(ASKED)}; with --all none: the store alone.")
     ],
     store: Annotated[
-        Path | None, typer.Argument(metavar="STORE", help="Folder of a store, as written by capture.")
+        str | None,
+        typer.Argument(metavar="STORE", help="A store, as written by capture: its folder, or s3://bucket/stores/x."),
     ] = None,
     target: Annotated[str | None, typer.Option(help="A label's value, or name=value: the class to find.")] = None,
     baseline: Annotated[str | None, typer.Option(help="The class to compare with; without it, all others.")] = None,
@@ -73,7 +74,7 @@ def rank(
 
     if all_:
         _check_alone(method, store, {"--set": set_, "--scores": scores, "--edit": edit != "off"})
-        rank_all(Path(method), target, baseline, out, incomplete=incomplete, json=json)
+        rank_all(method, target, baseline, out, incomplete=incomplete, json=json)
         return
     if store is None:
         raise WorkbenchError("Missing argument 'STORE': the folder of a store, as written by capture.")
@@ -98,7 +99,7 @@ def rank(
         warn(doubt)
 
 
-def _check_alone(method: str, store: Path | None, given: dict[str, Any]) -> None:
+def _check_alone(method: str, store: str | None, given: dict[str, Any]) -> None:
     """With --all no method is named, and no option that only one of them has."""
     if store is not None:
         raise WorkbenchError(

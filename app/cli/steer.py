@@ -105,7 +105,10 @@ def compare(
     ] = None,
     controls: Annotated[int, typer.Option(min=0, help="Random draws of as many experts, each way of matching.")] = 3,
     store: Annotated[
-        Path | None, typer.Option(help="A store of this model: adds usage-matched draws, resolves replace by mean.")
+        str | None,
+        typer.Option(
+            metavar="STORE", help="A store of this model: adds usage-matched draws, resolves replace by mean."
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Only the prompts of this split.")] = None,
     seed: Annotated[int, typer.Option(help="Of the random draws and the bootstrap.")] = 0,

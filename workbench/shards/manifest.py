@@ -3,16 +3,16 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from workbench import storage
 from workbench.errors import WorkbenchError
+from workbench.paths import Place
 from workbench.shards.schema import SCHEMA_VERSION, TABLES
 
 
 def finish(
-    store: Path, receipts: list[dict[str, Any]], files: list[dict[str, Any]], *, is_last: bool = True, **about: Any
+    store: Place, receipts: list[dict[str, Any]], files: list[dict[str, Any]], *, is_last: bool = True, **about: Any
 ) -> dict[str, Any]:
     """Writes the manifest, which completes the store; is_last: no shards come any more, so nobody holds a lock there."""
     lines = [*files, *(file for receipt in receipts for file in receipt["files"])]
@@ -30,13 +30,13 @@ def finish(
     return manifest
 
 
-def sealed(store: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(store: Place, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest with the checksum of plan.json and its own."""
     whole = {**manifest, "plan_sha256": storage.sha256(store / "plan.json")}
     return {**whole, "sha256": _digest(whole)}
 
 
-def check_seal(store: Path, manifest: Mapping[str, Any]) -> None:
+def check_seal(store: Place, manifest: Mapping[str, Any]) -> None:
     """Raises `WorkbenchError` when the manifest or plan.json is not what was written."""
     if manifest.get("sha256") != _digest(manifest):
         raise WorkbenchError(_damaged(store, "manifest.json"))
@@ -49,7 +49,7 @@ def _digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def _damaged(store: Path, name: str) -> str:
+def _damaged(store: Place, name: str) -> str:
     return (
         f"The store '{store}' is damaged: {name} does not match its checksum, so it changed after the capture; take a copy of "
         f"the store, or capture it again."

@@ -4,7 +4,8 @@ zstd level 1. Floats take BYTE_STREAM_SPLIT without a dictionary (exact for bf16
 half floats); ids take a dictionary. A row group never spans layers and holds at most 128 MiB before compression.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench.shards.schema import TABLES
+from workbench.storage import Disk
 
 ROW_GROUP_BYTES = 128 * 2**20
+_FOOTERS_AT_ONCE = 16
+"""Requests for footers that wait for object storage together."""
 _NEVER_NULL = frozenset(
     {"prompt_id", "sample", "position", "layer", "slot", "expert", "router_logits", "output", "row"}
 )
@@ -73,7 +77,9 @@ def _leaf(field: pa.Field) -> str:
 class Part:
     """Row groups of one file that hold the same layer (`layer` is None for tables without layers)."""
 
-    path: Path
+    disk: Disk
+    key: str
+    size: int | None
     metadata: pq.FileMetaData
     layer: int | None
     row_groups: tuple[int, ...]
@@ -85,25 +91,49 @@ class Part:
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows, read on the calling thread."""
-        file = pq.ParquetFile(self.path, metadata=self.metadata, memory_map=True, pre_buffer=False)
+        is_local = isinstance(self.disk.place, Path)  # elsewhere columns that lie together are one request
+        source = source_of(self.disk, self.key, self.size)
+        file = pq.ParquetFile(source, metadata=self.metadata, memory_map=True, pre_buffer=not is_local)
         try:
             return file.read_row_groups(list(self.row_groups), columns=columns, use_threads=False)
         finally:
             file.close()
 
 
-def parts(paths: Iterable[Path], layers: Iterable[int] | None = None) -> list[Part]:
-    """Every file of a table as parts, one per layer, from the row groups' statistics; `layers` chooses."""
+def source_of(disk: Disk, key: str, size: int | None = None) -> Any:
+    """What Arrow reads a file of the disk from; `size` where it is known."""
+    return disk.place / key if isinstance(disk.place, Path) else disk.open(key, size)
+
+
+def n_rows(disk: Disk, key: str, size: int | None = None) -> int:
+    """How many rows the file's footer tells of."""
+    return pq.read_metadata(source_of(disk, key, size)).num_rows
+
+
+def parts(disk: Disk, files: Mapping[str, int | None], layers: Iterable[int] | None = None) -> list[Part]:
+    """Every file of a table (keys, with sizes where they are known) as parts, one per layer, from the row groups' statistics.
+
+    `layers` chooses.
+    """
     chosen = None if layers is None else frozenset(layers)
     found: list[Part] = []
-    for path in paths:
-        metadata = pq.read_metadata(path)
+    for (key, size), metadata in zip(files.items(), _footers(disk, files), strict=True):
         groups: dict[int | None, list[int]] = {}
         for i, layer in enumerate(_layers_of(metadata)):
             if chosen is None or layer is None or layer in chosen:
                 groups.setdefault(layer, []).append(i)
-        found += [Part(path, metadata, layer, tuple(ids)) for layer, ids in groups.items()]
+        found += [Part(disk, key, size, metadata, layer, tuple(ids)) for layer, ids in groups.items()]
     return found
+
+
+def _footers(disk: Disk, files: Mapping[str, int | None]) -> Iterable[pq.FileMetaData]:
+    def footer(file: tuple[str, int | None]) -> pq.FileMetaData:
+        return pq.read_metadata(source_of(disk, *file))
+
+    if isinstance(disk.place, Path) or len(files) < 2:
+        return map(footer, files.items())
+    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+        return list(pool.map(footer, files.items()))
 
 
 def _layers_of(metadata: pq.FileMetaData) -> list[int | None]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench import storage
+from workbench.paths import Place
 from workbench.shards.parquet import rows_per_group, stored_schema, writer
 
 ROWS_GATHERED = 2**15
@@ -41,7 +41,7 @@ def receipt_path(shard: int) -> str:
 class TableFile:
     """One table's file of a shard: gathers batches per layer and writes them as row groups of one layer."""
 
-    store: Path
+    store: Place
     name: str
     path: str
     waiting: dict[int, list[pa.RecordBatch]] = field(default_factory=dict[int, list[pa.RecordBatch]])
@@ -97,7 +97,7 @@ class ShardWriter:
         shard.publish({"batches": [6, 7]})
     """
 
-    def __init__(self, store: Path, shard: int, tables: Iterable[str]) -> None:
+    def __init__(self, store: Place, shard: int, tables: Iterable[str]) -> None:
         self.store, self.shard = store, shard
         self.files = {name: TableFile(store, name, f"{name}/{shard:05d}.parquet") for name in tables}
         self.lanes = {name: ThreadPoolExecutor(1, thread_name_prefix=f"write-{name}") for name in self.files}

@@ -1,6 +1,5 @@
 """One small table of a store (prompts, labels, matrices, routers), from a DataFrame to one file and its line of the manifest."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,12 +8,13 @@ import pyarrow.parquet as pq
 
 from workbench import storage
 from workbench.errors import WorkbenchError
+from workbench.paths import Place
 from workbench.prompts import label_text
-from workbench.shards.parquet import stored_schema, writer
+from workbench.shards.parquet import n_rows, stored_schema, writer
 from workbench.shards.shards import conform
 
 
-def write_table(store: Path, path: str, name: str, frame: pd.DataFrame) -> dict[str, Any]:
+def write_table(store: Place, path: str, name: str, frame: pd.DataFrame) -> dict[str, Any]:
     """Writes one small table of the store as one file, a row group a layer; returns its line of the manifest."""
     parts = [rows for _, rows in frame.groupby("layer", sort=True)] if "layer" in frame and len(frame) else [frame]
     part = storage.temporary(store, path)
@@ -27,11 +27,12 @@ def write_table(store: Path, path: str, name: str, frame: pd.DataFrame) -> dict[
     return describe(store, path, name)
 
 
-def describe(store: Path, path: str, name: str) -> dict[str, Any]:
+def describe(store: Place, path: str, name: str) -> dict[str, Any]:
     """A file's line of the manifest, from the file itself."""
-    file = store / path
-    size, rows = file.stat().st_size, pq.read_metadata(file).num_rows
-    return {"table": name, "path": path, "size_bytes": size, "sha256": storage.sha256(file), "rows": rows}
+    disk = storage.disk_of(store)
+    size = disk.size(path)
+    rows, digest = n_rows(disk, path, size), storage.sha256(store / path)
+    return {"table": name, "path": path, "size_bytes": size, "sha256": digest, "rows": rows}
 
 
 def conform_frame(name: str, frame: pd.DataFrame) -> pa.RecordBatch:

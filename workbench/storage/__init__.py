@@ -1,12 +1,19 @@
 """Bytes that survive a crash: files that are whole or not there, and locks that end with their process.
 
+disk.py       what every disk can do: read a range, write if absent, list, delete
+folder.py     a folder of this machine as a disk
+bucket.py     a part of a bucket of object storage as a disk
+clients.py    reaching object storage, and waiting out its outages
+refusals.py   what it says when it cannot do what it was asked
+disks.py      which disk a place is on
 files.py      written under a temporary name, flushed, renamed; read, checksummed, and refused in one sentence
 plain_json.py numbers and tables as JSON has them
 locks.py      who of several processes is at work on a folder's part
 """
 
+from workbench.storage.disk import Disk, Entry
+from workbench.storage.disks import disk_of
 from workbench.storage.files import (
-    WRITING,
     check_spelling,
     check_writable,
     create_json,
@@ -20,15 +27,19 @@ from workbench.storage.files import (
     write_json,
     write_text,
 )
+from workbench.storage.folder import WRITING
 from workbench.storage.locks import held, locked
 from workbench.storage.plain_json import jsonable
 
 __all__ = [
     "WRITING",
+    "Disk",
+    "Entry",
     "check_spelling",
     "check_writable",
     "create_json",
     "disk_errors",
+    "disk_of",
     "held",
     "jsonable",
     "locked",

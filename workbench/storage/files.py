@@ -1,13 +1,15 @@
-"""Files that are either whole or not there: written under a temporary name, flushed to disk, renamed.
+"""Files that are either whole or not there: written under a temporary name, flushed to disk, renamed or sent.
 
 The temporary name lies in the hidden folder `.writing` of the store, on the same filesystem, and never ends in
-`.parquet`: DuckDB's and Polars' globs read files that start with a dot or an underscore.
+`.parquet`: DuckDB's and Polars' globs read files that start with a dot or an underscore. What goes to object storage is written
+in the folder for temporary files first.
 """
 
 import errno
 import hashlib
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workbench.errors import WorkbenchError
-from workbench.paths import given_path
+from workbench.paths import Address, Place, given_path
+from workbench.storage.disks import disk_of
+from workbench.storage.folder import WRITING
 
-WRITING = ".writing"
+_CHUNK = 2**23
+"""Bytes of a request, where a file is read from its beginning to its end."""
 
 
 class Written(NamedTuple):
@@ -28,64 +33,54 @@ class Written(NamedTuple):
     sha256: str
 
 
-def temporary(store: Path, path: str) -> Path:
-    """Where `path` of the store is written before it is renamed; a new name each time."""
-    folder = store / WRITING
+def temporary(store: Place, path: str) -> Path:
+    """Where `path` of the store is written before it has its name; a new file each time."""
+    above = Path(tempfile.gettempdir()) / f"workbench-{os.getuid()}" if isinstance(store, Address) else store
+    folder = above / WRITING
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{path.replace('/', '+')}.{uuid.uuid4().hex}.part"
 
 
-def publish(store: Path, part: Path, path: str, *, flush: bool = True) -> Written:
-    """Flushes `part` to disk and renames it to `path` in the store; returns its size and checksum.
+def publish(store: Place, part: Path, path: str, *, flush: bool = True) -> Written:
+    """Gives `part` the name `path` in the store, whole; returns its size and checksum.
 
-    `flush`: the renaming itself survives a power cut as well.
+    `flush`: the name survives a power cut as well.
     """
-    final = store / path
-    final.parent.mkdir(parents=True, exist_ok=True)
     with part.open("rb") as file:
-        os.fsync(file.fileno())
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
-    os.replace(part, final)
-    if flush:
-        flush_folder(final.parent)
+    disk_of(store).put(path, part, flush=flush)
     return Written(path, size, sha256)
 
 
-def tidy(store: Path) -> None:
+def tidy(store: Place) -> None:
     """Removes what killed processes left of shards, once all are complete. The folder stays: others may be about to use it."""
-    for file in (store / WRITING).glob("*"):
+    for file in [] if isinstance(store, Address) else (store / WRITING).glob("*"):
         if "+" in file.name or file.suffix == ".lock":
             file.unlink(missing_ok=True)
 
 
-def write_json(store: Path, path: str, value: Any, *, flush: bool = True) -> Written:
+def write_json(store: Place, path: str, value: Any, *, flush: bool = True) -> Written:
     """Writes a JSON file to the store."""
     part = temporary(store, path)
-    part.write_bytes((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    part.write_bytes(_json(value))
     return publish(store, part, path, flush=flush)
 
 
-def create_json(store: Path, path: str, value: Any) -> bool:
+def create_json(store: Place, path: str, value: Any) -> bool:
     """Writes a JSON file unless it is there already, atomically among processes; returns whether it was written."""
-    part = temporary(store, path)
-    part.write_bytes((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    try:
-        os.link(part, store / path)  # fails when the name exists, where a rename would replace it
-    except FileExistsError:
-        return False
-    finally:
-        part.unlink()
-    flush_folder(store)
-    return True
+    return disk_of(store).create(path, _json(value))
 
 
-def read_json(path: Path) -> Any:
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def read_json(path: Place) -> Any:
     """The object in a JSON file; `WorkbenchError` when it is damaged."""
+    content = disk_of(path.parent).read(path.name)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise WorkbenchError(f"'{path}' is damaged ({error}); it should be JSON that workbench wrote.") from error
     if not isinstance(found, dict):
@@ -93,13 +88,16 @@ def read_json(path: Path) -> Any:
     return found
 
 
-def sha256(path: Path) -> str:
+def sha256(path: Place) -> str:
     """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    found = hashlib.sha256()
+    with disk_of(path.parent).open(path.name) as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
 
 
-def check_spelling(path: Path) -> None:
+def check_spelling(path: Place) -> None:
     """Raises `WorkbenchError` for a path with bytes that are not UTF-8: Arrow cannot open files there."""
     try:
         str(path).encode()
@@ -152,17 +150,8 @@ def write_text(path: str | Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def flush_folder(folder: Path) -> None:
-    """Makes a rename in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 @contextmanager
-def disk_errors(store: Path) -> Iterator[None]:
+def disk_errors(store: Place) -> Iterator[None]:
     """Turns a full disk, a read-only folder or a missing permission into one sentence."""
     try:
         yield
@@ -173,7 +162,7 @@ def disk_errors(store: Path) -> Iterator[None]:
         raise WorkbenchError(reason(store)) from error
 
 
-_DISK: dict[int, Callable[[Path], str]] = {
+_DISK: dict[int, Callable[[Place], str]] = {
     errno.ENOSPC: lambda store: (
         f"The disk is full while writing '{store}'; what is complete stays: free some space and run the same again, "
         f"it goes on from there."

@@ -1,33 +1,33 @@
 """`workbench store check`: whether every file of a store is what the manifest says."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from workbench import storage
 from workbench.errors import WorkbenchError
-from workbench.shards import STREAMED, said
+from workbench.shards import STREAMED, n_rows, said
 from workbench.store.tables import Tables
 
 
 def problems(store: Tables) -> list[str]:
     """One sentence per damaged, missing or surplus file, and one where values are not finite; empty for a sound store."""
-    listed = _listed(store)
-    found = [problem for file in listed if (problem := _problem(store, file))]
-    known = {file["path"] for file in listed}
+    sizes = {entry.key: entry.size for entry in store.disk.list()}
+    found = [problem for file in store.listed if (problem := _problem(store, file, sizes))]
+    known = {file["path"] for file in store.listed}
     surplus = [
-        f"{path.relative_to(store.path)} is not in the manifest; remove it if you did not put it there."
-        for folder in STREAMED
-        for path in sorted((store.path / folder).glob("*"))
-        if str(path.relative_to(store.path)) not in known
+        f"{path} is not in the manifest; remove it if you did not put it there."
+        for path in sizes
+        if path.partition("/")[0] in STREAMED and path not in known
     ]
     return found + _missing_shards(store) + surplus + _not_finite(store)
 
 
 def check_files(store: Tables) -> None:
     """Raises `WorkbenchError` when a file is missing or has another size: what costs no reading."""
-    found = [problem for file in _listed(store) if (problem := _size_problem(store, file))]
+    sizes = {entry.key: entry.size for entry in store.disk.list()}
+    found = [problem for file in store.listed if (problem := _size_problem(file, sizes))]
     if found:
         more = f" ({len(found)} files are wrong)" if len(found) > 1 else ""
         raise WorkbenchError(
@@ -35,27 +35,22 @@ def check_files(store: Tables) -> None:
         )
 
 
-def _listed(store: Tables) -> list[dict[str, Any]]:
-    return [*store.manifest["files"], *(file for shard in store.manifest["shards"] for file in shard["files"])]
-
-
-def _size_problem(store: Tables, file: dict[str, Any]) -> str | None:
-    path = store.path / file["path"]
-    if not path.is_file():
+def _size_problem(file: dict[str, Any], sizes: Mapping[str, int]) -> str | None:
+    found = sizes.get(file["path"])
+    if found is None:
         return f"{file['path']} is missing; capture the store again."
-    if path.stat().st_size != file["size_bytes"]:
-        return f"{file['path']} has {path.stat().st_size} bytes, the manifest says {file['size_bytes']}; capture again."
+    if found != file["size_bytes"]:
+        return f"{file['path']} has {found} bytes, the manifest says {file['size_bytes']}; capture again."
     return None
 
 
-def _problem(store: Tables, file: dict[str, Any]) -> str | None:
-    path = store.path / file["path"]
-    if wrong := _size_problem(store, file):
+def _problem(store: Tables, file: dict[str, Any], sizes: Mapping[str, int]) -> str | None:
+    if wrong := _size_problem(file, sizes):
         return wrong
-    if storage.sha256(path) != file["sha256"]:
+    if storage.sha256(store.path / file["path"]) != file["sha256"]:
         return f"{file['path']} does not match its checksum; it changed after the capture, so capture again."
     try:
-        rows = pq.read_metadata(path).num_rows
+        rows = n_rows(store.disk, file["path"], file["size_bytes"])
     except (pa.ArrowException, OSError) as error:
         return f"{file['path']} is not a Parquet file ({str(error).splitlines()[0]}); capture the store again."
     return None if rows == file["rows"] else f"{file['path']} has {rows} rows, the manifest says {file['rows']}."

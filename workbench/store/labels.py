@@ -36,7 +36,7 @@ def add_labels(store: Tables, name: str, values: LabelValues, source: str, *, re
     _check_rows(store, name, rows)
     path = f"labels/{quote(name, safe=' ')}.parquet"
     frame = _frame(name, rows, source)
-    if (store.path / path).exists() and not replace:
+    if store.disk.size(path) is not None and not replace:
         if _same(store.labels, frame, name):
             return
         raise WorkbenchError(f"'{store.path}' already has labels '{name}'; pass replace=True to exchange them.")

@@ -20,7 +20,7 @@ import pandas as pd
 from workbench import storage
 from workbench.anatomy import ExpertRef
 from workbench.errors import WorkbenchError, listed
-from workbench.paths import given_path
+from workbench.paths import Address, Place, given_place
 from workbench.shards import READABLE, check_seal, said
 from workbench.store.counts import Counts, Routing, counts, routing
 from workbench.store.export import export
@@ -117,21 +117,23 @@ class Store(TokenRows):
         )
 
 
-def open_store(path: str | Path, *, damaged: bool = False, incomplete: bool = False) -> Store:
+def open_store(path: str | Path | Address, *, damaged: bool = False, incomplete: bool = False) -> Store:
     """Opens a store. Raises `WorkbenchError` when it is missing, half written, of another schema version or damaged.
 
     What is read are the plan and the manifest, against their checksums, and the files' sizes; `Store.check` reads it all.
+    path: a folder, or an address on object storage: s3://bucket/stores/x, gs://..., az://...
     damaged: open a store with wrong files all the same, to check it. incomplete: count what is there although a server dropped
     requests (`Store.dropped`), which `counts`, and so every score, refuses else.
     """
-    path = given_path(path)
+    path = given_place(path)
     storage.check_spelling(path)
-    if not (path / "plan.json").is_file():
-        what = "There is no folder" if not path.is_dir() else "No plan.json lies in"
+    disk = storage.disk_of(path)
+    if disk.size("plan.json") is None:
+        what = "There is no folder" if isinstance(path, Path) and not path.is_dir() else "No plan.json lies in"
         raise WorkbenchError(f"{what} '{path}', so it is not a store; make one with capture().")
     plan = begun_plan(path)
     _check_version(path, plan)
-    if not (path / "manifest.json").is_file():
+    if disk.size("manifest.json") is None:
         raise WorkbenchError(
             f"The store '{path}' is half written ({_progress(path, plan)}); run the same capture into it again and it "
             f"goes on from there."
@@ -144,7 +146,7 @@ def open_store(path: str | Path, *, damaged: bool = False, incomplete: bool = Fa
     return store
 
 
-def begun_plan(path: Path) -> dict[str, Any]:
+def begun_plan(path: Place) -> dict[str, Any]:
     """The plan.json of a store that was begun. Raises `WorkbenchError` for one of another kind, such as a steering plan."""
     plan = storage.read_json(path / "plan.json")
     if "schema_version" not in plan:
@@ -155,7 +157,7 @@ def begun_plan(path: Path) -> dict[str, Any]:
     return plan
 
 
-def _check_version(path: Path, plan: dict[str, Any]) -> None:
+def _check_version(path: Place, plan: dict[str, Any]) -> None:
     found = plan.get("schema_version")
     if found not in READABLE:
         raise WorkbenchError(
@@ -164,6 +166,6 @@ def _check_version(path: Path, plan: dict[str, Any]) -> None:
         )
 
 
-def _progress(path: Path, plan: dict[str, Any]) -> str:
-    done = len(list((path / "shards").glob("*.json")))
+def _progress(path: Place, plan: dict[str, Any]) -> str:
+    done = len(storage.disk_of(path).list("shards"))
     return f"{done} of {len(plan['shards'])} shards"

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,8 +18,10 @@ import pyarrow.parquet as pq
 
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
+from workbench.paths import Place
 from workbench.plan import Plan
-from workbench.shards import ON_REQUEST, TABLES, Part, parts, stored_schema
+from workbench.shards import ON_REQUEST, TABLES, Part, parts, source_of, stored_schema
+from workbench.storage import Disk, disk_of
 
 _IN_SHARDS = re.compile(r"labels/\d{5,}\.parquet")
 """Some of these may be of a shard that is written now, and whose prompts are not there yet."""
@@ -34,10 +35,15 @@ class Tables:
     whether what is there is counted although something was `dropped`.
     """
 
-    path: Path
+    path: Place
     plan_json: dict[str, Any]
     manifest: dict[str, Any]
     incomplete: bool = False
+
+    @property
+    def disk(self) -> Disk:
+        """Where its files are read from."""
+        return disk_of(self.path)
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -147,7 +153,12 @@ class Tables:
         """The routed slots of one response, as in `table`; files and row groups that cannot hold it are not read."""
         kept = [("prompt_id", "==", prompt), ("sample", "==", sample), ("slot", ">=", 0)]
         with self._reading():
-            return pq.read_table([self.path / file for file in self.files("slots")], filters=kept).to_pandas()
+            sources = [source_of(self.disk, *file) for file in self.sizes("slots").items()]
+            return (
+                pa.concat_tables([pq.read_table(source, filters=kept) for source in sources])
+                .unify_dictionaries()
+                .to_pandas()
+            )
 
     def scan(
         self, name: str, columns: Sequence[str] | None = None, layers: Iterable[int] | None = None
@@ -166,20 +177,21 @@ class Tables:
         _check_columns(_known_table(name), columns)
         if layers is not None:
             layers = self._check_layers(name, layers)
-        files = self.files(name)
+        files = self.sizes(name)
         if not files and name not in ("labels", "nonfinite"):
             raise WorkbenchError(
                 f"The store '{self.path}' kept no {name}; capture it again with keep including '{name}'."
             )
         with self._reading():
-            return parts([self.path / file for file in files], layers)
+            return parts(self.disk, files, layers)
 
     @cached_property
     def prompt_ids(self) -> list[str]:
         """The prompts in canonical order."""
         with self._reading():
-            files = [self.path / file for file in self.files("prompts")]
-            return pq.read_table(files, columns=["prompt_id"])["prompt_id"].to_pylist()
+            return [
+                name for part in self.parts("prompts") for name in part.read(["prompt_id"])["prompt_id"].to_pylist()
+            ]
 
     @property
     def n_prompts(self) -> int:
@@ -193,9 +205,19 @@ class Tables:
         if name == "prompts":
             return listed or ["prompts.parquet"]
         if name == "labels":
-            added = sorted(f"labels/{file.name}" for file in (self.path / "labels").glob("*.parquet"))
+            added = [entry.key for entry in self.disk.list("labels") if entry.key.endswith(".parquet")]
             return listed + [path for path in added if not (listed and _IN_SHARDS.fullmatch(path))]
         return [file["path"] for file in self.manifest["files"] if file["table"] == name] + listed
+
+    def sizes(self, name: str) -> dict[str, int | None]:
+        """`files`, each with the size in bytes that the manifest tells; None for labels that were added later."""
+        told = {file["path"]: file["size_bytes"] for file in self.listed}
+        return {path: told.get(path) for path in self.files(name)}
+
+    @property
+    def listed(self) -> list[dict[str, Any]]:
+        """The manifest's lines: table, path, size_bytes, sha256, rows."""
+        return [*self.manifest["files"], *(file for shard in self.manifest["shards"] for file in shard["files"])]
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

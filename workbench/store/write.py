@@ -11,7 +11,7 @@ import pyarrow as pa
 from workbench import storage
 from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError
-from workbench.paths import given_path
+from workbench.paths import Address, Place, given_place
 from workbench.shards import (
     READ_ONCE,
     SCHEMA_VERSION,
@@ -27,7 +27,7 @@ from workbench.version import __version__
 
 
 def write_store(
-    path: str | Path,
+    path: str | Path | Address,
     anatomy: Anatomy,
     tables: Mapping[str, pd.DataFrame],
     *,
@@ -40,11 +40,10 @@ def write_store(
     turn. Positions count from 0 within each (prompt_id, sample). `lacks` names what a capture would have and this source
     does not (see `Store.untold`). Raises `WorkbenchError` when `path` holds a store.
     """
-    path, prompts = given_path(path), tables["prompts"]
+    path, prompts = given_place(path), tables["prompts"]
     for name in tables:
         _check_columns(name, tables[name])
     plan = _plan(anatomy, tables, n_shards) | ({"lacks": list(lacks)} if lacks else {})
-    path.mkdir(parents=True, exist_ok=True)
     if not storage.create_json(path, "plan.json", plan):
         raise WorkbenchError(f"'{path}' already holds a store; choose a folder that does not exist.")
     files = [write_table(path, "prompts.parquet", "prompts", prompts)]
@@ -84,7 +83,7 @@ def _plan(anatomy: Anatomy, tables: Mapping[str, pd.DataFrame], n_shards: int) -
     }
 
 
-def _write_shard(store: Path, shard: int, prompts: list[str], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def _write_shard(store: Place, shard: int, prompts: list[str], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     with ShardWriter(store, shard, tables) as out:
         for name, frame in tables.items():
             rows = frame.loc[frame["prompt_id"].isin(prompts)]

@@ -1,7 +1,6 @@
 """The card of one expert: its tokens and contexts, where and with whom it is selected, its outputs, its scores, an edit."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,12 +58,12 @@ def draw_card(view: View, store: Store, ref: ExpertRef, offered: Measures) -> No
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the routing ...")
 def _routing(path: str, now: Identity, layer: int) -> Routing:
-    return store_at(Path(path)).routing(layer)
+    return store_at(path).routing(layer)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the outputs ...")
 def slots_of_layer(path: str, now: Identity, layer: int) -> pd.DataFrame:
-    return store_at(Path(path)).table("slots", ["expert", *_SIZES.values()], [layer])
+    return store_at(path).table("slots", ["expert", *_SIZES.values()], [layer])
 
 
 def _head(card: Card) -> None:

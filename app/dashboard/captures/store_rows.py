@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from workbench import WorkbenchError
+from workbench.paths import Place
 
 from ..session import Catalog, Identity, identity, store_at
 from ..widgets import visible
@@ -17,7 +18,8 @@ COMPLETE = "complete"
 
 def store_rows(catalog: Catalog) -> pd.DataFrame:
     """name, model, prompts, tokens, steered, size (MB), state; complete ones first as the catalog orders them."""
-    rows = [{"name": name, **row_of(name, path)} for name, path in catalog.stores().items() if path.is_dir()]
+    there = {name: at for name, at in catalog.stores().items() if not isinstance(at, Path) or at.is_dir()}
+    rows = [{"name": name, **row_of(name, path)} for name, path in there.items()]
     half = {found.name: f"half written: {found}" for found in unfinished(catalog)}
     rows = [row for row in rows if row["name"] not in half]
     rows += [{"name": name, "state": said} for name, said in half.items()]
@@ -29,7 +31,7 @@ def store_rows(catalog: Catalog) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "model", "prompts", "tokens", "steered", "size", "state"])
 
 
-def row_of(name: str, path: Path) -> dict[str, Any]:
+def row_of(name: str, path: Place) -> dict[str, Any]:
     try:
         store_at(path)
         return about_store(str(path), identity(path))
@@ -41,7 +43,7 @@ def row_of(name: str, path: Path) -> dict[str, Any]:
 
 @st.cache_data(max_entries=256, show_spinner="Reading the stores ...")
 def about_store(path: str, now: Identity) -> dict[str, Any]:
-    info = store_at(Path(path)).info()
+    info = store_at(path).info()
     return {
         "model": visible(info["model"]["name"]),
         "prompts": info["prompts"],

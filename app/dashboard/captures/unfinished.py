@@ -48,7 +48,9 @@ def unfinished(catalog: Catalog) -> list[Unfinished]:
 
 def begun(catalog: Catalog) -> dict[str, Path]:
     """Folders with a plan.json and no manifest, by name; inside the project alone."""
-    given = {name: path for name, path in catalog.given.items() if (path / "plan.json").is_file()}
+    given = {
+        name: path for name, path in catalog.given.items() if isinstance(path, Path) and (path / "plan.json").is_file()
+    }
     found = given | {str(path.relative_to(catalog.project)): path for path in catalog.folders_with("plan.json")}
     return {name: path for name, path in found.items() if not (path / "manifest.json").is_file()}
 

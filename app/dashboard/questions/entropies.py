@@ -1,13 +1,12 @@
 """How evenly the tokens of each expert weigh their experts: mean entropy of their routing weights."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from probes.reading import content
 from probes.utilisation import weight_entropy
+from workbench.paths import Place
 
 from ..session import Identity, store_at
 
@@ -15,7 +14,7 @@ from ..session import Identity, store_at
 @st.cache_data(max_entries=16, show_spinner="Reading the routing ...")
 def entropies(path: str, now: Identity) -> pd.DataFrame:
     """Mean over the tokens of what was said that select an expert of the entropy of their routing weights, bits."""
-    store = store_at(Path(path))
+    store = store_at(path)
     said = content(store)[:, None]
     rows: list[dict[str, float]] = []
     for layer in store.layers:
@@ -33,7 +32,7 @@ def entropies(path: str, now: Identity) -> pd.DataFrame:
     return frame.sort_values("score", ascending=False, na_position="last", ignore_index=True)
 
 
-def entropy_notes(path: Path | None) -> tuple[str, ...]:
+def entropy_notes(path: Place | None) -> tuple[str, ...]:
     """What high and low mean, and how many tokens were not read."""
     apart = 0 if path is None else int((~content(store_at(path))).sum())
     left_out = f"{apart:,} tokens of the chat template's or special were left out"

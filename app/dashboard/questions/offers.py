@@ -2,13 +2,13 @@
 
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import streamlit as st
 
 from probes.reading import classes, prompt_length
 from workbench import Store, WorkbenchError
+from workbench.paths import Place
 from workbench.thinking import PAIRS
 
 from ..session import Identity, identity, store_at
@@ -44,14 +44,14 @@ class Offer(NamedTuple):
         return tuple(dict.fromkeys(name.partition("=")[0] for name in self.compared))
 
 
-def offer(path: Path) -> Offer:
+def offer(path: Place) -> Offer:
     """What the store at `path` offers."""
     return _offer(str(path), identity(path))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _offer(path: str, now: Identity) -> Offer:
-    store = store_at(Path(path))
+    store = store_at(path)
     tokens: Any = store.tokens
     pairs = few_valued(store)
     labels, splits = [f"{n}={v}" for n, v in pairs], sorted(store.prompts["split"].dropna().unique())

@@ -12,7 +12,7 @@ from typing import TypeVar
 from workbench import WorkbenchError
 from workbench.bundled import bundled_path
 from workbench.errors import suggestion
-from workbench.paths import given_path
+from workbench.paths import Place, given_path, given_place
 
 Named = TypeVar("Named")
 BUNDLED = "refusal (bundled)"
@@ -27,11 +27,11 @@ class Catalog:
     """
 
     models: dict[str, str]
-    given: dict[str, Path]
+    given: dict[str, Place]
     project: Path
     engine: str | None = None
 
-    def stores(self) -> dict[str, Path]:
+    def stores(self) -> dict[str, Place]:
         """Complete stores by name: given ones, the bundled one, and those under stores/ and runs/ of the project."""
         found = {str(p.relative_to(self.project)): p for p in self.folders_with("manifest.json")}
         return self.given | {BUNDLED: bundled_path("demo-store")} | found
@@ -42,8 +42,8 @@ class Catalog:
         held = ("recipe.toml", "plan.json", "report.html")
         return {p.name: p for p in folders if any((p / file).is_file() for file in held)}
 
-    def store(self, name: str) -> Path:
-        """The path of a store by its name; `WorkbenchError` when there is none of that name."""
+    def store(self, name: str) -> Place:
+        """The place of a store by its name; `WorkbenchError` when there is none of that name."""
         return self._named(name, self.stores(), "store")
 
     def model(self, name: str) -> str:
@@ -82,7 +82,7 @@ def catalog_from(arguments: Sequence[str]) -> Catalog:
     parser.add_argument("--engine")
     given = parser.parse_args(list(arguments))
     models = given.model or ["demo"]
-    stores = [given_path(s) for s in given.store or []]
+    stores = [given_place(s) for s in given.store or []]
     return Catalog(
         {_short(m): m for m in models}, {s.name or str(s): s for s in stores}, given_path(given.project), given.engine
     )

@@ -10,6 +10,8 @@ import streamlit as st
 
 from workbench import Plan, Store, load, open_store
 from workbench.backends import backend_of
+from workbench.paths import Place, given_place
+from workbench.storage import disk_of
 
 from .turns import Turns
 
@@ -53,14 +55,15 @@ def _everywhere(model: "MoEModel") -> Plan:
     return getattr(own, "everywhere", Plan())
 
 
-def identity(store: Path) -> Identity:
-    """What the store at this path is now: part of the key of everything that is kept about a store.
+def identity(store: Place) -> Identity:
+    """What the store at this place is now: part of the key of everything that is kept about a store.
 
     The manifest's content, since a store put in the place of another may have its time, and every file of labels, since
     labels are added without the manifest. Raises `OSError` where no complete store is.
     """
-    manifest = hashlib.sha256((store / "manifest.json").read_bytes()).hexdigest()
-    return (("manifest.json", manifest), *_stats(store / "labels", "*.parquet"))
+    disk = disk_of(store)
+    manifest = hashlib.sha256(disk.read("manifest.json")).hexdigest()
+    return (("manifest.json", manifest), *((file.key, file.stamp) for file in disk.list("labels")))
 
 
 def weights_of(model: Path) -> Identity:
@@ -73,9 +76,10 @@ def _stats(folder: Path, pattern: str) -> Identity:
     return tuple((name, f"{at.st_size} {at.st_mtime_ns} {at.st_ino}") for name, at in found)
 
 
-def store_at(path: Path) -> Store:
+def store_at(place: Place | str) -> Store:
     """The store, opened once as long as it does not change."""
-    return _store(str(path), identity(path))
+    found = given_place(place)
+    return _store(str(found), identity(found))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -83,13 +87,13 @@ def _store(path: str, now: Identity) -> Store:
     return open_store(path)
 
 
-def scores_of(path: Path, method: str, **options: Any) -> Any:
+def scores_of(path: Place, method: str, **options: Any) -> Any:
     """A probe's answer about a store, `ExpertScores` or a table; asked twice, computed once. `method` is a name of `probes`.
 
-    An option that is a `Path` is a store read beside it, which may change as well.
+    An option that is a place is a store read beside it, which may change as well.
     """
-    beside = tuple((name, str(value), identity(value)) for name, value in options.items() if isinstance(value, Path))
-    alone = {name: value for name, value in options.items() if not isinstance(value, Path)}
+    beside = tuple((name, str(value), identity(value)) for name, value in options.items() if isinstance(value, Place))
+    alone = {name: value for name, value in options.items() if not isinstance(value, Place)}
     return _scores(str(path), identity(path), method, tuple(sorted(alone.items())), beside)
 
 

@@ -1,12 +1,12 @@
 """What one session looks at: model, store, layer and plan. Kept in the session, mirrored in the URL by name."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import streamlit as st
 
 from workbench import Plan, Store, WorkbenchError
 from workbench.anatomy import Anatomy
+from workbench.paths import Place
 from workbench.plan import sent_plan
 
 from .catalog import BUNDLED, Catalog
@@ -23,7 +23,7 @@ class View:
     name: str
     machine: Machine
     store_name: str | None
-    store_path: Path | None
+    store_path: Place | None
 
     @property
     def anatomy(self) -> Anatomy:
@@ -54,9 +54,9 @@ def current_view(catalog: Catalog) -> View:
     return View(catalog, wanted["model"], found, name, fitting[name] if name else None)
 
 
-def fitting_stores(catalog: Catalog, anatomy: Anatomy) -> dict[str, Path]:
+def fitting_stores(catalog: Catalog, anatomy: Anatomy) -> dict[str, Place]:
     """The catalog's stores that hold this model, the bundled one first."""
-    found: dict[str, Path] = {}
+    found: dict[str, Place] = {}
     for name, path in catalog.stores().items():
         try:
             if anatomy.is_same(store_at(path).anatomy.fingerprint):

@@ -1,7 +1,6 @@
 """Questions to begin with: of the store on the page, else of any model."""
 
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ def examples(view: View) -> tuple[str, ...]:
 @st.cache_data(max_entries=16, show_spinner=False)
 def asked_in(path: str, now: Identity) -> tuple[str, ...]:
     """What the user said first in a few prompts spread over the store; nothing where it kept no words."""
-    store = store_at(Path(path))
+    store = store_at(path)
     said = [first_words(store, prompt) for prompt in store.prompt_ids]
     short = list(dict.fromkeys(text for text in said if 0 < len(text) <= _LONGEST and "\ufffd" not in text))
     at = np.linspace(0, len(short) - 1, min(_MOST, len(short))).round().astype(int)

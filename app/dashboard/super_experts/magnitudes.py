@@ -1,6 +1,5 @@
 """The largest value that each expert writes, by layer, with the thresholds of a rule; and the residual stream beside it."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -85,7 +84,7 @@ def _level(value: float, said: str, layers: Any) -> go.Scatter:
 @st.cache_data(max_entries=32, show_spinner="Reading the residual stream ...")
 def residual_by_layer(path: str, now: Identity) -> pd.DataFrame:
     """By layer (-1: the embedding): largest |h| over all tokens, median over tokens of each token's median |h|."""
-    store = store_at(Path(path))
+    store = store_at(path)
     rows: list[tuple[int, float, float]] = []
     for layer in (-1, *range(len(store.anatomy.layers))):
         part: Any = store.table("residual", ["max_abs", "median_abs"], [layer])

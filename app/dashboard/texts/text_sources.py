@@ -1,6 +1,5 @@
 """Where the page of tokens gets its text: a sample of the store, or a prompt that the model reads once."""
 
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -40,7 +39,7 @@ def stored_text(store: Store) -> tuple[Trace, str] | None:
 
 @st.cache_resource(max_entries=32, show_spinner="Reading the sample ...")
 def read_stored(path: str, now: Identity, prompt: str, sample: int) -> Trace:
-    return stored_trace(store_at(Path(path)), prompt, sample)
+    return stored_trace(store_at(path), prompt, sample)
 
 
 def typed_text(view: View) -> tuple[Trace, str] | None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from workbench import storage
 from workbench.shards import TABLES, ShardWriter, conform, parquet, parts, receipt_path
+from workbench.storage import disk_of
 
 
 def _slots(seed: int, layer: int, n: int) -> pa.RecordBatch:
@@ -42,7 +43,7 @@ def test_what_is_put_is_read(tmp_path_factory: Any, chunks: list[tuple[int, int]
         for batch in batches:
             shard.put({"slots": partial(iter, [batch])})
         receipt = shard.publish({"batches": [0]})
-    found = parts([store / "slots/00000.parquet"])
+    found = parts(disk_of(store), {"slots/00000.parquet": None})
     assert [part.layer for part in found] == sorted({layer for layer, n in chunks if n})
     for part in found:
         expected = pa.Table.from_batches(

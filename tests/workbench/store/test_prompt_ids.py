@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.shards import ShardWriter, conform, parts
+from workbench.storage import disk_of
 
 
 def test_random_ids_as_prompt_ids_survive(tmp_path: Path) -> None:
@@ -23,5 +24,5 @@ def test_random_ids_as_prompt_ids_survive(tmp_path: Path) -> None:
     with ShardWriter(tmp_path, 0, ["tokens"]) as shard:
         shard.put({"tokens": partial(iter, [conform("tokens", columns, 20)])})
         shard.publish({})
-    found = parts([tmp_path / "tokens/00000.parquet"])[0].read(["prompt_id"])
+    found = parts(disk_of(tmp_path), {"tokens/00000.parquet": None})[0].read(["prompt_id"])
     assert found["prompt_id"].cast(pa.string()).to_pylist() == ids

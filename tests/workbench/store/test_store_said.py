@@ -20,6 +20,7 @@ from workbench.errors import WorkbenchError
 from workbench.generation import SHARD_TOKENS
 from workbench.shards import ShardWriter, check_seal, conform, parts, stored_schema
 from workbench.shards.manifest import sealed
+from workbench.storage import disk_of
 from workbench.store import Store, open_store, write_store
 
 SLOTS = [  # prompt, position, layer, slot, expert, weight
@@ -237,7 +238,7 @@ class TestShards:
             for batch in batches:
                 shard.put({name: partial(iter, [batch])})
             shard.publish({})
-        found = parts([path / name / "00000.parquet"])
+        found = parts(disk_of(path), {f"{name}/00000.parquet": None})
         return [(part.layer, [part.metadata.row_group(i).num_rows for i in part.row_groups]) for part in found]
 
     def test_what_is_gathered_into_a_row_group(self, tmp_path: Path) -> None:
