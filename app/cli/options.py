@@ -1,9 +1,12 @@
 """Options that several commands share."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from workbench.storage import RETRY
 
 Model = Annotated[
     str,
@@ -29,5 +32,17 @@ Prompts = Annotated[
 StorePath = Annotated[
     str, typer.Argument(metavar="STORE", help="A store, as written by capture: its folder, or s3://bucket/stores/x.")
 ]
+Retry = Annotated[
+    float | None,
+    typer.Option(
+        min=0, metavar="SECONDS", help="How long an outage of object storage is waited out: 120, or WORKBENCH_RETRY."
+    ),
+]
 PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="A plan as JSON.")]
 MaxTokens = Annotated[int, typer.Option("--tokens", min=1, help="At most so many tokens per answer.")]
+
+
+def be_patient(retry: float | None) -> None:
+    """From now on outages are waited out so long, in processes that this one starts as well."""
+    if retry is not None:
+        os.environ[RETRY] = str(retry)

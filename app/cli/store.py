@@ -1,21 +1,21 @@
-"""`workbench store info` and `workbench store check`: what a store holds, and whether its files are what they were."""
+"""`workbench store info`, `check` and `copy`: what a store holds, whether its files are sound, another place for it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.filesize import decimal
 
 from workbench.anatomy import WITHOUT_VERSION, is_unversioned
 
-from ..terminal import note, print_json, print_table, say, warn
-from .options import Json, StorePath
+from ..terminal import note, print_json, print_table, say, warn, working
+from .options import Json, Retry, StorePath, be_patient
 
 if TYPE_CHECKING:
     from workbench import Store
 
 _SHOWN_VALUES = 4
 
-app = typer.Typer(help="Look into a store, or check its files.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Look into a store, check its files, or copy it.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("info")
@@ -115,3 +115,24 @@ def check(store: StorePath, json: Json = False) -> None:
         say(f"{n} files: {len(problems)} problems." if problems else f"{n} files, all as captured.")
     if problems:
         raise typer.Exit(1)
+
+
+@app.command("copy")
+def copy(
+    store: StorePath,
+    to: Annotated[
+        str, typer.Argument(metavar="TO", help="A folder or address that holds nothing yet, or part of this copy.")
+    ],
+    retry: Retry = None,
+    json: Json = False,
+) -> None:
+    """Copy a store between folders and object storage, every file against its checksum. Stopped, it goes on by the same."""
+    from workbench.store import copy_store
+
+    be_patient(retry)
+    with working(f"Copying {store} to {to}"):
+        copied = copy_store(store, to)
+    if json:
+        return print_json({"path": str(copied.store.path), "written": copied.written, "found": copied.found})
+    say(f"{copied.store.path}: {copied.written} files written, {copied.found} were there.")
+    return None

@@ -11,6 +11,7 @@ plain_json.py numbers and tables as JSON has them
 locks.py      who of several processes is at work on a folder's part
 """
 
+from workbench.storage.clients import RETRY, Waiting
 from workbench.storage.disk import Disk, Entry
 from workbench.storage.disks import disk_of
 from workbench.storage.files import (
@@ -27,14 +28,17 @@ from workbench.storage.files import (
     write_json,
     write_text,
 )
-from workbench.storage.folder import WRITING
+from workbench.storage.folder import WRITING, Folder
 from workbench.storage.locks import held, locked
 from workbench.storage.plain_json import jsonable
 
 __all__ = [
+    "RETRY",
     "WRITING",
     "Disk",
     "Entry",
+    "Folder",
+    "Waiting",
     "check_spelling",
     "check_writable",
     "create_json",

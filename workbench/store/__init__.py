@@ -11,8 +11,10 @@ export.py      columns for other libraries
 sql.py         read-only DuckDB
 store.py       `Store`, `open_store`
 write.py       a store from tables that you have
+copying.py     a store from one place to another
 """
 
+from workbench.store.copying import Copied, copy_store
 from workbench.store.counts import Counts, Routing
 from workbench.store.store import Store, begun_plan, open_store
 from workbench.store.tables import Tables
@@ -21,11 +23,13 @@ from workbench.store.token_rows import token_index
 from workbench.store.write import write_store
 
 __all__ = [
+    "Copied",
     "Counts",
     "Routing",
     "Store",
     "Tables",
     "begun_plan",
+    "copy_store",
     "n_cut",
     "open_store",
     "token_index",
