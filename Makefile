@@ -17,7 +17,7 @@ ONLY ?=
 SERVING ?= .serving-venv
 SERVING_LIMIT ?= 1200
 
-.PHONY: help demo test unit quick browser real test-serving screens conformance processors gpu lint format docs app picture bench mutants clean
+.PHONY: help demo test unit quick browser real test-serving test-scale screens conformance processors gpu lint format docs app picture bench mutants clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,10 +30,10 @@ test: $(VENV)/dev.stamp ## every test that needs no GPU; those in a browser, whe
 	@$(MAKE) -j2 --no-print-directory unit browser
 
 unit: $(VENV)/dev.stamp ## every test that needs neither a GPU nor a browser
-	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not gpu and not browser"
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not gpu and not browser and not scale"
 
 quick: $(VENV)/dev.stamp ## the quick tier, under two minutes
-	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not gpu and not browser and not slow"
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not gpu and not browser and not slow and not scale"
 
 browser: $(VENV)/dev.stamp ## the dashboard in a real browser (needs chromium)
 	$(PYTEST) -m browser
@@ -46,6 +46,9 @@ real: $(VENV)/dev.stamp ## the tests on two real language models (fetches 330 MB
 # vLLM pins its own torch and transformers, so it has an environment of its own; nothing else ever needs it
 test-serving: $(SERVING)/serving.stamp ## the tests inside vLLM on the CPU, in an environment of their own (at most 20 minutes)
 	WORKBENCH_CACHE="$(CACHE)" OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 timeout -k 30 $(SERVING_LIMIT) $(SERVING)/bin/python -m pytest tests/serving $(ONLY)
+
+test-scale: $(VENV)/scale.stamp ## stores on a real S3 server, which the tests start on this machine (at most 8 minutes)
+	timeout -k 30 480 env OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m scale tests/scale
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
 	$(BIN)/python -m tests.app.browser.screenshots
@@ -117,6 +120,10 @@ $(VENV)/app.stamp: pyproject.toml setup.py constraints.txt $(VENV)/torch.stamp
 # with TransformerLens and nnsight, so that the tests of working inside them really run
 $(VENV)/dev.stamp: $(VENV)/app.stamp
 	$(INSTALL) -c constraints.txt -e ".[app,dev,interop]"
+	@touch $@
+
+$(VENV)/scale.stamp: $(VENV)/dev.stamp
+	$(INSTALL) -c constraints.txt -e ".[scale]"
 	@touch $@
 
 $(SERVING)/bin/python:

@@ -1,6 +1,5 @@
 """`workbench capture`: prompts through a model into a store."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +8,7 @@ from rich.filesize import decimal
 from workbench import Plan, WorkbenchError, parse_experts
 
 from ..terminal import open_model, print_json, say, warn
-from .options import Device, Dtype, Engine, Json, Model, PlanFile, Prompts
+from .options import Device, Dtype, Engine, Json, Model, PlanFile, Prompts, Retry, be_patient
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -20,7 +19,9 @@ _MOST_LAYERS = 10_000
 def capture(
     model: Model,
     prompts: Prompts,
-    store: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; a store begun there goes on.")],
+    store: Annotated[
+        str, typer.Option(metavar="DIR", help="Folder to write, or s3://bucket/stores/x; a store begun there goes on.")
+    ],
     keep: Annotated[
         str,
         typer.Option(
@@ -43,6 +44,11 @@ def capture(
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
     text: Annotated[bool, typer.Option("--text/--no-text", help="Whether the store holds the words.")] = True,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Whether a store begun there goes on.")] = True,
+    single_writer: Annotated[
+        bool,
+        typer.Option("--single-writer", help="For object storage that replaces what it should refuse: one process."),
+    ] = False,
+    retry: Retry = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     engine: Engine = None,
@@ -57,6 +63,7 @@ def capture(
     """Record what the experts do on prompts, into a store. Says how big it will be before it starts; resumes when stopped."""
     from workbench.shards import said  # brings numpy, which --help does without
 
+    be_patient(retry)
     words: dict[str, Any] = {
         "keep": _words(keep),
         "generate": generate,
@@ -68,6 +75,7 @@ def capture(
         "seed": seed,
         "plan": None if plan is None else Plan.from_json(plan),
         "resume": resume,
+        "single_writer": single_writer,
         "text": text,
     }
     if ray is None:

@@ -7,6 +7,7 @@ sizes.py       how big the store will be, and whether the disk holds it
 plan_json.py   the request as it is written down, and compared when a capture goes on
 rewritten.py   the words of a prompt that a chat template writes otherwise than when the capture was begun
 sharing.py     which shards are left for a process to take
+claims.py      who takes them on object storage
 process.py     what one process does: runs batches, writes shards and, at the end, the manifest
 rows.py        a batch's records as rows of the store's tables
 live.py        a store that grows while a server answers

@@ -3,7 +3,6 @@
 import json
 import warnings
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -17,6 +16,7 @@ from workbench.backends import FIRST
 from workbench.capturing.options import digest
 from workbench.capturing.request import Request
 from workbench.errors import NotCompared, WorkbenchError
+from workbench.paths import Place
 from workbench.shards import READABLE, SCHEMA_VERSION
 from workbench.version import __version__
 
@@ -65,7 +65,7 @@ def versions() -> dict[str, str]:
 # ---- whether a store was begun with the same
 
 
-def check_same(store: Path, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+def check_same(store: Place, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Raises `WorkbenchError` when the store was begun with another request; says what differs.
 
     Warns (`NotCompared`) when the store was begun before fingerprints had a version: then less was compared.

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,15 @@ import pyarrow as pa
 from workbench import storage
 from workbench.anatomy import UNCOMPARED, is_unversioned
 from workbench.backends import Backend, Batch, Keep
+from workbench.capturing.claims import Claims, sweep
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows
-from workbench.capturing.sharing import is_complete, open_shards
+from workbench.capturing.sharing import alone, complete_shards, open_shards
 from workbench.capturing.sizes import outputs_share, readable
 from workbench.capturing.words import Words
 from workbench.generation import Generated, Made, generated
 from workbench.parameters import directions, matrices, n_directions, routers, weights_bytes
+from workbench.paths import Address, Place
 from workbench.progress import Meter
 from workbench.records import Chunk, Harvest, logits_not_finite
 from workbench.routing import CompiledPlan, Dose
@@ -35,15 +36,18 @@ _READ_ONCE = {"matrices": matrices, "routers": routers, "directions": directions
 class Process:
     """What one process does with a request; any number of them may, on the same folder."""
 
-    path: Path
+    path: Place
     request: Request
     backend: Backend
     plan: CompiledPlan
     dose: Dose
     meter: Meter
+    single_writer: bool = False
 
     def __post_init__(self) -> None:
         self.words = Words(self.request)
+        self.disk = storage.disk_of(self.path)
+        self.claims = Claims(self.path) if isinstance(self.path, Address) else None
 
     def run(self, rank: int, world: int) -> None:
         """Writes shards until none is left, then the manifest, unless another process does."""
@@ -51,9 +55,11 @@ class Process:
         self.meter.say(f"Capturing {len(request.prompts)} prompts into {self.path}: {request.estimate}{self._reads}")
         with ThreadPoolExecutor(1) as beside:
             small = beside.submit(self._small_tables)
-            for shard in open_shards(self.path, n_shards, rank, world):
-                left = [s for s in range(n_shards) if not is_complete(self.path, s)]
-                self.meter.total = self.meter.done + sum(request.shard_size(s) for s in left)
+            shared = open_shards(self.path, n_shards, rank, world, self.claims)
+            for shard in alone(self.path, n_shards) if self.single_writer else shared:
+                done = complete_shards(self.path)
+                left = sum(request.shard_size(s) for s in range(n_shards) if s not in done)
+                self.meter.total = self.meter.done + left
                 self._write_shard(shard)
             self._complete(small.result())
 
@@ -64,7 +70,7 @@ class Process:
         batches = self.request.schedule.shards[shard]
         ids = sorted({self.request.sequence(n)[0] for b in batches for n in self.request.schedule.batches[b]})
         dictionary = pa.array([self.request.encoded[i].id for i in ids], pa.string())
-        with ShardWriter(self.path, shard, self._tables) as out:
+        with ShardWriter(self.path, shard, self._tables, self.claims.owner if self.claims else "") as out:
             for batch in batches:
                 out.put(self._run_batch(self.request.schedule.batches[batch], ids, dictionary))
             out.publish(
@@ -139,17 +145,22 @@ class Process:
         for name in self.request.options.read_once:
             tables[f"{name}.parquet"] = (name, partial(_READ_ONCE[name], model, layers))
         for path, (name, content) in tables.items():
-            if not (self.path / path).is_file():
+            if self.disk.size(path) is None:
                 write_table(self.path, path, name, content())
         return [describe(self.path, path, name) for path, (name, _) in tables.items()]
 
     def _complete(self, small: list[dict[str, Any]]) -> None:
         """Writes the manifest, or waits for the process that does."""
-        while not (self.path / "manifest.json").is_file():
+        if isinstance(self.path, Address):  # of two who write it at once each writes the same
+            if self.disk.size("manifest.json") is None:
+                self._write_manifest(small)
+            return sweep(self.path)
+        while self.disk.size("manifest.json") is None:
             with storage.locked(self.path, "manifest") as ours:
-                if ours and not (self.path / "manifest.json").is_file():
+                if ours and self.disk.size("manifest.json") is None:
                     self._write_manifest(small)
             time.sleep(0 if ours else 0.05)
+        return None
 
     def _write_manifest(self, small: list[dict[str, Any]]) -> None:
         shards = range(len(self.request.schedule.shards))

@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.paths import Place
 from workbench.prompts import Encoded
+from workbench.shards import source_of
+from workbench.storage import disk_of
 
 
 def check_rewritten(
-    store: Path, begun: Mapping[str, Any], asked: Mapping[str, Any], encoded: Sequence[Encoded]
+    store: Place, begun: Mapping[str, Any], asked: Mapping[str, Any], encoded: Sequence[Encoded]
 ) -> None:
     """Raises `WorkbenchError` with the words that differ where the same prompts are written otherwise than in the store."""
     before, now = begun.get("prompts", {}), asked["prompts"]
@@ -27,14 +29,14 @@ def check_rewritten(
             )
 
 
-def _texts(store: Path) -> dict[str, str | None]:
+def _texts(store: Place) -> dict[str, str | None]:
     """Prompt id -> its words in the store; empty where it was stopped before they were written."""
     import pyarrow.parquet as pq
 
-    path = store / "prompts.parquet"
-    if not path.is_file():
+    disk, path = disk_of(store), "prompts.parquet"
+    if disk.size(path) is None:
         return {}
-    table = pq.read_table(path, columns=["prompt_id", "text"])
+    table = pq.read_table(source_of(disk, path), columns=["prompt_id", "text"])
     return dict(zip(table["prompt_id"].to_pylist(), table["text"].to_pylist(), strict=True))
 
 

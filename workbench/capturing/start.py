@@ -10,6 +10,7 @@ from typing import Any
 from workbench import storage
 from workbench.anatomy import ExpertRef
 from workbench.backends import backend_of, compiled_for
+from workbench.capturing.claims import prove
 from workbench.capturing.options import BATCH_TOKENS, Options, Responses, several
 from workbench.capturing.plan_json import check_same, plan_json
 from workbench.capturing.process import Process
@@ -21,7 +22,7 @@ from workbench.errors import WorkbenchError
 from workbench.generation import SHARD_TOKENS
 from workbench.hooks import as_it_is, unlike_said
 from workbench.model import MoEModel
-from workbench.paths import given_path
+from workbench.paths import Address, Place, given_place
 from workbench.plan import Plan
 from workbench.progress import Meter, ProgressLines, Report
 from workbench.prompts import PromptSet, planned_at, read_prompts
@@ -32,7 +33,7 @@ from workbench.store import Store, begun_plan, open_store
 def capture(
     model: MoEModel,
     prompts: PromptSet | str | Path | Iterable[Any],
-    into: str | Path,
+    into: str | Path | Address,
     *,
     keep: Collection[str] = frozenset({"norms", "residual"}),
     generate: int = 0,
@@ -48,6 +49,7 @@ def capture(
     text: bool = True,
     shard_tokens: int = SHARD_TOKENS,
     shard: tuple[int, int] | None = None,
+    single_writer: bool = False,
     progress: bool | Report = True,
     **before: Any,
 ) -> Store:
@@ -76,6 +78,7 @@ def capture(
                  Any number of processes may capture the same request into one folder, started together or later: each
                  takes shards that nobody holds, takes over those of a process that died, and whoever completes the set
                  writes the manifest. All of them return the complete store
+    single_writer nobody else captures into the same address: for object storage that cannot refuse to replace an object
     progress     False for silence, or a function that receives `Progress` values
 
     Writing needs no more memory than two batches and the rows gathered for a row group. A store is complete when its
@@ -97,29 +100,34 @@ def capture(
         text=text,
         responses=responses,
     )
-    return capture_with(model, prompts, into, options, plan=plan, resume=resume, shard=shard, progress=progress)
+    how: dict[str, Any] = {"plan": plan, "resume": resume, "shard": shard, "single_writer": single_writer}
+    return capture_with(model, prompts, into, options, **how, progress=progress)
 
 
 def capture_with(
     model: MoEModel,
     prompts: PromptSet | str | Path | Iterable[Any],
-    into: str | Path,
+    into: str | Path | Address,
     options: Options,
     *,
     plan: Plan | None = None,
     resume: bool = True,
     shard: tuple[int, int] | None = None,
+    single_writer: bool = False,
     progress: bool | Report = True,
 ) -> Store:
     """`capture` with the options of the store as one value; the rest decides how it runs, and is explained there."""
     model = as_it_is(model)  # what is recorded is the model of now, whatever it was when it was loaded
-    path, compiled, dose = given_path(into), compiled_for(model, plan), Dose(is_counting=False)
+    path, compiled, dose = given_place(into), compiled_for(model, plan), Dose(is_counting=False)
     make = partial(make_request, model, read_prompts(prompts), options, plan=compiled.plan)
     with storage.disk_errors(path):
+        if isinstance(path, Address) and not single_writer and storage.disk_of(path).size("manifest.json") is None:
+            prove(path)
         request, is_left = _begin(path, make, resume=resume)
         if is_left:
             meter = Meter(0, ProgressLines() if progress is True else progress or None)
-            Process(path, request, backend_of(model), compiled, dose, meter).run(*(shard or _rank()))
+            process = Process(path, request, backend_of(model), compiled, dose, meter, single_writer)
+            process.run(*(shard or _rank()))
     if said := unlike_said(compiled, model.anatomy, dose):
         warnings.warn(f"{said}.", stacklevel=2)
     return open_store(path)
@@ -129,34 +137,40 @@ def _rank() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _begin(store: Path, make: Callable[..., Request], *, resume: bool) -> tuple[Request, bool]:
+def _begin(store: Place, make: Callable[..., Request], *, resume: bool) -> tuple[Request, bool]:
     """Writes plan.json, or checks the one that is there; returns the request, and whether anything is left to do."""
     storage.check_spelling(store)
-    path = store / "plan.json"
-    if path.is_file():
+    disk = storage.disk_of(store)
+    if disk.size("plan.json") is not None:
         return _go_on(store, make, resume=resume)
     request = make()
-    if path.is_file():
+    if disk.size("plan.json") is not None:
         return _go_on(store, make, resume=resume)  # another process began meanwhile: by the date of its plan
-    if store.is_dir() and any(file.name != storage.WRITING for file in store.iterdir()):
+    if _holds_something(store):
         raise WorkbenchError(
             f"The folder '{store}' holds other files; choose a folder that does not exist or is empty."
         )
-    check_disk(store, request.estimate)
-    store.mkdir(parents=True, exist_ok=True)
+    if isinstance(store, Path):
+        check_disk(store, request.estimate)
     if not storage.create_json(store, "plan.json", plan_json(request)):
         return _go_on(store, make, resume=True)
     return request, True
 
 
-def _go_on(store: Path, make: Callable[..., Request], *, resume: bool) -> tuple[Request, bool]:
+def _holds_something(store: Place) -> bool:
+    if isinstance(store, Address):
+        return bool(storage.disk_of(store).list())
+    return store.is_dir() and any(file.name != storage.WRITING for file in store.iterdir())
+
+
+def _go_on(store: Place, make: Callable[..., Request], *, resume: bool) -> tuple[Request, bool]:
     """The request of a store that was begun, and whether anything is left to do. Raises `WorkbenchError` for another one."""
-    path = store / "plan.json"
     begun = begun_plan(store)
-    request = make(begun={**begun, "template_date": planned_at(path, begun)})
+    told = planned_at(store / "plan.json", begun) if isinstance(store, Path) else begun.get("template_date")
+    request = make(begun={**begun, "template_date": told})
     if not resume:
         raise WorkbenchError(f"'{store}' already holds a store; choose another folder, or resume=True to go on.")
     asked = plan_json(request)
     check_rewritten(store, begun, asked, request.encoded)
     check_same(store, begun, asked)
-    return request, not (store / "manifest.json").is_file()
+    return request, storage.disk_of(store).size("manifest.json") is None

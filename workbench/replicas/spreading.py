@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.paths import given_path
+from workbench.paths import Address, given_place
 from workbench.progress import Progress, ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.replicas.cluster import Cluster
 from workbench.replicas.replica import Board, Replica, Work
+from workbench.storage import disk_of
 from workbench.store import Store, open_store
 
 LOST, BEGUN_AGAIN = "A replica was lost", 3
@@ -23,7 +24,7 @@ def capture_on(
     cluster: Cluster,
     source: str,
     prompts: PromptSet | str | Path | Iterable[Any],
-    into: str | Path,
+    into: str | Path | Address,
     *,
     how: Mapping[str, Any] | None = None,
     progress: bool | Report = True,
@@ -39,7 +40,12 @@ def capture_on(
     again. Raises `WorkbenchError` for a cluster that is not reached or too small, for what `capture` refuses, and where
     replicas are lost for good: what is complete stays.
     """
-    path = given_path(into).resolve()
+    place = given_place(into)
+    path = place.resolve() if isinstance(place, Path) else place
+    if words.get("single_writer"):
+        raise WorkbenchError(
+            "Replicas write together, so single_writer does not go with a cluster; capture with one process there."
+        )
     given = Work(source, dict(how or {}), read_prompts(prompts), str(path), words)
     report = ProgressLines() if progress is True else progress or _silence
     with cluster.running() as ray:
@@ -88,7 +94,7 @@ def _result(ray: Any, ended: Any) -> tuple[str, ...]:
 
 
 def _check_whole(given: Work, warned: Sequence[str]) -> None:
-    if not (Path(given.into) / "manifest.json").is_file():
+    if disk_of(given_place(given.into)).size("manifest.json") is None:
         lost = sum(said.startswith(LOST) for said in warned)
         raise WorkbenchError(
             f"All {lost} replicas that captured into '{given.into}' were lost {BEGUN_AGAIN + 1} times each (their processes "

@@ -95,11 +95,14 @@ class ShardWriter:
     with ShardWriter(store, 3, ["tokens", "slots"]) as shard:
         shard.put({"tokens": build_tokens, "slots": build_slots})     # callables that make Arrow batches
         shard.publish({"batches": [6, 7]})
+
+    claim: part of the files' names, where several may write the same shard; then the first receipt says whose it is.
     """
 
-    def __init__(self, store: Place, shard: int, tables: Iterable[str]) -> None:
-        self.store, self.shard = store, shard
-        self.files = {name: TableFile(store, name, f"{name}/{shard:05d}.parquet") for name in tables}
+    def __init__(self, store: Place, shard: int, tables: Iterable[str], claim: str = "") -> None:
+        self.store, self.shard, self.claim = store, shard, claim
+        file = f"{shard:05d}-{claim}" if claim else f"{shard:05d}"
+        self.files = {name: TableFile(store, name, f"{name}/{file}.parquet") for name in tables}
         self.lanes = {name: ThreadPoolExecutor(1, thread_name_prefix=f"write-{name}") for name in self.files}
         self.room = BoundedSemaphore(BATCHES_WAITING)
         self.lock = Lock()
@@ -132,9 +135,19 @@ class ShardWriter:
         written = {name: file for name, file in self.files.items() if name not in OFTEN_EMPTY or not file.is_empty}
         jobs = {name: self.lanes[name].submit(file.publish) for name, file in written.items()}
         receipt = {"shard": self.shard, **about, "files": [job.result() for job in jobs.values()]}
+        if self.claim:
+            return self._first(receipt)
         # a receipt lost in a power cut costs one shard, not the store, so nobody waits for its folder
         storage.write_json(self.store, receipt_path(self.shard), receipt, flush=False)
         return receipt
+
+    def _first(self, receipt: dict[str, Any]) -> dict[str, Any]:
+        """The receipt that the shard has now: ours, or that of another writer who was done first, when our files go."""
+        if storage.create_json(self.store, receipt_path(self.shard), receipt):
+            return receipt
+        for file in receipt["files"]:
+            storage.disk_of(self.store).delete(file["path"])
+        return storage.read_json(self.store / receipt_path(self.shard))
 
     def _raise_errors(self, *, wait: bool) -> None:
         for future in [f for f in self.futures if wait or f.done()]:

@@ -11,6 +11,7 @@ plain_json.py numbers and tables as JSON has them
 locks.py      who of several processes is at work on a folder's part
 """
 
+from workbench.storage.bucket import Bucket
 from workbench.storage.clients import RETRY, Waiting
 from workbench.storage.disk import Disk, Entry
 from workbench.storage.disks import disk_of
@@ -35,6 +36,7 @@ from workbench.storage.plain_json import jsonable
 __all__ = [
     "RETRY",
     "WRITING",
+    "Bucket",
     "Disk",
     "Entry",
     "Folder",

@@ -35,6 +35,7 @@ def test_capture_by_its_defaults(capturing: tuple[Recorder, Recorder], tmp_path:
     assert made.named == {
         "keep": {"norms", "residual"}, "generate": 0, "samples": 1, "temperature": 0.0, "responses": None, "layers": None,
         "experts": None, "batch_tokens": 4096, "seed": 0, "plan": None, "resume": True, "text": True,
+        "single_writer": False,
     }  # fmt: skip
     assert opened.given == ("m", "auto", "auto", None)
     rows = open_store(tmp_path / "s").manifest["rows"]
@@ -49,7 +50,7 @@ def test_capture_hands_every_option_on(capturing: tuple[Recorder, Recorder], tmp
     words = [
         "--keep", "norms, logits,", "--generate", 3, "--samples", 2, "--temperature", 0.5, "--responses", "--layers", "2,0-1",
         "--experts", "L1E2", "--plan", tmp_path / "p.json", "--batch-tokens", 99, "--seed", 4, "--no-text", "--no-resume",
-        "--device", "cpu", "--dtype", "float32", "--json",
+        "--single-writer", "--device", "cpu", "--dtype", "float32", "--json",
     ]  # fmt: skip
     said = run("capture", "m", "refusal", "--store", tmp_path / "s", *words)
     assert said.exit_code == 0, said.output
@@ -57,9 +58,10 @@ def test_capture_hands_every_option_on(capturing: tuple[Recorder, Recorder], tmp
     assert made.named == {
         "keep": {"norms", "logits"}, "generate": 3, "samples": 2, "temperature": 0.5, "responses": True, "layers": [0, 1, 2],
         "batch_tokens": 99, "seed": 4, "plan": Plan.off("L1E3"), "resume": False, "text": False,
+        "single_writer": True,
     }  # fmt: skip
     assert opened.given == ("m", "cpu", "float32", None)
-    assert made.given[2] == tmp_path / "s"
+    assert made.given[2] == str(tmp_path / "s")
     rows = open_store(tmp_path / "s").manifest["rows"]
     assert json.loads(said.stdout) == {
         "store": str(tmp_path / "s"), "rows": rows, "size_bytes": size_of(tmp_path / "s"),
@@ -94,7 +96,7 @@ def test_capture_is_spread_over_a_cluster_which_loads_the_model_itself(
     assert said.exit_code == 0, said.output
     cluster, source, prompts, into = spread.given
     assert cluster == workbench.replicas.Cluster("head:6379", 3, 0.5)
-    assert (source, into, prompts.source) == ("m", tmp_path / "s", "refusal")
+    assert (source, into, prompts.source) == ("m", str(tmp_path / "s"), "refusal")
     assert spread.named["how"] == {"device": "cpu", "dtype": "auto", "engine": None}
     assert (spread.named["experts"], spread.named["keep"]) == ("L1E*", {"norms", "residual"})
     assert (made.given, opened.given) == ((), ())  # no model in this process

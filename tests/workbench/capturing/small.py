@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench import Store, capture
 from workbench.model import MoEModel
+from workbench.paths import Address
 
 PROMPTS = [
     {"id": "long", "text": "a considerably longer text"},
@@ -19,7 +20,7 @@ PROMPTS = [
 EVERYTHING = frozenset({"norms", "residual", "logits", "outputs"})
 
 
-def quiet(model: MoEModel, into: Path, prompts: Any = PROMPTS, **how: Any) -> Store:
+def quiet(model: MoEModel, into: Path | Address, prompts: Any = PROMPTS, **how: Any) -> Store:
     return capture(model, prompts, into, progress=False, **how)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.disks import DiskContract
 from tests.support.refusals import refused
+from tests.workbench.storage.contract import DiskContract
 from workbench.paths import Address, given_path, given_place
 from workbench.storage import Disk, disk_of
 

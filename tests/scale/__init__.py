@@ -1,0 +1,1 @@
+"""What needs a server of object storage, which the tests start on this machine: `make test-scale`."""
