@@ -1,0 +1,81 @@
+"""Several processes capture to a real S3 server: one is killed, the server is, and the store is that of one process."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scale.capture_there import PROMPTS, captured
+from tests.scale.s3_server import S3Server
+from tests.support.stores import assert_same_content
+from workbench import open_store
+from workbench.paths import Address
+from workbench.shards import receipt_path
+from workbench.storage import disk_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    server = S3Server(tmp_path, f"captures-{len(request.node.name)}")  # a bucket is reached once a process
+    server.start()
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.stop()
+
+
+def together(server: S3Server, n: int, meanwhile: Callable[[list[subprocess.Popen[bytes]]], None]) -> Address:
+    """Begins n processes, does something once three shards are complete, and waits for all."""
+    place = Address("s3", server.bucket, "stores/x")
+    command = [sys.executable, "-m", "tests.scale.capture_there", str(place)]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, env={**os.environ, "RANK": str(rank), "WORLD_SIZE": str(n)})
+        for rank in range(n)
+    ]
+    while len(disk_of(place).list("shards")) < 3:
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.05)
+    meanwhile(processes)
+    for process in processes:
+        process.wait(timeout=200)
+    return place
+
+
+def check(place: Address, tmp_path: Path) -> None:
+    store = open_store(place)
+    assert_same_content(store, captured(tmp_path / "alone"))
+    assert store.check() == []
+    receipts = {receipt_path(n) for n in range(len(PROMPTS))}
+    listed = {file["path"] for file in store.listed}
+    assert {entry.key for entry in disk_of(place).list()} == listed | receipts | {"plan.json", "manifest.json"}
+
+
+def test_of_three_writers_one_is_killed(server: S3Server, tmp_path: Path) -> None:
+    def kill_one(processes: list[subprocess.Popen[bytes]]) -> None:
+        processes[1].kill()
+        assert processes[1].wait() == -9
+        codes.append(processes)
+
+    codes = list[list[subprocess.Popen[bytes]]]()
+    place = together(server, 3, kill_one)
+    assert [process.returncode for process in codes[0]] == [0, -9, 0]
+    check(place, tmp_path)
+
+
+def test_the_server_is_killed_and_begun_again(server: S3Server, tmp_path: Path) -> None:
+    def outage(processes: list[subprocess.Popen[bytes]]) -> None:
+        server.stop()
+        time.sleep(5)
+        server.start()
+        codes.append(processes)
+
+    codes = list[list[subprocess.Popen[bytes]]]()
+    place = together(server, 2, outage)
+    assert [process.returncode for process in codes[0]] == [0, 0]
+    check(place, tmp_path)
