@@ -37,7 +37,13 @@ class TestPlaces:
 
     @pytest.mark.parametrize(
         "written",
-        ["s3://KEY:hunter2@bucket/x", "s3://KEY:hunter2@", "s3://bucket/x?secret=hunter2", "s3:/KEY:hunter2@b/x"],
+        [
+            "s3://KEY:hunter2@bucket/x",
+            "s3://KEY:hunter2@",
+            "s3://hunter2@bucket/x",
+            "s3://bucket/x?secret=hunter2",
+            "s3:/KEY:hunter2@b/x",
+        ],
     )
     def test_credentials_in_an_address_are_refused_and_not_repeated(self, written: str) -> None:
         for ask in (given_place, given_path):
