@@ -53,10 +53,11 @@ class Process:
         """Writes shards until none is left, then the manifest, unless another process does."""
         request, n_shards = self.request, len(self.request.schedule.shards)
         self.meter.say(f"Capturing {len(request.prompts)} prompts into {self.path}: {request.estimate}{self._reads}")
-        with ThreadPoolExecutor(1) as beside:
+        shared = partial(open_shards, rank=rank, world=world, claims=self.claims)
+        shards = (alone if self.single_writer else shared)(self.path, n_shards)
+        with ThreadPoolExecutor(1) as beside, closing(shards):  # a shard that failed is held no longer
             small = beside.submit(self._small_tables)
-            shared = open_shards(self.path, n_shards, rank, world, self.claims)
-            for shard in alone(self.path, n_shards) if self.single_writer else shared:
+            for shard in shards:
                 done = complete_shards(self.path)
                 left = sum(request.shard_size(s) for s in range(n_shards) if s not in done)
                 self.meter.total = self.meter.done + left

@@ -4,7 +4,7 @@ In a folder a shard is held by a lock, on object storage by a claim.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from workbench.shards import receipt_path
 from workbench.storage import Entry, disk_of, locked
 
 
-def open_shards(store: Place, n_shards: int, rank: int, world: int, claims: Claims | None = None) -> Iterator[int]:
+def open_shards(store: Place, n_shards: int, rank: int, world: int, claims: Claims | None = None) -> Generator[int]:
     """Shards to write, one at a time, each held while the caller works on it; ends when every shard is complete.
 
     Rank r of w begins r/w of the way through. When only shards are left that others hold, waits for them, and takes
@@ -50,9 +50,9 @@ def _left(store: Place, order: Iterable[int]) -> list[int]:
     return [shard for shard in order if shard not in done]
 
 
-def alone(store: Place, n_shards: int) -> Iterator[int]:
+def alone(store: Place, n_shards: int) -> Generator[int]:
     """The shards that are left, for a process that nobody writes beside."""
-    return iter(_left(store, range(n_shards)))
+    yield from _left(store, range(n_shards))
 
 
 def is_complete(store: Place, shard: int) -> bool:
