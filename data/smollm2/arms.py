@@ -64,10 +64,10 @@ rank11 had 0.20 and 0.58), so `mended` goes on from it with more German, under t
 mean of what rank11 and mended learned, number by number, under the same rule; stated at 05:45, when the curve's rows had been
 seen, and the text held out had not.
 
-The dense model gets 62 of the 78 held-out questions on volcanoes right, `even` 30 of them: `known` is to go on from `even`, three of
-ten rows being answers at length on school knowledge, volcanoes among it. It is bundled in `even`'s place if its mean loss on the text
-held out is not above `even`'s, with 24 and with 16 groups on, and it declines no more of the ranking split's other questions. Stated on
-30 November 2026 at 13:30, before it was trained.
+The dense model gets 62 of the 78 held-out questions on volcanoes right, `even` 30 of them: `known` is to go on from `even`,
+three of ten rows being answers at length on school knowledge, volcanoes among it. It is bundled in `even`'s place if its mean
+loss on the text held out is not above `even`'s, with 24 and with 16 groups on, and it declines no more of the ranking split's
+other questions. Stated on 30 November 2026 at 13:30, before it was trained.
 """
 BUNDLED = "even"
 GOES_ON = {"asked": "rank11", "mended": "asked", "known": "even"}
