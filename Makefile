@@ -47,7 +47,7 @@ real: $(VENV)/dev.stamp ## the tests on two real language models (fetches 330 MB
 test-serving: $(SERVING)/serving.stamp ## the tests inside vLLM on the CPU, in an environment of their own (at most 20 minutes)
 	WORKBENCH_CACHE="$(CACHE)" OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 timeout -k 30 $(SERVING_LIMIT) $(SERVING)/bin/python -m pytest tests/serving $(ONLY)
 
-test-scale: $(VENV)/scale.stamp ## stores on a real S3 server, which the tests start on this machine (at most 8 minutes)
+test-scale: $(VENV)/scale.stamp ## stores on a real S3 server and captures by Ray, both started by the tests on this machine (at most 8 minutes)
 	timeout -k 30 480 env OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m scale tests/scale
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)

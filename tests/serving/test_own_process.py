@@ -1,7 +1,7 @@
 """An engine in a process of its own, which is vLLM's default: it does what the one in this process does, and ends with its front.
 
 A capture that was killed there in the middle goes on here, and ends as the same store. Where two processes share each layer
-(tensor parallel) the routing is the native one, with and without a plan.
+(tensor parallel) the routing under a plan is the native one.
 """
 
 import json
