@@ -56,14 +56,19 @@ def capture(
         str | None,
         typer.Option(metavar="ADDRESS", help="Spread it over a Ray cluster: HOST:PORT, or local for this machine."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="With --ray: replicas of the model.")] = 2,
-    gpus_per_worker: Annotated[float, typer.Option(min=0, help="With --ray: GPUs of each replica.")] = 0.0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="With --ray: replicas of the model; 2 if not given.")
+    ] = None,
+    gpus_per_worker: Annotated[float | None, typer.Option(min=0, help="With --ray: GPUs of each replica.")] = None,
     json: Json = False,
 ) -> None:
     """Record what the experts do on prompts, into a store. Says how big it will be before it starts; resumes when stopped."""
-    from workbench.shards import said  # brings numpy, which --help does without
+    from workbench import read_prompts  # brings numpy, which --help does without
+    from workbench.shards import said
 
     be_patient(retry)
+    spread = _spread_over(ray, workers, gpus_per_worker)
+    asked = read_prompts(prompts).filter(split=split)
     words: dict[str, Any] = {
         "keep": _words(keep),
         "generate": generate,
@@ -78,13 +83,11 @@ def capture(
         "single_writer": single_writer,
         "text": text,
     }
-    if ray is None:
-        written = _here(model, prompts, split, store, experts, words, (device, dtype, engine))
+    how = {"device": device, "dtype": dtype, "engine": engine}
+    if spread is None:
+        written = _here(model, how, asked, store, experts, words)
     else:
-        how = {"device": device, "dtype": dtype, "engine": engine}
-        written = _spread(
-            model, prompts, split, store, {**words, "experts": experts}, how, (ray, workers, gpus_per_worker)
-        )
+        written = _spread(spread, model, how, asked, store, {**words, "experts": experts})
     rows, n_bytes = written.manifest["rows"], sum(file.size for file in written.disk.list())
     if json:
         return print_json({"store": str(written.path), "rows": rows, "size_bytes": n_bytes})
@@ -94,24 +97,28 @@ def capture(
     return None
 
 
-def _here(
-    model: str, prompts: str, split: str | None, store: str, experts: str | None, words: Any, how: Any
-) -> "Store":
-    """By one process."""
-    from workbench import capture, read_prompts
+def _spread_over(address: str | None, workers: int | None, gpus: float | None) -> dict[str, Any] | None:
+    """The cluster that was asked for, or None: options that would change nothing are refused."""
+    given = {name: value for name, value in (("workers", workers), ("gpus", gpus)) if value is not None}
+    if address is None and given:
+        raise WorkbenchError("--workers and --gpus-per-worker belong to --ray ADDRESS; give it, or leave them away.")
+    return None if address is None else {"address": address, **given}
 
-    asked = read_prompts(prompts).filter(split=split)
-    loaded = open_model(model, *how)
+
+def _here(model: str, how: Any, asked: Any, store: str, experts: str | None, words: Any) -> "Store":
+    """By one process."""
+    from workbench import capture
+
+    loaded = open_model(model, **how)
     chosen = None if experts is None else parse_experts(experts, loaded.anatomy)
     return capture(loaded, asked, store, experts=chosen, **words)
 
 
-def _spread(model: str, prompts: str, split: str | None, store: str, words: Any, how: Any, on: Any) -> "Store":
+def _spread(cluster: Any, model: str, how: Any, asked: Any, store: str, words: Any) -> "Store":
     """By replicas on a Ray cluster, each of which loads the model."""
-    from workbench import read_prompts
     from workbench.replicas import Cluster, capture_on
 
-    return capture_on(Cluster(*on), model, read_prompts(prompts).filter(split=split), store, how=how, **words)
+    return capture_on(Cluster(**cluster), model, asked, store, how=how, **words)
 
 
 def _words(text: str) -> frozenset[str]:

@@ -37,7 +37,8 @@ def test_capture_by_its_defaults(capturing: tuple[Recorder, Recorder], tmp_path:
         "experts": None, "batch_tokens": 4096, "seed": 0, "plan": None, "resume": True, "text": True,
         "single_writer": False,
     }  # fmt: skip
-    assert opened.given == ("m", "auto", "auto", None)
+    assert opened.given == ("m",)
+    assert opened.named == {"device": "auto", "dtype": "auto", "engine": None}
     rows = open_store(tmp_path / "s").manifest["rows"]
     counted = ", ".join(f"{n:,} {table}" for table, n in rows.items())
     assert rows["prompts"] == 3
@@ -60,7 +61,8 @@ def test_capture_hands_every_option_on(capturing: tuple[Recorder, Recorder], tmp
         "batch_tokens": 99, "seed": 4, "plan": Plan.off("L1E3"), "resume": False, "text": False,
         "single_writer": True,
     }  # fmt: skip
-    assert opened.given == ("m", "cpu", "float32", None)
+    assert opened.given == ("m",)
+    assert opened.named == {"device": "cpu", "dtype": "float32", "engine": None}
     assert made.given[2] == str(tmp_path / "s")
     rows = open_store(tmp_path / "s").manifest["rows"]
     assert json.loads(said.stdout) == {
@@ -100,3 +102,13 @@ def test_capture_is_spread_over_a_cluster_which_loads_the_model_itself(
     assert spread.named["how"] == {"device": "cpu", "dtype": "auto", "engine": None}
     assert (spread.named["experts"], spread.named["keep"]) == ("L1E*", {"norms", "residual"})
     assert (made.given, opened.given) == ((), ())  # no model in this process
+
+
+@pytest.mark.parametrize("words", [("--workers", 3), ("--gpus-per-worker", 1)])
+def test_what_belongs_to_a_cluster_is_refused_without_one(
+    capturing: tuple[Recorder, Recorder], words: tuple[str, int], tmp_path: Path
+) -> None:
+    said = run("capture", "m", "refusal", "--store", tmp_path / "s", *words)
+    assert said.exit_code == 2
+    assert "belong to --ray ADDRESS" in said.stderr
+    assert [one.given for one in capturing] == [(), ()]
