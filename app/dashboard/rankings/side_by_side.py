@@ -1,6 +1,5 @@
 """Every ranking that a store allows, side by side: which of them say the same, and why others cannot be asked."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -33,7 +32,7 @@ def side_by_side(view: View, offered: Offer) -> None:
 def _agreement(path: str, now: Identity, target: str | None) -> "Agreement":
     from probes.agreement import agreement
 
-    return agreement(store_at(Path(path)), target)
+    return agreement(store_at(path), target)
 
 
 def _drawn(found: "Agreement") -> None:

@@ -26,3 +26,10 @@ def test_it_is_listed_and_checked(store: Store, tmp_path):
 @pytest.mark.parametrize("name", [name for name in PAGES if name != "captures"])
 def test_every_page_reads_it(store: Store, tmp_path, name: str):
     assert texts(opened(name, tmp_path, "demo", f"--store={store.path}", store="there"))
+
+
+def test_all_rankings_of_it_are_set_side_by_side(store: Store, tmp_path):
+    page = opened("probes", tmp_path, "demo", f"--store={store.path}", store="there")
+    page.toggle(key="all-run").set_value(True).run()
+    assert not page.exception
+    assert says(page, "A cluster joins rankings whose mean correlation")
