@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from grading.found import FIRST, average_precision
 from grading.methods import methods
 
 from probes import contrast
@@ -47,29 +48,26 @@ def found(table: pd.DataFrame, carriers: Set[tuple[int, int]]) -> dict[str, dict
     Equal scores stand in every order alike: each figure is its mean over them, so that a score which cannot tell experts apart
     gains nothing by the order of their numbers. Experts without a score come last.
     """
-    wanted = np.array([key in carriers for key in table.index])
-    return {name: _found(table[name].to_numpy(float), wanted) for name in table}
+    return {name: _found(table[name].to_numpy(float), list(table.index), carriers) for name in table}
 
 
-FIRST = (1, 2, 4, 8)
 _DRAWS = 200
 
 
-def _found(score: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
+def _found(score: np.ndarray, names: list[Any], carriers: Set[tuple[int, int]]) -> dict[str, float]:
     filled = np.where(np.isnan(score), -np.inf, score)
     tied = len(np.unique(filled)) < len(filled)
     drawing = np.random.default_rng(0)
     orders = [np.lexsort((drawing.random(len(filled)), -filled)) for _ in range(_DRAWS if tied else 1)]
-    each = [_of_order(wanted[order]) for order in orders]
+    each = [_of_order([names[i] for i in order], {*carriers}) for order in orders]
     return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
 
 
-def _of_order(right: np.ndarray) -> dict[str, float]:
-    """right: whether the expert of each rank is a carrier, best first."""
-    hits = right.cumsum()
-    ranks = np.arange(1, len(right) + 1)
+def _of_order(ranking: list[Any], wanted: set[Any]) -> dict[str, float]:
+    """ranking: best first."""
+    hits = np.cumsum([expert in wanted for expert in ranking])
     return {
         **{f"hits in {n}": float(hits[n - 1]) for n in FIRST},
-        "average precision": float((hits / ranks)[right].mean()),
-        "area": float((hits / right.sum()).mean()),
+        "average precision": average_precision(ranking, wanted),
+        "area": float((hits / len(wanted)).mean()),
     }
