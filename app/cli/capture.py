@@ -8,7 +8,21 @@ from rich.filesize import decimal
 from workbench import Plan, WorkbenchError, parse_experts
 
 from ..terminal import open_model, print_json, say, warn
-from .options import Device, Dtype, Engine, Json, Model, PlanFile, Prompts, Retry, be_patient
+from .options import (
+    Device,
+    Dtype,
+    Engine,
+    GpusPerWorker,
+    Json,
+    Model,
+    PlanFile,
+    Prompts,
+    Ray,
+    Retry,
+    Workers,
+    be_patient,
+    spread_over,
+)
 
 if TYPE_CHECKING:
     from workbench.store import Store
@@ -52,14 +66,9 @@ def capture(
     device: Device = "auto",
     dtype: Dtype = "auto",
     engine: Engine = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Spread it over a Ray cluster: HOST:PORT, or local for this machine."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="With --ray: replicas of the model; 2 if not given.")
-    ] = None,
-    gpus_per_worker: Annotated[float | None, typer.Option(min=0, help="With --ray: GPUs of each replica.")] = None,
+    ray: Ray = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
     json: Json = False,
 ) -> None:
     """Record what the experts do on prompts, into a store. Says how big it will be before it starts; resumes when stopped."""
@@ -67,7 +76,7 @@ def capture(
     from workbench.shards import said
 
     be_patient(retry)
-    spread = _spread_over(ray, workers, gpus_per_worker)
+    spread = spread_over(ray, workers, gpus_per_worker)
     asked = read_prompts(prompts).filter(split=split)
     words: dict[str, Any] = {
         "keep": _words(keep),
@@ -95,14 +104,6 @@ def capture(
     if len(written.nonfinite):
         warn(said(written.nonfinite))
     return None
-
-
-def _spread_over(address: str | None, workers: int | None, gpus: float | None) -> dict[str, Any] | None:
-    """The cluster that was asked for, or None: options that would change nothing are refused."""
-    given = {name: value for name, value in (("workers", workers), ("gpus", gpus)) if value is not None}
-    if address is None and given:
-        raise WorkbenchError("--workers and --gpus-per-worker belong to --ray ADDRESS; give it, or leave them away.")
-    return None if address is None else {"address": address, **given}
 
 
 def _here(model: str, how: Any, asked: Any, store: str, experts: str | None, words: Any) -> "Store":

@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from workbench.errors import WorkbenchError
 from workbench.storage import RETRY
 
 Model = Annotated[
@@ -40,6 +41,20 @@ Retry = Annotated[
 ]
 PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="A plan as JSON.")]
 MaxTokens = Annotated[int, typer.Option("--tokens", min=1, help="At most so many tokens per answer.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Spread it over a Ray cluster: HOST:PORT, or local for this machine."),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="With --ray: so many processes; 2 if not given.")]
+GpusPerWorker = Annotated[float | None, typer.Option(min=0, help="With --ray: GPUs of each process.")]
+
+
+def spread_over(address: str | None, workers: int | None, gpus: float | None) -> dict[str, Any] | None:
+    """The cluster that was asked for, or None: options that would change nothing are refused."""
+    given = {name: value for name, value in (("workers", workers), ("gpus", gpus)) if value is not None}
+    if address is None and given:
+        raise WorkbenchError("--workers and --gpus-per-worker belong to --ray ADDRESS; give it, or leave them away.")
+    return None if address is None else {"address": address, **given}
 
 
 def be_patient(retry: float | None) -> None:

@@ -12,7 +12,7 @@ from workbench.progress import duration
 from workbench.storage import check_writable, disk_errors, write_text
 
 from ..terminal import note, print_json, print_table, say, warn
-from .options import Json
+from .options import GpusPerWorker, Json, Ray, Workers, spread_over
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,9 @@ def run(
             "--own-functions", help="Let the recipe's metrics of the form module:function run: they are code."
         ),
     ] = False,
+    ray: Ray = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
     json: Json = False,
 ) -> None:
     """Run a whole experiment from one file: capture, rank, steer, controls, tables, report. Goes on where it was stopped.
@@ -48,7 +51,9 @@ def run(
     from ..experiments.recipe import read_recipe
     from ..experiments.run import checked_sets, plan_run
 
-    asked = read_recipe(recipe)
+    cluster, asked = spread_over(ray, workers, gpus_per_worker), read_recipe(recipe)
+    if dry_run and cluster is not None:
+        raise WorkbenchError("--dry-run measures a small batch here, not on a cluster; leave --ray away.")
     folder = given_path(out or Path("runs") / asked.name)
     begun(
         folder, asked, checked_sets(asked, own_functions)
@@ -59,14 +64,23 @@ def run(
         plans = plan_run(asked, own_functions=own_functions)
         print_json(_planned(asked, plans)) if json else _show_plans(asked, plans)
         return
-    carry_out(asked, folder, own_functions, json)
+    carry_out(asked, folder, own_functions, json, cluster)
 
 
-def carry_out(recipe: "Recipe", folder: Path, own_functions: bool, json: bool) -> None:
+def carry_out(
+    recipe: "Recipe", folder: Path, own_functions: bool, json: bool, cluster: dict[str, Any] | None = None
+) -> None:
     """Runs a recipe into `folder`, or goes on there, writes the report and shows what was found."""
     from ..experiments.run import run_recipe
 
-    done = run_recipe(recipe, folder, own_functions=own_functions)
+    if cluster is None:
+        done = run_recipe(recipe, folder, own_functions=own_functions)
+    else:
+        from workbench.replicas import Cluster
+
+        from ..experiments.spread import run_spread
+
+        done = run_spread(recipe, folder, Cluster(**cluster), own_functions=own_functions)
     report = _conclude(folder, recipe)
     print_json(_result(folder, report, done.units_run)) if json else _show_result(folder, recipe, report)
     if not _ran_any(folder):

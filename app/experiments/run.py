@@ -19,6 +19,7 @@ from .engine import (
     Measuring,
     ModelPlan,
     Sizes,
+    Unit,
     arms_of,
     arms_path,
     begin,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from workbench import MoEModel
 
 Open = Callable[[ModelSource], "MoEModel"]
+Sets = Mapping[str, PromptSet]
 
 
 class Finished(NamedTuple):
@@ -85,7 +87,7 @@ class Models:
 def plan_run(recipe: Recipe, open_model: Open = open_source, own_functions: bool = False) -> list[ModelPlan]:
     """What a run would do, model by model. Loads them and measures a small batch; writes nothing."""
     sets = checked_sets(recipe, own_functions)
-    return _plan(recipe, sets, Models(recipe, open_model))
+    return planned(recipe, sets, Models(recipe, open_model))
 
 
 def run_recipe(
@@ -104,14 +106,34 @@ def run_recipe(
     Raises `WorkbenchError` for a folder that holds another recipe's run, before anything is written, and for one that another
     process is at work on.
     """
-    out, sets, models = given_path(out), checked_sets(recipe, own_functions), Models(recipe, open_model)
+    models = Models(recipe, open_model)
+
+    def plan(sets: Sets, _: str) -> list[ModelPlan]:
+        return planned(recipe, sets, models)
+
+    def work(path: Path, sets: Sets, plan: Mapping[str, Any], meter: Meter) -> Run:
+        return Run(path, recipe, sets, models, plan, meter)
+
+    return conducted(recipe, out, progress, own_functions, plan, work)
+
+
+def conducted(
+    recipe: Recipe,
+    out: Path,
+    progress: bool | Report,
+    own_functions: bool,
+    make_plan: Callable[[Sets, str], list[ModelPlan]],
+    work: "Callable[[Path, Sets, Mapping[str, Any], Meter], Run]",
+) -> Finished:
+    """A recipe, whoever plans it (by the prompt sets, with the date that is told) and runs what is left of it."""
+    out, sets = given_path(out), checked_sets(recipe, own_functions)
     with disk_errors(out):
         plan = begun(out, recipe, sets)
         if plan is not None and is_finished(out):
             return Finished(out, 0)
         if plan is None:
             with moment() as date:
-                plan = begin(out, recipe, sets, _plan(recipe, sets, models), date)
+                plan = begin(out, recipe, sets, make_plan(sets, date), date)
         report = ProgressLines() if progress is True else progress or None
         with locked(out, "run") as ours:
             if not ours:
@@ -119,7 +141,7 @@ def run_recipe(
                     f"Another process is at work on the run '{out}'; wait for it, or choose another folder with --out."
                 )
             with moment(planned_at(out / PLAN, plan)):
-                return Finished(out, Run(out, recipe, sets, models, plan, Meter(0, report)).run())
+                return Finished(out, work(out, sets, plan, Meter(0, report)).run())
 
 
 def checked_sets(recipe: Recipe, own_functions: bool = False) -> dict[str, PromptSet]:
@@ -136,7 +158,8 @@ def checked_sets(recipe: Recipe, own_functions: bool = False) -> dict[str, Promp
     return read_sets(recipe)
 
 
-def _plan(recipe: Recipe, sets: Mapping[str, PromptSet], models: Models) -> list[ModelPlan]:
+def planned(recipe: Recipe, sets: Sets, models: Models) -> list[ModelPlan]:
+    """What each of the recipe's models will do, in its order."""
     return [plan_model(recipe, sets, models(i), source.source) for i, source in enumerate(recipe.models)]
 
 
@@ -146,8 +169,8 @@ class Run:
 
     path: Path
     recipe: Recipe
-    sets: Mapping[str, PromptSet]
-    models: Models
+    sets: Sets
+    models: "Callable[[int], MoEModel]"
     plan: Mapping[str, Any]
     meter: Meter
 
@@ -162,7 +185,7 @@ class Run:
         tidy(self.path)
         return units_run
 
-    def _model(self, number: int) -> "MoEModel":
+    def model(self, number: int) -> "MoEModel":
         model = self.models(number)
         dtype = str(model.dtype).removeprefix("torch.")
         check_model(self.path, self.plan, number, model.anatomy, dtype)
@@ -171,20 +194,12 @@ class Run:
         return model
 
     def one_model(self, number: int) -> int:
-        arms = self.arms_on_disk(number)
-        if arms is None:
-            arms = self.make_arms(number)
-        planned = pieces(self.recipe, arms)
-        left = [u for u in units_of(self.recipe, number, planned) if not (self.path / u.path).is_file()]
+        left = self.left(number, self.arms_on_disk(number) or self.make_arms(number))
         if not left:
             return 0
-        model = self._model(number)
-        lengths = token_counts(self.recipe, self.sets, model)
-        costs = [unit_cost(self.recipe, self.sets, lengths, unit) for unit in left]
-        later = (len(self.recipe.models) - number - 1) * planned_cost(self.recipe, self.sets, lengths)
-        stores = self._stores(number)
-        by_ranking = {r.name: stores[r.prompts] for r in self.recipe.rankings}
-        measuring = Measuring(self.path, self.recipe, model, self.sets, by_ranking, self.meter)
+        model = self.model(number)
+        costs, later = self.costs(number, left, model)
+        measuring = self.measuring(number, model)
         for i, unit in enumerate(left):
             if i == 0 or left[i - 1].prompts != unit.prompts:
                 self.meter.say(f"Measuring {unit.prompts}")
@@ -193,17 +208,32 @@ class Run:
         self.meter.total = self.meter.done + later
         return len(left)
 
-    def _stores(self, number: int) -> Any:
-        stores = captured(self.path, self.recipe, number, self.sets, lambda: self._model(number), self.meter)
+    def left(self, number: int, arms: tuple[Arm, ...]) -> list[Unit]:
+        units = units_of(self.recipe, number, pieces(self.recipe, arms))
+        return [unit for unit in units if not (self.path / unit.path).is_file()]
+
+    def costs(self, number: int, left: list[Unit], model: "MoEModel") -> tuple[list[int], int]:
+        """Tokens at most of each unit, and of the models that come later."""
+        lengths = token_counts(self.recipe, self.sets, model)
+        later = (len(self.recipe.models) - number - 1) * planned_cost(self.recipe, self.sets, lengths)
+        return [unit_cost(self.recipe, self.sets, lengths, unit) for unit in left], later
+
+    def measuring(self, number: int, model: "MoEModel") -> Measuring:
+        stores = self.stores(number)
+        by_ranking = {r.name: stores[r.prompts] for r in self.recipe.rankings}
+        return Measuring(self.path, self.recipe, model, self.sets, by_ranking, self.meter)
+
+    def stores(self, number: int, shard: tuple[int, int] | None = None) -> Any:
+        stores = captured(self.path, self.recipe, number, self.sets, lambda: self.model(number), self.meter, shard)
         write_residuals(self.path, self.recipe, number, stores)
         return stores
 
     def make_arms(self, number: int) -> tuple[Arm, ...]:
-        model = self._model(number)
+        model = self.model(number)
         lengths = token_counts(self.recipe, self.sets, model)
         models_left = len(self.recipe.models) - number
         self.meter.total = self.meter.done + models_left * planned_cost(self.recipe, self.sets, lengths)
-        ranked = rank(self.path, self.recipe, number, self._stores(number), self.meter)
+        ranked = rank(self.path, self.recipe, number, self.stores(number), self.meter)
         arms = arms_of(self.recipe, model.anatomy, ranked)
         write_arms(self.path, number, arms)
         return arms

@@ -1,8 +1,9 @@
 """Where replicas run: a Ray cluster that is there, or one that is started on this machine and ends with the block."""
 
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +30,20 @@ class Cluster:
 
     def __post_init__(self) -> None:
         if self.workers < 1:
-            raise WorkbenchError(f"{self.workers} workers capture nothing; ask for at least one.")
+            raise WorkbenchError(f"{self.workers} workers do nothing; ask for at least one.")
         if self.gpus < 0:
             raise WorkbenchError(f"A worker cannot have {self.gpus:g} GPUs; give 0 or more.")
 
     @contextmanager
     def running(self) -> Iterator[Any]:
-        """The `ray` module, connected. Raises `WorkbenchError` where it is not installed, not reached or too small."""
-        ray = _installed()
+        """The `ray` module, connected. Raises `WorkbenchError` where it is not installed, not reached or too small.
+
+        What is printed meanwhile goes to stderr: Ray itself says on stdout which workers died, amid what --json prints.
+        """
+        with redirect_stdout(sys.stderr):
+            yield from self._running(_installed())
+
+    def _running(self, ray: Any) -> Iterator[Any]:
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         if self.address == HERE:
             gpus = {"num_gpus": self.gpus * self.workers} if self.gpus else {}
@@ -66,10 +73,10 @@ class Cluster:
 
 def _installed() -> Any:
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError as error:
         raise WorkbenchError(
-            "Ray, which spreads a capture over processes, is not installed; run `pip install 'moe-workbench[ray]'`."
+            "Ray, which spreads work over processes, is not installed; run `pip install 'moe-workbench[ray]'`."
         ) from error
     return ray
 

@@ -1,23 +1,20 @@
 """`capture_on`: one store by several replicas of a model at once, each a process that Ray starts and watches."""
 
-import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.paths import Address, given_place
-from workbench.progress import Progress, ProgressLines, Report
+from workbench.progress import ProgressLines, Report
 from workbench.prompts import PromptSet, read_prompts
 from workbench.replicas.cluster import Cluster
-from workbench.replicas.replica import Board, Replica, Work
+from workbench.replicas.pool import BEGUN_AGAIN, Pool
+from workbench.replicas.replica import Capturing, Work
 from workbench.storage import disk_of
 from workbench.store import Store, open_store
-
-LOST, BEGUN_AGAIN = "A replica was lost", 3
-"""Times that each replica is begun again where its process ends before its work does."""
-_LOOKED = 0.5
 
 
 def capture_on(
@@ -47,56 +44,20 @@ def capture_on(
             "Replicas write together, so single_writer does not go with a cluster; capture with one process there."
         )
     given = Work(source, dict(how or {}), read_prompts(prompts), str(path), words)
-    report = ProgressLines() if progress is True else progress or _silence
+    report = ProgressLines() if progress is True else progress or None
     with cluster.running() as ray:
-        for warned in dict.fromkeys(_watched(ray, cluster, given, report)):
+        for warned in _watched(ray, cluster, given, report):
             warnings.warn(warned, stacklevel=2)
     return open_store(path)
 
 
-def _silence(_: Progress) -> None:
-    """Where no progress is to be shown."""
-
-
-def _watched(ray: Any, cluster: Cluster, given: Work, report: Report) -> list[str]:
+def _watched(ray: Any, cluster: Cluster, given: Work, report: Report | None) -> list[str]:
     """Starts the replicas and shows how far they are; what they warned of when all have ended."""
-    board = ray.remote(num_cpus=0)(Board).remote()
-    actor = ray.remote(num_cpus=1, num_gpus=cluster.gpus, max_restarts=BEGUN_AGAIN, max_task_retries=BEGUN_AGAIN)(
-        Replica
-    )
-    replicas = [actor.remote() for _ in range(cluster.workers)]
-    left = [one.work.remote(given, rank, len(replicas), board) for rank, one in enumerate(replicas)]
-    start, said, warned = time.monotonic(), 0, list[str]()
-    while left:
-        ended, left = ray.wait(left, timeout=_LOOKED)
-        done, total, messages = ray.get(board.read.remote())
-        for message in messages[said:]:
-            report(Progress(done, total, time.monotonic() - start, message))
-        if total:
-            report(Progress(done, total if left else done, time.monotonic() - start))
-        said = len(messages)
-        for one in ended:
-            warned += _result(ray, one)
-    _check_whole(given, warned)
-    return warned
-
-
-def _result(ray: Any, ended: Any) -> tuple[str, ...]:
-    """What a replica warned of; its own sentence where it refused, and what became of it where it was lost for good."""
-    try:
-        return ray.get(ended)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, WorkbenchError):
-            raise error.cause from None
-        raise
-    except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError):
-        return (f"{LOST} {BEGUN_AGAIN + 1} times (its process ended: out of memory, perhaps), and the others went on.",)
-
-
-def _check_whole(given: Work, warned: Sequence[str]) -> None:
+    pool = Pool(ray, cluster, partial(Capturing, given), report)
+    pool.each("work")
     if disk_of(given_place(given.into)).size("manifest.json") is None:
-        lost = sum(said.startswith(LOST) for said in warned)
         raise WorkbenchError(
-            f"All {lost} replicas that captured into '{given.into}' were lost {BEGUN_AGAIN + 1} times each (their processes "
+            f"All {pool.lost} replicas that captured into '{given.into}' were lost {BEGUN_AGAIN + 1} times each (their processes "
             f"ended: out of memory, perhaps); what is complete stays: ask for fewer workers and run the same again, it goes on."
         )
+    return pool.warnings()

@@ -13,12 +13,12 @@ from .measuring import METRIC, Measuring
 from .planning import ModelPlan, lowered, plan_model, planned_cost, ranking_sets, token_counts, unit_cost
 from .ranking import captured, rank, read_scores, residuals_path, write_residuals
 from .unit_files import about_unit, read_unit
-from .units import Piece, outcomes, pieces, stand_ins, units_of
+from .units import Piece, Unit, base_path, outcomes, pieces, stand_ins, units_of
 
 __all__ = [
-    "MATCHES", "METRIC", "PLAN", "Arm", "Measuring", "ModelPlan", "Piece", "Sizes", "about_unit", "arms_of", "arms_path",
-    "begin", "begun", "captured", "check_decoding", "check_model", "is_finished", "lowered", "outcomes", "pieces",
-    "plan_model", "plan_path", "planned_cost", "rank", "ranking_sets", "read_arms", "read_scores", "read_unit",
-    "residuals_path", "run_recipe_of", "stand_ins", "token_counts", "unit_cost", "units_of", "write_arms", "write_plans",
-    "write_residuals",
+    "MATCHES", "METRIC", "PLAN", "Arm", "Measuring", "ModelPlan", "Piece", "Sizes", "Unit", "about_unit", "arms_of",
+    "arms_path", "base_path", "begin", "begun", "captured", "check_decoding", "check_model", "is_finished", "lowered",
+    "outcomes", "pieces", "plan_model", "plan_path", "planned_cost", "rank", "ranking_sets", "read_arms",
+    "read_scores", "read_unit", "residuals_path", "run_recipe_of", "stand_ins", "token_counts", "unit_cost",
+    "units_of", "write_arms", "write_plans", "write_residuals",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from workbench.responses import Metric
 from ..recipe import CHOICE, Recipe, answer_metrics, text_metrics
 from .arms import Arm
 from .unit_files import read_unit, write_unit
-from .units import Unit
+from .units import Unit, base_path
 
 if TYPE_CHECKING:
     from workbench import MoEModel
@@ -84,7 +84,7 @@ class Measuring:
         return pd.DataFrame(rows | values), {"dose": found.dose._asdict()}
 
     def _distributions(self, unit: Unit) -> tuple[Frame, dict[str, Any]]:
-        base = read_unit(self.run / self._base_of(unit)).to_pandas()["ids"]
+        base = read_unit(self.run / base_path(unit)).to_pandas()["ids"]
         plans = [self.plan(arm) for arm in unit.arms]
         answers = [tuple(map(int, ids)) for ids in base]
         found = divergence(self.model, self.encoded(unit.prompts), answers, plans, self.recipe.batch_tokens, self.meter)
@@ -130,10 +130,6 @@ class Measuring:
     def _metrics(self) -> dict[str, tuple[Metric, ...]]:
         """The metrics that read answers, by prompt set."""
         return answer_metrics(self.recipe)
-
-    def _base_of(self, unit: Unit) -> str:
-        name = Path(unit.path).name.split("-")
-        return f"units/{name[0]}-{name[1]}-answers-base.parquet"
 
 
 def _ids(prompts: PromptSet) -> list[str]:

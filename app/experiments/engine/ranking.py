@@ -34,8 +34,12 @@ def captured(
     sets: Mapping[str, PromptSet],
     model: "Callable[[], MoEModel]",
     meter: Meter,
+    shard: tuple[int, int] | None = None,
 ) -> dict[str, Store]:
-    """The stores of the ranking sets by name; `model` is asked for only where a capture is not complete."""
+    """The stores of the ranking sets by name; `model` is asked for only where a capture is not complete.
+
+    shard: (rank, world) of a process that captures beside others, as `capture` takes it
+    """
     found: dict[str, Store] = {}
     asked: dict[str, Any] = recipe.capture.model_dump() | {"batch_tokens": recipe.batch_tokens, "seed": recipe.seed}
     for name in ranking_sets(recipe):
@@ -45,7 +49,7 @@ def captured(
             continue
         asked["generate"] = generated(recipe, name)
         options = Options(**asked)
-        found[name] = capture_with(model(), sets[name], path, options, progress=_into(meter))
+        found[name] = capture_with(model(), sets[name], path, options, shard=shard, progress=_into(meter))
     return found
 
 

@@ -5,6 +5,7 @@ forward is made once for all of them.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from ..recipe import CHOICE, DIVERGENCE, NLL, SINK, Recipe, Role, cells, metrics_of, text_metrics
@@ -86,6 +87,12 @@ def units_of(recipe: Recipe, model: int, planned: list[Piece]) -> list[Unit]:
         for size in [1 if what in ("answers", "sinks") else TOGETHER]
         for i in range(0, len(arms), size)
     ]
+
+
+def base_path(unit: Unit) -> str:
+    """Where the bare model's answers to the unit's prompts lie, whether or not they are asked for."""
+    model, prompts = Path(unit.path).name.split("-")[:2]
+    return f"units/{model}-{prompts}-answers-base.parquet"
 
 
 def outcomes(planned: list[Piece]) -> list[dict[str, str | None]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from workbench_app.experiments import run as running
+from workbench_app.experiments import spread
 from workbench_app.experiments.engine import ModelPlan
 from workbench_app.experiments.recipe import read_sets
 from workbench_app.experiments.run import Finished
@@ -13,6 +14,7 @@ from workbench_app.experiments.tables import read_table, write_table
 
 from tests.app.cli.printed import columns, run
 from tests.app.experiments.runs import made_recipe, made_run
+from workbench.replicas import Cluster
 
 pytestmark = pytest.mark.usefixtures("wide")
 
@@ -108,6 +110,34 @@ def test_a_finished_run_is_printed_claim_by_claim(toml: Path, monkeypatch: pytes
         "- and 1 more in runs/made/tables/notes.parquet",
     ]
     assert read_table(folder, "claims")["verdict"].tolist() == ["appears", "appears"]
+
+
+def test_a_run_is_spread_over_a_cluster(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def done(recipe: Any, out: Path, cluster: Cluster, own_functions: bool) -> Finished:
+        asked.append((recipe.name, str(out), cluster, own_functions))
+        with_units(made_run(out, {"controls": {"usage": 9}}))
+        return Finished(out, 3)
+
+    monkeypatch.setattr(spread, "run_spread", done)
+    said = run("run", toml, "--ray", "head:6379", "--workers", 4, "--gpus-per-worker", 0.5, "--own-functions")
+    assert said.exit_code == 0, said.output
+    assert asked == [("made", "runs/made", Cluster("head:6379", 4, 0.5), True)]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--workers", 4), "belong to --ray ADDRESS"),
+        (("--ray", "local", "--dry-run"), "--dry-run measures a small batch here"),
+    ],
+)
+def test_what_says_nothing_of_a_cluster_is_refused(toml: Path, words: tuple[Any, ...], sentence: str) -> None:
+    said = run("run", toml, *words)
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert sentence in said.stderr
+    assert not (toml.parent / "runs").exists()
 
 
 @pytest.fixture

@@ -11,6 +11,18 @@ class _Called:
         self.remote = call
 
 
+class _Ref:
+    """The result of a call, told from others by which it is."""
+
+    def __init__(self, value: Any, error: Exception | None = None) -> None:
+        self.value, self.error = value, error
+
+
+class _Actor:
+    def __init__(self, methods: dict[str, _Called]) -> None:
+        self.__dict__.update(methods)
+
+
 class FakeRay:
     """`lose` names how many of the replicas end before their work does; cpus: what the cluster has."""
 
@@ -38,26 +50,28 @@ class FakeRay:
         lost = self.lose > 0 and type(one).__name__ == "Replica"
         self.lose -= lost
         names = [name for name in dir(one) if not name.startswith("_") and callable(getattr(one, name))]
-        return SimpleNamespace(**{name: _Called(self._call(getattr(one, name), lost)) for name in names})
+        return _Actor({name: _Called(self._call(getattr(one, name), lost)) for name in names})
 
     def _call(self, method: Any, lost: bool) -> Any:
-        def call(*given: Any) -> tuple[Any, Exception | None]:
+        def call(*given: Any) -> _Ref:
             if lost:
-                return None, self.exceptions.RayActorError("gone")
+                return _Ref(None, self.exceptions.RayActorError("gone"))
             try:
-                return method(*given), None
+                return _Ref(method(*given))
             except WorkbenchError as error:
                 wrapped = self.exceptions.RayTaskError(str(error))
                 wrapped.cause = error
-                return None, wrapped
+                return _Ref(None, wrapped)
 
         return call
 
-    def wait(self, left: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+    def put(self, value: Any) -> Any:
+        return value
+
+    def wait(self, left: list[_Ref], timeout: float) -> tuple[list[_Ref], list[_Ref]]:
         return left[:1], left[1:]
 
-    def get(self, one: tuple[Any, Exception | None]) -> Any:
-        value, error = one
-        if error:
-            raise error
-        return value
+    def get(self, one: _Ref) -> Any:
+        if one.error:
+            raise one.error
+        return one.value

@@ -13,7 +13,7 @@ from tests.workbench.replicas.fake_ray import FakeRay
 from workbench import WorkbenchError, capture, load
 from workbench.progress import Progress
 from workbench.replicas import Cluster, capture_on
-from workbench.replicas.replica import Board
+from workbench.replicas.actors import Board
 
 Made = Callable[..., FakeRay]
 PROMPTS = ["one two", "three", "four five six", "seven"]
@@ -45,6 +45,15 @@ def test_a_ray_of_its_own_is_on_localhost_without_a_dashboard(ray: Made, tmp_pat
     assert begun["_node_ip_address"] == "127.0.0.1"
     assert begun["num_cpus"] == 2
     assert {"num_cpus": 1, "num_gpus": 0, "max_restarts": 3, "max_task_retries": 3} in fake.options
+
+
+def test_what_ray_prints_is_not_on_stdout(ray: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    ray()
+    with Cluster().running():
+        print("(raylet) A worker died")
+    assert capsys.readouterr() == ("", "(raylet) A worker died\n")
+    print("said after it")
+    assert capsys.readouterr().out == "said after it\n"
 
 
 def test_experts_are_read_by_the_model(ray: Made, tmp_path: Path) -> None:
@@ -113,7 +122,7 @@ def test_what_is_no_address(ray: Made, address: str, tmp_path: Path) -> None:
 
 
 def test_impossible_numbers() -> None:
-    with pytest.raises(WorkbenchError, match="0 workers capture nothing"):
+    with pytest.raises(WorkbenchError, match="0 workers do nothing"):
         Cluster(workers=0)
     with pytest.raises(WorkbenchError, match="cannot have -1 GPUs"):
         Cluster(gpus=-1)

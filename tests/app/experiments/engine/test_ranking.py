@@ -23,7 +23,7 @@ def test_every_ranking_set_is_captured_once_as_the_recipe_says(tmp_path: Path, m
     said: list[Progress] = []
     meter = Meter(100, said.append)
 
-    def capture(model: Any, prompts: Any, path: Path, given: Options, *, progress: Any) -> Any:
+    def capture(model: Any, prompts: Any, path: Path, given: Options, *, shard: Any, progress: Any) -> Any:
         asked.append((model, prompts, path.as_posix().removeprefix(f"{tmp_path}/"), given))
         for done, message in ((5, ""), (5, "a message"), (5, ""), (12, "")):
             progress(Progress(done, 50, 1.0, message))
