@@ -4,6 +4,8 @@ VENV ?= .venv
 # which torch: the version is pinned, the build is yours, e.g. TORCH="torch==2.13.0 --index-url URL" (docs/install.md)
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
+# of `make schedules`
+SEED ?= 0
 # of the mistakes that `make mutants` draws
 SEEDS ?= 11
 BIN := $(VENV)/bin
@@ -17,7 +19,7 @@ ONLY ?=
 SERVING ?= .serving-venv
 SERVING_LIMIT ?= 1200
 
-.PHONY: help demo test unit quick browser real test-serving test-scale screens conformance processors gpu lint format docs app picture bench mutants clean
+.PHONY: help demo test unit quick browser real test-serving test-scale schedules screens conformance processors gpu lint format docs app picture bench mutants clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -49,6 +51,9 @@ test-serving: $(SERVING)/serving.stamp ## the tests inside vLLM on the CPU, in a
 
 test-scale: $(VENV)/scale.stamp ## stores on a real S3 server and captures by Ray, both started by the tests on this machine (at most 8 minutes)
 	timeout -k 30 480 env OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m scale tests/scale
+
+schedules: $(VENV)/scale.stamp ## captures by Ray to a real S3 server under twenty random schedules of kills and outages, drawn by SEED
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m tests.scale.schedules $(SEED)
 
 screens: $(VENV)/dev.stamp ## the pictures of every page, docs/screens/*.png (needs chromium)
 	$(BIN)/python -m tests.app.browser.screenshots

@@ -4,6 +4,7 @@
 on stderr; 130 Ctrl-C.
 """
 
+import shlex
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -13,10 +14,12 @@ from typer.core import TyperGroup
 
 from workbench import WorkbenchError, __version__
 from workbench.errors import NotCompared
+from workbench.storage import Outage
 
 from ..terminal import warn
 from . import capture, demo, every_probe, factorize, models, rank, run, serve, steer, store
 
+_WORDS = "workbench.words"
 PYTHONS_OWN = warnings.showwarning
 # typer carries click under a private name; its errors are known by their public heir
 _UsageError: Any = typer.BadParameter.__base__
@@ -25,12 +28,15 @@ _UsageError: Any = typer.BadParameter.__base__
 class PlainErrors(TyperGroup):
     """A group whose commands end with one sentence and a code instead of a traceback."""
 
-    def make_context(self, *args: Any, **how: Any) -> Any:
+    def make_context(self, info_name: Any, args: list[str], *given: Any, **how: Any) -> Any:
         """Reads the options before the command; an unknown one is one sentence."""
+        words = list(args)  # which reading takes away
         try:
-            return super().make_context(*args, **how)
+            context = super().make_context(info_name, args, *given, **how)
         except _UsageError as error:
             raise _refused(error) from error
+        context.meta[_WORDS] = words
+        return context
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; what the library and the system refuse becomes exit code 2, Ctrl-C 130."""
@@ -38,6 +44,9 @@ class PlainErrors(TyperGroup):
             return super().invoke(ctx)
         except _UsageError as error:
             raise _refused(error) from error
+        except Outage as error:
+            warn(f"{error} The command that goes on: {shlex.join(['workbench', *ctx.meta[_WORDS]])}")
+            raise typer.Exit(2) from error
         except WorkbenchError as error:
             warn(error)
             raise typer.Exit(2) from error

@@ -2,7 +2,8 @@
 
 import inspect
 import json as jsonlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ from workbench.storage import check_writable
 
 from ..terminal import note, print_json, print_table, say, warn, working
 from .every_probe import rank_all
-from .options import Json
+from .options import Json, Ray, Workers, spread_over
 
 if TYPE_CHECKING:
     from probes.ranking import ExpertScores, Table
@@ -64,16 +65,17 @@ def rank(
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Also a store from which a server dropped requests.")
     ] = False,
+    ray: Ray = None,
+    workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Rank every expert by a published score, or ask what is answered with a table of layers, sets of experts or tokens.
 
     A score is association with these prompts; compare measures an effect.
     """
-    from workbench import open_store
-
+    cluster = spread_over(ray, workers, None)
     if all_:
-        _check_alone(method, store, {"--set": set_, "--scores": scores, "--edit": edit != "off"})
+        _check_alone(method, store, {"--set": set_, "--scores": scores, "--edit": edit != "off", "--ray": ray})
         rank_all(method, target, baseline, out, incomplete=incomplete, json=json)
         return
     if store is None:
@@ -82,8 +84,7 @@ def rank(
     ask = probe.load()
     options = _options(probe, ask, (target, baseline), set_ or [])
     _check_files(probe, edit, out, scores)
-    opened = open_store(store, incomplete=incomplete)
-    with working(f"Ranking {opened.anatomy.n_experts} experts by {method}" if probe.ranks else f"Asking {method}"):
+    with _opened(store, incomplete, cluster) as opened, working(_what(probe, opened)):
         found = _ask(method, ask, opened, options, set_)
     chosen = [] if out is None else found.top(top) if probe.ranks else found.experts()
     plan = None if out is None else getattr(Plan, edit)(chosen).check(opened.anatomy)
@@ -97,6 +98,24 @@ def rank(
     print_json(jsonlib.loads(found.to_json())) if json else shows(found, top)
     if probe.ranks and (doubt := doubt_of(found, top)):
         warn(doubt)
+
+
+def _what(probe: Method, store: "Store") -> str:
+    return f"Ranking {store.anatomy.n_experts} experts by {probe.name}" if probe.ranks else f"Asking {probe.name}"
+
+
+@contextmanager
+def _opened(store: str, incomplete: bool, cluster: dict[str, Any] | None) -> "Iterator[Store]":
+    """The store, counted by this process or by those of a cluster."""
+    if cluster is None:
+        from workbench import open_store
+
+        yield open_store(store, incomplete=incomplete)
+        return
+    from workbench.replicas import Cluster, counting_on
+
+    with counting_on(Cluster(**cluster), store, incomplete=incomplete) as opened:
+        yield opened
 
 
 def _check_alone(method: str, store: str | None, given: dict[str, Any]) -> None:

@@ -9,12 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.scale.capture_there import PROMPTS, captured
 from tests.scale.s3_server import S3Server
-from tests.support.stores import assert_same_content
-from workbench import open_store
+from tests.scale.schedules import check
 from workbench.paths import Address
-from workbench.shards import receipt_path
 from workbench.storage import disk_of
 
 ROOT = Path(__file__).parents[2]
@@ -45,15 +42,6 @@ def together(server: S3Server, n: int, meanwhile: Callable[[list[subprocess.Pope
     for process in processes:
         process.wait(timeout=200)
     return place
-
-
-def check(place: Address, tmp_path: Path) -> None:
-    store = open_store(place)
-    assert_same_content(store, captured(tmp_path / "alone"))
-    assert store.check() == []
-    receipts = {receipt_path(n) for n in range(len(PROMPTS))}
-    listed = {file["path"] for file in store.listed}
-    assert {entry.key for entry in disk_of(place).list()} == listed | receipts | {"plan.json", "manifest.json"}
 
 
 def test_of_three_writers_one_is_killed(server: S3Server, tmp_path: Path) -> None:

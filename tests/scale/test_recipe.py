@@ -11,7 +11,7 @@ import pytest
 from workbench_app.experiments.run import run_recipe
 from workbench_app.experiments.tables import read_tables
 
-from tests.scale.test_replicas import REPLICA, ROOT, replicas_of
+from tests.scale.replicas import AT_WORK, ROOT, replicas_of
 from tests.support.recipes import make_recipe
 
 pytest.importorskip("ray", reason="ray is not installed; make test-scale installs it")
@@ -24,7 +24,8 @@ def test_a_recipe_on_four_workers_of_which_one_is_killed_gives_the_tables_of_one
         while len(answers(tmp_path)) < 3:
             assert driver.poll() is None
             time.sleep(0.05)
-        at_work = [one for one in replicas_of(driver) if "".join(one.cmdline()).startswith(f"{REPLICA}.do")]
+        while not (at_work := replicas_of(driver, AT_WORK)):
+            assert driver.poll() is None
         at_work[0].kill()
         assert driver.wait(timeout=240) == 0
     finally:

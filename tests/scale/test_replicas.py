@@ -4,19 +4,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.scale.capture_there import captured
+from tests.scale.replicas import ROOT, replicas_of
 from tests.support.stores import assert_same_content
 from workbench import open_store
 
 pytest.importorskip("ray", reason="ray is not installed; make test-scale installs it")
-ROOT = Path(__file__).parents[2]
-REPLICA = "ray::Replica"
 
 
 @contextmanager
@@ -31,15 +30,6 @@ def driver(place: Path, workers: int) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.wait()
-
-
-def replicas_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    found = list[psutil.Process]()
-    with suppress(psutil.NoSuchProcess):  # it ended meanwhile
-        for one in psutil.Process(process.pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                found += [one] if "".join(one.cmdline()).startswith(REPLICA) else []
-    return found
 
 
 def test_replicas_of_four_are_killed_until_two_were(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 A claim `claims/SSSSS.GGGG.json` names its owner and is written again every `BEAT` seconds. Of a claim that nobody wrote for
 `STALE` seconds, by the observer's own clock, the next generation may be written: of those who try one succeeds. Whoever lost a
 claim does no harm, since files of a shard carry their writer's name and one receipt says which of them are the shard.
+WORKBENCH_STALE, alike in all processes of a capture, is another number of seconds; a claim is written again in a sixth of it.
 """
 
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,6 +20,8 @@ from workbench.paths import Address
 from workbench.shards import STREAMED
 from workbench.storage import Disk, Entry
 
+STALE_AFTER = "WORKBENCH_STALE"
+"""The variable that says after how many seconds a claim is stale."""
 BEAT, STALE = 10.0, 60.0
 FOLDER = "claims"
 
@@ -68,18 +72,31 @@ class Claims:
         if stamp != entry.stamp:
             self.seen[entry.key] = (entry.stamp, time.monotonic())
             return False
-        return time.monotonic() - since > STALE
+        return time.monotonic() - since > seconds()[1]
 
     def _beat(self, key: str, ended: Event) -> None:
-        beats = 0
-        while not ended.wait(BEAT):
+        beats, (beat, _) = 0, seconds()
+        while not ended.wait(beat):
             beats += 1
             with suppress(WorkbenchError):  # an outage: what writes the shard waits for its end, and says so
                 storage.write_json(self.place, key, {"owner": self.owner, "beats": beats})
 
 
+def seconds() -> tuple[float, float]:
+    """How often a claim is written again, and after how long it is stale."""
+    given = os.environ.get(STALE_AFTER, "")
+    try:
+        stale = float(given) if given else STALE
+    except ValueError:
+        stale = 0.0
+    if given and not stale > 0:
+        raise WorkbenchError(f"{STALE_AFTER}='{given}' is no number of seconds; set it to one, such as 60.")
+    return (stale / 6 if given else BEAT), stale
+
+
 def prove(place: Address) -> None:
     """Raises `WorkbenchError` unless a second write of one name is refused there, on which claims rest."""
+    seconds()  # what is wrong with it is said before anything is written
     disk, key = storage.disk_of(place), f"proof/{uuid.uuid4().hex}"
     first, second = (disk.create(key, word) for word in (b"first", b"second"))
     disk.delete(key)

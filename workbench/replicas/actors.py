@@ -3,10 +3,13 @@
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from workbench.progress import Progress, Report
+from workbench.storage import Waiting
 
 Make = Callable[[int, int, Report], Any]
 """Makes a worker's object of its rank, the number of workers, and a function that takes how far it is."""
@@ -24,13 +27,11 @@ class Replica:
         self, make: Make, place: tuple[int, int], board: Any, method: str, *given: Any
     ) -> tuple[Any, tuple[str, ...]]:
         """What a method of the object answers, and what was warned of meanwhile; place: its rank, and how many there are."""
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            if self._made is None:
-                who = f"{place[0]}/{os.getpid()}"
-                self._made = make(*place, _now_and_then(lambda progress: board.tell.remote(who, progress)))
+        tell = _now_and_then(partial(board.tell.remote, f"{place[0]}/{os.getpid()}"))
+        with _heard(tell) as warned:
+            self._made = make(*place, tell) if self._made is None else self._made
             found = getattr(self._made, method)(*given)
-        return found, tuple(str(one.message) for one in warned)
+        return found, tuple(warned)
 
 
 class Board:
@@ -54,6 +55,23 @@ class Board:
             max((p.total for p in self.told.values()), default=0),
             self.messages,
         )
+
+
+@contextmanager
+def _heard(tell: Report) -> Iterator[list[str]]:
+    """What is warned of during the block; that object storage is waited for is told at once."""
+    heard = list[str]()
+
+    def hear(message: Warning | str, category: type[Warning], *_: Any) -> None:
+        if issubclass(category, Waiting):
+            tell(Progress(0, 0, 0.0, str(message)))
+        else:
+            heard.append(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = hear
+        yield heard
 
 
 def _now_and_then(tell: Report) -> Report:

@@ -76,6 +76,10 @@ class Pool:
         ((_, answer),) = self.spread(method, {method: given})
         return answer
 
+    def shared(self, value: Any) -> Any:
+        """What stands for a large value among what calls are given: it is sent to each machine once."""
+        return self._ray.put(value)
+
     def warnings(self) -> list[str]:
         """What workers warned of, each once, and whether any were lost."""
         return [*self._warned, *([_LOST_SOME] if self.lost else [])]

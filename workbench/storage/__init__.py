@@ -4,6 +4,7 @@ disk.py       what every disk can do: read a range, write if absent, list, delet
 folder.py     a folder of this machine as a disk
 bucket.py     a part of a bucket of object storage as a disk
 clients.py    reaching object storage, and waiting out its outages
+profiles.py   keys, region and endpoint out of ~/.aws, where the environment is silent
 refusals.py   what it says when it cannot do what it was asked
 disks.py      which disk a place is on
 files.py      written under a temporary name, flushed, renamed; read, checksummed, and refused in one sentence
@@ -12,7 +13,7 @@ locks.py      who of several processes is at work on a folder's part
 """
 
 from workbench.storage.bucket import Bucket
-from workbench.storage.clients import RETRY, Waiting
+from workbench.storage.clients import RETRY, Outage, Waiting
 from workbench.storage.disk import Disk, Entry
 from workbench.storage.disks import disk_of
 from workbench.storage.files import (
@@ -40,6 +41,7 @@ __all__ = [
     "Disk",
     "Entry",
     "Folder",
+    "Outage",
     "Waiting",
     "check_spelling",
     "check_writable",

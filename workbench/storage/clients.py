@@ -1,6 +1,6 @@
 """Reaching object storage: one client a bucket, credentials as the SDKs find them, every failure one sentence.
 
-Credentials, endpoint and region come from the environment alone (AWS_*, GOOGLE_*, AZURE_*, or the machine's own role).
+Credentials, endpoint and region come from the environment (AWS_*, GOOGLE_*, AZURE_*), a profile of ~/.aws, or the machine's role.
 """
 
 import os
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from workbench.errors import WorkbenchError
 from workbench.paths import Address, given_path
+from workbench.storage.profiles import ENDPOINTS, Profile, profile
 from workbench.storage.refusals import bucket_of, is_outage, reason_of, refusal
 
 Answer = TypeVar("Answer")
@@ -25,6 +26,10 @@ _clients, _lock = dict[tuple[str, str], Any](), Lock()
 
 class Waiting(UserWarning):
     """Object storage does not answer, and is asked again for a while."""
+
+
+class Outage(WorkbenchError):
+    """Object storage answered and does so no longer: what was asked goes on when the same is asked again."""
 
 
 def asked(place: Address, action: Callable[[Any, Any], Answer], what: str) -> Answer:
@@ -46,7 +51,7 @@ def asked(place: Address, action: Callable[[Any, Any], Answer], what: str) -> An
             if not is_outage(error):
                 raise WorkbenchError(refusal(place, reason)) from None
         if time.monotonic() + pause > end:
-            raise WorkbenchError(
+            raise Outage(
                 f"{bucket_of(place)} no longer answers ({reason}); what was written is whole: run the same command again "
                 f"when it does."
             )
@@ -98,20 +103,23 @@ def _try(obstore: Any, place: Address) -> None:
 
 
 def _made(obstore: Any, place: Address, *, retries: int, seconds: int) -> Any:
-    """A client that takes credentials, endpoint and region from the environment."""
+    """A client that takes credentials, endpoint and region from the environment, and for S3 from ~/.aws."""
     if place.scheme == "memory":
         return obstore.store.MemoryStore()
     kind = {"s3": obstore.store.S3Store, "gs": obstore.store.GCSStore, "az": obstore.store.AzureStore}[place.scheme]
+    told = profile() if place.scheme == "s3" else Profile({}, None)
     options: dict[str, Any] = {"connect_timeout": "4s", "read_timeout": "20s", "timeout": f"{seconds}s"}
-    if any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS):
+    endpoints = [told.options.get("endpoint", ""), *(os.environ.get(name, "") for name in _ENDPOINTS)]
+    if any(endpoint.startswith("http://") for endpoint in endpoints):
         options["allow_http"] = True  # as the endpoint says; boto3 takes it at its word too
-    if bundle := os.environ.get("AWS_CA_BUNDLE"):
+    if bundle := os.environ.get("AWS_CA_BUNDLE") or told.ca_bundle:
         options["root_certificate"] = given_path(bundle).read_bytes()
     return kind(
         place.bucket,
         client_options=options,
         retry_config={"max_retries": retries, "retry_timeout": timedelta(seconds=5 * retries)},
+        **told.options,
     )
 
 
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
+_ENDPOINTS = (*ENDPOINTS, "AZURE_STORAGE_ENDPOINT")

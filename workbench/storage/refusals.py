@@ -8,6 +8,8 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d+)[^:<\n]*")
 _NO_KEYS = ("169.254.169.254", "metadata.google.internal", "169.254.170.2")
 """Where a machine's own role is asked for once no key was found."""
+_OPEN = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE", "memory": "NO"}
+"""How the variables of each storage begin."""
 
 
 def bucket_of(place: Address) -> str:
@@ -43,10 +45,11 @@ def reason_of(error: Exception) -> str:
 def refusal(place: Address, reason: str) -> str:
     """One sentence for what asking again would not change."""
     bucket, keys = bucket_of(place), KEYS[place.scheme]
-    if reason == "NoSuchBucket":
+    if reason in ("NoSuchBucket", "ContainerNotFound"):
         return f"There is no bucket {bucket}; make it, or name another."
     if reason == "no credentials":
         return (
-            f"{bucket} was asked without credentials; set {keys}, or AWS_SKIP_SIGNATURE=true where everybody may read."
+            f"{bucket} was asked without credentials; set {keys}, or {_OPEN[place.scheme]}_SKIP_SIGNATURE=true where everybody "
+            f"may read."
         )
     return f"{bucket} refuses this ({reason}); check {keys}, and what they are allowed."

@@ -15,7 +15,7 @@ copying.py     a store from one place to another
 """
 
 from workbench.store.copying import Copied, copy_store
-from workbench.store.counts import Counts, Routing
+from workbench.store.counts import Counts, Routing, routed_per_group, selections
 from workbench.store.store import Store, begun_plan, open_store
 from workbench.store.tables import Tables
 from workbench.store.texts import n_cut, what_was_said
@@ -32,6 +32,8 @@ __all__ = [
     "copy_store",
     "n_cut",
     "open_store",
+    "routed_per_group",
+    "selections",
     "token_index",
     "what_was_said",
     "write_store",

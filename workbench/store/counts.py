@@ -56,19 +56,35 @@ def counts(
     Raises `WorkbenchError` for weights of a store that has none (routing that a serving engine returned), and for a store from
     which requests were dropped.
     """
+    chosen = store.layers if layers is None else tuple(layers)
+    n = selections(store, tokens, by, value, chosen)
+    return Counts(n.transpose(1, 0, 2), routed_per_group(store, tokens, by), chosen)
+
+
+def selections(
+    store: TokenRows,
+    tokens: np.ndarray | None,
+    by: Literal["prompt"] | np.ndarray,
+    value: Literal["count", "weight"],
+    layers: tuple[int, ...],
+    share: tuple[int, int] = (0, 1),
+) -> np.ndarray:
+    """`Counts.n` as [layers, groups, experts], of all slots or of one share of several: (number, how many).
+
+    Shares are of neighbouring shards, so one holds few of many groups; all of them together are the whole. Raises as `counts`.
+    """
     store.check_complete()
     if value == "weight" and "weight" in store.lacks:
         raise WorkbenchError(
             f"The store '{store.path}' holds expert ids without their routing weights, as a serving engine returned them; count "
             f"selections (value='count') or capture the model itself."
         )
-    chosen = store.layers if layers is None else tuple(layers)
     grouping = _grouping(store, tokens, by)
     keys = ["prompt_id"] if grouping.of_prompt is not None else store.key_columns
     columns = [*keys, "expert", *(["weight"] if value == "weight" else [])]
-    n_experts = max((store.anatomy.layer(layer).n_experts for layer in chosen), default=0)
+    n_experts = max((store.anatomy.layer(layer).n_experts for layer in layers), default=0)
     kind = np.float64 if value == "weight" else np.int64
-    n = np.zeros((len(chosen), grouping.n_groups, n_experts), kind)
+    n = np.zeros((len(layers), grouping.n_groups, n_experts), kind)
 
     lock = Lock()
 
@@ -76,10 +92,19 @@ def counts(
         for batch in store.read(part, columns).to_batches():
             groups, block = _count_batch(batch, grouping, n_experts)
             with lock:
-                n[chosen.index(part.layer or 0), groups] += block.astype(kind, copy=False)
+                n[layers.index(part.layer or 0), groups] += block.astype(kind, copy=False)
 
-    _parallel(add, store.parts("slots", columns, chosen))
-    return Counts(n.transpose(1, 0, 2), _routed_per_group(store, grouping), chosen)
+    parts, (number, of) = store.parts("slots", columns, layers), share
+    _parallel(add, parts[number * len(parts) // of : (number + 1) * len(parts) // of])
+    return n
+
+
+def routed_per_group(store: TokenRows, tokens: np.ndarray | None, by: Literal["prompt"] | np.ndarray) -> np.ndarray:
+    """`Counts.tokens`."""
+    grouping = _grouping(store, tokens, by)
+    groups = grouping.tokens.prompt if grouping.of_token is None else grouping.of_token[:-1]
+    kept = store.routed_tokens & (groups >= 0)
+    return np.bincount(groups[kept], minlength=grouping.n_groups)
 
 
 def routing(store: TokenRows, layer: int) -> Routing:
@@ -171,12 +196,6 @@ def _local_groups(batch: pa.RecordBatch, grouping: _Grouping) -> tuple[np.ndarra
     number = np.full(grouping.n_groups + 1, -1, np.int64)
     number[to_global] = np.arange(len(to_global))
     return number[group], to_global
-
-
-def _routed_per_group(store: TokenRows, grouping: _Grouping) -> np.ndarray:
-    groups = grouping.tokens.prompt if grouping.of_token is None else grouping.of_token[:-1]
-    kept = store.routed_tokens & (groups >= 0)
-    return np.bincount(groups[kept], minlength=grouping.n_groups)
 
 
 def _parallel(work: Callable[[Part], None], items: list[Part]) -> None:

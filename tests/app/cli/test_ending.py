@@ -8,6 +8,7 @@ import pytest
 from tests.app.cli.printed import model, run
 from workbench import WorkbenchError, __version__
 from workbench.errors import NotCompared
+from workbench.storage import Outage
 
 pytestmark = pytest.mark.usefixtures("wide")
 
@@ -21,6 +22,7 @@ def test_the_version_is_one_line() -> None:
     ("error", "code", "said"),
     [
         (WorkbenchError("No."), 2, "No.\n"),
+        (Outage("Gone."), 2, "Gone. The command that goes on: workbench inspect 'a model'\n"),
         (
             OSError(28, "No space left on device", "/a/file"),
             2,
@@ -36,7 +38,7 @@ def test_what_ends_a_command(error: BaseException, code: int, said: str, monkeyp
         raise error
 
     monkeypatch.setattr("workbench_app.cli.models.open_model", fails)
-    found = run("inspect", "m")
+    found = run("inspect", "a model")
     assert (found.exit_code, found.stdout, found.stderr) == (code, "", said)
 
 

@@ -1,6 +1,7 @@
 """`workbench rank`: the first experts, what may be chance, and the files it writes."""
 
 import json
+import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ from probes.catalogue import ASKED, Method
 from probes.ranking import ExpertScores, LayerTable, SetTable, Table
 from tests.app.cli.printed import NAN, Recorder, columns, lines, run
 from tests.support.stores import anatomy, random_store
+from tests.workbench.replicas.fake_ray import FakeRay
 from workbench import Plan, Store, WorkbenchError
 
 pytestmark = pytest.mark.usefixtures("wide")
@@ -46,6 +48,29 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
     monkeypatch.setattr(import_module("probes.contrasts.ftri"), "ftri", ftri)
     random_store(tmp_path / "s")
     return found
+
+
+def test_rank_over_a_cluster_is_that_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random_store(tmp_path / "s", n_shards=3)
+    alone = run("rank", "usage", tmp_path / "s", "--json")
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    spread = run("rank", "usage", tmp_path / "s", "--json", "--ray", "local", "--workers", 3)
+    assert (spread.exit_code, spread.stdout) == (0, alone.stdout)
+    assert [begun["num_cpus"] for begun in fake.begun] == [3]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("rank", "usage", "s", "--workers", 3), "belong to --ray ADDRESS"),
+        (("rank", "s", "--all", "--ray", "local"), "--ray has no place beside --all"),
+    ],
+)
+def test_what_says_nothing_of_a_cluster_is_refused(words: tuple[Any, ...], sentence: str) -> None:
+    said = run(*words)
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert sentence in said.stderr
 
 
 def test_rank_prints_the_first_experts(asked: Recorder, tmp_path: Path) -> None:

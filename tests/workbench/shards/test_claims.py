@@ -77,6 +77,23 @@ class TestCapture:
         assert store.check() == []
 
 
+class TestStale:
+    def test_a_minute_unless_it_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("WORKBENCH_STALE", raising=False)
+        assert claims.seconds() == (10.0, 60.0)
+        monkeypatch.setenv("WORKBENCH_STALE", "12")
+        assert claims.seconds() == (2.0, 12.0)
+
+    @pytest.mark.parametrize("given", ["soon", "0", "-3", "nan"])
+    def test_no_number_is_refused_before_anything_is_written(
+        self, given: str, model: MoEModel, place: Address, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("WORKBENCH_STALE", given)
+        said = refused(quiet, model, place, **SMALL)
+        assert said == f"WORKBENCH_STALE='{given}' is no number of seconds; set it to one, such as 60."
+        assert files(place) == []
+
+
 class TestClaims:
     def test_a_shard_has_one_owner_until_its_claim_is_stale(
         self, place: Address, monkeypatch: pytest.MonkeyPatch
