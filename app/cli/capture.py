@@ -39,8 +39,8 @@ def capture(
     keep: Annotated[
         str,
         typer.Option(
-            help="Out of norms, residual, logits, outputs (outputs:SHARE: of so many tokens), matrices, routers, "
-            "directions, joined by commas."
+            help="Out of norms, residual, logits, outputs, router_input, inner (outputs:SHARE: of so many tokens; so the two), "
+            "matrices, routers, directions, joined by commas."
         ),
     ] = "norms,residual",
     generate: Annotated[int, typer.Option(min=0, help="Generate up to so many tokens; 0: the prompts alone.")] = 0,
@@ -49,9 +49,11 @@ def capture(
     responses: Annotated[bool, typer.Option("--responses", help="Run the responses given in the prompt file.")] = False,
     layers: Annotated[
         str | None,
-        typer.Option(metavar="0,3-5", help="Limit logits, outputs and what is read of weights to these layers."),
+        typer.Option(metavar="0,3-5", help="Limit all but norms and residual to these layers."),
     ] = None,
-    experts: Annotated[str | None, typer.Option(metavar="L0E3,L1E*", help="Limit outputs to these experts.")] = None,
+    experts: Annotated[
+        str | None, typer.Option(metavar="L0E3,L1E*", help="Limit outputs and inner to these experts.")
+    ] = None,
     plan: PlanFile = None,
     split: Annotated[str | None, typer.Option(help="Only the prompts of this split.")] = None,
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens that go through the model together.")] = 4096,

@@ -60,10 +60,10 @@ class Batch(NamedTuple):
 
 
 class Keep(NamedTuple):
-    """What is recorded of each forward beside the slots: norms, residual, logits, outputs.
+    """What is recorded of each forward beside the slots: norms, residual, logits, outputs, router_input, inner.
 
-    layers   limits logits and outputs to these layers
-    experts  limits outputs to these (layer, expert) pairs; shared expert s is (layer, -1 - s)
+    layers   limits all but norms and residual to these layers
+    experts  limits outputs and inner to these (layer, expert) pairs; shared expert s is (layer, -1 - s)
     """
 
     what: frozenset[str] = frozenset()

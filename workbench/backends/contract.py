@@ -131,6 +131,8 @@ class BackendContract:
                     assert (record.output_l2 is not None) == (name == "norms")
                     assert (record.logits is not None) == (name == "logits")
                     assert (record.outputs is not None) == (name == "outputs")
+                    assert (record.router_input is not None) == (name == "router_input")
+                    assert (record.inner is not None) == (name == "inner")
 
     # ---- what it reads
 

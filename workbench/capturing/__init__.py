@@ -17,8 +17,18 @@ words.py       prompts, labels, tokens and responses as rows
 
 from workbench.capturing.live import LiveStore
 from workbench.capturing.options import Options
-from workbench.capturing.request import make_request
+from workbench.capturing.request import expected_size, make_request
 from workbench.capturing.sizes import Estimate, check_disk, estimate
 from workbench.capturing.start import capture, capture_with
 
-__all__ = ["Estimate", "LiveStore", "Options", "capture", "capture_with", "check_disk", "estimate", "make_request"]
+__all__ = [
+    "Estimate",
+    "LiveStore",
+    "Options",
+    "capture",
+    "capture_with",
+    "check_disk",
+    "estimate",
+    "expected_size",
+    "make_request",
+]

@@ -12,7 +12,7 @@ from workbench.anatomy import ExpertRef, as_ref
 from workbench.errors import WorkbenchError, suggestion
 from workbench.generation import SHARD_TOKENS
 from workbench.records import KEEPS
-from workbench.shards import READ_ONCE
+from workbench.shards import READ_ONCE, SAMPLED
 
 BATCH_TOKENS = 4096
 _MOST_SAMPLES = 1_000_000
@@ -46,8 +46,10 @@ class Options:
         self._put("layers", None if self.layers is None else tuple(sorted({int(n) for n in self.layers})))
         self._put("experts", None if self.experts is None else tuple(sorted({as_ref(e) for e in self.experts})))
         self._put("responses", None if self.responses is False else self.responses)
-        if self.experts is not None and "outputs" not in self.recorded:
-            raise WorkbenchError("capture(experts=...) chooses output vectors; add 'outputs' to keep.")
+        if self.experts is not None and not self.recorded & {"outputs", "inner"}:
+            raise WorkbenchError(
+                "capture(experts=...) chooses output vectors and neurons; add 'outputs' or 'inner' to keep."
+            )
         if self.responses is not None and self.generate:
             raise WorkbenchError("capture() takes given responses or generates, not both; drop one of the two.")
         if self.samples > 1 and self.responses is None and not (self.generate and self.temperature):
@@ -135,26 +137,28 @@ def _kept(keep: Collection[str]) -> tuple[str, ...]:
             f"capture(keep={keep!r:.60}) makes no sense; it should be a list out of {', '.join(sorted(_KNOWN))}."
         )
     chosen = {keep} if isinstance(keep, str) else set(keep)
-    whole = {name for name in chosen if not str(name).startswith("outputs:")}
-    shares = {_share(str(name)) for name in chosen - whole}
-    if len(shares) > 1 or (shares and "outputs" in whole):
-        raise WorkbenchError("capture(keep=...) names outputs twice; give it once, whole or as outputs:SHARE.")
+    whole = {name for name in chosen if str(name).partition(":")[0] not in SAMPLED or name in SAMPLED}
+    named = sorted({*whole} | {_share(str(name)) for name in chosen - whole}, key=str)
+    for what in SAMPLED:
+        if sum(str(name).partition(":")[0] == what for name in named) > 1:
+            raise WorkbenchError(f"capture(keep=...) names {what} twice; give it once, whole or as {what}:SHARE.")
     for name in sorted(whole - _KNOWN, key=str):
         raise WorkbenchError(
             f"capture(keep=...) does not know '{name}'; it can be {', '.join(sorted(_KNOWN))} (slots are always kept), and "
-            f"outputs:SHARE of the tokens{suggestion(str(name), sorted(_KNOWN)) or '.'}"
+            f"outputs:SHARE, router_input:SHARE or inner:SHARE of the tokens{suggestion(str(name), sorted(_KNOWN)) or '.'}"
         )
-    return tuple(sorted(whole | shares))
+    return tuple(named)
 
 
 def _share(name: str) -> str:
     """`outputs:SHARE`, always written alike, and `outputs` where that is all of them."""
+    what, _, given = name.partition(":")
     try:
-        share = float(name.partition(":")[2])
+        share = float(given)
     except ValueError:
         share = 0.0
     if not 0 < share <= 1:
         raise WorkbenchError(
-            f"capture(keep=...) has '{name}'; its share of tokens should be above 0, up to 1, like outputs:0.1."
+            f"capture(keep=...) has '{name}'; its share of tokens should be above 0, up to 1, like {what}:0.1."
         )
-    return "outputs" if share == 1 else f"outputs:{share:g}"
+    return what if share == 1 else f"{what}:{share:g}"

@@ -19,7 +19,7 @@ from workbench.capturing.claims import Claims, sweep
 from workbench.capturing.request import Request
 from workbench.capturing.rows import BatchRows
 from workbench.capturing.sharing import alone, complete_shards, open_shards
-from workbench.capturing.sizes import outputs_share, readable
+from workbench.capturing.sizes import readable, share_of
 from workbench.capturing.words import Words
 from workbench.generation import Generated, Made, generated
 from workbench.parameters import directions, matrices, n_directions, routers, weights_bytes
@@ -27,7 +27,7 @@ from workbench.paths import Address, Place
 from workbench.progress import Meter
 from workbench.records import Chunk, Harvest, logits_not_finite
 from workbench.routing import CompiledPlan, Dose
-from workbench.shards import Build, ShardWriter, describe, finish, receipt_path, write_table
+from workbench.shards import OPTION, SAMPLED, Build, ShardWriter, describe, finish, receipt_path, write_table
 
 _READ_ONCE = {"matrices": matrices, "routers": routers, "directions": directions}
 
@@ -86,7 +86,7 @@ class Process:
 
     @property
     def _tables(self) -> list[str]:
-        kept = [name for name in ("residual", "logits", "outputs") if name in self.request.options.recorded]
+        kept = [table for table, name in OPTION.items() if name in self.request.options.recorded]
         return ["tokens", *(["responses"] if self.words.has_responses else []), "slots", "nonfinite", *kept]
 
     def _run_batch(self, numbers: tuple[int, ...], ids: list[int], dictionary: pa.StringArray) -> dict[str, Build]:
@@ -98,8 +98,9 @@ class Process:
         if answers is not None:
             self.meter.skip(sum(options.generate - len(answer.ids) for answer in answers))
         prompt = np.searchsorted(ids, [prompt for prompt, _ in where])
-        sample, share = np.array([sample for _, sample in where]), outputs_share(options.keep)
-        batch = BatchRows(chunk, dictionary, prompt, sample, share or 1.0, options.seed)
+        sample = np.array([sample for _, sample in where])
+        shares = {name: share_of(name, options.keep) for name in SAMPLED if name in options.recorded}
+        batch = BatchRows(chunk, dictionary, prompt, sample, shares, options.seed)
         head = [] if answers is None else [self._head_not_finite(rows, answers)]
         builders: dict[str, Build] = {"nonfinite": partial(batch.nonfinite, *head)}
         for name, build in (("tokens", self.words.tokens), ("responses", self.words.responses)):

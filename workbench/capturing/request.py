@@ -11,7 +11,7 @@ from workbench.capturing.sizes import Estimate, estimate
 from workbench.errors import WorkbenchError, suggestion
 from workbench.generation import Decoding, Schedule, decoding_of, prompt_seeds, schedule
 from workbench.model import MoEModel
-from workbench.parameters import check_parameters, n_directions
+from workbench.parameters import check_inner, check_parameters, n_directions, n_neurons
 from workbench.plan import Plan
 from workbench.prompts import (
     Encoded,
@@ -71,9 +71,14 @@ class Request:
     def estimate(self) -> Estimate:
         """How big the store will be."""
         tokens = sum(map(self.shard_size, range(len(self.schedule.shards))))
-        options = self.options
-        rows = n_directions(self.model, options.layers) if "directions" in options.keep else 0
-        return estimate(self.model.anatomy, tokens, options.keep, options.layers, options.expert_numbers, rows)
+        return expected_size(self.model, tokens, self.options)
+
+
+def expected_size(model: MoEModel, tokens: int, options: Options) -> Estimate:
+    """How big a store of so many tokens of this model becomes."""
+    rows = n_directions(model, options.layers) if "directions" in options.keep else 0
+    neurons = n_neurons(model, options.layers) if "inner" in options.recorded else {}
+    return estimate(model.anatomy, tokens, options.keep, options.layers, options.expert_numbers, rows, neurons)
 
 
 def make_request(
@@ -100,6 +105,8 @@ def make_request(
     _check_where(model, options)
     backend = backend_of(model)
     check_keep(backend, options.recorded)
+    if "inner" in options.recorded:
+        check_inner(model, options.layers)
     if options.read_once:
         check_parameters(model, options.read_once, options.layers)
     decoding, notes = _decoding(model, prompts, options, begun)

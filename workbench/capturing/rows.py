@@ -1,7 +1,7 @@
 """A captured batch as Arrow batches of the store's tables: vectorised, one Arrow batch per layer."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from zlib import crc32
@@ -22,14 +22,15 @@ class BatchRows:
     """One batch on its way to disk; the methods run on the writer's threads, one per table.
 
     prompt, sample: [sequences of the batch] number of the prompt within `prompt_ids`, and the sample.
-    share, seed: of how many tokens output vectors are kept, all of a token's or none, and what draws them.
+    shares, seed: of how many tokens outputs, router_input and inner are kept, all of a token's or none (absent: of all), and
+    what draws them.
     """
 
     chunk: Chunk
     prompt_ids: pa.StringArray
     prompt: np.ndarray
     sample: np.ndarray
-    share: float = 1.0
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])
     seed: int = 0
 
     def slots(self) -> Iterator[pa.RecordBatch]:
@@ -75,11 +76,30 @@ class BatchRows:
             if record.outputs is not None:
                 slots, experts, vectors = (tensor.numpy() for tensor in record.outputs)
                 rows_of_slot, slot = np.divmod(slots, record.index.shape[1])
-                yield self._vectors(layer, rows_of_slot, slot, experts, vectors)
+                yield self._vectors("outputs", layer, rows_of_slot, slot, experts, vectors)
             for s, shared in enumerate(record.shared):
                 if shared.vectors is not None:
                     number = np.full(len(rows), -1 - s, np.int32)
-                    yield self._vectors(layer, rows, number, number, shared.vectors.numpy())
+                    yield self._vectors("outputs", layer, rows, number, number, shared.vectors.numpy())
+
+    def inner(self) -> Iterator[pa.RecordBatch]:
+        """Neurons of the chosen experts."""
+        self.chunk.ready()
+        for layer, record in self.chunk.layers.items():
+            if record.inner is not None:
+                slots, experts, vectors = (tensor.numpy() for tensor in record.inner)
+                yield self._vectors("inner", layer, *np.divmod(slots, record.index.shape[1]), experts, vectors)
+
+    def router_inputs(self) -> Iterator[pa.RecordBatch]:
+        """What each router was given."""
+        self.chunk.ready()
+        rows = np.flatnonzero(self._drawn("router_input"))
+        keys = {name: column.take(pa.array(rows)) for name, column in self._keys.items()}
+        for layer, record in self.chunk.layers.items():
+            if record.router_input is not None:
+                columns = {"layer": np.full(len(rows), layer, np.int32)}
+                columns["router_input"] = _lists(record.router_input.numpy()[rows])
+                yield conform("router_inputs", {**keys, **columns}, len(rows))
 
     def nonfinite(self, *more: pd.DataFrame) -> Iterator[pa.RecordBatch]:
         """Where values were not finite, with what else was found (`workbench.records.finite.COLUMNS`): mostly nothing."""
@@ -96,22 +116,24 @@ class BatchRows:
             yield conform("nonfinite", columns, len(rows))
 
     def _vectors(
-        self, layer: int, rows: np.ndarray, slot: np.ndarray, expert: np.ndarray, vectors: np.ndarray
+        self, name: str, layer: int, rows: np.ndarray, slot: np.ndarray, expert: np.ndarray, vectors: np.ndarray
     ) -> pa.RecordBatch:
-        kept = self._drawn[rows]
+        kept = self._drawn(name)[rows]
         rows, slot, expert, vectors = rows[kept], slot[kept], expert[kept], vectors[kept]
         keys = {name: column.take(pa.array(rows)) for name, column in self._keys.items()}
         columns = {"layer": np.full(len(rows), layer, np.int32), "slot": slot, "expert": expert}
-        return conform("outputs", {**keys, **columns, "output": _lists(vectors)}, len(rows))
+        return conform(name, {**keys, **columns, name.removesuffix("s"): _lists(vectors)}, len(rows))
+
+    def _drawn(self, name: str) -> np.ndarray:
+        """Bool [rows]: the tokens whose vectors are kept; those of a smaller share are among those of a larger."""
+        share = self.shares.get(name, 1.0)
+        return np.ones(len(self.chunk.position), bool) if share >= 1 else self._draws < share
 
     @cached_property
-    def _drawn(self) -> np.ndarray:
-        """Bool [rows]: the tokens whose vectors are kept."""
-        if self.share >= 1:
-            return np.ones(len(self.chunk.position), bool)
+    def _draws(self) -> np.ndarray:
         names = np.array([crc32(name.as_py().encode()) for name in self.prompt_ids], np.uint64)
         sequence = self.chunk.sequence
-        return drawn(names[self.prompt[sequence]], self.sample[sequence], self.chunk.position, self.seed) < self.share
+        return drawn(names[self.prompt[sequence]], self.sample[sequence], self.chunk.position, self.seed)
 
     @cached_property
     def _keys(self) -> dict[str, Any]:

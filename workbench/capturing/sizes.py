@@ -1,7 +1,7 @@
 """How big a store will be, before it starts, and whether the disk holds it."""
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,36 +39,43 @@ def estimate(
     layers: Collection[int] | None = None,
     experts: Collection[tuple[int, int]] | None = None,
     n_directions: int = 0,
+    neurons: Mapping[int, int] | None = None,
 ) -> Estimate:
     """The size of a capture of `tokens` tokens. `layers` and `experts` limit what they limit in `capture`.
 
     n_directions  rows of `directions`, which the anatomy does not tell
+    neurons       of an expert, by layer: which it does not tell either
     """
     moe = [anatomy.layer(n) for n in anatomy.moe_layers]
     slots = sum(x.top_k + x.n_shared for x in moe)
     chosen = [x for x in moe if layers is None or x.layer in layers]
     logits = sum(x.n_experts for x in chosen)
     # a chosen expert is expected to receive its even share of the slots, a shared one every token
-    outputs = 0.0
+    outputs = inner = 0.0
     for x in chosen:
         wanted = range(-x.n_shared, x.n_experts) if experts is None else [e for n, e in experts if n == x.layer]
-        outputs += sum(1.0 if e < 0 else x.top_k / x.n_experts for e in wanted)
+        routed = sum(x.top_k / x.n_experts for e in wanted if e >= 0)
+        outputs += routed + sum(e < 0 for e in wanted)
+        inner += routed * ((neurons or {}).get(x.layer, 0) * _FLOAT + _KEYS)
     per_token = {
         "tokens": _TOKEN,
         "slots": slots * (_SLOT_NORMS + _SLOT if "norms" in keep else _SLOT),
         "residual": _RESIDUAL * (len(anatomy.layers) + 1) if "residual" in keep else 0.0,
         "logits": logits * _FLOAT + _KEYS if "logits" in keep else 0.0,
-        "outputs": outputs_share(keep) * outputs * (anatomy.hidden_size * _FLOAT + _KEYS),
+        "outputs": share_of("outputs", keep) * outputs * (anatomy.hidden_size * _FLOAT + _KEYS),
     }
+    vectors = len(chosen) * (anatomy.hidden_size * _FLOAT + _KEYS)
+    for name, table, size in (("router_input", "router_inputs", vectors), ("inner", "inner", inner)):
+        per_token |= {table: share_of(name, keep) * size} if share_of(name, keep) else {}
     once = {"matrices": logits * _MATRICES, "routers": logits * anatomy.hidden_size * _FLOAT}
     once["directions"] = n_directions * _DIRECTION
     of_model = {name: round(size) for name, size in once.items() if name in keep}
     return Estimate(tokens, {name: round(size * tokens) for name, size in per_token.items()} | of_model)
 
 
-def outputs_share(keep: Collection[str]) -> float:
-    """The share of tokens whose output vectors are kept: 1 for "outputs", 0.1 for "outputs:0.1", 0 for neither."""
-    found = [name for name in keep if name.partition(":")[0] == "outputs"]
+def share_of(what: str, keep: Collection[str]) -> float:
+    """The share of tokens of which `what` is kept: 1 for "outputs", 0.1 for "outputs:0.1", 0 for neither."""
+    found = [name for name in keep if name.partition(":")[0] == what]
     return float(found[0].partition(":")[2] or 1) if found else 0.0
 
 

@@ -55,10 +55,12 @@ def capture(
 ) -> Store:
     """Runs the prompts through the model and writes what its experts did as a store (see `workbench.shards.schema`).
 
-    keep         out of norms (size of each expert output), residual, logits, outputs (outputs:0.1: of a tenth of the tokens,
-                 drawn by `seed`); slots are always kept. Of the model's weights, read once: matrices (sums over each
-                 expert's), routers (their rows, experts x hidden numbers a layer), directions (the words that experts and
-                 neurons read and write: neurons x vocabulary x hidden products)
+    keep         out of norms (size of each expert output), residual, logits, outputs, router_input (what each router reads),
+                 inner (neurons of the selected routed experts, act(gate x) * up x, computed once more from their weights);
+                 outputs:0.1, router_input:0.1, inner:0.1: of a tenth of the tokens, drawn by `seed`. Slots are always kept.
+                 Of the model's weights, read once: matrices (sums over each expert's), routers (their rows, experts x hidden
+                 numbers a layer), directions (the words that experts and neurons read and write: neurons x vocabulary x
+                 hidden products)
     generate     at most so many tokens each; 0: the prompts alone. The last token of a response is never forwarded, so it
                  is in `tokens` but has no routing
     samples      responses per prompt, with a `temperature` above 0; temperature 0 is greedy. Each (prompt, sample) has a
@@ -66,7 +68,7 @@ def capture(
                  generation config holds (penalties, n-grams, least lengths, suppressed and forced tokens), as in `compare`
                  and in transformers' `generate`, but not its sampling defaults: no top-p, no top-k
     responses    given responses instead: {prompt id: text or list of texts}, or True for those in the prompt file
-    layers       limit logits, outputs and what is read of weights to these layers; experts: limit outputs to these experts
+    layers       limit all but norms and residual to these layers; experts: limit outputs and inner to these experts
     batch_tokens tokens that go through the model together, padding and generation included (padding is never stored)
     plan         steer while capturing: the store says so everywhere
     resume       go on with a store that was begun with the same request (a complete one is returned as it is), with the date

@@ -36,6 +36,8 @@ def on_experts(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None)
     touch(lambda: _changed_here(index, weights, given, muted, replacements))
     if replacements:
         steered = _set_aside(layer, index, steered, replacements, running_here(uid, now))
+    if now.recorder is not None and now.recorder.wants("inner", layer):
+        now.recorder.see_inner(layer, hidden, steered if getattr(module, "on_input", False) else None)
     if now.recorder is not None and now.recorder.wants_outputs:
         steered = _tapped(now.recorder, layer, index, steered, running_here(uid, now))
     return (hidden, index, steered), {}

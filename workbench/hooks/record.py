@@ -9,6 +9,7 @@ from workbench.hooks.guards import as_it_is, check_here, outside_traces
 from workbench.hooks.points import HookPoint
 from workbench.hooks.register import held
 from workbench.model import MoEModel, Runtime
+from workbench.parameters import neurons
 from workbench.records import KEEPS, Recorder
 
 
@@ -21,9 +22,9 @@ def recording(
 ) -> Iterator[Recorder]:
     """While open, each forward of `model.hf` in this context is recorded; `recorder.take()` returns the last one.
 
-    keep     out of "norms", "residual", "logits", "outputs"; slots are always kept
-    layers   limits logits and outputs to these layers
-    experts  limits outputs to these (layer, expert) pairs; shared expert s is (layer, -1 - s)
+    keep     out of "norms", "residual", "logits", "outputs", "router_input", "inner"; slots are always kept
+    layers   limits all but norms and residual to these layers
+    experts  limits outputs and inner to these (layer, expert) pairs; shared expert s is (layer, -1 - s)
 
     What is recorded is what the experts received: inside `steered`, in either nesting order, the steered routing.
     """
@@ -46,7 +47,8 @@ def recorded(
     """`recording` of a model that was looked at just now."""
     chosen = None if experts is None else frozenset(experts)
     limited = None if layers is None else frozenset(layers)
-    recorder = Recorder(keep, runtime.anatomy.moe_layers, limited, chosen, runtime.multipliers)
+    inner = neurons(runtime, limited) if "inner" in keep else {}
+    recorder = Recorder(keep, runtime.anatomy.moe_layers, limited, chosen, runtime.multipliers, inner)
     points, state = _points(runtime, recorder), activate(runtime.uid, recorder=recorder)
     with held(runtime, points), state:
         yield recorder
@@ -59,6 +61,8 @@ def _points(runtime: Runtime, recorder: Recorder) -> Iterator[HookPoint]:
             yield HookPoint("adapted", layer)
         if recorder.wants("logits", layer):
             yield HookPoint("router", layer)
+        if recorder.wants("router_input", layer):
+            yield HookPoint("reads", layer)
         yield HookPoint("experts", layer)
         for number in range(len(block.shared)):
             yield HookPoint("shared", layer, number)

@@ -19,7 +19,7 @@ from workbench.hooks.experts import on_experts, on_routed
 from workbench.hooks.forward import on_before, on_embeddings, on_forward, on_forwarded, on_residual
 from workbench.hooks.generating import BridgeSteps, GenerateHandle
 from workbench.hooks.points import HookPoint, HookPoints
-from workbench.hooks.router import on_router
+from workbench.hooks.router import on_read, on_router
 from workbench.hooks.shared import on_gate, on_shared
 from workbench.model import Runtime
 
@@ -64,6 +64,8 @@ def register(runtime: Runtime, point: HookPoint) -> list[Any]:
     assert block is not None
     if kind == "router":
         return [block.router.register_forward_hook(partial(on_router, runtime.uid, layer))]
+    if kind == "reads":
+        return [block.router.register_forward_pre_hook(partial(on_read, runtime.uid, layer), with_kwargs=True)]
     if kind == "experts":
         return [
             block.experts.register_forward_pre_hook(partial(on_experts, runtime.uid, layer), with_kwargs=True),

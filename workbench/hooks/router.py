@@ -1,4 +1,4 @@
-"""The hook on a router: the recorder sees its logits, and the plan's off, force and bias change its choice."""
+"""The hook on a router: the recorder sees what it reads and its logits, and the plan's off, force and bias change its choice."""
 
 from typing import Any
 
@@ -8,6 +8,16 @@ from workbench.hooks.active import Active, active, positions_here, running_here
 from workbench.hooks.adapted import touch
 from workbench.model import runtime_of
 from workbench.routing import LayerEdits, Positions, Router, Routing, Unlike, changed_slots, reroute, unlike
+
+
+def on_read(uid: int, layer: int, module: Any, args: Any, kwargs: Any = None) -> None:
+    """What the router is about to read."""
+    now = active(uid)
+    if now is not None and now.recorder is not None and now.recorder.wants("router_input", layer):
+        given = (x for x in (*args, *(kwargs or {}).values()) if isinstance(x, Tensor) and x.is_floating_point())
+        hidden = next(given, None)
+        if hidden is not None:
+            now.recorder.see_router_input(layer, hidden)
 
 
 def on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any:

@@ -22,7 +22,7 @@ lines where the blocks are, how one routes and what one expert computes:
 steered, the block's output comes from the adapter; otherwise the adapter never runs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -31,15 +31,18 @@ from torch import Tensor, nn
 from workbench.model.placement import brought
 
 Routed = tuple[Tensor, Tensor, Tensor]
+Neurons = tuple[Tensor, Callable[[Tensor], Tensor]]
 
 
 class MoEAdapter(Protocol):
-    """See the module's docstring. Three more attributes are optional.
+    """See the module's docstring. Four more attributes are optional.
 
     weights_on_input  True: an expert gets `weight * hidden`, and its output counts as it is (llama4)
     shared            function of a block to the names of its shared experts, which `combine` calls
     weights           function of a block and an expert's number to its weight matrices by name, for what reads weights; not
                       needed where the block has one list with a module for each expert
+    neurons           function of a block, an expert's number and its rows [rows, hidden] to its neurons [rows, neurons], and
+                      to what it makes of neurons: for keep={"inner"}
     """
 
     def blocks(self, model: Any) -> Mapping[int, nn.Module]:
@@ -88,8 +91,13 @@ class Llama4(ByClass):
 
     def expert(self, block: Any, number: int, hidden: Tensor) -> Tensor:
         """Gate and up in one transposed weight."""
+        inner, down = self.neurons(block, number, hidden)
+        return down(inner)
+
+    def neurons(self, block: Any, number: int, hidden: Tensor) -> Neurons:
+        """Up times the activation of the gate."""
         gate, up = (hidden @ block.experts.gate_up_proj[number]).chunk(2, dim=-1)
-        return (up * block.experts.act_fn(gate)) @ block.experts.down_proj[number]
+        return up * block.experts.act_fn(gate), lambda inner: inner @ block.experts.down_proj[number]
 
     def weights(self, block: Any, number: int) -> dict[str, Tensor]:
         """Gate and up in one, and down."""
@@ -113,6 +121,11 @@ class Dbrx(ByClass):
         """w1, v1 and w2 of this expert."""
         return block.experts.mlp(hidden, *self.weights(block, number).values())
 
+    def neurons(self, block: Any, number: int, hidden: Tensor) -> Neurons:
+        """The activation of w1 times v1."""
+        w1, v1, w2 = self.weights(block, number).values()
+        return block.experts.mlp.activation_fn(hidden @ w1.T) * (hidden @ v1.T), lambda inner: inner @ w2
+
     def weights(self, block: Any, number: int) -> dict[str, Tensor]:
         """Slices of w1, v1 and w2."""
         mlp, shape = block.experts.mlp, (-1, block.experts.ffn_hidden_size, block.experts.hidden_size)
@@ -134,8 +147,13 @@ class JetMoE(ByClass):
 
     def expert(self, block: Any, number: int, hidden: Tensor) -> Tensor:
         """Two weights per expert."""
+        inner, down = self.neurons(block, number, hidden)
+        return down(inner)
+
+    def neurons(self, block: Any, number: int, hidden: Tensor) -> Neurons:
+        """The activation of the gate times up."""
         gate, up = (hidden @ block.input_linear.weight[number].T).chunk(2, dim=-1)
-        return (block.activation(gate) * up) @ block.output_linear.weight[number].T
+        return block.activation(gate) * up, lambda inner: inner @ block.output_linear.weight[number].T
 
     def weights(self, block: Any, number: int) -> dict[str, Tensor]:
         """Gate and up in one, and down."""

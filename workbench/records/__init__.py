@@ -12,7 +12,7 @@ from workbench.records.finite import logits_not_finite, not_finite
 from workbench.records.forward import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
 from workbench.records.harvest import Chunk, Harvest, Step, decode_step, prompt_step
 from workbench.records.magnitudes import Magnitude, magnitude, median_abs, routed_change
-from workbench.records.recorder import KEEPS, Recorder
+from workbench.records.recorder import KEEPS, Inner, Recorder
 from workbench.records.tap import SlotWeights
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Chunk",
     "ForwardRecord",
     "Harvest",
+    "Inner",
     "LayerRecord",
     "Magnitude",
     "OutputRows",

@@ -50,7 +50,8 @@ class LayerRecord:
     """One MoE layer. Rows are tokens in order (batch * time, padding included, as it is recorded); slots as the experts had them.
 
     index [rows, k] int64, weight [rows, k]; logits [rows, experts] as the router made them (before any edit); output_l2,
-    output_max_abs, output_argmax [rows, k] of the unweighted expert outputs. None where not kept.
+    output_max_abs, output_argmax [rows, k] of the unweighted expert outputs; router_input [rows, hidden] as the router was given
+    it; inner: neurons in the place of output vectors. None where not kept.
     """
 
     index: Tensor
@@ -60,6 +61,8 @@ class LayerRecord:
     output_max_abs: Tensor | None = None
     output_argmax: Tensor | None = None
     outputs: OutputRows | None = None
+    router_input: Tensor | None = None
+    inner: OutputRows | None = None
     shared: tuple[SharedRecord, ...] = ()
 
     @property
@@ -78,12 +81,14 @@ class LayerRecord:
             _changed(self.output_max_abs, change),
             _changed(self.output_argmax, change),
             None if self.outputs is None else OutputRows(*map(change, self.outputs)),
+            _changed(self.router_input, change),
+            None if self.inner is None else OutputRows(*map(change, self.inner)),
             tuple(one.each(change) for one in self.shared),
         )
 
     @classmethod
     def joined(cls, parts: "Sequence[LayerRecord]") -> "LayerRecord":
-        """The rows of `parts`, one after the other; slots of outputs are numbered on."""
+        """The rows of `parts`, one after the other; slots of outputs and neurons are numbered on."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -93,7 +98,9 @@ class LayerRecord:
             _joined(part.output_l2 for part in parts),
             _joined(part.output_max_abs for part in parts),
             _joined(part.output_argmax for part in parts),
-            _joined_outputs(parts),
+            _joined_outputs(parts, [part.outputs for part in parts]),
+            _joined(part.router_input for part in parts),
+            _joined_outputs(parts, [part.inner for part in parts]),
             tuple(SharedRecord.joined(several) for several in zip(*(part.shared for part in parts), strict=True)),
         )
 
@@ -148,11 +155,11 @@ def _joined(tensors: Iterable[Tensor | None]) -> Tensor | None:
     return torch.cat(kept) if kept else None
 
 
-def _joined_outputs(parts: Sequence[LayerRecord]) -> OutputRows | None:
+def _joined_outputs(parts: Sequence[LayerRecord], several: Sequence[OutputRows | None]) -> OutputRows | None:
     starts = accumulate((part.index.numel() for part in parts), initial=0)  # slots before each part
     kept = [
-        part.outputs._replace(slots=part.outputs.slots + start)
-        for part, start in zip(parts, starts, strict=False)
-        if part.outputs is not None
+        rows._replace(slots=rows.slots + start)
+        for rows, start in zip(several, starts, strict=False)
+        if rows is not None
     ]
     return OutputRows(*(torch.cat(column) for column in zip(*kept, strict=True))) if kept else None

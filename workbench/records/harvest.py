@@ -87,16 +87,19 @@ class _Pick:
         return tensor.index_select(0, self.rows)
 
     def layer(self, record: LayerRecord) -> LayerRecord:
-        """The real rows of a layer; output vectors of padding are left out, and slots numbered without it."""
+        """The real rows of a layer; output vectors and neurons of padding are left out, and slots numbered without it."""
         if self.rows is None:
             return record
-        outputs, top_k = record.outputs, record.index.shape[-1]
-        if outputs is not None:
-            rows = self._renumbered(outputs.slots // top_k)
-            kept = rows >= 0
-            slots = rows[kept] * top_k + (outputs.slots % top_k)[kept]
-            outputs = OutputRows(slots, outputs.experts[kept], outputs.vectors[kept])
-        return replace(replace(record, outputs=None).each(self), outputs=outputs)
+        outputs, inner = (self._vectors(rows, record.index.shape[-1]) for rows in (record.outputs, record.inner))
+        return replace(replace(record, outputs=None, inner=None).each(self), outputs=outputs, inner=inner)
+
+    def _vectors(self, found: OutputRows | None, top_k: int) -> OutputRows | None:
+        if found is None:
+            return None
+        rows = self._renumbered(found.slots // top_k)
+        kept = rows >= 0
+        slots = rows[kept] * top_k + (found.slots % top_k)[kept]
+        return OutputRows(slots, found.experts[kept], found.vectors[kept])
 
     def _renumbered(self, rows: Tensor) -> Tensor:
         """The selected row that each of `rows` became, -1 for padding."""

@@ -1,5 +1,6 @@
 """Recording forwards: what each did, layer by layer, collected by the hooks while `recording` is open."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -9,7 +10,11 @@ from workbench.errors import WorkbenchError
 from workbench.records.forward import ForwardRecord, LayerRecord, OutputRows, ResidualRecord, SharedRecord
 from workbench.records.magnitudes import magnitude, median_abs, routed_change
 
-KEEPS = frozenset({"norms", "residual", "logits", "outputs"})
+KEEPS = frozenset({"norms", "residual", "logits", "outputs", "router_input", "inner"})
+_LIMITED = KEEPS - {"norms", "residual"}
+"""What `layers` limits."""
+# expert, its rows [n, width] as it is given them -> its neurons [n, neurons]; None for an expert without any
+Inner = Callable[[int, Tensor], Tensor | None]
 
 
 @dataclass
@@ -21,17 +26,20 @@ class Recorder:
     layers: frozenset[int] | None = None
     experts: frozenset[tuple[int, int]] | None = None
     multipliers: dict[int, float | None] = field(default_factory=dict[int, float | None])
+    neurons: dict[int, Inner] = field(default_factory=dict[int, Inner])
     _layers: dict[int, LayerRecord] = field(default_factory=dict[int, LayerRecord])
     _residual: dict[int, ResidualRecord] = field(default_factory=dict[int, ResidualRecord])
     _logits: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     _shared: dict[int, dict[int, SharedRecord]] = field(default_factory=dict[int, dict[int, SharedRecord]])
     _gates: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    _inputs: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     _before: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     _routed: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
 
     def begin(self) -> None:
         """A forward starts: what an unfinished one left is dropped."""
-        for part in (self._layers, self._residual, self._logits, self._shared, self._gates, self._before, self._routed):
+        seen = (self._layers, self._residual, self._logits, self._shared, self._gates, self._inputs)
+        for part in (*seen, self._before, self._routed):
             part.clear()
 
     def take(self) -> ForwardRecord:
@@ -43,6 +51,7 @@ class Recorder:
             )
         for layer, record in self._layers.items():
             record.logits = self._logits.get(layer)
+            record.router_input = self._router_input(layer, record)
             record.shared = tuple(self._with_gate(layer, s) for _, s in sorted(self._shared.get(layer, {}).items()))
         record = ForwardRecord(dict(self._layers), dict(sorted(self._residual.items())))
         self.begin()
@@ -53,8 +62,8 @@ class Recorder:
         return dict(self._routed)
 
     def wants(self, what: str, layer: int) -> bool:
-        """Whether `what` is kept in `layer` (`layers` limits logits and outputs)."""
-        limited = what in ("logits", "outputs") and self.layers is not None
+        """Whether `what` is kept in `layer` (`layers` limits all but norms and residual)."""
+        limited = what in _LIMITED and self.layers is not None
         return what in self.keep and not (limited and layer not in (self.layers or ()))
 
     @property
@@ -68,6 +77,10 @@ class Recorder:
         """Router logits [rows, experts]."""
         if self.wants("logits", layer):
             self._logits[layer] = logits.detach()
+
+    def see_router_input(self, layer: int, given: Tensor) -> None:
+        """What the router is given, [..., hidden]."""
+        self._inputs[layer] = given.detach().reshape(-1, given.shape[-1])
 
     def see_slots(self, layer: int, index: Tensor, weight: Tensor) -> None:
         """The selection that the experts receive."""
@@ -86,6 +99,22 @@ class Recorder:
             record.output_l2[slots], record.output_max_abs[slots], record.output_argmax[slots] = size
         if self.wants("outputs", layer):
             record.outputs = _joined(record.outputs, self._chosen(layer, record.index, outputs, slots))
+
+    @torch.no_grad()
+    def see_inner(self, layer: int, hidden: Tensor, by: Tensor | None = None) -> None:
+        """What the experts are given, [rows, width], times `by` [rows, k] where they are given it so: their neurons again."""
+        record = self._layers[layer]
+        experts = record.index.reshape(-1)
+        wanted = experts.unique().tolist()
+        if self.experts is not None:
+            wanted = [expert for expert in wanted if (layer, expert) in self.experts]
+        for expert in wanted:
+            slots = (experts == expert).nonzero()[:, 0]
+            rows = hidden.detach()[slots // record.index.shape[-1]]
+            rows = rows if by is None else rows * by.detach().reshape(-1)[slots, None]
+            inner = self.neurons[layer](expert, rows)
+            if inner is not None:
+                record.inner = _joined(record.inner, OutputRows(slots, experts[slots], inner))
 
     def finish_slots(self, layer: int) -> None:
         """All slots of the layer were seen: give them their shape [rows, k]."""
@@ -136,6 +165,17 @@ class Recorder:
 
     def _is_chosen(self, layer: int, expert: int) -> bool:
         return self.experts is None or (layer, expert) in self.experts
+
+    def _router_input(self, layer: int, record: LayerRecord) -> Tensor | None:
+        if not self.wants("router_input", layer):
+            return None
+        given = self._inputs.get(layer)
+        if given is None or len(given) != len(record.index):
+            raise WorkbenchError(
+                f"The router of layer {layer} was not seen with the {len(record.index)} tokens that it routed, so what it reads "
+                f"is not known; leave router_input out of keep."
+            )
+        return given
 
     def _with_gate(self, layer: int, shared: SharedRecord) -> SharedRecord:
         return shared._replace(weight=self._gates[layer]) if layer in self._gates else shared

@@ -11,14 +11,16 @@ manifest.py       completes and seals a store
 from workbench.shards.finite import experts_with, said
 from workbench.shards.manifest import check_seal, finish
 from workbench.shards.parquet import Part, n_rows, parts, source_of, stored_schema
-from workbench.shards.schema import ON_REQUEST, READ_ONCE, READABLE, SCHEMA_VERSION, STREAMED, TABLES
+from workbench.shards.schema import ON_REQUEST, OPTION, READ_ONCE, READABLE, SAMPLED, SCHEMA_VERSION, STREAMED, TABLES
 from workbench.shards.shards import Build, ShardWriter, conform, receipt_path
 from workbench.shards.small_tables import conform_frame, describe, write_table
 
 __all__ = [
     "ON_REQUEST",
+    "OPTION",
     "READABLE",
     "READ_ONCE",
+    "SAMPLED",
     "SCHEMA_VERSION",
     "STREAMED",
     "TABLES",

@@ -20,7 +20,19 @@ ROW_GROUP_BYTES = 128 * 2**20
 _FOOTERS_AT_ONCE = 16
 """Requests for footers that wait for object storage together."""
 _NEVER_NULL = frozenset(
-    {"prompt_id", "sample", "position", "layer", "slot", "expert", "router_logits", "output", "row"}
+    {
+        "prompt_id",
+        "sample",
+        "position",
+        "layer",
+        "slot",
+        "expert",
+        "router_logits",
+        "output",
+        "row",
+        "router_input",
+        "inner",
+    }
 )
 
 

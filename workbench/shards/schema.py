@@ -7,7 +7,7 @@ keep are null, never absent and never NaN.
 import pyarrow as pa
 
 SCHEMA_VERSION = 2
-"""Of what is written: 2 since `matrices`, `routers` and `directions`, which a store of version 1 lacks."""
+"""Of what is written: 2 since `matrices`, `routers`, `directions`, `router_inputs` and `inner`, which version 1 lacks."""
 READABLE = (1, 2)
 """Versions that are read, and gone on with."""
 
@@ -66,6 +66,18 @@ TABLES: dict[str, pa.Schema] = {
             ("output", pa.list_(pa.float32())),
         ]
     ),
+    # what a layer's router was given, [hidden], and what each selected expert's neurons were, act(gate x) * up x, [neurons]:
+    # routed experts alone, and none of experts without neurons (identity)
+    "router_inputs": pa.schema([*_KEY, ("layer", pa.int32()), ("router_input", pa.list_(pa.float32()))]),
+    "inner": pa.schema(
+        [
+            *_KEY,
+            ("layer", pa.int32()),
+            ("slot", pa.int32()),
+            ("expert", pa.int32()),
+            ("inner", pa.list_(pa.float32())),
+        ]
+    ),
     # where values were not finite, by sequence: what is out of workbench.shards.finite.STAGES; expert is null for what is no
     # expert's; n_own (outputs alone): tokens whose routing weights were finite, so that the expert itself made the values.
     # A shard without such values has no file of it, nor has a store of an earlier version
@@ -111,9 +123,13 @@ TABLES: dict[str, pa.Schema] = {
     ),
 }
 
-STREAMED = ("tokens", "responses", "slots", "residual", "logits", "outputs", "nonfinite")
+STREAMED = ("tokens", "responses", "slots", "residual", "logits", "outputs", "router_inputs", "inner", "nonfinite")
 """The tables that lie in shards, a folder each."""
 READ_ONCE = ("matrices", "routers", "directions")
 """The tables that are about the model alone, a file each."""
-ON_REQUEST = ("residual", "logits", "outputs", *READ_ONCE)
+ON_REQUEST = ("residual", "logits", "outputs", "router_inputs", "inner", *READ_ONCE)
 """The tables that `keep` decides about; `slots` are always kept."""
+OPTION = {name: name for name in ON_REQUEST} | {"router_inputs": "router_input"}
+"""What `keep` calls each of them."""
+SAMPLED = ("outputs", "router_input", "inner")
+"""What `keep` may hold of a share of the tokens: outputs:0.1."""

@@ -20,7 +20,7 @@ from workbench.anatomy import Anatomy
 from workbench.errors import WorkbenchError, suggestion
 from workbench.paths import Place
 from workbench.plan import Plan
-from workbench.shards import ON_REQUEST, TABLES, Part, parts, source_of, stored_schema
+from workbench.shards import ON_REQUEST, OPTION, TABLES, Part, parts, source_of, stored_schema
 from workbench.storage import Disk, disk_of
 
 _IN_SHARDS = re.compile(r"labels/\d{5,}\.parquet")
@@ -69,7 +69,7 @@ class Tables:
     @property
     def lacks(self) -> dict[str, str]:
         """What is not here, each with what provides it: tables that were not kept, and what the source could not tell."""
-        absent = {name: f"capture(..., keep={{'{name}'}})" for name in ON_REQUEST if not self.has(name)}
+        absent = {name: f"capture(..., keep={{'{OPTION[name]}'}})" for name in ON_REQUEST if not self.has(name)}
         return absent | dict.fromkeys(self.untold, "a capture by another engine")
 
     @property
@@ -180,7 +180,7 @@ class Tables:
         files = self.sizes(name)
         if not files and name not in ("labels", "nonfinite"):
             raise WorkbenchError(
-                f"The store '{self.path}' kept no {name}; capture it again with keep including '{name}'."
+                f"The store '{self.path}' kept no {name}; capture it again with keep including '{OPTION.get(name, name)}'."
             )
         with self._reading():
             return parts(self.disk, files, layers)

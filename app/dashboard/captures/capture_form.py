@@ -9,6 +9,7 @@ import streamlit as st
 from workbench import Plan, PromptSet, WorkbenchError
 from workbench.capturing import Estimate, Options, check_disk, make_request
 from workbench.generation import SHARD_TOKENS
+from workbench.shards import SAMPLED
 
 from ..session import View, plan, session
 from ..widgets import sentence, visible
@@ -19,11 +20,12 @@ from .unfinished import keep_prompts
 if TYPE_CHECKING:
     from workbench import MoEModel
 
-_KEEP = ("norms", "residual", "logits", "outputs", "matrices", "routers", "directions")
+_KEEP = ("norms", "residual", "logits", *SAMPLED, "matrices", "routers", "directions")
 _KEEP_HELP = (
     "Beside the routing, which is always kept. norms: size of each expert's output; residual: size of the residual stream; "
-    "logits: every router logit; outputs: every expert's output vector, which is large; matrices: sums over each expert's own "
-    "weights; routers: their rows; directions: the words that experts and neurons read and write, minutes for a large model"
+    "logits: every router logit; outputs: every expert's output vector, which is large; router_input: what each router reads; "
+    "inner: the neurons of the selected experts, large as well; matrices: sums over each expert's own weights; routers: their "
+    "rows; directions: the words that experts and neurons read and write, minutes for a large model"
 )
 _BATCH = 2048  # small batches: Stop waits for one forward
 _SHARDS = 20  # a stopped capture repeats at most about a twentieth
@@ -61,6 +63,7 @@ def _wanted(prompts: PromptSet) -> Wanted:
         temperature = c.number_input("Temperature (0: greedy)", 0.0, 5.0, 0.0, 0.1, key="capture-temperature")
         samples = d.number_input("Samples", 1, 64, 1, key="capture-samples", help="Needs a temperature above 0")
         seed = e.number_input("Seed", 0, 2**31 - 1, 0, key="capture-seed")
+        keep = _of_a_share(keep)
     steer = bool(plan()) and st.checkbox("Under this session's plan", key="capture-steered")
     if plan():
         st.text(f"The plan: {visible(plan())}")
@@ -74,6 +77,16 @@ def _wanted(prompts: PromptSet) -> Wanted:
         responses=given or None,
     )
     return Wanted(prompts, plan() if steer else Plan(), options)
+
+
+def _of_a_share(keep: list[str]) -> list[str]:
+    """What is large may be kept of some tokens alone, which the seed draws."""
+    large = [name for name in keep if name in SAMPLED]
+    if not large:
+        return keep
+    label = f"Keep {', '.join(large)} of this share of the tokens"
+    share = st.number_input(label, 0.001, 1.0, 1.0, 0.1, key="capture-share", format="%.3f")
+    return [f"{name}:{share:g}" if name in SAMPLED else name for name in keep]
 
 
 # ---- how big, and the start

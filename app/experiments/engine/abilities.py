@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from workbench.backends import backend_of, check_decoding, check_keep, check_scoring
+from workbench.capturing import Options
 from workbench.generation import decoding_of
 
 from ..recipe import Recipe
@@ -31,5 +32,5 @@ def check_abilities(recipe: Recipe, model: "MoEModel") -> None:
     if "sinks" in asked:
         _ = model.hf  # attention is read off the transformers model itself
     if recipe.rankings:
-        check_keep(backend, recipe.capture.keep)
+        check_keep(backend, Options(keep=recipe.capture.keep).recorded)
         check_decoding(backend, decoding_of(model, 1, recipe.capture.temperature))

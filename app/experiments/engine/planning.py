@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from workbench import Plan, PromptSet, WorkbenchError
 from workbench.answering import answer, encode_all
 from workbench.backends import backend_of
-from workbench.capturing import estimate
+from workbench.capturing import Options, expected_size
 from workbench.comparison import divergence
 from workbench.generation import decoding_of, schedule
 
@@ -96,7 +96,7 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
         answers=answers,
         tokens=answered + read,
         captured_tokens=in_captures,
-        store_bytes=estimate(model.anatomy, in_captures, recipe.capture.keep).total,
+        store_bytes=expected_size(model, in_captures, Options(keep=recipe.capture.keep)).total,
         answer_bytes=BYTES_PER_TOKEN * sum(_new_tokens(recipe, sets, p) for p in planned),
         tokens_per_second=round(speed.answering, 1),
         read_tokens_per_second=round(speed.reading, 1),

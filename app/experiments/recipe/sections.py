@@ -3,15 +3,19 @@
 Only what one key says by itself is checked here; what keys say together is `consistency`'s work.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WrapValidator
 from pydantic import Strict as StrictType
+from pydantic_core import PydanticCustomError
 
 from workbench.plan import Kind
+from workbench.shards import SAMPLED
 
 Role = Literal["ranking", "choosing", "target", "capability"]
-Kept = Literal["norms", "residual", "logits", "outputs", "matrices", "routers", "directions"]
+_Kept = Literal["norms", "residual", "logits", "outputs", "router_input", "inner", "matrices", "routers", "directions"]
+Kept = Annotated[_Kept, WrapValidator(lambda value, literal: _share(value) or literal(value))]
 End = Literal["top", "bottom", "least", "least_by_layer"]
 PhaseName = Literal["all", "prompt", "generated"]
 Count = Annotated[int, StrictType(), Field(ge=1)]
@@ -20,6 +24,16 @@ Natural = Annotated[int, StrictType(), Field(ge=0)]
 Number = Annotated[float, StrictType()]
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 FileName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,59}$")]
+
+
+def _share(value: Any) -> str | None:
+    """What is kept of a share of the tokens, as outputs:0.1; None for what has no share."""
+    what, colon, share = str(value).partition(":")
+    if not colon or what not in SAMPLED:
+        return None
+    if not re.fullmatch(r"\d*\.?\d+", share) or not 0 < float(share) <= 1:
+        raise PydanticCustomError("share", f"Value should have a share of the tokens above 0, up to 1, like {what}:0.1")
+    return value
 
 
 def as_several(value: Any) -> Any:
@@ -110,7 +124,8 @@ class Capture(Section):
     generate: Natural = 0
     """Tokens to generate at most; 0: the prompts alone."""
     keep: Annotated[tuple[Kept, ...], Several] = ("norms", "residual")
-    """What is kept beside the slots. norms and residual are needed to flag super experts, outputs to replace by the mean."""
+    """What is kept beside the slots. norms and residual are needed to flag super experts, outputs to replace by the mean;
+    `outputs:0.1`, `router_input:0.1`, `inner:0.1` keep a tenth of the tokens."""
     samples: Count = 1
     """Responses per prompt."""
     temperature: Annotated[Number, Field(ge=0)] = 0.0

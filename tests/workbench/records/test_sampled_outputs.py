@@ -56,8 +56,13 @@ def test_the_size_is_that_of_the_share() -> None:
         (["outputs:0"], "has 'outputs:0'; its share of tokens should be above 0, up to 1, like outputs:0.1"),
         (["outputs:1.5"], "should be above 0, up to 1"),
         (["outputs:x"], "has 'outputs:x'; its share"),
-        (["logits:0.5"], "does not know 'logits:0.5'; it can be .* and outputs:SHARE of the tokens"),
+        (
+            ["logits:0.5"],
+            "does not know 'logits:0.5'; it can be .* and outputs:SHARE, router_input:SHARE or inner:SHARE of",
+        ),
         (["outputs", "outputs:0.5"], "names outputs twice; give it once"),
+        (["inner:2"], "has 'inner:2'; its share of tokens should be above 0, up to 1, like inner:0.1"),
+        (["outputs", "inner:0.5", "inner:0.2"], "names inner twice; give it once, whole or as inner:SHARE"),
     ],
 )
 def test_what_is_no_share_is_refused(tmp_path: Path, keep: list[str], said: str) -> None:

@@ -30,6 +30,7 @@ SLOTS = [  # prompt, position, layer, slot, expert, weight
     ("p", 0, 1, 0, 0, 0.75),
     ("p", 0, 2, 0, 2, 0.125),
 ]
+KEPT = ("logits", "outputs", "router_inputs", "inner", "matrices", "routers", "directions")
 NONFINITE = [("q", 0, 1, "output", 4, 2, 1, 0)]
 
 
@@ -75,17 +76,15 @@ class TestSaid:
             "steering": None,
             "options": {"samples": 1},
             "lacks": {
-                **{
-                    name: f"capture(..., keep={{'{name}'}})"
-                    for name in ("logits", "outputs", "matrices", "routers", "directions")
-                },
+                **{name: f"capture(..., keep={{'{name.replace('inputs', 'input')}'}})" for name in KEPT},
                 **dict.fromkeys(["residual", "norms"], "a capture by another engine"),
             },
             "prompts": 2,
             "labels": ["a", "b"],
             "rows": {"prompts": 2, "tokens": 4, "slots": 5}
             | dict.fromkeys(
-                ["responses", "residual", "logits", "outputs", "nonfinite", "matrices", "routers", "directions"], 0
+                ["responses", "residual", *KEPT, "nonfinite"],
+                0,
             ),
             "shards": 2,
             "size_bytes": sum(file.stat().st_size for file in store.path.rglob("*.parquet")),

@@ -60,6 +60,8 @@ def layer_numbers(place: Place, entries: Mapping[str, Any], experts: Any) -> dic
     found: dict[str, Any] = {"index": index, "weight": weight}
     if place["logits"]:
         found["logits"] = logits_of(first(entries[place["router"]][0].output), place["probabilities"])
+    if place["reads"]:
+        found["router_input"] = rows(arguments(entries[place["router"]][0])[0])
     if place["sizes"] or place["vectors"]:
         own = experts(
             rows(hidden).repeat_interleave(index.shape[-1], 0),

@@ -77,12 +77,13 @@ class Nnsight:
         return Capabilities(
             "nnsight on NDIF" if self.remote and self.remote != "local" else "nnsight",
             edits=frozenset(),
-            keep=KEEPS - {"norms", "outputs"} if identity else KEEPS,
+            keep=KEEPS - ({"inner", "norms", "outputs"} if identity else {"inner"}),
             sampling=False,
             shaping=frozenset(SHAPING) - {"stop_strings"},
             why={
                 "edits": "they are made by hooks of ours, which a trace does not carry",
                 "sampling": "each response's seed needs our own decode loop",
+                "inner": "neurons are computed once more by hooks of ours, which a trace does not carry",
                 "stop_strings": "a trace cannot look for them",
                 **(dict.fromkeys(("norms", "outputs"), called) if identity else {}),
             },
@@ -158,6 +159,7 @@ class Nnsight:
             "multiplier": runtime.multipliers.get(layer),
             "probabilities": self.model.anatomy.layer(layer).probabilities,
             "logits": "logits" in keep.what and here,
+            "reads": "router_input" in keep.what and here,
             "sizes": "norms" in keep.what,
             "vectors": "outputs" in keep.what and here,
             "wanted": None if keep.experts is None else [e for n, e in keep.experts if n == layer],
@@ -230,7 +232,17 @@ class Nnsight:
             SharedRecord(s["weight"], None if s["size"] is None else Magnitude(*s["size"]), s["vectors"])
             for s in found["shared"]
         )
-        return LayerRecord(found["index"], found["weight"], found.get("logits"), l2, largest, channel, vectors, shared)
+        return LayerRecord(
+            found["index"],
+            found["weight"],
+            found.get("logits"),
+            l2,
+            largest,
+            channel,
+            vectors,
+            found.get("router_input"),
+            shared=shared,
+        )
 
 
 def paths(place: dict[str, Any]) -> list[str]:
@@ -240,7 +252,7 @@ def paths(place: dict[str, Any]) -> list[str]:
         place["gate"],
         place["before"],
         *place["shared"],
-        place["router"] if place["logits"] else None,
+        place["router"] if place["logits"] or place["reads"] else None,
     ]
     return [path for path in alone if path is not None]
 

@@ -25,6 +25,8 @@ _WHY = {
     "norms": "its kernels sum the experts' outputs before anybody sees them",
     "residual": "only routing is read there",
     "outputs": "its kernels sum the experts' outputs before anybody sees them",
+    "router_input": "only routing is read there",
+    "inner": "its kernels sum the experts' outputs before anybody sees them",
     "shaping": "it has its own ways to shape logits",
     "shared": "only what the router chooses is reached there",
 }

@@ -67,6 +67,14 @@ def test_a_capture_starts_with_what_was_chosen(form, tmp_path):
     assert read_prompts(kept).fingerprint == GIVEN.fingerprint
 
 
+def test_what_is_large_is_kept_of_a_share_of_the_tokens(form):
+    form.prompts = GIVEN
+    form.paper.answers.update(EVERYTHING | {"capture-keep": ["norms", "inner", "outputs"], "capture-share": 0.1})
+    capture_form.capture_form(form.look)
+    assert form.asked[-1].wanted.options.keep == ("inner:0.1", "norms", "outputs:0.1")
+    assert "number_input 'Keep inner, outputs of this share of the tokens'" in drawn(form.paper)
+
+
 def test_given_responses_are_run_in_the_place_of_generated_ones(form):
     form.prompts, form.expected = GIVEN, Estimate(20_000, {"tokens": 4000})
     form.paper.answers.update(EVERYTHING | {"capture-given": True})

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from workbench_app.experiments.engine import plan_model, planning
+from workbench_app.experiments.engine.abilities import check_abilities
 from workbench_app.experiments.recipe import Recipe
 
-from tests.app.experiments.engine.small import SHAPE, sets_of
+from tests.app.experiments.engine.small import SHAPE, changed, sets_of
 from workbench import WorkbenchError
 from workbench.backends import Capabilities
 
@@ -36,3 +37,10 @@ def test_it_is_refused_first(
     with pytest.raises(WorkbenchError) as caught:
         plan_model(recipe, sets_of(), model(**cannot), "s")
     assert str(caught.value).startswith(f"The engine 'e' {part}")
+
+
+def test_what_is_read_of_the_weights_is_no_engine_s_business(recipe: Recipe) -> None:
+    kept = changed(recipe, "capture", keep=("norms", "matrices", "outputs:0.1"))
+    check_abilities(kept, model(keep=frozenset({"norms", "outputs"})))
+    with pytest.raises(WorkbenchError, match="cannot record inner on"):
+        check_abilities(changed(recipe, "capture", keep=("inner:0.1",)), model(keep=frozenset({"norms"})))

@@ -107,6 +107,8 @@ SENTENCES = [
      "'plans[2].parts[1].value' gives scale no strength; it needs a number."),
     ("plans.2", RANKED | {"parts": [{"edit": "scale", "value": 2}, {"edit": "replace", "value": "mean"}]},
      "'capture.keep' lacks \"outputs\", over which replace takes its mean; add it."),
+    ("capture", {"keep": ["norms", "inner:2"]},
+     "'capture.keep[1]' is 'inner:2'; it should have a share of the tokens above 0, up to 1, like inner:0.1."),
     ("plans.0.value", [2.0], "'plans[0].value' has no edit that takes a strength; give scale, bias or replace, or take it out."),
     ("plans.2", RANKED | {"parts": [PART, {"edit": "off", "value": 2.0}]},
      "'plans[2].parts[1].value' has no place: off takes no strength."),
@@ -152,6 +154,7 @@ def test_a_refusal_is_this_sentence(path: str, value: Any, said: str | None) -> 
         ("capture", {"samples": 2, "generate": 1, "temperature": 0.5}),
         ("capture", {"samples": 2, "responses": True}),
         ("capture", {"keep": ["outputs"]}),
+        ("capture", {"keep": ["outputs:0.1", "inner:.25", "router_input:1", "matrices"]}),
         ("judge", {"address": "https://there/v1", "model": "m"}),
         ("plans.2", {"text": "off L0E*"}),
         ("plans.2", {"text": "of L0E*"}),  # what a star stands for, the model says
