@@ -12,7 +12,7 @@ from torch import Tensor
 from workbench.generation import SHAPING, Decoding, Made
 from workbench.model import Facts
 from workbench.plan import KINDS
-from workbench.records import KEEPS, ForwardRecord, Step
+from workbench.records import ForwardRecord, Step
 from workbench.routing import CompiledPlan, Dose
 
 SCOPES = frozenset({"phase", "positions", "span"})
@@ -37,7 +37,7 @@ class Capabilities:
     name: str
     edits: frozenset[str] = frozenset(KINDS)
     scopes: frozenset[str] = SCOPES
-    keep: frozenset[str] | None = KEEPS
+    keep: frozenset[str] | None = frozenset({"norms", "residual", "logits", "outputs"})
     sampling: bool = True
     scoring: bool = True
     shaping: frozenset[str] = frozenset(SHAPING)

@@ -21,7 +21,7 @@ from workbench.errors import WorkbenchError
 from workbench.generation import Choosing, Decoding, decoded, padded
 from workbench.hooks import check_here, following, outside_traces, recorded
 from workbench.model import Facts, MoEModel
-from workbench.records import Recorder, prompt_step
+from workbench.records import KEEPS, Recorder, prompt_step
 from workbench.routing import CompiledPlan, Dose
 
 
@@ -30,7 +30,7 @@ class Native:
     """The engine of a model that lies in this process, as it is now (`workbench.survey.known.as_it_is`)."""
 
     model: MoEModel
-    can = Capabilities("native")
+    can = Capabilities("native", keep=KEEPS)
 
     def __post_init__(self) -> None:
         check_here(self.model.runtime)

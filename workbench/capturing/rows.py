@@ -14,6 +14,7 @@ from workbench.prompts import ROLES
 from workbench.records import Chunk, not_finite
 from workbench.shards import conform, stored_schema
 
+_VECTORS = {"outputs": "output", "inner": "neurons"}
 _NORMS = ("output_l2", "output_max_abs", "output_argmax")
 
 
@@ -122,7 +123,7 @@ class BatchRows:
         rows, slot, expert, vectors = rows[kept], slot[kept], expert[kept], vectors[kept]
         keys = {name: column.take(pa.array(rows)) for name, column in self._keys.items()}
         columns = {"layer": np.full(len(rows), layer, np.int32), "slot": slot, "expert": expert}
-        return conform(name, {**keys, **columns, name.removesuffix("s"): _lists(vectors)}, len(rows))
+        return conform(name, {**keys, **columns, _VECTORS[name]: _lists(vectors)}, len(rows))
 
     def _drawn(self, name: str) -> np.ndarray:
         """Bool [rows]: the tokens whose vectors are kept; those of a smaller share are among those of a larger."""

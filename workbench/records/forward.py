@@ -61,9 +61,9 @@ class LayerRecord:
     output_max_abs: Tensor | None = None
     output_argmax: Tensor | None = None
     outputs: OutputRows | None = None
+    shared: tuple[SharedRecord, ...] = ()
     router_input: Tensor | None = None
     inner: OutputRows | None = None
-    shared: tuple[SharedRecord, ...] = ()
 
     @property
     def size(self) -> Magnitude | None:
@@ -81,9 +81,9 @@ class LayerRecord:
             _changed(self.output_max_abs, change),
             _changed(self.output_argmax, change),
             None if self.outputs is None else OutputRows(*map(change, self.outputs)),
+            tuple(one.each(change) for one in self.shared),
             _changed(self.router_input, change),
             None if self.inner is None else OutputRows(*map(change, self.inner)),
-            tuple(one.each(change) for one in self.shared),
         )
 
     @classmethod
@@ -99,9 +99,9 @@ class LayerRecord:
             _joined(part.output_max_abs for part in parts),
             _joined(part.output_argmax for part in parts),
             _joined_outputs(parts, [part.outputs for part in parts]),
+            tuple(SharedRecord.joined(several) for several in zip(*(part.shared for part in parts), strict=True)),
             _joined(part.router_input for part in parts),
             _joined_outputs(parts, [part.inner for part in parts]),
-            tuple(SharedRecord.joined(several) for several in zip(*(part.shared for part in parts), strict=True)),
         )
 
 

@@ -31,7 +31,7 @@ _NEVER_NULL = frozenset(
         "output",
         "row",
         "router_input",
-        "inner",
+        "neurons",
     }
 )
 

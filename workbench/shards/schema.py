@@ -75,7 +75,7 @@ TABLES: dict[str, pa.Schema] = {
             ("layer", pa.int32()),
             ("slot", pa.int32()),
             ("expert", pa.int32()),
-            ("inner", pa.list_(pa.float32())),
+            ("neurons", pa.list_(pa.float32())),
         ]
     ),
     # where values were not finite, by sequence: what is out of workbench.shards.finite.STAGES; expert is null for what is no

@@ -61,10 +61,10 @@ def _view(connection: Any, store: Tables, name: str) -> None:
     if files and not isinstance(store.path, Path):
         connection.register(name, _dataset(store, files))
     elif files:
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{_paths(store, files)}])")
+        connection.execute(f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{_paths(store, files)}])')
     else:
-        columns = ", ".join(f"NULL AS {column}" for column in TABLES[name].names)
-        connection.execute(f"CREATE VIEW {name} AS SELECT {columns} WHERE false")
+        columns = ", ".join(f'NULL AS "{column}"' for column in TABLES[name].names)
+        connection.execute(f'CREATE VIEW "{name}" AS SELECT {columns} WHERE false')
 
 
 def _paths(store: Tables, files: Iterable[str]) -> str:

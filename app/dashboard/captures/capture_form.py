@@ -1,5 +1,6 @@
 """The form for a new capture: prompts, what to keep, the plan, how big it will be, and Start."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,7 @@ def _wanted(prompts: PromptSet) -> Wanted:
     return Wanted(prompts, plan() if steer else Plan(), options)
 
 
-def _of_a_share(keep: list[str]) -> list[str]:
+def _of_a_share(keep: Sequence[str]) -> Sequence[str]:
     """What is large may be kept of some tokens alone, which the seed draws."""
     large = [name for name in keep if name in SAMPLED]
     if not large:

@@ -19,7 +19,7 @@ class TestTraces:
     def place(self, **changes: Any) -> dict[str, Any]:
         off = dict.fromkeys(("gate", "before", "multiplier", "wanted"))
         return {"router": "r", "experts": "e", "shared": ["s0", "s1"], "probabilities": False, "logits": True, "sizes": True,
-                "vectors": True, **off, **changes}  # fmt: skip
+                "vectors": True, "reads": False, **off, **changes}  # fmt: skip
 
     def test_a_layer(self) -> None:
         """Expert e multiplies by e + 1; what the experts said is their weighted sum."""
@@ -28,7 +28,7 @@ class TestTraces:
         routed = (own.view(3, 2, 4) * weight[..., None]).sum(1).view(1, 3, 4)
         shared, logits = (draw(1, 3, 4, seed=2), draw(1, 3, 4, seed=3)), draw(3, 5, seed=4)
         entries = {
-            "e": self.entry(routed, hidden, top_k_index=index, top_k_weights=weight), "r": self.entry((logits, 1, 2)),
+            "e": self.entry(routed, hidden, top_k_index=index, top_k_weights=weight), "r": self.entry((logits, 1, 2), 3 * hidden),
             "s0": self.entry(shared[0]), "s1": self.entry(shared[1]),
         }  # fmt: skip
         found = in_trace.layer_numbers(self.place(), entries, lambda h, i, w: h * (i + 1) * w)
@@ -50,6 +50,8 @@ class TestTraces:
         assert [x["vectors"] is None for x in wanted["shared"]] == [True, False]
         few = in_trace.layer_numbers(self.place(logits=False, sizes=False, vectors=False), entries, None)
         assert set(few) == {"index", "weight", "shared"}
+        reads = in_trace.layer_numbers(self.place(logits=False, sizes=False, vectors=False, reads=True), entries, None)
+        assert torch.equal(reads["router_input"], 3 * hidden[0])
         assert (few["shared"][0]["size"], few["shared"][0]["vectors"]) == (None, None)
         twice = in_trace.own_outputs(self.place(sizes=False, vectors=False), index, weight, 2 * own, routed[0])
         assert twice == {"off": pytest.approx(1.0)}

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.skipif(not find_spec("nnsight"), reason="the extra 'int
 
 SOME = ("demo", "deepseek_v3", "gpt_oss", "mixtral", "qwen2_moe")
 PROMPTS = [{"id": "a", "text": "what happened"}, {"id": "b", "text": "calculate 4 + 7"}, {"id": "c", "text": "x"}]
-EVERYTHING = {"norms", "residual", "logits", "outputs"}
+EVERYTHING = {"norms", "residual", "logits", "outputs", "router_input"}
+TABLES = ("tokens", "slots", "residual", "logits", "outputs", "router_inputs")
 KEYS = ["prompt_id", "sample", "position", "layer", "slot"]
 VERSIONS = {name: version(name) for name in ("torch", "transformers", "nnsight")}
 
@@ -41,9 +42,7 @@ def traced(name: str) -> MoEModel:
     return load(TransformersModel(hf, task="text-generation", tokenizer=model.tokenizer), engine="nnsight")
 
 
-def check_equal(
-    a: Store, b: Store, tables: tuple[str, ...] = ("tokens", "slots", "residual", "logits", "outputs")
-) -> None:
+def check_equal(a: Store, b: Store, tables: tuple[str, ...] = TABLES) -> None:
     """Same rows, same integers and texts, same nulls; numbers within 1e-5 of the column's largest."""
     for table in tables:
         x, y = (_sorted(store.table(table)) for store in (a, b))
@@ -58,7 +57,7 @@ def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _check_column(x: pd.Series, y: pd.Series, name: str) -> None:
     assert x.isna().equals(y.isna()), name
-    if name in ("logits.router_logits", "outputs.output"):
+    if name in ("logits.router_logits", "outputs.output", "router_inputs.router_input"):
         x, y = (pd.Series(np.concatenate(list(column))) for column in (x, y))
     if x.dtype.kind != "f":
         assert x.astype(str).equals(y.astype(str)), name

@@ -35,9 +35,12 @@ class TestTraced:
             assert traced.until(ids, self.decoding) == kept
 
     def test_the_modules_of_a_layer(self) -> None:
-        place = {"experts": "e", "router": "r", "gate": None, "before": "b", "shared": ["s", "t"], "logits": False}
+        place = {"experts": "e", "router": "r", "gate": None, "before": "b", "shared": ["s", "t"]} | dict.fromkeys(
+            ("logits", "reads"), False
+        )
         assert traced.paths(place) == ["e", "b", "s", "t"]
         assert traced.paths(place | {"logits": True, "gate": "g", "shared": []}) == ["e", "g", "b", "r"]
+        assert traced.paths(place | {"reads": True}) == ["e", "b", "s", "t", "r"]
         place = {
             "router": "r",
             "experts": "e",
@@ -105,7 +108,7 @@ class TestTraced:
         for name in ("norms", "outputs"):
             assert refused(check_keep, identity, [name, "logits"]) == (
                 f"The engine 'nnsight' cannot record {name} (its zero (identity) experts are no module that could be called with "
-                f"one slot) on tiny; keep logits, residual, or load it on another engine."
+                f"one slot) on tiny; keep logits, residual, router_input, or load it on another engine."
             )
 
     def test_whether_it_can_be_traced(self) -> None:

@@ -233,10 +233,10 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("how", "said"),
         [
-            ({"keep": ["norm"]}, "does not know 'norm'; it can be directions, logits, matrices, norms, outputs, residual, rout"),
+            ({"keep": ["norm"]}, "does not know 'norm'; it can be directions, inner, logits, matrices, norms, outputs, "),
             ({"layers": [1, 0]}, "Layer 0 of synthetic is dense: it has no logits or expert outputs to keep."),
             ({"experts": ["L1E5"], "keep": ["outputs"]}, "L1E5: layer 1 of synthetic has experts 0-4; name one of those."),
-            ({"experts": []}, "capture(experts=...) chooses output vectors; add 'outputs' to keep."),
+            ({"experts": []}, "capture(experts=...) chooses output vectors and neurons; add 'outputs' or 'inner' to keep."),
             (GIVEN | {"responses": {"a": "x"}}, "The prompt 'b' has no given response; give one for each prompt."),
             (GIVEN | {"responses": {"a": [], "b": []}}, "have different numbers of given responses; give each the same"),
             (GIVEN | {"responses": {"a": "x", "b": "\ud800"}}, "The 'response' of the prompt 'b' holds half of a surrogate"),

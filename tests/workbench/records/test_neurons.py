@@ -51,12 +51,12 @@ def test_what_follows_the_neurons_gives_the_expert_s_recorded_output(family: str
     held = {n: _held(model, n) for n in model.anatomy.moe_layers}
     assert (both["expert"] >= both["layer"].map(held))[missing].all(), "an expert with neurons has none"
     for (layer, expert), rows in both[~missing].groupby(["layer", "expert"]):
-        inner, own = (torch.tensor(np.stack(list(rows[name]))) for name in ("inner", "output"))
+        inner, own = (torch.tensor(np.stack(list(rows[name]))) for name in ("neurons", "output"))
         found = after(model, layer, expert, inner)
         if hasattr(block := model.runtime.layout.blocks[layer].experts, "post_expert_norm"):
             found = block.post_expert_norm(found)
         torch.testing.assert_close(found, own, rtol=1e-4, atol=1e-5 * own.abs().max().item())
-    assert {*n_neurons(model).values()} == {len(x) for x in both.loc[~missing, "inner"]}
+    assert {*n_neurons(model).values()} == {len(x) for x in both.loc[~missing, "neurons"]}
 
 
 def _held(model: MoEModel, layer: int) -> int:
@@ -96,7 +96,7 @@ def test_a_steered_capture_keeps_the_neurons_of_the_experts_that_computed(tmp_pa
     assert len(both) == (outputs["slot"] >= 0).sum()
     assert 2 not in {*both.loc[both["layer"] == 1, "expert"]}
     for (layer, expert), rows in both.groupby(["layer", "expert"]):
-        inner, own = (torch.tensor(np.stack(list(rows[name]))) for name in ("inner", "output"))
+        inner, own = (torch.tensor(np.stack(list(rows[name]))) for name in ("neurons", "output"))
         torch.testing.assert_close(after(model, layer, expert, inner), own, rtol=1e-4, atol=1e-5)
 
 
@@ -111,10 +111,10 @@ def test_a_share_keeps_all_of_some_tokens_and_a_smaller_one_fewer_of_the_same(tm
     half, fifth = drawn(some, "router_inputs"), drawn(some, "inner")
     assert fifth < half < drawn(whole, "inner") == drawn(whole, "router_inputs")
     assert 0.1 < len(fifth) / len(whole.tokens) < 0.3
-    for table, by in (("inner", SLOT), ("router_inputs", [*KEY, "layer"])):
-        column = table.removesuffix("s")
+    for table, column, by in (("inner", "neurons", SLOT), ("router_inputs", "router_input", [*KEY, "layer"])):
         ours, theirs = some.table(table), whole.table(table)
-        kept = theirs[[tuple(row) in drawn(some, table) for row in theirs[KEY].itertuples(index=False, name=None)]]
+        of = drawn(some, table)
+        kept = theirs[[tuple(row) in of for row in theirs[KEY].itertuples(index=False, name=None)]]
         ours, kept = (x.sort_values(by, ignore_index=True) for x in (ours, kept))
         pd.testing.assert_frame_equal(ours[by], kept[by])
         np.testing.assert_allclose(np.stack(ours[column]), np.stack(kept[column]), rtol=1e-5, atol=1e-6)
@@ -124,6 +124,7 @@ def test_layers_and_experts_limit_them(tmp_path: Path) -> None:
     store = quiet(get("mixtral"), tmp_path / "s", keep=BOTH, layers=[1], experts=["L1E0", "L1E2", "L0E1"])
     assert {*store.table("inner")["layer"]} == {*store.table("router_inputs")["layer"]} == {1}
     assert {*store.table("inner")["expert"]} == {0, 2}
+    assert store.query('select count(*) as n from "inner"')["n"][0] == len(store.table("inner"))  # a word of SQL's own
 
 
 def test_the_size_is_said_before(tmp_path: Path) -> None:

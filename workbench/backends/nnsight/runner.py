@@ -240,8 +240,8 @@ class Nnsight:
             largest,
             channel,
             vectors,
+            shared,
             found.get("router_input"),
-            shared=shared,
         )
 
 
