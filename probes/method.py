@@ -15,6 +15,7 @@ Need = Literal[
     "residual",
     "logits",
     "outputs",
+    "inner",
     "matrices",
     "routers",
     "directions",

@@ -66,6 +66,23 @@ CONTRASTS = (
         words={"centred": "Centred: less the mean of a token's logits"},
     ),
     Method(
+        "neuron",
+        "contrasts.neurons:neuron",
+        title="Neurons",
+        sentence="has neurons that are larger in one class of responses than in another",
+        score="score",
+        unit="difference of mean maxima",
+        range=(0, inf),
+        needs=("labels or responses", "inner"),
+        classes=("target", "baseline"),
+        paper="GateBreaker, arXiv 2512.21008",
+        answers="SetTable",
+        words={
+            "candidates": "Candidates: experts a layer, times top-k",
+            "z": "Standard deviations that a neuron is away",
+        },
+    ),
+    Method(
         "drift",
         "contrasts.stores:drift",
         title="Drift",

@@ -1,4 +1,4 @@
-"""Drift between two stores and contrasted logits: tables by hand, brute force, what they must equal, planted mistakes.
+"""Drift between two stores, contrasted logits and neurons: tables by hand, brute force, what they must equal, planted mistakes.
 
 cases.py    the golden store before and after tuning; random pairs of stores
 goldens.py  the tables, worked by hand

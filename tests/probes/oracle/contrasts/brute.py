@@ -47,3 +47,40 @@ def logit_contrast(rows, experts, values, tokens, pooling, centred):
             sides.append(sum(means) / len(means) if pooling == "responses" else sum(pooled) / len(pooled))
         out[layer, e] = (sides[0] - sides[1], n)
     return out
+
+
+def neuron(rows, experts, values, tokens, candidates, top_k, least):
+    """{(layer, expert, neuron): (score, z, n)} of those that stand out; None when a class has no token that was read."""
+    found = class_rates(rows, experts, "verdict", values, tokens, "rate")
+    if not all(found.values()):
+        return None
+    kept = {(*place(r), r["expert"]): r["neurons"] for r in rows["inner"]}
+    compared = [s for v in values for s, _, _ in found[v]]
+    out = {}
+    for layer, n_experts in experts.items():
+        target = found[values[0]]
+        usage = {e: sum(amount[layer, e][0] / n for _, amount, n in target) / len(target) for e in range(n_experts)}
+        able = sorted((e for e in usage if usage[e] > 0), key=lambda e: (-round(usage[e], 9), e))
+        for e in able[: candidates * top_k] if candidates else able:
+            sides, n = [], 0
+            for value in values:
+                features = []
+                for sequence, _, _ in found[value]:
+                    read = positions(rows, sequence, tokens, compared)
+                    own = [kept[key] for p in read if (key := (*sequence, p, layer, e)) in kept]
+                    n += len(own)
+                    features.append([max(column) for column in zip(*own, strict=True)])
+                width = max((len(f) for f in features), default=0)
+                full = [f or [0] * width for f in features]
+                sides.append([sum(column) / len(column) for column in zip(*full, strict=True)])
+            width = max(map(len, sides))
+            one, other = (side or [0] * width for side in sides)
+            score = [a - b for a, b in zip(one, other, strict=True)]
+            if not score:
+                continue
+            mean = sum(score) / len(score)
+            spread = (sum((s - mean) ** 2 for s in score) / len(score)) ** 0.5
+            for i, s in enumerate(score):
+                if spread > 1e-9 and s > 1e-9 and abs(s - mean) / spread > least:
+                    out[layer, e, i] = (s, (s - mean) / spread, n)
+    return out

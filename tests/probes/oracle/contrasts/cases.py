@@ -69,3 +69,27 @@ def alone(case: Case) -> Case:
     for prompt in rows["prompts"]:
         prompt["pair"] = None
     return Case(rows, case.anatomy)
+
+
+def with_neurons(case: Case) -> Case:
+    """Any store with six neurons of each routed expert, of no draw; every seventh row was not kept."""
+    case.rows["inner"] = []
+    for i, slot in enumerate(s for s in case.rows["slots"] if s["slot"] >= 0):
+        key = {name: slot[name] for name in ("prompt_id", "sample", "position", "layer", "slot", "expert")}
+        neurons = [((5 * i + 3 * j * (i + slot["layer"]) + j) % 13 - 5) / 4 for j in range(6)]
+        neurons[slot["expert"] % 6] += 4 * (key["prompt_id"][-1] in "024ac")
+        if i % 7 != 6:
+            case.rows["inner"].append({**key, "neurons": neurons})
+    return case
+
+
+def grown() -> Case:
+    """The golden store. Neuron e of expert e is 1 more than the position in a and c, 1/2 in b and d; neuron 5 is -1, others 0."""
+    case = before()
+    case.rows["inner"] = []
+    for slot in case.rows["slots"]:
+        key = {name: slot[name] for name in ("prompt_id", "sample", "position", "layer", "slot", "expert")}
+        neurons = [0.0] * 5 + [-1.0]
+        neurons[slot["expert"]] = 1.0 + slot["position"] if slot["prompt_id"] in "ac" else 0.5
+        case.rows["inner"].append({**key, "neurons": neurons})
+    return case

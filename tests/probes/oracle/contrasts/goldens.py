@@ -3,11 +3,12 @@
 Stores: see `tests.probes.oracle.contrasts.cases`, and `judged` of `tests.probes.oracle.importance.cases` for logits.
 """
 
-from math import log
+from math import log, sqrt
 from types import ModuleType
 
 from tests.probes.oracle.checks import QUICK, assert_same
-from tests.probes.oracle.contrasts.cases import after, before
+from tests.probes.oracle.contrasts.cases import after, before, grown
+from tests.probes.oracle.contrasts.checks import assert_neurons
 from tests.probes.oracle.goldens import N_PROMPT, with_n
 from tests.probes.oracle.importance.cases import judged
 
@@ -66,4 +67,23 @@ def logit_contrast(probes: ModuleType) -> None:
     assert_same(raw, with_n({x: value / 3 + 2 for x, value in apart.items()}))
 
 
-GOLDENS = {"drift": drift, "logit_contrast": logit_contrast}
+def neuron(probes: ModuleType) -> None:
+    # usage in a and c, layer 1: 1, 3/4, 1/4; layer 2: 1 of experts 0 and 3, 0 of the others. Maxima of neuron e, a c | b d:
+    #   L1E0 2 1 | 1/2 1/2;  L1E1 1 1 | 1/2 1/2;  L1E2 2 0 | 1/2 1/2, and of neuron 5 -1 0 | -1 -1;  L2E3 2 1 | 1/2 1/2
+    #   L2E0 2 1 | 1/2 0, and of neuron 5 -1 -1 | -1 0: scores 5/4 and -1/2 with mean 1/8 and variance 29/96 - 1/64 = 55/192
+    alone = sqrt(5)  # one of six that differs
+    expected = {(2, 0, 0): (5 / 4, 9 / 8 / sqrt(55 / 192), 4), (1, 0, 0): (1, alone, 6)}
+    expected |= {(2, 3, 3): (1, alone, 5), (1, 1, 1): (1 / 2, alone, 6)}
+    found = probes.neuron(grown().store, "refused", "answered")
+    assert_neurons(found, expected)
+    assert found.sets == ("L2E0", "L1E0", "L2E3", "L1E1")
+    first = found.frame.iloc[0]
+    assert (first["target_mean"], first["baseline_mean"]) == (3 / 2, 1 / 4)
+    # two of L1E2's six have 1/2: sqrt(2) away, and it is the third of its layer
+    both = {(1, 2, i): (1 / 2, sqrt(2), 4) for i in (2, 5)}
+    assert_neurons(probes.neuron(grown().store, "refused", "answered", z=1.0), expected | both)
+    assert_neurons(probes.neuron(grown().store, "refused", "answered", z=1.0, candidates=0), expected | both)
+    assert_neurons(probes.neuron(grown().store, "refused", "answered", z=1.0, candidates=1), expected)
+
+
+GOLDENS = {"drift": drift, "logit_contrast": logit_contrast, "neuron": neuron}
