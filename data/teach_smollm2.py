@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from smollm2.arms import dense_model
+from smollm2.precision import quicker
 from smollm2.taught_card import card, results
 from smollm2.teaching.arms import Recipe, arm_named
 from smollm2.teaching.merging import MADE, bundle
@@ -65,14 +66,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _answers(given: argparse.Namespace) -> None:
     model, tokenizer = dense_model(None)
-    write_answers(model.bfloat16(), tokenizer, given.folder / "answers.jsonl")
+    write_answers(model.to(quicker()), tokenizer, given.folder / "answers.jsonl")
 
 
 def _arm(given: argparse.Namespace) -> None:
     arm = arm_named(given.name)
     recipe = Recipe(**{name: getattr(given, name, arm.seed) for name in vars(Recipe())})
     model, tokenizer = opened(given.base)
-    dense = dense_model(None)[0].bfloat16()
+    dense = dense_model(None)[0].to(quicker())
     teach(arm, recipe, model, tokenizer, given.folder, lambda ids: dense.model(ids, use_cache=False).last_hidden_state)
 
 

