@@ -6,7 +6,7 @@ from torch import Tensor
 
 from workbench.hooks.active import Active, active, positions_here, running_here
 from workbench.hooks.adapted import touch
-from workbench.model import runtime_of
+from workbench.model import logits_first, numbers_first, runtime_of, swapped
 from workbench.routing import LayerEdits, Positions, Router, Routing, Unlike, changed_slots, reroute, unlike
 
 
@@ -24,7 +24,7 @@ def on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any:
     now = active(uid)
     if now is None:
         return None
-    answered, weights, index = output[:3]
+    answered, weights, index, *rest = logits_first(output)
     logits = runtime_of(uid).logits(layer, answered)
     if now.recorder is not None:
         now.recorder.see_logits(layer, logits)
@@ -36,7 +36,8 @@ def on_router(uid: int, layer: int, module: Any, args: Any, output: Any) -> Any:
     if now.dose is not None:
         forward = running_here(uid, now)
         forward.rerouted[layer] = changed_slots(index, weights, routing.index, routing.weights)
-    return (answered, routing.weights, routing.index, *output[3:])
+    changed = (answered, routing.weights, routing.index, *rest)
+    return swapped(changed) if numbers_first(output) else changed
 
 
 def _reroute(uid: int, layer: int, edits: LayerEdits, logits: Tensor, own: Routing, now: Active) -> Routing:

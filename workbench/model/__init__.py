@@ -1,6 +1,6 @@
 """Where a transformers model keeps its experts, and what identifies it.
 
-answered.py      what a module answered
+answered.py      what a module answered, a router in one order
 quantised.py     weights that are quantised
 placement.py     weights on other devices, or offloaded
 adapters.py      families whose blocks have another shape, and your own
@@ -16,7 +16,7 @@ model.py         `MoEModel`, which `load` returns
 """
 
 from workbench.model.adapters import MoEAdapter, rerun
-from workbench.model.answered import first
+from workbench.model.answered import first, logits_first, numbers_first, swapped
 from workbench.model.eager import enter, leave
 from workbench.model.facts import Facts, Told
 from workbench.model.fingerprint import (
@@ -64,12 +64,15 @@ __all__ = [
     "identity",
     "is_wrapped",
     "leave",
+    "logits_first",
     "missing",
+    "numbers_first",
     "opened",
     "quantised_by",
     "read_weights",
     "rerun",
     "runtime_of",
+    "swapped",
     "switches",
     "unreadable",
     "unwrapped",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from workbench.anatomy import LayerAnatomy
 from workbench.errors import WorkbenchError
-from workbench.model import Layout, MoEBlock, RouterFacts, brought, first, rerun
+from workbench.model import Layout, MoEBlock, RouterFacts, brought, first, logits_first, rerun
 from workbench.survey.residual import norm_before, residual_reason, routed_multiplier
 from workbench.survey.router import router_facts
 from workbench.survey.seen import Seen, watched
@@ -99,7 +99,7 @@ def _check_offloaded(block: MoEBlock, seen: Seen) -> None:
         return
     args, kwargs = seen.router_call
     with brought(block.router):
-        again = first(block.router(*args, **kwargs))
+        again = first(logits_first(block.router(*args, **kwargs)))
     if not torch.allclose(again.float(), seen.router[0][0].float(), rtol=1e-2, atol=1e-3):
         raise WorkbenchError(
             f"Layer {block.layer} ('{block.router_name}'): with its offloaded weights brought in, the router answers something "

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import WorkbenchError
-from workbench.model import MoEBlock, RouterFacts, forward_is_its_own, fused_weights, value
+from workbench.model import MoEBlock, RouterFacts, forward_is_its_own, fused_weights, logits_first, value
 from workbench.routing import Fit, Routing, fit_rule
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 3e-2}
@@ -66,7 +66,7 @@ def spoken(block: MoEBlock, call: Call) -> tuple[Tensor, Routing] | None:
     }
     if not other or not (args or kwargs):
         return None
-    out = torch.func.functional_call(block.router, other, args, kwargs)
+    out = logits_first(torch.func.functional_call(block.router, other, args, kwargs))
     return out[0].float(), Routing(out[1], out[2])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from workbench.model import MoEBlock, first
+from workbench.model import MoEBlock, first, logits_first
 
 
 @dataclass
@@ -58,7 +58,7 @@ def _in_layer(decoder: nn.Module, block: MoEBlock, seen: Seen) -> Iterator[Any]:
 
 def _on_router(seen: Seen, module: Any, args: Any, kwargs: Any, out: Any) -> None:
     seen.router_call = (args, kwargs)
-    seen.router.append(tuple(out) if isinstance(out, tuple | list) else (out,))
+    seen.router.append(logits_first(tuple(out)) if isinstance(out, tuple | list) else (out,))
 
 
 def _on_received(seen: Seen, module: Any, args: Any, kwargs: Any) -> None:

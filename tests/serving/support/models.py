@@ -29,6 +29,7 @@ TINY: dict[str, dict[str, Any]] = {
     "mixtral": _HEADS,
     "qwen3_moe": _HEADS,
     "olmoe": _HEADS,
+    "granitemoe": _HEADS,
     "gpt_oss": {**_HEADS, "intermediate_size": 64},
     "deepseek_v2": _MLA,
     "deepseek_v3": _MLA,

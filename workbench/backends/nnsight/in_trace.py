@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.model import first
+from workbench.model import first, logits_first
 from workbench.records import magnitude, median_abs, routed_change
 
 Place = Mapping[str, Any]
@@ -59,7 +59,7 @@ def layer_numbers(place: Place, entries: Mapping[str, Any], experts: Any) -> dic
     hidden, index, weight = arguments(entry)[:3]
     found: dict[str, Any] = {"index": index, "weight": weight}
     if place["logits"]:
-        found["logits"] = logits_of(first(entries[place["router"]][0].output), place["probabilities"])
+        found["logits"] = logits_of(logits_first(entries[place["router"]][0].output)[0], place["probabilities"])
     if place["reads"]:
         found["router_input"] = rows(arguments(entries[place["router"]][0])[0])
     if place["sizes"] or place["vectors"]:
@@ -153,7 +153,8 @@ def survey_numbers(place: Mapping[str, Any], entries: Mapping[str, Any]) -> dict
     }
     return {
         "router": [
-            tuple(x for x in entry.output if isinstance(x, Tensor)) for entry in entries.get(place["router"], ())
+            logits_first(tuple(x for x in entry.output if isinstance(x, Tensor)))
+            for entry in entries.get(place["router"], ())
         ],
         "received": [(None, *arguments(entry)[1:3]) for entry in entries.get(place["experts"], ())],
         "shared": {path: entries[path][0].output for path in place["shared"] if entries.get(path)},
