@@ -17,6 +17,8 @@ CACHE ?= $(VENV)/cache
 # more words for pytest in test-serving
 ONLY ?=
 SERVING ?= .serving-venv
+# random orders of many plans in one engine
+SERVING_ORDERS ?= 3
 SERVING_LIMIT ?= 1200
 
 .PHONY: help demo test unit quick browser real test-serving test-scale schedules screens conformance processors gpu lint format docs app picture bench mutants clean
@@ -47,7 +49,7 @@ real: $(VENV)/dev.stamp ## the tests on two real language models (fetches 330 MB
 
 # vLLM pins its own torch and transformers, so it has an environment of its own; nothing else ever needs it
 test-serving: $(SERVING)/serving.stamp ## the tests inside vLLM on the CPU, in an environment of their own (at most 20 minutes)
-	WORKBENCH_CACHE="$(CACHE)" OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 timeout -k 30 $(SERVING_LIMIT) $(SERVING)/bin/python -m pytest tests/serving $(ONLY)
+	SERVING_ORDERS=$(SERVING_ORDERS) WORKBENCH_CACHE="$(CACHE)" OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 timeout -k 30 $(SERVING_LIMIT) $(SERVING)/bin/python -m pytest tests/serving $(ONLY)
 
 test-scale: $(VENV)/scale.stamp ## stores on a real S3 server and captures by Ray, both started by the tests on this machine (at most 8 minutes)
 	timeout -k 30 480 env OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m scale tests/scale

@@ -4,6 +4,7 @@ Each mistake that could mix them up is planted and seen: another request's row, 
 a chunk late.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -100,7 +101,7 @@ def judged(alone: list[tuple[list[int], Plan, Answer]], seed: int) -> tuple[int,
 
 def test_other_schedules_give_the_same_answers(alone: list[tuple[list[int], Plan, Answer]]) -> None:
     with cached() as tokens:
-        done = [judged(alone, seed) for seed in range(3)]
+        done = [judged(alone, seed) for seed in range(int(os.environ.get("SERVING_ORDERS", "3")))]
     assert sum(n > 0 for n in tokens) > len(alone), "no warm prefix was read"
     assert sum(n for n, _ in done) >= 0.95 * sum(of for _, of in done)
     assert len({tuple(answer.ids) for *_, answer in alone}) > N_PLANS, "the answers are alike, so they say nothing"

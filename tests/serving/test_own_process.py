@@ -1,7 +1,7 @@
 """An engine in a process of its own, which is vLLM's default: it does what the one in this process does, and ends with its front.
 
 A capture that was killed there in the middle goes on here, and ends as the same store. Where two processes share each layer
-(tensor parallel) the routing under a plan is the native one.
+(tensor parallel) the routing is the native one, as the model is and under a plan.
 """
 
 import json
@@ -15,7 +15,7 @@ import pytest
 
 from tests.serving.support.http import soon
 from tests.serving.support.models import native, served
-from tests.serving.support.own_process import PLANS, ROWS, captured, shards_in, what_it_does
+from tests.serving.support.own_process import PLANNED, PLANS, ROWS, captured, shards_in, what_it_does
 from tests.serving.test_store import same_slots
 from workbench import Plan, WorkbenchError, open_store
 
@@ -66,13 +66,21 @@ def test_its_engine_ended_with_it(killed: Ran) -> None:
     assert soon(lambda: not any(map(psutil.pid_exists, killed.said["engines"])))
 
 
-def test_two_processes_that_share_each_layer_route_as_the_native_engine(tmp_path: Path) -> None:
-    done, plan = run(tmp_path / "there", 2), Plan.parse(PLANS[1])
-    assert done.status == 0
-    assert len(done.said["engines"]) >= 3, "an engine and its two workers"
-    here, there = captured(native("demo"), tmp_path / "here", plan=plan), open_store(done.store)
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    return run(tmp_path_factory.mktemp("shared") / "base", 2)
+
+
+@pytest.mark.parametrize(("name", "text"), [("base", ""), (PLANNED, PLANS[1])])
+def test_two_processes_that_share_each_layer_route_as_the_native_engine(
+    shared: Ran, name: str, text: str, tmp_path: Path
+) -> None:
+    plan = Plan.parse(text) if text else Plan()
+    assert shared.status == 0
+    assert len(shared.said["engines"]) >= 3, "an engine and its two workers"
+    here, there = captured(native("demo"), tmp_path / "here", plan=plan), open_store(shared.store.with_name(name))
     tokens = [store.tokens.sort_values(["prompt_id", "position"])["token_id"].tolist() for store in (here, there)]
     assert tokens[0] == tokens[1]
     assert same_slots(native("demo"), here, there, plan) >= 0.9
     slots = there.table("slots", ["layer", "expert"], [2])
-    assert not slots["expert"].isin([8, 20]).any()
+    assert slots["expert"].isin([8, 20]).any() == (not text)

@@ -1,7 +1,7 @@
 """Run as a program: what the bundled model does in an engine that vLLM puts into a process of its own, as JSON.
 
 Then it captures into the folder that is named first, and kills itself in the middle; where two processes share each layer, which
-the number behind it says, it captures all of it, under a plan.
+the number behind it says, it captures all of it, as the model is and, beside that, under a plan.
 """
 
 import json
@@ -21,6 +21,8 @@ from workbench.model import MoEModel
 from workbench.prompts import read_prompts
 
 PLANS = ("nothing", "off L2E8; off L2E20", "force L0E3 in generated; scale L1E4=8; bias L3E1=-2 at 3-")
+PLANNED = "planned"
+"""Beside the folder: the store of the second plan."""
 ROWS = [[20, 33, 47, 90, 211, 17], [400, 23, 50], [100, *range(60, 90)]]
 
 
@@ -63,7 +65,8 @@ def main() -> None:
     sys.stdout.write(f"\n{json.dumps(said)}\n")
     sys.stdout.flush()
     if n_processes > 1:
-        captured(served, into, plan=Plan.parse(PLANS[1]))
+        captured(served, into)
+        captured(served, into.with_name(PLANNED), plan=Plan.parse(PLANS[1]))
         return
     captured(served, into, lambda _: os.kill(os.getpid(), signal.SIGKILL) if shards_in(into) >= 2 else None)
 
