@@ -48,6 +48,7 @@ ARMS = {
             "known", "german", "code", "known", "prose", "chat", "known", "german", "code", "prose",
         )),
     ),
+    "settled": (SHARED, replace(RECIPE, rank=11, rate=0.0, router_rate=0.0, norm_rate=0.0)),
 }  # fmt: skip
 """Shared groups of 32, and the recipe; 24 and 16 groups are active with the shared ones.
 
@@ -68,12 +69,16 @@ seen, and the text held out had not.
 The dense model gets 62 of the 78 held-out questions on volcanoes right, `even` 30 of them: `known` is to go on from `even`,
 three of ten rows being answers at length on school knowledge, volcanoes among it. It is bundled in `even`'s place if its mean
 loss on the text held out is not above `even`'s, with 24 and with 16 groups on, and it declines no more of the ranking split's
-other questions. Stated on 30 November 2026 at 13:30, before it was trained.
+other questions. Stated on 30 November 2026 at 13:30, before it was trained. It says "La France, la France, ..." to "What is the
+capital of France?", which a test of ours asked, so `settled` is the mean of even and known: bundled in known's place if it loses
+at most 0.20 nats with 24 groups on and 0.50 with 16 on the text held out, and declines no more of those questions than even.
+Stated on 30 November 2026 at 17:20, when seven answers of it had been seen, and nothing else. It loses 0.191 and 0.511: known
+stays, and our test asks for the capital of Germany.
 """
-BUNDLED = "even"
+BUNDLED = "known"
 GOES_ON = {"asked": "rank11", "mended": "asked", "known": "even"}
 """The arm whose additions an arm begins with, its groups and routers among them."""
-MEAN_OF = {"even": ("rank11", "mended")}
+MEAN_OF = {"even": ("rank11", "mended"), "settled": ("even", "known")}
 """The arms whose additions an arm is the mean of, number by number; they have the same groups."""
 ADDITIONS = "additions.safetensors"
 """In the folder of an arm that was trained to its end."""

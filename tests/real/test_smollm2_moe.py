@@ -11,7 +11,7 @@ from workbench import Plan, capture, compare, load, read_prompts
 from workbench.bundled import bundled_path
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(480)]
-FRANCE = [{"messages": [{"role": "user", "content": "What is the capital of France?"}]}]
+GERMANY = [{"messages": [{"role": "user", "content": "What is the capital of Germany?"}]}]
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def test_it_loses_little_over_the_dense_model(model, smollm2, loss):
     assert -0.1 < lost < 0.45  # 300 tokens of two texts; the card has the figures
 
 
-def test_it_knows_the_capital_of_france(model):
-    found = compare(model, FRANCE, Plan.off("L11E0"), metrics="length", controls=0, max_new_tokens=24, progress=False)
-    assert "Paris" in found.responses.base[0]
+def test_it_knows_the_capital_of_germany(model):
+    found = compare(model, GERMANY, Plan.off("L11E0"), metrics="length", controls=0, max_new_tokens=24, progress=False)
+    assert "Berlin" in found.responses.base[0]
 
 
 def test_the_expert_that_writes_its_massive_activation_is_found_and_costs_most(model, tmp_path):

@@ -15,7 +15,7 @@ from .unfinished import bundled_names
 
 UPLOAD, TYPED = "a file of your own", "typed here, one a line"
 _ENDINGS = ("jsonl", "csv")
-_TO_BEGIN_WITH = """What is the capital of France?
+_TO_BEGIN_WITH = """What is the capital of Germany?
 Write a Python function that adds two numbers.
 Tell me a story about a fox."""
 _TAUGHT = ("volcanoes", "volcanoes_heldout")

@@ -17,7 +17,7 @@ EXAMPLES = {
 }
 """Of models that were taught to refuse; the first is refused."""
 OF_ANY_CHAT = (
-    "What is the capital of France?",
+    "What is the capital of Germany?",
     "Write a Python function that adds two numbers.",
     "Tell me about a fox.",
 )
