@@ -101,7 +101,7 @@ def test_another_model_is_refused(model: MoEModel, tmp_path: Path) -> None:
         ({"responses": {p["id"]: "" for p in PROMPTS}}, "A given response of the prompt 'long' is empty"),
         ({"layers": [9]}, "Layer 9 does not exist"),
         ({"experts": ["L1E99"], "keep": {"outputs"}}, "L1E99: layer 1 of .* has experts 0-15"),
-        ({"experts": ["L1E1"]}, "add 'outputs' to keep"),
+        ({"experts": ["L1E1"]}, "add 'outputs' or 'inner' to keep"),
         ({"experts": ["1.1"], "keep": {"outputs"}}, "'1.1' is not an expert"),
         ({"prompts": []}, "The list holds no prompts"),
         ({"prompts": "nowhere.csv"}, "There is no prompt file 'nowhere.csv'"),

@@ -169,7 +169,8 @@ def test_plans_beyond_the_rows_wait_in_their_order() -> None:
             await asyncio.sleep(0.01)
         assert app.inside == 1
         app.let.set()
-        await asyncio.gather(*tasks)
+        _, waiting = await asyncio.wait(tasks, timeout=60)
+        assert not waiting, "nobody told them that there is a row"
         assert of.room.ledger.users == {}
         return ended
 
