@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from workbench.progress import Progress, Report
-from workbench.storage import Waiting
+from workbench.storage import Waiting, reached_before
 
 Make = Callable[[int, int, Report], Any]
 """Makes a worker's object of its rank, the number of workers, and a function that takes how far it is."""
@@ -28,7 +28,7 @@ class Replica:
     ) -> tuple[Any, tuple[str, ...]]:
         """What a method of the object answers, and what was warned of meanwhile; place: its rank, and how many there are."""
         tell = _now_and_then(partial(board.tell.remote, f"{place[0]}/{os.getpid()}"))
-        with _heard(tell) as warned:
+        with _heard(tell) as warned, reached_before():
             self._made = make(*place, tell) if self._made is None else self._made
             found = getattr(self._made, method)(*given)
         return found, tuple(warned)

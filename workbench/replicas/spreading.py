@@ -43,6 +43,7 @@ def capture_on(
         raise WorkbenchError(
             "Replicas write together, so single_writer does not go with a cluster; capture with one process there."
         )
+    disk_of(path).size("plan.json")  # what is wrong with the place is said before anything starts
     given = Work(source, dict(how or {}), read_prompts(prompts), str(path), words)
     report = ProgressLines() if progress is True else progress or None
     with cluster.running() as ray:

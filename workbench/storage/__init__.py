@@ -13,7 +13,7 @@ locks.py      who of several processes is at work on a folder's part
 """
 
 from workbench.storage.bucket import Bucket
-from workbench.storage.clients import RETRY, Outage, Waiting
+from workbench.storage.clients import RETRY, Outage, Waiting, reached_before
 from workbench.storage.disk import Disk, Entry
 from workbench.storage.disks import disk_of
 from workbench.storage.files import (
@@ -52,6 +52,7 @@ __all__ = [
     "jsonable",
     "locked",
     "publish",
+    "reached_before",
     "read_json",
     "replacing",
     "sha256",

@@ -6,7 +6,8 @@ Credentials, endpoint and region come from the environment (AWS_*, GOOGLE_*, AZU
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Lock
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ RETRY = "WORKBENCH_RETRY"
 PATIENCE = 120.0
 _FIRST, _LONGEST = 0.2, 5.0
 _clients, _lock = dict[tuple[str, str], Any](), Lock()
+_blocks = list[object]()
+"""The blocks of `reached_before` that this process is in; all its threads are."""
 
 
 class Waiting(UserWarning):
@@ -63,6 +66,17 @@ def asked(place: Address, action: Callable[[Any, Any], Answer], what: str) -> An
         pause = min(2 * pause, _LONGEST)
 
 
+@contextmanager
+def reached_before() -> Iterator[None]:
+    """During the block a bucket that was not asked yet is waited for as well: the process that began this one reached it."""
+    block = object()
+    _blocks.append(block)
+    try:
+        yield
+    finally:
+        _blocks.remove(block)
+
+
 def _patience() -> float:
     given = os.environ.get(RETRY, "")
     try:
@@ -88,7 +102,8 @@ def _client(obstore: Any, place: Address) -> Any:
     with _lock:
         known = (place.scheme, place.bucket)
         if known not in _clients:
-            _try(obstore, place)
+            if not _blocks:
+                _try(obstore, place)
             _clients[known] = _made(obstore, place, retries=3, seconds=600)
         return _clients[known]
 

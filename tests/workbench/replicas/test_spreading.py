@@ -2,18 +2,21 @@
 
 import socket
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.support.stores import assert_same_content
 from tests.workbench.replicas.fake_ray import FakeRay
-from workbench import WorkbenchError, capture, load
+from workbench import WorkbenchError, capture, load, open_store
 from workbench.progress import Progress
 from workbench.replicas import Cluster, capture_on
-from workbench.replicas.actors import Board
+from workbench.replicas.actors import Board, Replica
+from workbench.storage import Outage
 
 Made = Callable[..., FakeRay]
 PROMPTS = ["one two", "three", "four five six", "seven"]
@@ -102,6 +105,33 @@ def test_a_cluster_that_is_too_small_is_refused_before_anything_starts(ray: Made
         capture_on(Cluster(workers=1, gpus=0.5), "demo", PROMPTS, tmp_path / "s", progress=False)
     assert not fake.options
     assert not fake.is_running
+
+
+@pytest.fixture
+def no_server(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address whose server does not answer; a bucket is reached once a process, so it is another each time."""
+    for name, value in (("ACCESS_KEY_ID", "k"), ("SECRET_ACCESS_KEY", "s"), ("ENDPOINT_URL", "http://127.0.0.1:9")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("WORKBENCH_RETRY", "1")
+    return f"s3://b{uuid.uuid4().hex}/stores/x"
+
+
+def test_a_place_that_is_not_reached_is_said_before_anything_starts(ray: Made, no_server: str) -> None:
+    fake = ray()
+    with pytest.raises(WorkbenchError, match=r"cannot be reached .*; check the endpoint"):
+        capture_on(Cluster(workers=2), "demo", PROMPTS, no_server, progress=False)
+    assert not fake.begun
+
+
+def test_a_replica_that_starts_in_an_outage_waits(no_server: str) -> None:
+    """What it was told to do was reached before, by the driver."""
+    told = list[Progress]()
+    board: Any = SimpleNamespace(tell=SimpleNamespace(remote=lambda _, progress: told.append(progress)))
+    with pytest.raises(Outage, match="no longer answers"):
+        Replica().do(lambda *_: SimpleNamespace(look=lambda: open_store(no_server)), (0, 1), board, "look")
+    assert "asking again for a while" in told[0].message
+    with pytest.raises(WorkbenchError, match="cannot be reached"):  # one that nobody reached, afterwards
+        open_store(f"s3://b{uuid.uuid4().hex}/stores/x")
 
 
 def test_an_address_where_nothing_answers(ray: Made, tmp_path: Path) -> None:
