@@ -25,11 +25,18 @@ _YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 1.0, "original_ma
 _YARN |= {"beta_fast": 32, "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 1.0}
 _MLA: dict[str, Any] = {"qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 32, "head_dim": 16}
 _MLA |= {"rope_parameters": _YARN}
+# as granite-3.0-1b-a400m has them, for this head; scores that nothing divides would make large errors of small ones
+_GRANITE = {
+    "attention_multiplier": 1 / 32,
+    "embedding_multiplier": 12.0,
+    "residual_multiplier": 0.22,
+    "logits_scaling": 6.0,
+}
 TINY: dict[str, dict[str, Any]] = {
     "mixtral": _HEADS,
     "qwen3_moe": _HEADS,
     "olmoe": _HEADS,
-    "granitemoe": _HEADS,
+    "granitemoe": {**_HEADS, **_GRANITE},
     "gpt_oss": {**_HEADS, "intermediate_size": 64},
     "deepseek_v2": _MLA,
     "deepseek_v3": _MLA,
