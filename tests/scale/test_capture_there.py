@@ -1,5 +1,6 @@
 """Several processes capture to a real S3 server: one is killed, the server is, and the store is that of one process."""
 
+import json
 import os
 import subprocess
 import sys
@@ -28,20 +29,26 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
 
 
 def together(server: S3Server, n: int, meanwhile: Callable[[list[subprocess.Popen[bytes]]], None]) -> Address:
-    """Begins n processes, does something once three shards are complete, and waits for all."""
+    """Begins n processes, does something once three shards are complete and each is at work, and waits for all."""
     place = Address("s3", server.bucket, "stores/x")
     command = [sys.executable, "-m", "tests.scale.capture_there", str(place)]
     processes = [
         subprocess.Popen(command, cwd=ROOT, env={**os.environ, "RANK": str(rank), "WORLD_SIZE": str(n)})
         for rank in range(n)
     ]
-    while len(disk_of(place).list("shards")) < 3:
+    while len(disk_of(place).list("shards")) < 3 or len(at_work(place)) < n:
         assert all(process.poll() is None for process in processes)
         time.sleep(0.05)
     meanwhile(processes)
     for process in processes:
         process.wait(timeout=200)
     return place
+
+
+def at_work(place: Address) -> set[str]:
+    """Who has claimed a shard."""
+    disk = disk_of(place)
+    return {json.loads(disk.read(entry.key))["owner"] for entry in disk.list("claims")}
 
 
 def test_of_three_writers_one_is_killed(server: S3Server, tmp_path: Path) -> None:
