@@ -1,5 +1,7 @@
 """`workbench app --server URL`: the Steer page against a stub that speaks the protocol of `workbench serve`."""
 
+import json
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,22 @@ def test_base_and_steered_stream_side_by_side(tmp_path: Path, monkeypatch: pytes
         assert answer.dose.counts().tokens_changed > 0
         assert "The server's own plan, in every answer: off L1E1" in shown(page)
     assert [("vllm_xargs" in body) for body in server.asked] == [False, True]
+
+
+def test_the_plan_to_copy_is_a_request_that_the_server_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with plan_server() as server:
+        page = page_on(server, tmp_path, monkeypatch)
+        page.query_params["plan"] = "off L1E3"
+        assert not page.run().exception
+        script, line, _ = (code.value for code in page.code)
+    compile(script, "script", "exec")
+    assert f"base_url='{server.url}/v1'" in script
+    words = shlex.split(line)
+    body = json.loads(words[-1])
+    assert words[2] == f"{server.url}/v1/chat/completions"
+    assert body["model"] == "served"
+    assert Plan.from_json(body["vllm_xargs"]["expert_plan"]).edits == Plan.off("L1E3").edits
+    assert repr(body["vllm_xargs"]["expert_plan"]) in script
 
 
 def test_what_the_server_refuses_is_said_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,11 +24,16 @@ Identity = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Machine:
-    """A model, and the queue of those who want to run it. everywhere: a server's own plan, which holds for every answer."""
+    """A model, and the queue of those who want to run it. engine: what it runs on, where that is not this process."""
 
     model: "MoEModel"
     turns: Turns = field(default_factory=Turns)
-    everywhere: Plan = field(default_factory=Plan)
+    engine: Any = None
+
+    @property
+    def everywhere(self) -> Plan:
+        """A server's own plan, which holds for every answer."""
+        return getattr(self.engine, "everywhere", Plan())
 
 
 def machine(source: str, engine: str | None = None) -> Machine:
@@ -41,18 +46,16 @@ def machine(source: str, engine: str | None = None) -> Machine:
 @st.cache_resource(show_spinner="Loading the model ...")
 def _machine(source: str, engine: str | None, files: Identity) -> Machine:
     model = load(source, engine=engine)
-    found = Machine(model, everywhere=_everywhere(model))
+    found = Machine(model, engine=_engine(model))
     # Streamlit collects garbage after every run of a script and every look of a fragment. Among the objects of torch and
     # a model that takes 0.3 to 0.4 s (2026-11-23, two busy cores) in which no thread moves; frozen ones are not searched.
     gc.freeze()
     return found
 
 
-def _everywhere(model: "MoEModel") -> Plan:
-    if getattr(model, "local", model) is not None:  # it is in this process
-        return Plan()
-    own = getattr(backend_of(model), "engine", None)
-    return getattr(own, "everywhere", Plan())
+def _engine(model: "MoEModel") -> Any:
+    here = getattr(model, "local", model) is not None
+    return None if here else getattr(backend_of(model), "engine", None)
 
 
 def identity(store: Place) -> Identity:

@@ -8,6 +8,7 @@ from ..session import View, plan, set_plan, undo
 from ..widgets import sentence, visible
 from .answering import has_template
 from .edits import as_command, as_json, as_python
+from .requests import as_curl, as_script, served_at
 
 _SHOWN = 400  # characters
 
@@ -39,12 +40,16 @@ def plan_menu(view: View, question: str) -> None:
         st.button("Use this file as the plan", on_click=use_file, args=(view, given.getvalue()))
     if plan():
         st.download_button("Save the plan", as_json(plan()), "plan.json", "application/json")
-        for language, code in (
-            ("python", as_python(plan(), view.name)),
-            ("bash", as_command(plan(), view.name, question, raw=not has_template(view.machine.model.tokenizer))),
-            ("json", as_json(plan())),
-        ):
+        for language, code in (*_to_run(view, question), ("json", as_json(plan()))):
             st.code(visible(code), language=language)
+
+
+def _to_run(view: View, question: str) -> list[tuple[str, str]]:
+    """The plan as a script and as a command: for a running server, requests."""
+    if (at := served_at(view.machine)) is not None:
+        return [("python", as_script(plan(), at, question)), ("bash", as_curl(plan(), at, question))]
+    raw = not has_template(view.machine.model.tokenizer)
+    return [("python", as_python(plan(), view.name)), ("bash", as_command(plan(), view.name, question, raw=raw))]
 
 
 def use_text(view: View, text: str) -> None:
