@@ -20,6 +20,7 @@ from probes.reading import describe as named
 from probes.specialisation.describer import Asking, asking, said_by
 from probes.specialisation.labels import Side, Told, auroc, labels_of, met
 from probes.statistics import interval
+from workbench.anatomy import as_ref
 from workbench.errors import WorkbenchError
 from workbench.resample import cluster_draws, effective_clusters, joined
 
@@ -80,7 +81,7 @@ def describe(
     out, cluster = _split(store, group >= 0, heldout, seed)
     sides = [np.flatnonzero((group >= 0) & (out == held)) for held in (False, True)]
     frames = []
-    for layer in store.layers:
+    for layer in _layers(store, experts):
         expert = store.routing(layer).expert
         own, other = (Side(word[rows], before[rows], expert[rows], cluster[rows]) for rows in sides)
         told = labels_of(own, len(texts), store.anatomy.layer(layer).n_experts, n_words, evidence)
@@ -103,6 +104,12 @@ def describe(
     read = f"described on {len(sides[0])} tokens, held out {len(sides[1])} of other prompts"
     notes = (baseline_note(store, group >= 0, seed), read, *apart, _summary(frame), *_by_whom(wanted))
     return SetTable.of(store, "describe", options, frame.iloc[order], notes)
+
+
+def _layers(store: "Store", experts: list[str] | None) -> list[int]:
+    """Those of the experts asked for; all where none of them is of this store, so that its table has its columns."""
+    asked = set(store.layers) if experts is None else {as_ref(name).layer for name in experts}
+    return sorted(asked & set(store.layers)) or list(store.layers)
 
 
 def _check(n_words: int, evidence: float, heldout: float) -> None:

@@ -15,7 +15,7 @@ from ...experts.facts import Selected, by_position, by_role, partners, said, sel
 from ..questions import Measures, values_of
 from ..session import Identity, View, identity, plan, scores_of, set_plan, store_at
 from ..widgets import chart, sentence, visible
-from .card_text import words_of
+from .card_text import label_of, words_of
 from .expert_charts import magnitude_chart, magnitude_table, partner_chart, position_chart, role_chart
 
 EDITS = {"off": "Switch it off", "drop": "Drop it", "mute": "Mute it", "force": "Force it"}
@@ -74,6 +74,9 @@ def _head(card: Card) -> None:
             ("Weight when selected, mean", f"{mean:.3f}"))  # fmt: skip
     for column, (name, value) in zip(st.columns(3), said, strict=True):
         column.metric(name, value)
+    path, n_experts = card.view.store_path, card.store.anatomy.layer(card.ref.layer).n_experts
+    if hit and path is not None and len(card.store.tokens) * n_experts <= AT_ONCE:
+        label_of(path, card.ref, n_experts)
 
 
 # ---- the edit

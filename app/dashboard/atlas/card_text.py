@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
-from workbench import ExpertRef, Store
+from workbench import ExpertRef, Store, WorkbenchError
+from workbench.paths import Place
 
 from ...experts.facts import Context, Selected, contexts, said, top_tokens
-from ..widgets import Chip, chips, ramp, token_text, visible
+from ..session import scores_of
+from ..widgets import Chip, chips, ramp, sentence, token_text, visible
 
 
 def words_of(store: Store, ref: ExpertRef, found: Selected) -> None:
@@ -25,6 +28,23 @@ def words_of(store: Store, ref: ExpertRef, found: Selected) -> None:
         return
     tokens_of(store, spoken)
     contexts_of(store, ref, spoken)
+
+
+def label_of(path: Place, ref: ExpertRef, n_experts: int) -> None:
+    """What it is selected at, in words, and how well these tell where it is selected in prompts that were held out."""
+    try:
+        layer = [f"L{ref.layer}E{e}" for e in range(n_experts)]  # a layer at once: its other experts are looked at next
+        frame: Any = scores_of(path, "describe", experts=layer).frame
+    except WorkbenchError as error:
+        st.caption(f"No label: {sentence(str(error))}")
+        return
+    row = frame[frame["expert"] == ref.expert].iloc[0]
+    if not row["label"]:
+        st.caption("No label: no word tells where it is selected.")
+        return
+    good = "cannot be held against these prompts" if np.isnan(row["auroc"]) else f"has an AUROC of {row['auroc']:.2f}"
+    st.text(f"Selected at {visible(row['label'])}")
+    st.caption(f"On held-out prompts this label {good}; 0.5 is chance.")
 
 
 def tokens_of(store: Store, found: Selected) -> None:

@@ -1,5 +1,7 @@
 """The card of an expert, drawn on paper: its scores, its sizes, its partners, and an edit that joins the plan."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +56,33 @@ def test_the_scores_of_an_expert_in_every_probe(tmp_path, store, monkeypatch):
     paper.lines.clear()
     atlas_card.scores_in_every_probe(card, measures.Measures((), ()))
     assert paper.lines[1].startswith("toggle 'Rank every expert in every probe' True")
+
+
+def test_its_label_stands_with_how_well_it_tells(tmp_path, store, monkeypatch):
+    paper, asked = write_on(monkeypatch), []
+    frame = pd.DataFrame(
+        {"expert": [1, 0, 2], "label": ["", "' *lava*'; after ' of'", "' x'"], "auroc": [np.nan, 0.754, np.nan]}
+    )
+
+    def answered(path, method, **options):
+        asked.append((path, method, options))
+        if options["experts"][0] == "L1E0":
+            raise WorkbenchError("no *text*")
+        return SimpleNamespace(frame=frame)
+
+    monkeypatch.setattr(card_text, "scores_of", answered)
+    for expert in (0, 1, 2):
+        card_text.label_of(tmp_path, ExpertRef(0, expert), 3)
+    card_text.label_of(tmp_path, ExpertRef(1, 0), 3)
+    assert asked[0] == (tmp_path, "describe", {"experts": ["L0E0", "L0E1", "L0E2"]})
+    assert paper.lines == [
+        "text \"Selected at ' *lava*'; after ' of'\"",
+        "caption 'On held-out prompts this label has an AUROC of 0.75; 0.5 is chance.'",
+        "caption 'No label: no word tells where it is selected.'",
+        "text \"Selected at ' x'\"",
+        "caption 'On held-out prompts this label cannot be held against these prompts; 0.5 is chance.'",
+        "caption 'No label: no \\\\*text\\\\*'",
+    ]
 
 
 def test_an_expert_that_nothing_selected_and_one_without_sizes_or_partners_say_so(tmp_path, store, monkeypatch):
