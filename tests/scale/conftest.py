@@ -1,6 +1,8 @@
 """The S3 server of a run, and its environment."""
 
+import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +31,14 @@ def reached(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     return server
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    """A server that the test may stop, which the environment leads to; each has a bucket of its own, reached once a process."""
+    server = S3Server(tmp_path, f"bucket-{zlib.crc32(request.node.nodeid.encode()):08x}")
+    server.start()
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.stop()

@@ -5,10 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests.scale.s3_server import S3Server
 from tests.scale.schedules import check
@@ -16,16 +14,6 @@ from workbench.paths import Address
 from workbench.storage import disk_of
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[S3Server]:
-    server = S3Server(tmp_path, f"captures-{len(request.node.name)}")  # a bucket is reached once a process
-    server.start()
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    yield server
-    server.stop()
 
 
 def together(server: S3Server, n: int, meanwhile: Callable[[list[subprocess.Popen[bytes]]], None]) -> Address:
@@ -51,26 +39,26 @@ def at_work(place: Address) -> set[str]:
     return {json.loads(disk.read(entry.key))["owner"] for entry in disk.list("claims")}
 
 
-def test_of_three_writers_one_is_killed(server: S3Server, tmp_path: Path) -> None:
+def test_of_three_writers_one_is_killed(own_server: S3Server, tmp_path: Path) -> None:
     def kill_one(processes: list[subprocess.Popen[bytes]]) -> None:
         processes[1].kill()
         assert processes[1].wait() == -9
         codes.append(processes)
 
     codes = list[list[subprocess.Popen[bytes]]]()
-    place = together(server, 3, kill_one)
+    place = together(own_server, 3, kill_one)
     assert [process.returncode for process in codes[0]] == [0, -9, 0]
     check(place, tmp_path)
 
 
-def test_the_server_is_killed_and_begun_again(server: S3Server, tmp_path: Path) -> None:
+def test_the_server_is_killed_and_begun_again(own_server: S3Server, tmp_path: Path) -> None:
     def outage(processes: list[subprocess.Popen[bytes]]) -> None:
-        server.stop()
+        own_server.stop()
         time.sleep(5)
-        server.start()
+        own_server.start()
         codes.append(processes)
 
     codes = list[list[subprocess.Popen[bytes]]]()
-    place = together(server, 2, outage)
+    place = together(own_server, 2, outage)
     assert [process.returncode for process in codes[0]] == [0, 0]
     check(place, tmp_path)

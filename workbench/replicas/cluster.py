@@ -47,13 +47,14 @@ class Cluster:
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         if self.address == HERE:
             gpus = {"num_gpus": self.gpus * self.workers} if self.gpus else {}
-            ray.init(num_cpus=self.workers, include_dashboard=False, _node_ip_address="127.0.0.1", **gpus, **quiet)
+            where = {"num_cpus": self.workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1", **gpus}
         else:
             _check_answers(self.address)
-            try:
-                ray.init(address=self.address, **quiet)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise WorkbenchError(_unreached(self.address, str(error).splitlines()[0])) from error
+            where = {"address": self.address}
+        try:
+            ray.init(**where, **quiet)
+        except Exception as error:  # Ray has no kind of its own for what keeps it from starting
+            raise WorkbenchError(_unreached(self.address, _first_line(error))) from error
         try:
             self._check_room(ray)
             yield ray
@@ -92,5 +93,11 @@ def _check_answers(address: str) -> None:
     raise WorkbenchError(_unreached(address, "nothing answers there"))
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 def _unreached(address: str, why: str) -> str:
+    if address == HERE:
+        return f"Ray did not start on this machine ({why}); give HOST:PORT of a cluster that runs, or leave --ray away."
     return f"The Ray cluster at {address} is not reached ({why}); give HOST:PORT of its head, or {HERE} for one on this machine."

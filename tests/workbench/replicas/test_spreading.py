@@ -144,6 +144,19 @@ def test_an_address_where_nothing_answers(ray: Made, tmp_path: Path) -> None:
     assert not fake.begun
 
 
+def test_a_ray_that_does_not_start_here_is_one_sentence(
+    ray: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(**_: object) -> None:
+        raise OSError("the raylet did not answer in 30 s.\nSee the logs.")
+
+    monkeypatch.setattr(ray(), "init", fails)
+    with pytest.raises(
+        WorkbenchError, match=r"^Ray did not start on this machine \(the raylet .* 30 s\); give HOST:PORT"
+    ):
+        capture_on(Cluster(workers=2), "demo", PROMPTS, tmp_path / "s", progress=False)
+
+
 @pytest.mark.parametrize("address", ["", "auto", "head:", ":10", "head:ten"])
 def test_what_is_no_address(ray: Made, address: str, tmp_path: Path) -> None:
     ray()
