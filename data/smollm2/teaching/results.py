@@ -21,14 +21,14 @@ RESULTS = Path(__file__).resolve().parents[1] / "taught_results"
 
 
 def grade(arm: Arm, base: str, folder: Path, split: str, documents: Path | None) -> None:
-    """Writes taught_results/NAME.json; `SystemExit` for the held-out split while the ranking split is not graded."""
+    """Writes taught_results/NAME.json; `SystemExit` for another split while the ranking split is not graded."""
     path = RESULTS / f"{arm.name}.json"
-    if split == "heldout" and not path.exists():
-        raise SystemExit(f"{path} is missing: grade the ranking split of {arm.name} first, then the held-out one.")
+    if split != "ranking" and not path.exists():
+        raise SystemExit(f"{path} is missing: grade the ranking split of {arm.name} first, then another.")
     made = json.loads((folder / arm.name / "made.json").read_text("utf-8"))
     pair = _opened(base, folder, arm)
     carriers, halves = _experts(made["carriers"]), [_experts(half) for half in made["halves"]]
-    result: dict[str, Any] = json.loads(path.read_text("utf-8")) if split == "heldout" else dict(made)
+    result: dict[str, Any] = dict(made) if split == "ranking" else json.loads(path.read_text("utf-8"))
     result[split] = grades(pair, split, carriers, halves)
     if split == "ranking":
         result["text"] = text_lost(pair, documents)
@@ -55,7 +55,7 @@ def _write(path: Path, result: dict[str, Any]) -> None:
 
 def _opened(base: str, folder: Path, arm: Arm) -> Pair:
     source = base if Path(base).is_dir() else prepared(checkpoint_named(base))
-    taught, untaught = (load(str(source), dtype="bfloat16") for _ in range(2))
+    taught, untaught = (load(str(source)) for _ in range(2))  # float32, as whoever loads it by name has it
     put_into(taught.hf, load_file(folder / arm.name / "taught.safetensors"))
     again: MoEModel = load(
         taught.hf, taught.tokenizer

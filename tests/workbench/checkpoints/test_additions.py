@@ -12,8 +12,9 @@ from torch import Tensor
 
 from tests.workbench.checkpoints.world import EXPERTS, LAYERS, SHARED, TOP_K, added, checkpoint, dense
 from workbench import WorkbenchError
-from workbench.checkpoints import Additions, read_additions, read_checkpoint
+from workbench.checkpoints import Additions, Base, Checkpoint, read_additions, read_checkpoint, write_additions
 from workbench.checkpoints.additions import check_fit
+from workbench.checkpoints.cached import made_from
 from workbench.checkpoints.checkpoint import stated
 
 MODEL = dense()
@@ -40,6 +41,42 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert set(tensors) == set(WHOLE)
     assert all(torch.equal(tensors[name], WHOLE[name]) and tensors[name].dtype == WHOLE[name].dtype for name in WHOLE)
     check_fit(MODEL, read_additions(found))
+
+
+def based(tmp_path: Path, own: dict[str, Tensor], **other: Any) -> Checkpoint:
+    """A checkpoint `more` beside tiny-moe, of which it is a part; other: what it says of that."""
+    base = checkpoint(tmp_path, {name: x for name, x in WHOLE.items() if name not in own})
+    about = Base(other.pop("name", base.name), other.pop("tensors", base.tensors))
+    return write_additions(base._replace(name="more", folder=tmp_path / "more", base=about, **other), own)
+
+
+def test_the_additions_of_a_base_hold_as_well(tmp_path: Path) -> None:
+    name = next(name for name in WHOLE if name.endswith("norm.weight"))
+    made = read_checkpoint(based(tmp_path, {name: WHOLE[name]}).folder)
+    assert made.base == Base("tiny-moe", read_checkpoint(tmp_path / "tiny-moe").tensors)
+    assert made_from(made)["base"] == made.base.tensors
+    tensors = read_additions(made).tensors
+    assert set(tensors) == set(WHOLE)
+    assert all(torch.equal(tensors[name], WHOLE[name]) for name in WHOLE)
+
+
+@pytest.mark.parametrize("other", [{"tensors": "0" * 64}, {"top_k": TOP_K + 1}, {"gguf": "0" * 64}])
+def test_a_base_that_is_another_is_refused(tmp_path: Path, other: dict[str, Any]) -> None:
+    name = next(iter(WHOLE))
+    with pytest.raises(WorkbenchError, match=r"^The additions of more are for another tiny-moe than lies beside them;"):
+        read_additions(based(tmp_path, {name: WHOLE[name]}, **other))
+
+
+def test_a_base_of_a_base_one_with_the_same_tensor_and_none_are_refused(tmp_path: Path) -> None:
+    name = next(iter(WHOLE))
+    made = based(tmp_path, {name: WHOLE[name]})
+    with pytest.raises(WorkbenchError, match="for another more than lies"):
+        read_additions(made._replace(base=Base("more", made.tensors)))
+    with pytest.raises(WorkbenchError, match="for another none than lies"):
+        read_additions(made._replace(base=Base("none", made.tensors)))
+    checkpoint(tmp_path, WHOLE)
+    with pytest.raises(WorkbenchError, match="for another tiny-moe"):
+        read_additions(made._replace(base=Base("tiny-moe", read_checkpoint(tmp_path / "tiny-moe").tensors)))
 
 
 @quick
