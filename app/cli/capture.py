@@ -37,12 +37,13 @@ def capture(
         str, typer.Option(metavar="DIR", help="Folder to write, or s3://bucket/stores/x; a store begun there goes on.")
     ],
     keep: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Out of norms, residual, logits, outputs, router_input, inner (outputs:SHARE: of so many tokens; so the two), "
-            "matrices, routers, directions, joined by commas."
+            "matrices, routers, directions, alignments, joined by commas; if not given, norms and residual as far as the engine "
+            "shows them."
         ),
-    ] = "norms,residual",
+    ] = None,
     generate: Annotated[int, typer.Option(min=0, help="Generate up to so many tokens; 0: the prompts alone.")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Responses per prompt, with a temperature above 0.")] = 1,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
@@ -81,7 +82,7 @@ def capture(
     spread = spread_over(ray, workers, gpus_per_worker)
     asked = read_prompts(prompts).filter(split=split)
     words: dict[str, Any] = {
-        "keep": _words(keep),
+        "keep": None if keep is None else _words(keep),
         "generate": generate,
         "samples": samples,
         "temperature": temperature,

@@ -129,10 +129,16 @@ def thresholds(store: "Store", scores: ExpertScores) -> Thresholds:
     )
 
 
+def _where(forming: tuple[int, ...]) -> str:
+    """Layer 11 forms; layers 1, 2 form; no layer forms."""
+    if len(forming) == 1:
+        return f"layer {forming[0]} forms"
+    return f"layers {', '.join(map(str, forming))} form" if forming else "no layer forms"
+
+
 def _notes(found: Judged, massive: MassiveRule, guard: bool, several: tuple[WritingGroup, ...]) -> tuple[str, ...]:
     verdict, forming = found.verdict, found.forming
-    where = f"layers {', '.join(map(str, forming))} form" if forming else "no layer forms"
-    notes = [f"{where} massive activations ({massive}, a rule of ours)", verdict.said]
+    notes = [f"{_where(forming)} massive activations ({massive}, a rule of ours)", verdict.said]
     notes += [f"written together: {group} (shares of |h|); muting one of them alone may do little" for group in several]
     if verdict.uses_percentile and verdict.n < INFORMATIVE:
         notes.append(f"the 99.5th percentile is not informative among {verdict.n} experts (fewer than {INFORMATIVE})")

@@ -53,6 +53,16 @@ def test_what_its_kernels_do_not_show(keep: str, tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
+def test_a_capture_that_names_nothing_keeps_what_they_show_and_says_why_the_rest_is_not_there(tmp_path: Path) -> None:
+    store = capture(served("demo"), PROMPTS, tmp_path / "s", progress=False)
+    assert store.plan_json["options"]["keep"] == []
+    why = "its kernels sum the experts' outputs before anybody sees them"
+    assert store.lacks["norms"] == store.lacks["outputs"] == f"a capture by another engine than vllm ({why})"
+    assert store.lacks["residual"] == "a capture by another engine than vllm (only routing is read there)"
+    assert store.lacks["logits"] == "capture(..., keep={'logits'})"
+    assert store.info()["lacks"] == store.lacks
+
+
 def test_sources() -> None:
     hf = native("demo").hf
     assert "vLLM reads weights from files" in sentence(lambda: load(hf, native("demo").tokenizer, engine="vllm"))

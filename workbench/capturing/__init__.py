@@ -16,7 +16,7 @@ words.py       prompts, labels, tokens and responses as rows
 """
 
 from workbench.capturing.live import LiveStore
-from workbench.capturing.options import Options
+from workbench.capturing.options import Options, usual
 from workbench.capturing.request import expected_size, make_request
 from workbench.capturing.sizes import Estimate, check_disk, estimate
 from workbench.capturing.start import capture, capture_with
@@ -31,4 +31,5 @@ __all__ = [
     "estimate",
     "expected_size",
     "make_request",
+    "usual",
 ]

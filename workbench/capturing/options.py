@@ -15,6 +15,8 @@ from workbench.records import KEEPS
 from workbench.shards import READ_ONCE, SAMPLED
 
 BATCH_TOKENS = 4096
+USUAL = frozenset({"norms", "residual"})
+"""What is kept unless asked otherwise."""
 _MOST_SAMPLES = 1_000_000
 _KNOWN = KEEPS | set(READ_ONCE)
 _LEAST = {"generate": 0, "samples": 1, "batch_tokens": 1, "shard_tokens": 1, "temperature": 0, "seed": None}
@@ -28,7 +30,7 @@ class Options:
     `keep`, `layers` and `experts` are sorted tuples without repetitions, whatever collections they were given as.
     """
 
-    keep: Collection[str] = ("norms", "residual")
+    keep: Collection[str] = tuple(USUAL)
     generate: int = 0
     samples: int = 1
     temperature: float = 0.0
@@ -110,6 +112,11 @@ class Options:
             raise WorkbenchError(
                 f"The options of this plan.json are damaged ({str(error).rstrip('.')}); they should be as `capture` wrote them."
             ) from error
+
+
+def usual(shown: Collection[str] | None) -> frozenset[str]:
+    """What is kept unless asked otherwise, as far as an engine shows it; `shown` is its `Capabilities.keep`."""
+    return USUAL if shown is None else USUAL.intersection(shown)
 
 
 def digest(value: Any) -> str:

@@ -12,11 +12,12 @@ import torch
 import transformers
 
 from workbench.anatomy import UNCOMPARED, Anatomy, is_unversioned
-from workbench.backends import FIRST
+from workbench.backends import FIRST, Capabilities
 from workbench.capturing.options import digest
 from workbench.capturing.request import Request
 from workbench.errors import NotCompared, WorkbenchError
 from workbench.paths import Place
+from workbench.records import KEEPS
 from workbench.shards import READABLE, SCHEMA_VERSION
 from workbench.version import __version__
 
@@ -50,10 +51,16 @@ def plan_json(request: Request) -> dict[str, Any]:
         "seeds": list(request.seeds),
         "batches": [list(batch) for batch in request.schedule.batches],
         "shards": [list(shard) for shard in request.schedule.shards],
-        "backend": request.backend,
+        "backend": request.can.name,
+        **({} if (lacks := _unshown(request.can)) == {} else {"lacks": lacks}),
         **({} if request.template_date is None else {"template_date": request.template_date}),
         **({} if request.decoding is None else {"decoding": request.decoding.record()}),
     }
+
+
+def _unshown(can: Capabilities) -> dict[str, str]:
+    """What the engine cannot record, with the reasons that it gives."""
+    return {name: can.why[name] for name in sorted(KEEPS - (can.keep or frozenset())) if name in can.why}
 
 
 def versions() -> dict[str, str]:

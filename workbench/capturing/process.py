@@ -22,14 +22,14 @@ from workbench.capturing.sharing import alone, complete_shards, open_shards
 from workbench.capturing.sizes import readable, share_of
 from workbench.capturing.words import Words
 from workbench.generation import Generated, Made, generated
-from workbench.parameters import directions, matrices, n_directions, routers, weights_bytes
+from workbench.parameters import alignments, alignments_work, directions, matrices, n_directions, routers, weights_bytes
 from workbench.paths import Address, Place
-from workbench.progress import Meter
+from workbench.progress import Meter, duration
 from workbench.records import Chunk, Harvest, logits_not_finite
 from workbench.routing import CompiledPlan, Dose
 from workbench.shards import OPTION, SAMPLED, Build, ShardWriter, describe, finish, receipt_path, write_table
 
-_READ_ONCE = {"matrices": matrices, "routers": routers, "directions": directions}
+_READ_ONCE = {"matrices": matrices, "routers": routers, "directions": directions, "alignments": alignments}
 
 
 @dataclass
@@ -134,6 +134,9 @@ class Process:
             said = f"; {readable(weights_bytes(model, options.layers))} of weights are read once"
         if "directions" in options.keep:
             said += f"; the words of {n_directions(model, options.layers):,} directions are looked up once"
+        if "alignments" in options.keep:
+            pairs, seconds = alignments_work(model, options.layers)
+            said += f"; the neurons of {pairs:,} pairs of experts are matched once, about {duration(max(seconds, 1))}"
         return said
 
     def _small_tables(self) -> list[dict[str, Any]]:

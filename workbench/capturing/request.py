@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from workbench.backends import backend_of, check_decoding, check_keep, was_bare
+from workbench.backends import Capabilities, backend_of, check_decoding, check_keep, was_bare
 from workbench.capturing.options import Options, Responses
 from workbench.capturing.sizes import Estimate, estimate
 from workbench.errors import WorkbenchError, suggestion
@@ -39,8 +39,8 @@ class Request:
     """As asked, with the given responses by prompt, and as many samples as there are of each."""
     plan: Plan
     """What steers the model meanwhile; empty: nothing."""
-    backend: str
-    """The name of the engine that runs it."""
+    can: Capabilities
+    """What the engine that runs it can do."""
     decoding: Decoding | None
     """How responses are made, where they are."""
     encoded: list[Encoded]
@@ -124,7 +124,7 @@ def make_request(
         prompts=prompts,
         options=options,
         plan=plan or Plan(),
-        backend=backend.can.name,
+        can=backend.can,
         decoding=decoding,
         encoded=encoded,
         responses=answers,

@@ -12,6 +12,7 @@ from workbench.errors import WorkbenchError
 # its sizes, 3.4 for a router logit; ids and keys almost vanish. Rounded up.
 _SLOT, _SLOT_NORMS, _RESIDUAL, _TOKEN, _KEYS, _FLOAT = 5.0, 9.0, 16.0, 4.0, 0.5, 3.7
 _DIRECTION = 100.0  # eight words with ids and logits
+_ALIGNMENT = 18.0  # two cosines
 _MATRICES = 60.0  # of an expert: three rows of two float64 sums, which hardly compress
 
 
@@ -69,6 +70,7 @@ def estimate(
         per_token |= {table: share_of(name, keep) * size} if share_of(name, keep) else {}
     once = {"matrices": logits * _MATRICES, "routers": logits * anatomy.hidden_size * _FLOAT}
     once["directions"] = n_directions * _DIRECTION
+    once["alignments"] = _ALIGNMENT * sum(x.n_experts * (x.n_experts - 1) / 2 for x in chosen)
     of_model = {name: round(size) for name, size in once.items() if name in keep}
     return Estimate(tokens, {name: round(size * tokens) for name, size in per_token.items()} | of_model)
 

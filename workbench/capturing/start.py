@@ -11,7 +11,7 @@ from workbench import storage
 from workbench.anatomy import ExpertRef
 from workbench.backends import backend_of, compiled_for
 from workbench.capturing.claims import prove
-from workbench.capturing.options import BATCH_TOKENS, Options, Responses, several
+from workbench.capturing.options import BATCH_TOKENS, Options, Responses, several, usual
 from workbench.capturing.plan_json import check_same, plan_json
 from workbench.capturing.process import Process
 from workbench.capturing.request import Request, make_request
@@ -35,7 +35,7 @@ def capture(
     prompts: PromptSet | str | Path | Iterable[Any],
     into: str | Path | Address,
     *,
-    keep: Collection[str] = frozenset({"norms", "residual"}),
+    keep: Collection[str] | None = None,
     generate: int = 0,
     samples: int = 1,
     temperature: float = 0.0,
@@ -60,7 +60,8 @@ def capture(
                  outputs:0.1, router_input:0.1, inner:0.1: of a tenth of the tokens, drawn by `seed`. Slots are always kept.
                  Of the model's weights, read once: matrices (sums over each expert's), routers (their rows, experts x hidden
                  numbers a layer), directions (the words that experts and neurons read and write: neurons x vocabulary x
-                 hidden products)
+                 hidden products), alignments (how alike the weights of any two experts of a layer are). None: norms and
+                 residual; what of the two the model's engine does not show is in `Store.lacks`, with its reason
     generate     at most so many tokens each; 0: the prompts alone. The last token of a response is never forwarded, so it
                  is in `tokens` but has no routing
     samples      responses per prompt, with a `temperature` above 0; temperature 0 is greedy. Each (prompt, sample) has a
@@ -90,7 +91,7 @@ def capture(
     """
     check_words("capture", before)
     options = Options(
-        keep=keep,
+        keep=usual(backend_of(model).can.keep) if keep is None else keep,
         generate=generate,
         samples=samples,
         temperature=temperature,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from workbench.parameters.directions import expert_directions
 from workbench.parameters.matrices import expert_matrices
 from workbench.parameters.moe_blocks import moe_blocks
 from workbench.parameters.routers import router_rows
@@ -21,11 +22,14 @@ _ROUTERS = ("layer", "expert", "row", "bias")
 def check_parameters(model: "MoEModel", what: Collection[str], layers: Collection[int] | None = None) -> None:
     """Raises `WorkbenchError` where the tables `what` cannot be made of this model; reads shapes alone.
 
-    what  out of matrices, routers, directions
+    what  out of matrices, routers, directions, alignments
     """
     if "directions" in what:
         check_directions(model, layers)
     for block, n_experts in moe_blocks(model, layers):
+        if "alignments" in what:
+            for _ in expert_directions(block, n_experts, model.anatomy.hidden_size):
+                pass
         if "matrices" in what:
             for _ in expert_matrices(block, n_experts):
                 pass

@@ -121,11 +121,22 @@ TABLES: dict[str, pa.Schema] = {
             ("share", pa.float32()),
         ]
     ),
+    # two experts of a layer: cosine of their weights with their neurons as they are, and in the order that fits best
+    "alignments": pa.schema(
+        [
+            ("layer", pa.int32()),
+            ("expert", pa.int32()),
+            ("other_expert", pa.int32()),
+            ("n_neurons", pa.int32()),
+            ("cosine", pa.float64()),
+            ("aligned", pa.float64()),
+        ]
+    ),
 }
 
 STREAMED = ("tokens", "responses", "slots", "residual", "logits", "outputs", "router_inputs", "inner", "nonfinite")
 """The tables that lie in shards, a folder each."""
-READ_ONCE = ("matrices", "routers", "directions")
+READ_ONCE = ("matrices", "routers", "directions", "alignments")
 """The tables that are about the model alone, a file each."""
 ON_REQUEST = ("residual", "logits", "outputs", "router_inputs", "inner", *READ_ONCE)
 """The tables that `keep` decides about; `slots` are always kept."""

@@ -64,12 +64,17 @@ class Tables:
     @property
     def untold(self) -> tuple[str, ...]:
         """What a capture would hold and the source of this store could not tell ("weight", say); empty for a capture."""
-        return tuple(self.plan_json.get("lacks", ()))
+        lacks = self.plan_json.get("lacks", ())
+        return () if isinstance(lacks, dict) else tuple(lacks)
 
     @property
     def lacks(self) -> dict[str, str]:
         """What is not here, each with what provides it: tables that were not kept, and what the source could not tell."""
         absent = {name: f"capture(..., keep={{'{OPTION[name]}'}})" for name in ON_REQUEST if not self.has(name)}
+        unshown: Any = self.plan_json.get("lacks", ())
+        for name, why in unshown.items() if isinstance(unshown, dict) else ():
+            table = "router_inputs" if name == OPTION["router_inputs"] else name
+            absent[table] = f"a capture by another engine than {self.plan_json['backend']} ({why})"
         return absent | dict.fromkeys(self.untold, "a capture by another engine")
 
     @property

@@ -21,12 +21,13 @@ from .unfinished import keep_prompts
 if TYPE_CHECKING:
     from workbench import MoEModel
 
-_KEEP = ("norms", "residual", "logits", *SAMPLED, "matrices", "routers", "directions")
+_KEEP = ("norms", "residual", "logits", *SAMPLED, "matrices", "routers", "directions", "alignments")
 _KEEP_HELP = (
     "Beside the routing, which is always kept. norms: size of each expert's output; residual: size of the residual stream; "
     "logits: every router logit; outputs: every expert's output vector, which is large; router_input: what each router reads; "
     "inner: the neurons of the selected experts, large as well; matrices: sums over each expert's own weights; routers: their "
-    "rows; directions: the words that experts and neurons read and write, minutes for a large model"
+    "rows; directions: the words that experts and neurons read and write, minutes for a large model; "
+    "alignments: how alike the weights of two experts are, whatever the order of their neurons, hours for a large model"
 )
 _BATCH = 2048  # small batches: Stop waits for one forward
 _SHARDS = 20  # a stopped capture repeats at most about a twentieth

@@ -15,7 +15,7 @@ from workbench.comparison import divergence
 from workbench.generation import decoding_of, schedule
 
 from ..recipe import Recipe, generated, text_metrics
-from .abilities import check_abilities
+from .abilities import check_abilities, kept
 from .arms import empty_arms
 from .freed import Sizes
 from .units import Piece, Unit, pieces
@@ -96,7 +96,7 @@ def plan_model(recipe: Recipe, sets: Mapping[str, PromptSet], model: "MoEModel",
         answers=answers,
         tokens=answered + read,
         captured_tokens=in_captures,
-        store_bytes=expected_size(model, in_captures, Options(keep=recipe.capture.keep)).total,
+        store_bytes=expected_size(model, in_captures, Options(keep=kept(recipe, model))).total,
         answer_bytes=BYTES_PER_TOKEN * sum(_new_tokens(recipe, sets, p) for p in planned),
         tokens_per_second=round(speed.answering, 1),
         read_tokens_per_second=round(speed.reading, 1),

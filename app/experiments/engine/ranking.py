@@ -17,6 +17,7 @@ from workbench.progress import Meter, Progress, Report
 from workbench.storage import publish, temporary
 
 from ..recipe import Ranking, Recipe, generated
+from .abilities import kept
 from .arms import Ranked
 from .planning import ranking_sets
 from .unit_files import about_unit, read_unit, write_unit
@@ -48,8 +49,10 @@ def captured(
             found[name] = open_store(path)
             continue
         asked["generate"] = generated(recipe, name)
+        opened = model()
+        asked["keep"] = kept(recipe, opened)
         options = Options(**asked)
-        found[name] = capture_with(model(), sets[name], path, options, shard=shard, progress=_into(meter))
+        found[name] = capture_with(opened, sets[name], path, options, shard=shard, progress=_into(meter))
     return found
 
 

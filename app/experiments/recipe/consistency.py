@@ -185,7 +185,7 @@ def _value_mistakes(recipe: Recipe, place: str, plans: Plans) -> Iterator[Mistak
         wanted = '"mean"' if edit == "replace" else "a number"
         if edit in VALUED_KINDS and not any((v == "mean") == (edit == "replace") for v in values):
             yield f"{where}.value", f"gives {edit} no strength; it needs {wanted}."
-        if edit == "replace" and "outputs" not in {name.partition(":")[0] for name in recipe.capture.keep}:
+        if edit == "replace" and "outputs" not in {name.partition(":")[0] for name in recipe.capture.keep or ()}:
             yield "capture.keep", 'lacks "outputs", over which replace takes its mean; add it.'
     if plans.value and not VALUED_KINDS & set(plans.edit):
         yield f"{place}.value", "has no edit that takes a strength; give scale, bias or replace, or take it out."

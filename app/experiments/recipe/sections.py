@@ -14,7 +14,9 @@ from workbench.plan import Kind
 from workbench.shards import SAMPLED
 
 Role = Literal["ranking", "choosing", "target", "capability"]
-_Kept = Literal["norms", "residual", "logits", "outputs", "router_input", "inner", "matrices", "routers", "directions"]
+_Kept = Literal[
+    "norms", "residual", "logits", "outputs", "router_input", "inner", "matrices", "routers", "directions", "alignments"
+]  # fmt: skip
 Kept = Annotated[_Kept, WrapValidator(lambda value, literal: _share(value) or literal(value))]
 End = Literal["top", "bottom", "least", "least_by_layer"]
 PhaseName = Literal["all", "prompt", "generated"]
@@ -123,8 +125,9 @@ class Capture(Section):
 
     generate: Natural = 0
     """Tokens to generate at most; 0: the prompts alone."""
-    keep: Annotated[tuple[Kept, ...], Several] = ("norms", "residual")
-    """What is kept beside the slots. norms and residual are needed to flag super experts, outputs to replace by the mean;
+    keep: Annotated[tuple[Kept, ...], Several] | None = None
+    """What is kept beside the slots; if not given, norms and residual, as far as the engine shows them. Both are needed to flag
+    super experts, outputs to replace by the mean;
     `outputs:0.1`, `router_input:0.1`, `inner:0.1` keep a tenth of the tokens."""
     samples: Count = 1
     """Responses per prompt."""

@@ -33,7 +33,7 @@ def test_capture_by_its_defaults(capturing: tuple[Recorder, Recorder], tmp_path:
     said = run("capture", "m", "refusal", "--store", tmp_path / "s")
     assert said.exit_code == 0, said.output
     assert made.named == {
-        "keep": {"norms", "residual"}, "generate": 0, "samples": 1, "temperature": 0.0, "responses": None, "layers": None,
+        "keep": None, "generate": 0, "samples": 1, "temperature": 0.0, "responses": None, "layers": None,
         "experts": None, "batch_tokens": 4096, "seed": 0, "plan": None, "resume": True, "text": True,
         "single_writer": False,
     }  # fmt: skip
@@ -100,7 +100,7 @@ def test_capture_is_spread_over_a_cluster_which_loads_the_model_itself(
     assert cluster == workbench.replicas.Cluster("head:6379", 3, 0.5)
     assert (source, into, prompts.source) == ("m", str(tmp_path / "s"), "refusal")
     assert spread.named["how"] == {"device": "cpu", "dtype": "auto", "engine": None}
-    assert (spread.named["experts"], spread.named["keep"]) == ("L1E*", {"norms", "residual"})
+    assert (spread.named["experts"], spread.named["keep"]) == ("L1E*", None)
     assert (made.given, opened.given) == ((), ())  # no model in this process
 
 

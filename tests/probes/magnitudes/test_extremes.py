@@ -72,7 +72,7 @@ def test_an_answer_about_super_experts_says_everything() -> None:
     assert found.options == {"rule": "tenth_of_max", "guard": True, "massive": massive, "shared": True}
     rule = "|h| > 100 and > 1000 x the median |h| of the layer's tokens, a rule of ours"
     none = "no p-value, no interval: a maximum has no null of labels, and its bootstrap interval is not valid"
-    assert found.notes == (f"layers 1 form massive activations ({rule})", "over 11 experts max / 10 = 60", none)
+    assert found.notes == (f"layer 1 forms massive activations ({rule})", "over 11 experts max / 10 = 60", none)
     flags = {f: {str(x) for x in found.flagged(f)} for f in ("super expert", "dead", "not finite", "ties")}
     assert flags["dead"] == {"L1E10", "L2E10", "L3E10"}
     assert (flags["super expert"], flags["not finite"]) == ({"L1E7"}, set())

@@ -129,7 +129,7 @@ def test_several_experts_that_write_it_together_are_all_flagged() -> None:
     assert [str(x) for x in found.flagged("super expert")] == ["L1E4", "L1E7"]
     assert found.options["rule"] == "tenth_of_max"
     assert (
-        "layers 1 form massive activations (|h| > 100 and > 1000 x the median |h| of the layer's tokens"
+        "layer 1 forms massive activations (|h| > 100 and > 1000 x the median |h| of the layer's tokens"
         in found.notes[0]
     )
     # the paper's percentile among 12: 0.995 * 11 = 10.945, so 4,800 + 0.945 * 10,200 = 14,439 keeps the largest alone

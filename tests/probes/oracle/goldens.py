@@ -203,7 +203,7 @@ def super_experts(probes: ModuleType) -> None:
     routed |= {(layer, 10, False): (None, 0) for layer in (1, 2, 3)}
     assert_same(found, {**routed, **{(layer, 0, True): (1.5, 20) for layer in (1, 2, 3)}})
     assert any("over 11 experts max / 10 = 60" in note for note in found.notes)
-    assert any("layers 1 form massive" in note for note in found.notes)
+    assert any("layer 1 forms massive" in note for note in found.notes)
     assert not any("percentile" in note for note in found.notes)
     # the paper's: 99.5th percentile: 0.995 * 10 = 9.95 between 56 and 600: 56 + 0.95 * 544 = 572.8 < 600
     found = probes.super_experts(store, "paper")

@@ -37,6 +37,6 @@ def test_path_clusters_equal_loops(case: Case, tokens: str, clusters: int, share
 
 
 @DRAWN
-@given(CASES, TOKENS, st.sampled_from(["router", "logits", "outputs"]), st.booleans())
+@given(CASES, TOKENS, st.sampled_from(["router", "logits", "outputs", "cka"]), st.booleans())
 def test_similarities_equal_loops(case: Case, tokens: str, by: str, centred: bool) -> None:
     checks.similarity_equals_brute(probes, enriched(case), tokens, by, centred)

@@ -139,8 +139,10 @@ def wrapped_tiny(family: str) -> MoEModel:
 def test_identity_experts_are_captured_without_sizes_and_refused_with_them(tmp_path: Path) -> None:
     model = wrapped_tiny("longcat_flash")
     with pytest.raises(WorkbenchError, match=r"cannot record norms \(its zero \(identity\) experts"):
-        capture(model, PROMPTS, tmp_path / "no", progress=False)
+        capture(model, PROMPTS, tmp_path / "no", progress=False, keep={"norms"})
     assert not (tmp_path / "no").exists()
+    bare = capture(model, PROMPTS, tmp_path / "bare", progress=False)
+    assert "its zero (identity) experts are no module" in bare.lacks["norms"]
     here = capture(load(model.hf, model.tokenizer), PROMPTS, tmp_path / "here", progress=False, keep={"logits"})
     there = capture(model, PROMPTS, tmp_path / "there", progress=False, keep={"logits"})
     ours, theirs = (store.table("slots", columns=["layer", "slot", "expert"]) for store in (here, there))

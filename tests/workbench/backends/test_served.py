@@ -92,7 +92,17 @@ def test_scores_of_choices_are_the_same_and_weights_are_refused(native: Store, t
     assert store.table("slots")["weight"].isna().all()
     assert store.untold == ("weight", "router_logits", "norms", "residual")
     assert (
-        {*store.untold, "logits", "outputs", "router_inputs", "inner", "matrices", "routers", "directions"}
+        {
+            *store.untold,
+            "logits",
+            "outputs",
+            "router_inputs",
+            "inner",
+            "matrices",
+            "routers",
+            "directions",
+            "alignments",
+        }
         == {*store.lacks}
         == {*store.info()["lacks"]}
     )

@@ -31,7 +31,7 @@ def test_both_tables_as_the_model_has_them(tmp_path: Path) -> None:
     assert any("routers " in line.message and "of weights are read once" in line.message for line in said)
     last = model.anatomy.moe_layers[-1]
     assert {*store.table("routers", ["layer"], layers=[last])["layer"]} == {last}
-    assert {*store.lacks} == {"residual", "logits", "outputs", "router_inputs", "inner", "directions"}
+    assert {*store.lacks} == {"residual", "logits", "outputs", "router_inputs", "inner", "directions", "alignments"}
     assert store.query("select sum(n_values) as n from matrices")["n"][0] == matrices(model)["n_values"].sum()
 
 

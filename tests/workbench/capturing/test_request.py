@@ -233,7 +233,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("how", "said"),
         [
-            ({"keep": ["norm"]}, "does not know 'norm'; it can be directions, inner, logits, matrices, norms, outputs, "),
+            ({"keep": ["norm"]}, "does not know 'norm'; it can be alignments, directions, inner, logits, matrices, norms, "),
             ({"layers": [1, 0]}, "Layer 0 of synthetic is dense: it has no logits or expert outputs to keep."),
             ({"experts": ["L1E5"], "keep": ["outputs"]}, "L1E5: layer 1 of synthetic has experts 0-4; name one of those."),
             ({"experts": []}, "capture(experts=...) chooses output vectors and neurons; add 'outputs' or 'inner' to keep."),

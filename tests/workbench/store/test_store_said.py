@@ -30,7 +30,7 @@ SLOTS = [  # prompt, position, layer, slot, expert, weight
     ("p", 0, 1, 0, 0, 0.75),
     ("p", 0, 2, 0, 2, 0.125),
 ]
-KEPT = ("logits", "outputs", "router_inputs", "inner", "matrices", "routers", "directions")
+KEPT = ("logits", "outputs", "router_inputs", "inner", "matrices", "routers", "directions", "alignments")
 NONFINITE = [("q", 0, 1, "output", 4, 2, 1, 0)]
 
 

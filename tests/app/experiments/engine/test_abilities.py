@@ -26,7 +26,6 @@ def model(**cannot: Any) -> Any:
             {"scoring": False},
             "cannot score given text, which measure.distributions (or a metric kl or kl_first) needs on",
         ),
-        ({"keep": frozenset({"norms"})}, "cannot record residual on"),
         ({"keep": None}, "cannot record which experts are selected on"),
     ],
 )
@@ -42,5 +41,8 @@ def test_it_is_refused_first(
 def test_what_is_read_of_the_weights_is_no_engine_s_business(recipe: Recipe) -> None:
     kept = changed(recipe, "capture", keep=("norms", "matrices", "outputs:0.1"))
     check_abilities(kept, model(keep=frozenset({"norms", "outputs"})))
+    with pytest.raises(WorkbenchError, match="cannot record residual on"):
+        check_abilities(changed(recipe, "capture", keep=("norms", "residual")), model(keep=frozenset({"norms"})))
+    check_abilities(recipe, model(keep=frozenset({"norms"})))  # which names nothing
     with pytest.raises(WorkbenchError, match="cannot record inner on"):
         check_abilities(changed(recipe, "capture", keep=("inner:0.1",)), model(keep=frozenset({"norms"})))

@@ -73,7 +73,6 @@ def fake_model(**cannot: Any) -> Any:
             {"scoring": False},
             "cannot score given text, which measure.distributions (or a metric kl or kl_first) needs on",
         ),
-        ({"keep": frozenset({"norms"})}, "cannot record residual on"),
         ({"keep": None}, "cannot record which experts are selected on"),
     ],
 )

@@ -36,7 +36,7 @@ def test_every_ranking_set_is_captured_once_as_the_recipe_says(tmp_path: Path, m
     assert [(p.done, p.message) for p in said] == [(5, ""), (5, "a message"), (12, "")]
     again = ranking.captured(tmp_path, recipe, 3, SETS, lambda: 1 / 0, meter)  # pyright: ignore[reportArgumentType]
     assert [s.path for s in again.values()] == [s.path for s in found.values()]
-    responses = recipe_from(RECIPE | {"capture": {"responses": True}})
+    responses = recipe_from(RECIPE | {"capture": {"responses": True, "keep": ["norms"]}})
     ranking.captured(tmp_path / "b", responses, 0, SETS, lambda: 0, Meter(0, None))  # pyright: ignore[reportArgumentType]
     assert asked[-1][3].responses is True
 

@@ -21,7 +21,7 @@ def test_every_default_is_written_out() -> None:
         "prompts": {"held": {"source": "refusal", "role": "target", "labels": {}, "unseen": False, "metrics": ["refused"],
                              "max_new_tokens": 48}},
         "metrics": {},
-        "capture": {"generate": 0, "keep": ["norms", "residual"], "samples": 1, "temperature": 0.0, "responses": False},
+        "capture": {"generate": 0, "samples": 1, "temperature": 0.0, "responses": False},
         "rankings": [], "claims": [], "references": [],
         "plans": [{"ranking": [], "end": ["top"], "n": [], "edit": [], "value": [], "phase": ["all"], "parts": [], "prompts": [],
                    "text": "off L0E0"}],

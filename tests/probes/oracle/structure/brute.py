@@ -92,14 +92,40 @@ def off_mean(vectors):
     return [[x - m for x, m in zip(vector, means, strict=True)] for vector in vectors]
 
 
+def hsic(x, y):
+    """Unbiased, by U-centred products of all pairs (Szekely and Rizzo 2014), which is HSIC_1."""
+    n = len(x)
+
+    def centred(v):
+        inner = [
+            [0 if i == j else sum(a * b for a, b in zip(v[i], v[j], strict=True)) for j in range(n)] for i in range(n)
+        ]
+        rows, total = [sum(row) for row in inner], sum(map(sum, inner))
+        off = total / ((n - 1) * (n - 2))
+        return [
+            [0 if i == j else inner[i][j] - (rows[i] + rows[j]) / (n - 2) + off for j in range(n)] for i in range(n)
+        ]
+
+    a, b = centred(x), centred(y)
+    return sum(a[i][j] * b[i][j] for i in range(n) for j in range(n))
+
+
+def kernels(x, y):
+    """Linear CKA; None for fewer than four tokens, or where one of the two has no spread."""
+    if len(x) < 4:
+        return None
+    own = hsic(x, x) * hsic(y, y)
+    return None if own < 1e-9 else max(-1, min(1, hsic(x, y) / own**0.5))
+
+
 def similarity(rows, experts, by, tokens="all", centred=False):
     """{(layer, i, layer, j): (n, cosine)} for i < j; cosine None where there is none; None where no token was routed."""
     read, out = keys_read(rows, tokens), {}
     if not read and by != "router":
         return None
     for layer, size in experts.items():
-        table = [x for x in rows[{"router": "routers"}.get(by, by)] if x["layer"] == layer]
-        if by == "outputs":
+        table = [x for x in rows[{"router": "routers", "cka": "outputs"}.get(by, by)] if x["layer"] == layer]
+        if by in ("outputs", "cka"):
             written = {}
             for x in table:
                 written.setdefault((x["prompt_id"], x["sample"], x["position"]), {})[x["expert"]] = x["output"]
@@ -113,6 +139,10 @@ def similarity(rows, experts, by, tokens="all", centred=False):
             vectors = [[row[e] for row in found] for e in range(size)]
         for i in range(size):
             for j in range(i + 1, size):
+                if by == "cka":
+                    both = [(w[i], w[j]) for key, w in written.items() if key in read and i in w and j in w]
+                    out[layer, i, layer, j] = len(both), kernels([a for a, _ in both], [b for _, b in both])
+                    continue
                 if by != "outputs":
                     out[layer, i, layer, j] = len(vectors[i]), cosine(vectors[i], vectors[j])
                     continue

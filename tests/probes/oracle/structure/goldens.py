@@ -106,6 +106,15 @@ def _centred_and_by_tokens(probes: ModuleType) -> None:
     assert_pairs(
         pairs(logits, "n", "cosine"), {(1, 0, 1, 1): (8, 1), (1, 0, 1, 2): (8, -half / 2), (1, 1, 1, 2): (8, -half / 2)}
     )
+    # without its bias, by hand. At a, b, c and d expert 0 writes 1 1 -1 -1 and 1 writes 2 -2 2 -2 along other channels. Products
+    # of two tokens, off the diagonal: of x and y together -16, of each alone 48 and 192 (times 1 4 16); sums of rows -1 and -4.
+    # (-16 + 16 * 4 / 6 - 4 * 4) / root((12 + 16 / 6 - 4) * 16 * (12 + 16 / 6 - 4)) = (-64 / 3) / (4 * 32 / 3) = -1/2
+    case = alike()
+    for row in case.rows["outputs"]:
+        sign = 1 if row["prompt_id"] in ("ab" if row["expert"] == 0 else "ac") else -1
+        row["output"] = [sign, 0] if row["expert"] == 0 else [5, 2 * sign]
+    cka = pairs(probes.similarity(case.store, by="cka", tokens="prompt", first=0), "n", "cosine")
+    assert_pairs(cka, {(1, 0, 1, 1): (4, -1 / 2), (1, 0, 1, 2): (2, None), (1, 1, 1, 2): (2, None)})
     # 0 with 1: a and b across, c and d along; 0 with 2: at a and d, 1 with 2: twice at b
     outputs = probes.similarity(store, by="outputs", tokens="prompt", first=0)
     assert_pairs(

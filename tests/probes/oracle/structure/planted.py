@@ -43,6 +43,8 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         at("structure/similarity.py", '{"layer": found.layer,', '{"layer": found.layer - 1,', LAYER),
         # every token counts, also those not read
         at("structure/similarity.py", "return layers, group >= 0, (", "return layers, group >= -1, (", PADDING),
+        # the usual CKA, near 1 for any two where tokens are few: the diagonal stays in
+        at("structure/cosines.py", "product - diagonals[0] @ diagonals[1] + total", "product + total", DENOMINATOR),
         # the first row is the first expert's, whatever it says
         at("structure/cosines.py", 'rows[frame["expert"].to_numpy()] =', "rows[np.arange(len(frame))] =", SLOTS),
     ),
