@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from workbench import storage
 from workbench.anatomy import ExpertRef
 from workbench.backends import backend_of, compiled_for
 from workbench.capturing.claims import prove
-from workbench.capturing.options import BATCH_TOKENS, Options, Responses, several, usual
+from workbench.capturing.options import BATCH_TOKENS, USUAL, Options, Responses, several, usual
 from workbench.capturing.plan_json import check_same, plan_json
 from workbench.capturing.process import Process
 from workbench.capturing.request import Request, make_request
@@ -91,7 +92,7 @@ def capture(
     """
     check_words("capture", before)
     options = Options(
-        keep=usual(backend_of(model).can.keep) if keep is None else keep,
+        keep=USUAL if keep is None else keep,
         generate=generate,
         samples=samples,
         temperature=temperature,
@@ -103,6 +104,8 @@ def capture(
         text=text,
         responses=responses,
     )
+    if keep is None:
+        options = replace(options, keep=usual(backend_of(model).can.keep))
     how: dict[str, Any] = {"plan": plan, "resume": resume, "shard": shard, "single_writer": single_writer}
     return capture_with(model, prompts, into, options, **how, progress=progress)
 

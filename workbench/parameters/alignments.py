@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.optimize import linear_sum_assignment
 
+from workbench.errors import WorkbenchError
 from workbench.parameters.directions import Directions, expert_directions
 from workbench.parameters.moe_blocks import moe_blocks
 
@@ -33,6 +33,7 @@ def alignments(model: "MoEModel", layers: Collection[int] | None = None) -> pd.D
     the Hungarian algorithm (arXiv 2310.01334; code read), each expert to the layer's first; here each to each.
     Null where an expert is nothing but zeros. Raises `WorkbenchError` for weights as `directions` does.
     """
+    check_matching()
     hidden = model.anatomy.hidden_size
     rows = [
         (block.layer, *row)
@@ -54,7 +55,19 @@ def alignments_work(model: "MoEModel", layers: Collection[int] | None = None) ->
     return pairs, seconds
 
 
+def check_matching() -> None:
+    """Raises `WorkbenchError` where scipy, which has the Hungarian algorithm, is not installed."""
+    try:
+        import scipy.optimize  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError as error:
+        raise WorkbenchError(
+            "Alignments match neurons by scipy, which is not installed; run `pip install scipy`, or leave alignments out of keep."
+        ) from error
+
+
 def _pairs(experts: list[Directions]) -> Iterator[tuple[Any, ...]]:
+    from scipy.optimize import linear_sum_assignment
+
     vectors = [_vectors(own).float() for own in experts]
     sizes = [float(v.double().norm()) for v in vectors]
     for i, j in combinations(range(len(experts)), 2):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from workbench.parameters.alignments import check_matching
 from workbench.parameters.directions import expert_directions
 from workbench.parameters.matrices import expert_matrices
 from workbench.parameters.moe_blocks import moe_blocks
@@ -26,6 +27,8 @@ def check_parameters(model: "MoEModel", what: Collection[str], layers: Collectio
     """
     if "directions" in what:
         check_directions(model, layers)
+    if "alignments" in what:
+        check_matching()
     for block, n_experts in moe_blocks(model, layers):
         if "alignments" in what:
             for _ in expert_directions(block, n_experts, model.anatomy.hidden_size):

@@ -1,5 +1,6 @@
 """Weights of two experts whatever the order of their neurons: a shuffled copy, every order tried, families, what is said."""
 
+import sys
 from itertools import permutations
 from pathlib import Path
 
@@ -93,3 +94,10 @@ def test_a_store_keeps_them_and_says_how_many_pairs_are_matched(tmp_path: Path) 
     assert len(found) == pairs
     assert any(f"the neurons of {pairs} pairs of experts are matched once, about" in line.message for line in said)
     assert store.check() == []
+
+
+def test_without_scipy_it_is_said_before_anything_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(WorkbenchError, match="match neurons by scipy, which is not installed"):
+        capture(get("mixtral"), TEXTS, tmp_path / "s", keep={"alignments"}, progress=False)
+    assert not (tmp_path / "s").exists()

@@ -117,7 +117,9 @@ def test_a_share_keeps_all_of_some_tokens_and_a_smaller_one_fewer_of_the_same(tm
         kept = theirs[[tuple(row) in of for row in theirs[KEY].itertuples(index=False, name=None)]]
         ours, kept = (x.sort_values(by, ignore_index=True) for x in (ours, kept))
         pd.testing.assert_frame_equal(ours[by], kept[by])
-        np.testing.assert_allclose(np.stack(ours[column]), np.stack(kept[column]), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            np.stack(ours[column]), np.stack(kept[column]), rtol=1e-4, atol=1e-5
+        )  # other batches
 
 
 def test_layers_and_experts_limit_them(tmp_path: Path) -> None:
