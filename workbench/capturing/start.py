@@ -153,6 +153,8 @@ def _begin(store: Place, make: Callable[..., Request], *, resume: bool) -> tuple
     if disk.size("plan.json") is not None:
         return _go_on(store, make, resume=resume)  # another process began meanwhile: by the date of its plan
     if _holds_something(store):
+        if disk.size("plan.json") is not None:  # what it holds is of another process, which began between two looks
+            return _go_on(store, make, resume=resume)
         raise WorkbenchError(
             f"The folder '{store}' holds other files; choose a folder that does not exist or is empty."
         )

@@ -12,7 +12,7 @@ import torch
 from tests.support.families import get
 from tests.support.stores import assert_same_content
 from tests.workbench.capturing.small import PROMPTS, counted, fingerprint, quiet
-from workbench import ExpertRef, Plan, WorkbenchError, capture, open_store, read_prompts
+from workbench import ExpertRef, Plan, WorkbenchError, capture, open_store, read_prompts, storage
 from workbench.capturing import Estimate
 from workbench.model import MoEModel
 
@@ -191,3 +191,31 @@ def test_what_the_plan_records(model: MoEModel, tmp_path: Path) -> None:
         for w in store.manifest["warnings"]
     )
     assert not list((store.path / ".writing").iterdir())
+
+
+def test_another_process_that_begins_between_two_looks_is_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder, real, looks = get("mixtral"), tmp_path / "s", storage.disk_of, list[str]()
+
+    class Late:
+        """A folder in which another capture is begun right after it was seen to have no plan.json."""
+
+        def __init__(self, disk: Any) -> None:
+            self.disk = disk
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.disk, name)
+
+        def size(self, key: str) -> int | None:
+            found = self.disk.size(key)
+            looks.append(key)
+            if looks == ["plan.json", "plan.json"]:
+                monkeypatch.setattr(storage, "disk_of", real)
+                capture(model, PROMPTS, folder, progress=False)
+            return found
+
+    monkeypatch.setattr(storage, "disk_of", lambda place: Late(real(place)))
+    store = capture(model, PROMPTS, folder, progress=False)
+    assert looks[:3] == ["plan.json"] * 3
+    assert store.check() == []
