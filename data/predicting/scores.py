@@ -17,18 +17,26 @@ from workbench.store import Store
 BASELINES = ("token id alone", "no score")
 READINGS = ("ftri prompt", "ftri last_prompt", "ftri last_prompt weight", "npmi refusals", "contrast response")
 """The readings that the card of the bundled model grades, beside each probe's defaults."""
-_KEYS = ["layer", "expert"]
+KEYS = ["layer", "expert"]
 
 
 def scores_of(store: Store, target: str, baseline: str) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """`ranked`, and besides the readings of it that the card grades."""
+    table, refused = ranked(store, target, baseline)
+    readings = {name: method(store) for name, method in methods(target, baseline).items() if name in READINGS}
+    own = table.columns.difference(BASELINES, sort=False)
+    more = pd.DataFrame({name: _by_expert(one.frame) for name, one in readings.items()})
+    return pd.concat([table[own], more, table[[*BASELINES]]], axis=1).sort_index(), refused
+
+
+def ranked(store: Store, target: str, baseline: str | None) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """A row for every routed expert and a column for every ranking that the store allows, and by reason those that it refuses.
 
     token id alone  the part of `contrast` that the tokens' ids predict: the whole of it less what is left beyond them
     no score        all experts alike, which `found` puts in random orders
     """
     asked = rankings(store, target, baseline)
-    readings = {name: method(store) for name, method in methods(target, baseline).items() if name in READINGS}
-    table = pd.DataFrame({name: _by_expert(one.frame) for name, one in {**asked.scores, **readings}.items()})
+    table = pd.DataFrame({name: _by_expert(one.frame) for name, one in asked.scores.items()})
     whole, beyond = (
         _by_expert(contrast(store, target=target, baseline=baseline, beyond=way, n_bootstrap=0, n_permutations=0).frame)
         for way in ("nothing", "token")
@@ -39,7 +47,7 @@ def scores_of(store: Store, target: str, baseline: str) -> tuple[pd.DataFrame, d
 
 
 def _by_expert(frame: Any) -> pd.Series:
-    return frame[~frame["is_shared"]].set_index(_KEYS)["score"]
+    return frame[~frame["is_shared"]].set_index(KEYS)["score"]
 
 
 def found(table: pd.DataFrame, carriers: Set[tuple[int, int]]) -> dict[str, dict[str, float]]:
