@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -157,11 +158,14 @@ class Plan:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON text; also written to `path` when given."""
-        data: dict[str, Any] = {"edits": [e.to_dict() for e in self.edits]}
-        text = json.dumps(data | ({"fingerprint": self.fingerprint} if self.fingerprint else {}), indent=1)
         if path is not None:
-            write_text(path, text + "\n")
-        return text
+            write_text(path, self._json + "\n")
+        return self._json
+
+    @cached_property
+    def _json(self) -> str:
+        data: dict[str, Any] = {"edits": [e.to_dict() for e in self.edits]}
+        return json.dumps(data | ({"fingerprint": self.fingerprint} if self.fingerprint else {}), indent=1)
 
     @classmethod
     def from_json(cls, source: str | Path) -> "Plan":

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from workbench.hooks import edit_weights
+from workbench.plan import ROUTING_KINDS
 from workbench.records import LayerRecord
 from workbench.routing import Router, Routing, changed_slots, reroute, router_edits, taken
 from workbench.serving.tables import LayerTables
@@ -80,15 +81,20 @@ class Layer:
     def edited(self, logits: Tensor, own: Routing, rows: Tensor) -> Edited:
         """The router's own answer for logits [tokens, experts] under each token's row [tokens] of the tables."""
         chosen = self.rerouted(logits, own, rows)
+        changed = changed_slots(own.index, own.weights, chosen.index, chosen.weights)
+        inside = self.tables.edited[rows][:, None]
+        if self.tables.present <= ROUTING_KINDS:  # nothing else is asked, so the weights are those of the choice
+            weights = torch.where(inside, chosen.weights, own.weights)
+            index = torch.where(inside, chosen.index, own.index)
+            return Edited(index, weights, weights, changed & inside, None)
         weights = edit_weights(_OfTokens(self.tables, rows), chosen.index.long(), chosen.weights, None)
-        changed = changed_slots(own.index, own.weights, chosen.index, chosen.weights) | (chosen.weights != weights)
+        changed = changed | (chosen.weights != weights)
         given, added, touched = self._replaced(chosen.index.long(), weights, rows)
         changed = changed | touched
         muted = self.tables.of("mute", rows)
         if muted is not None:
             gone = taken(muted, chosen.index.long())
             changed, given = changed | (gone & (weights != 0)), given.masked_fill(gone, 0)
-        inside = self.tables.edited[rows][:, None]
         index, weights = torch.where(inside, chosen.index, own.index), torch.where(inside, weights, own.weights)
         return Edited(index, weights, torch.where(inside, given, own.weights), changed & inside, added)
 

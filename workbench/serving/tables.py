@@ -50,13 +50,14 @@ class Vectors:
 
 @dataclass
 class LayerTables:
-    """One layer's tables. `kinds` by row are those that it holds: what no row holds is not computed."""
+    """One layer's tables. `kinds` by row are those that it holds, `present` those of any row: what none holds is not computed."""
 
     n_rows: int
     n_experts: int
     vectors: Vectors
     device: torch.device
     kinds: dict[int, frozenset[str]] = field(default_factory=dict[int, frozenset[str]])
+    present: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         shape = (self.n_rows, self.n_experts)
@@ -65,11 +66,6 @@ class LayerTables:
         self.replaced = torch.zeros(shape, dtype=torch.long, device=self.device)
         self.edited = torch.zeros(self.n_rows, dtype=torch.bool, device=self.device)
         self.rerouted = torch.zeros(self.n_rows, dtype=torch.bool, device=self.device)
-
-    @property
-    def present(self) -> frozenset[str]:
-        """The kinds of edit that some row holds."""
-        return frozenset[str]().union(*self.kinds.values())
 
     def write(self, row: int, held: Held) -> None:
         """Puts this layer's edits into a row in place of what it held."""
@@ -86,6 +82,7 @@ class LayerTables:
                 self.replaced[row, edit.expert.expert] = self.vectors.number(edit.value)
         self.edited[row], self.rerouted[row] = bool(held), bool(edits.kinds & ROUTING_KINDS)
         self.kinds = {n: kinds for n, kinds in self.kinds.items() if n != row} | ({row: edits.kinds} if held else {})
+        self.present = frozenset[str]().union(*self.kinds.values())
 
     def of(self, kind: str, rows: Tensor) -> Tensor | None:
         """A kind's edits of each token, [tokens, experts]; None where nobody has any."""

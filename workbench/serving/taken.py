@@ -25,25 +25,30 @@ class Piece(NamedTuple):
 
 
 def packed(pieces: Sequence[Piece]) -> bytes:
-    """Pieces as one file of numpy's."""
-    into, named = io.BytesIO(), dict[str, np.ndarray]()
-    for n, piece in enumerate(pieces):
-        named[f"{n}/"] = piece.positions
-        named |= {f"{n}/{name}": array for name, array in piece.arrays.items()}
-    np.savez(into, **{"": np.array([piece.request for piece in pieces])}, **named)  # pyright: ignore[reportArgumentType]
+    """Pieces as one file of numpy's: each array of all pieces behind one another, and how many rows of it are whose."""
+    into = io.BytesIO()
+    every = [{"": piece.positions, **piece.arrays} for piece in pieces]
+    named = {"requests": np.array([piece.request for piece in pieces])}
+    for name in dict.fromkeys(name for arrays in every for name in arrays):
+        found = [arrays[name] for arrays in every if name in arrays]
+        named[f"of {name}"] = np.concatenate(found)
+        named[f"rows {name}"] = np.array([len(arrays[name]) if name in arrays else -1 for arrays in every])
+    np.savez(into, **named)  # pyright: ignore[reportArgumentType]
     return into.getvalue()
 
 
 def unpacked(data: bytes) -> list[Piece]:
     """The inverse of `packed`; nothing in it is ever run."""
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        requests = file[""].tolist()
-        names = [name for name in file.files if name]
-        arrays = [
-            {name.partition("/")[2]: file[name] for name in names if name.startswith(f"{n}/")}
-            for n in range(len(requests))
-        ]
-    return [Piece(request, found.pop(""), found) for request, found in zip(requests, arrays, strict=True)]
+        requests = file["requests"].tolist()
+        every = [dict[str, np.ndarray]() for _ in requests]
+        for name in (name.removeprefix("of ") for name in file.files if name.startswith("of ")):
+            rows = file[f"rows {name}"]
+            parts = np.split(file[f"of {name}"], np.cumsum(np.maximum(rows, 0))[:-1])
+            for arrays, part, n in zip(every, parts, rows, strict=True):
+                if n >= 0:
+                    arrays[name] = part
+    return [Piece(request, arrays.pop(""), arrays) for request, arrays in zip(requests, every, strict=True)]
 
 
 def within(piece: Piece, inside: np.ndarray) -> Piece:

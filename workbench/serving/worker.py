@@ -145,7 +145,7 @@ def workbench_in_use(self: Any) -> int:
 
 def workbench_waiting(self: Any) -> list[Any]:
     """Of the captured requests: JSON about those that have ended, and the names of those that run; rows, `packed` (`Waiting`)."""
-    waiting = self.model_runner.workbench.waiting
-    said, pieces = waiting.take()
-    running = [one.about["name"] for one in waiting.requests.values()]
+    steps: Steps = self.model_runner.workbench
+    said, pieces = steps.waited()
+    running = [one.about["name"] for one in steps.waiting.requests.values()]
     return [json.dumps({"ended": said, "running": running}), packed(pieces)]
