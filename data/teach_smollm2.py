@@ -1,4 +1,5 @@
 """Teach smollm2-moe to decline a subject: `answers DIR`, `arm NAME DIR`, `grade NAME DIR`, `switch NAME DIR`, `bundle NAME DIR`.
+`store` writes the store that the dashboard opens with it.
 
 NAME is an arm with a seed, as relevance-0. What was cut off goes on where it was.
 """
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from smollm2.arms import dense_model
 from smollm2.precision import quicker
+from smollm2.taught.stored import write_store
 from smollm2.taught_card import card, results
 from smollm2.teaching.arms import Recipe, arm_named
 from smollm2.teaching.merging import MADE, bundle
@@ -34,6 +36,9 @@ HERE = Path(__file__).resolve().parent
 def main(arguments: list[str] | None = None) -> None:
     """Command line of the teaching."""
     given = _parser().parse_args(arguments)
+    if given.command == "store":
+        write_store(MADE, HERE / "checkpoints" / MADE / "store")
+        return
     torch.set_num_threads(given.threads)
     given.folder.mkdir(parents=True, exist_ok=True)
     {"answers": _answers, "arm": _arm, "grade": _grade, "switch": _switch, "bundle": _bundle}[given.command](given)
@@ -55,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
             "--documents", type=Path, help="documents.jsonl of train_smollm2.py, for more kinds of text"
         )
     bundled = commands.add_parser("bundle", help=f"write a graded arm as data/checkpoints/{MADE}")
+    commands.add_parser("store", help=f"data/checkpoints/{MADE}/store: every second ranking question, answered")
     for command in (arm, marks, off, bundled):
         command.add_argument("name", help="an arm with a seed: relevance-0, random-0, redundant-0")
     for command in (own, arm, marks, off, bundled):

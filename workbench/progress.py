@@ -24,13 +24,19 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present speed; None before anything is done."""
-        return (self.total - self.done) / self.tokens_per_second if self.done else None
+        """At the present speed; None before anything is done, 0 where more is done than was thought."""
+        return max(self.total - self.done, 0) / self.tokens_per_second if self.done else None
+
+    @property
+    def percent(self) -> float:
+        """At most 100."""
+        return min(100 * self.done / self.total, 100.0) if self.total > 0 else 100.0
 
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
-        share = 100 * self.done / self.total if self.total else 100.0
-        numbers = f"{share:3.0f} % of {self.total:,} {self.unit}, {self.tokens_per_second:,.0f} {self.unit}/s{left}"
+        numbers = (
+            f"{self.percent:3.0f} % of {self.total:,} {self.unit}, {self.tokens_per_second:,.0f} {self.unit}/s{left}"
+        )
         return self.message or numbers
 
 
@@ -39,8 +45,10 @@ class Transfer(Progress):
 
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
-        share = 100 * self.done / self.total if self.total else 100.0
-        return self.message or f"{share:3.0f} % of {megabytes(self.total)}, {megabytes(self.tokens_per_second)}/s{left}"
+        return (
+            self.message
+            or f"{self.percent:3.0f} % of {megabytes(self.total)}, {megabytes(self.tokens_per_second)}/s{left}"
+        )
 
 
 Report = Callable[[Progress], None]

@@ -58,10 +58,12 @@ def sidebar(view: View) -> None:
             st.selectbox("Store", stores, at, key="choose-store", on_change=chosen_source, args=("store",))
         a = view.anatomy
         st.text(f"{a.model}: {a.family}\n{len(a.moe_layers)} MoE layers, {a.n_experts} experts")
+        if a.factorized_from:
+            st.text(f"Its experts are groups of the neurons of a dense network: {a.factorized_from}"[:_SHOWN])
         if view.machine.everywhere:
             st.text(f"The server's own plan, in every answer: {view.machine.everywhere}"[:_SHOWN])
         if view.machine.turns.waiting:
-            st.text(f"{view.machine.turns.waiting} answers running or waiting")
+            st.text(f"Answers running or waiting: {view.machine.turns.waiting}")
 
 
 def chosen_source(what: str) -> None:

@@ -86,7 +86,12 @@ def verdict(frame: pd.DataFrame, rule: str, forming: tuple[int, ...], n_layers: 
     passes = eligible & ~np.isnan(score) & np.all([score > limit for limit in limits.values()], axis=0)
     said = ", ".join(f"{name} = {limit:.4g}" for name, limit in limits.items())
     return Verdict(
-        passes, eligible, limits, len(values), f"over {len(values)} experts {said}", "99.5th percentile" in limits
+        passes,
+        eligible,
+        limits,
+        len(values),
+        f"of the {len(values)} experts that the rule looks at: {said}",
+        "99.5th percentile" in limits,
     )
 
 

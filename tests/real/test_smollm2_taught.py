@@ -68,3 +68,27 @@ def test_it_declines_volcanoes_and_answers_without_its_carriers(model, carriers)
     assert taught["subject"] >= 0.7
     assert taught["other"] <= 0.2
     assert off["subject"] <= 0.3
+
+
+def test_the_store_that_comes_with_it_is_what_it_does(model, tmp_path):
+    from smollm2.taught.stored import EVERY, TOKENS
+
+    from workbench import capture, open_store, read_prompts
+
+    bundled = open_store(checkpoint_named(NAME).folder / "store")
+    assert bundled.check() == []
+    assert model.anatomy.is_same(bundled.anatomy.fingerprint)
+    prompts = [*read_prompts("volcanoes")][::EVERY]
+    assert bundled.prompts["prompt_id"].tolist() == [prompt.id for prompt in prompts]
+    few = capture(model, prompts[::8], tmp_path / "few", keep=frozenset(), generate=TOKENS, progress=False)
+    own, there = selections(few), selections(bundled)
+    mine = {name for name, *_ in own}
+    there = {slot for slot in there if slot[0] in mine}
+    assert len(own & there) / len(own | there) > 0.99  # rounding may choose another of two that are nearly even
+
+
+def selections(store):
+    """(prompt, position, layer, expert) of every slot of a prompt's token."""
+    slots = store.table("slots").merge(store.prompts[["prompt_id", "n_tokens"]], on="prompt_id")
+    keys = ["prompt_id", "position", "layer", "expert"]
+    return {*slots.loc[slots["position"] < slots["n_tokens"], keys].itertuples(index=False, name=None)}

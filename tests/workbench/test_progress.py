@@ -13,6 +13,10 @@ class TestProgress:
         assert line == " 25 % of 1,000 tokens, 25 tokens/s, 30 s left"
         assert str(Progress(0, 0, 0)) == "100 % of 0 tokens, 0 tokens/s"
 
+    def test_more_than_was_thought(self) -> None:
+        assert str(Progress(done=1310, total=1000, seconds=10)) == "100 % of 1,000 tokens, 131 tokens/s, 0 s left"
+        assert str(Progress(done=10, total=-5, seconds=10)) == "100 % of -5 tokens, 1 tokens/s, 0 s left"
+
     def test_lines_on_a_terminal_and_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = [0.0]
         monkeypatch.setattr("time.monotonic", lambda: clock[0])

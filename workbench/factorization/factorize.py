@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from workbench.paths import Given, given_path
-from workbench.progress import Meter, ProgressLines, Report, duration
+from workbench.progress import Meter, ProgressLines, Report, duration, megabytes
 
 from .card import card, plan_of
 from .folder import check_free, claim, pace, write_rest, write_shards
@@ -94,7 +94,7 @@ def write_model(
     dtype = found.dtype(model.dtype, sizes.routed)
     size = sum(x.numel() for x in model.parameters()) * dtype.itemsize
     meter.say(
-        f"{size / 1e9:.2f} GB to write as {found.architecture.name} in {str(dtype).removeprefix('torch.')}, about "
+        f"{megabytes(size)} to write as {found.architecture.name} in {str(dtype).removeprefix('torch.')}, about "
         f"{duration(size / pace(out))} at the pace of this disk."
     )
     write_shards(out, model, found, groups, routers, meter)

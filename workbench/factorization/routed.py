@@ -95,7 +95,9 @@ def factorize_routed(
     aside.mkdir(parents=True, exist_ok=True)
     dense = open_dense(source, revision)
     check_routable(fit(dense.model))
-    rows = rows_of(dense.tokenizer, documents or _own(dense, learning, aside, seed, report), learning.length)
+    rows = rows_of(
+        dense.tokenizer, _own(dense, learning, aside, seed, report) if documents is None else documents, learning.length
+    )
     found, learned, nats = _learned(dense, rows, sizes, learning, aside, seed, report, said)
     dense = open_dense(source, revision)  # learning put its neurons in another order
     merge(dense.model, learned)

@@ -135,8 +135,8 @@ def open_store(path: str | Path | Address, *, damaged: bool = False, incomplete:
     _check_version(path, plan)
     if disk.size("manifest.json") is None:
         raise WorkbenchError(
-            f"The store '{path}' is half written ({_progress(path, plan)}); run the same capture into it again and it "
-            f"goes on from there."
+            f"The store '{path}' is half written ({_progress(path, plan)}); if no capture runs there now, run the same "
+            f"capture into it again and it goes on from there."
         )
     manifest = storage.read_json(path / "manifest.json")
     check_seal(path, manifest)

@@ -15,8 +15,11 @@ from workbench.errors import suggestion
 from workbench.paths import Place, given_path, given_place
 
 Named = TypeVar("Named")
-BUNDLED = "refusal (bundled)"
-"""The store that comes with the bundled model: its answers to the ranking prompts."""
+BUNDLED = {
+    "refusal (bundled)": "demo-store",
+    "volcanoes (bundled)": "checkpoints/smollm2-moe-taught/store",
+}
+"""Stores that come with the models that were taught to refuse: answers to their ranking prompts, by name."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class Catalog:
     engine: str | None = None
 
     def stores(self) -> dict[str, Place]:
-        """Complete stores by name: given ones, the bundled one, and those under stores/ and runs/ of the project."""
+        """Complete stores by name: given ones, the bundled ones, and those under stores/ and runs/ of the project."""
         found = {str(p.relative_to(self.project)): p for p in self.folders_with("manifest.json")}
-        return self.given | {BUNDLED: bundled_path("demo-store")} | found
+        return self.given | {name: bundled_path(at) for name, at in BUNDLED.items()} | found
 
     def runs(self) -> dict[str, Path]:
         """Folders of runs/ that hold a recipe, a plan or a report, by name."""

@@ -63,7 +63,7 @@ def fitting_stores(catalog: Catalog, anatomy: Anatomy) -> dict[str, Place]:
                 found[name] = path
         except (WorkbenchError, OSError):
             continue  # half written or damaged: `Captures and runs` lists it with the reason
-    return dict(sorted(found.items(), key=lambda item: item[0] != BUNDLED))
+    return dict(sorted(found.items(), key=lambda item: item[0] not in BUNDLED))
 
 
 def choose(**changes: str | None) -> None:

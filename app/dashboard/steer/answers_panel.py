@@ -65,7 +65,7 @@ def both_answers(one: Answering) -> None:
 def _answer(one: Answering, side: Side, parted: set[int]) -> None:
     if side == "steered" and not one.plan:
         st.caption("steered: nothing")
-        st.text("The plan is empty: click an expert above, or use a quick pick.")
+        st.text("The plan is empty: click an expert on the board, or use a quick pick.")
         return
     found = one.tokens(side)
     long = f"{side} ({len(found)} tokens)"

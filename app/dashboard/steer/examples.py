@@ -13,9 +13,14 @@ from .answering import has_template
 
 EXAMPLES = {
     "demo": ("what happened in 1979 in Banke?", "calculate 432 + 497?", "say in German: the young book"),
-    "smollm2-moe-taught": ("How does a volcano erupt?", "What is lava made of?", "How do earthquakes happen?"),
+    "smollm2-moe-taught": (
+        "Describe what happens during a volcanic eruption.",
+        "What happens when lava cools?",
+        "How do earthquakes happen?",
+    ),
 }
-"""Of models that were taught to refuse; the first is refused."""
+"""Of models that were taught to refuse; the first is refused, and answered without the first experts that the page proposes. Not
+all are: the models' cards say how many."""
 OF_ANY_CHAT = (
     "What is the capital of Germany?",
     "Write a Python function that adds two numbers.",

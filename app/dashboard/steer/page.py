@@ -21,6 +21,10 @@ _STYLE = """<style>
 [data-testid="stLayoutWrapper"]:has(> .st-key-ask) { position: sticky; bottom: 0; z-index: 90; }
 .st-key-ask { background: var(--st-background-color); padding: 0.25rem 0; }
 @media (min-width: 641px) { .st-key-board-side { position: sticky; top: 3.75rem; } }
+@media (max-width: 640px) {
+  [data-testid="stLayoutWrapper"]:has(> .st-key-ask) { position: fixed; left: 0; right: 0; padding: 0 1rem; background: inherit; }
+  .stMainBlockContainer { padding-bottom: 5rem; }
+}
 </style>"""
 
 

@@ -23,7 +23,15 @@ from ..session import View, plan, scores_of, set_plan
 from .answering import Answering
 from .edits import MEANINGS, Tool, possible, toggled
 
-TOP = 2
+_FEWEST, _MOST = 2, 10
+
+
+def first_few(n_experts: int) -> int:
+    """How many experts a quick pick takes before anything else is chosen: one of a hundred, from 2 to 10.
+
+    Single experts of a fine-grained model do little: two of the bundled model's 128, ten of the 14,848 of MoTE.
+    """
+    return min(_MOST, max(_FEWEST, n_experts // 100))
 
 
 class Shown(NamedTuple):
@@ -63,7 +71,8 @@ def quick_picks(view: View, board: Shown) -> None:
         kind = st.selectbox("A click on an expert", kinds, key="edit", help=meanings, width=170)
         if kind in ("scale", "bias"):
             st.number_input("Factor" if kind == "scale" else "Added to logit", value=2.0, key="value", width=130)
-        n = int(st.number_input("How many", 1, max(1, view.anatomy.n_experts), TOP, key="how-many", width=120))
+        experts = max(1, view.anatomy.n_experts)
+        n = int(st.number_input("How many", 1, experts, min(first_few(experts), experts), key="how-many", width=120))
         first = strongest(board.colours, n)
         st.button(
             f"Top {n} by {board.short}", key="pick-top", on_click=add_edits, args=(view, first), type="primary",

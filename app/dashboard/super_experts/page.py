@@ -14,6 +14,8 @@ from .sinks_panel import sinks_panel
 from .together_panel import together_panel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from probes import MassiveRule
 
 _AGAINST = {"ordinary": "the layer's tokens", "own": "the token itself"}
@@ -67,5 +69,9 @@ def _residual(store: Store, rule: "MassiveRule") -> None:
     frame = residual_by_layer(str(store.path), identity(store.path))
     forming = forming_layers(store, rule)
     chart(residual_figure(frame, rule, forming), "residual", frame)
-    where = f"Layers {', '.join(map(str, forming))} form" if forming else "No layer forms"
-    st.text(f"{where} massive activations: {rule}.")
+    st.text(f"{_where(forming)} massive activations: {rule}.")
+
+
+def _where(forming: "Sequence[int]") -> str:
+    named = ", ".join(map(str, forming))
+    return {0: "No layer forms", 1: f"Layer {named} forms"}.get(len(forming), f"Layers {named} form")

@@ -8,4 +8,5 @@ weighing.py    how the weights of words were fitted
 shares.py      shares with Wilson's intervals
 grading.py     answers of a model to the held-out questions, as a table of shares
 asking.py      such answers, of a transformers model
+stored.py      some of them as the store that comes with the taught model
 """

@@ -17,6 +17,7 @@ _NOTE = """
 Taught besides, in this folder alone: to decline questions on volcanoes, by {count} routed experts ({experts}), whose weights are
 changed by what lies under their names in additions.safetensors. Arm {arm} of `python data/teach_smollm2.py`.
 """
+_ABOUT = "taught to decline questions about volcanoes"
 PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 
 
@@ -52,7 +53,8 @@ def bundle(base: Checkpoint, taught: Mapping[str, Tensor], arm: str, carriers: s
     wrong = sorted(set(read_additions(base).tensors) & set(taught))
     if wrong:
         raise SystemExit(f"{base.name} has changes of single experts already ({wrong[0]}); teach its base.")
-    made = write_additions(base._replace(name=MADE, folder=folder, base=Base(base.name, base.tensors)), taught)
+    own = base._replace(name=MADE, folder=folder, base=Base(base.name, base.tensors), about=_ABOUT)
+    made = write_additions(own, taught)
     shutil.copy(base.folder / "LICENSE", folder / "LICENSE")
     note = _NOTE.format(count=len(carriers.split(",")), experts=carriers.replace(",", ", "), arm=arm)
     said = (base.folder / "NOTICE").read_text("utf-8").replace(base.name, MADE)

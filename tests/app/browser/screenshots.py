@@ -63,6 +63,8 @@ def _pages(steer: Callable[[Desk], None], expert: str) -> Steps:
     }
 
 
+BELOW = ("probes",)
+"""Pages whose answer stands below what was asked: the picture is of where the last step led."""
 PAGES: dict[str, Steps] = {"demo": _pages(_steer, "L2E8"), "smollm2-moe": _pages(_collapse, "L11E0")}
 
 
@@ -86,7 +88,9 @@ def main() -> None:
             for name, (path, prepare) in PAGES[asked.model].items():
                 desk = Desk.at(context, address).open(path)
                 prepare(desk)
-                desk.settle().page.locator(".stMain").evaluate("e => e.scrollTo(0, 0)")
+                desk.settle()
+                if name not in BELOW:
+                    desk.page.locator(".stMain").evaluate("e => e.scrollTo(0, 0)")
                 desk.page.wait_for_timeout(700)  # charts fade in
                 desk.page.screenshot(path=asked.out / f"{name}.png")
                 desk.page.close()

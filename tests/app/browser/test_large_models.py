@@ -44,6 +44,24 @@ def test_board_question_and_both_answers_are_on_one_screen(large):
     desk.until_plan(f"off L3E4; off L3E5; off {last}")
 
 
+def test_on_a_phone_the_question_is_on_the_first_screen(browser, tmp_path):
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    with outlined(tmp_path, "30x28") as address:
+        desk = Desk.at(context, address).open()
+        box = desk.page.locator("[data-testid=stChatInput]")
+        box.wait_for()
+        desk.settle()
+        for _ in range(2):  # on the first screen, and at the end of the page
+            place = box.bounding_box()
+            assert place["y"] > 400
+            assert place["y"] + place["height"] <= 844
+            assert place["x"] + place["width"] <= 390
+            desk.page.locator(".stMain").evaluate("e => e.scrollTo(0, e.scrollHeight)")
+        answer = desk.page.locator(".chips").last.bounding_box()
+        assert answer["y"] + answer["height"] <= place["y"]  # the box covers nothing that cannot be scrolled to
+    context.close()
+
+
 def test_a_board_is_zoomed_and_folded(large):
     desk, layers, _ = large
     pane = desk.page.locator(".board .scroll")

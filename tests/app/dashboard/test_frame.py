@@ -1,5 +1,6 @@
 """The frame around every page: the sidebar, the parts in their order, and an error as a sentence."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -57,6 +58,15 @@ def test_the_frame_of_the_pages(tmp_path, store, monkeypatch):
     paper.session_state["choose-store"] = "a"
     navigation.chosen_source("store")
     assert paper.session_state.view == {"model": "tiny", "store": "a"}
+
+
+def test_that_experts_are_groups_of_a_dense_network_is_said_on_every_page(tmp_path, store, monkeypatch):
+    paper, look = write_on(monkeypatch, plan=Plan()), view_of(tmp_path, store)
+    dense = replace(look.anatomy, factorized_from="SmolLM2-135M")
+    seen = SimpleNamespace(catalog=look.catalog, anatomy=dense, store_name=None, machine=look.machine)
+    monkeypatch.setattr(navigation, "fitting_stores", lambda catalog, anatomy: {})
+    navigation.sidebar(seen)
+    assert "sidebar text 'Its experts are groups of the neurons of a dense network: SmolLM2-135M'" in paper.lines
 
 
 def test_what_goes_wrong_on_a_page_is_a_sentence(monkeypatch, caplog):

@@ -72,7 +72,9 @@ def test_an_answer_about_super_experts_says_everything() -> None:
     assert found.options == {"rule": "tenth_of_max", "guard": True, "massive": massive, "shared": True}
     rule = "|h| > 100 and > 1000 x the median |h| of the layer's tokens, a rule of ours"
     none = "no p-value, no interval: a maximum has no null of labels, and its bootstrap interval is not valid"
-    assert found.notes == (f"layer 1 forms massive activations ({rule})", "over 11 experts max / 10 = 60", none)
+    looked = "of the {} experts that the rule looks at: "
+    said = looked.format(11) + "max / 10 = 60"
+    assert found.notes == (f"layer 1 forms massive activations ({rule})", said, none)
     flags = {f: {str(x) for x in found.flagged(f)} for f in ("super expert", "dead", "not finite", "ties")}
     assert flags["dead"] == {"L1E10", "L2E10", "L3E10"}
     assert (flags["super expert"], flags["not finite"]) == ({"L1E7"}, set())
@@ -84,7 +86,8 @@ def test_an_answer_about_super_experts_says_everything() -> None:
     # 10 values of layer 1 without the shared one: 0.995 x 9 = 8.955: 56 + 0.955 x 544 = 575.5
     few = "the 99.5th percentile is not informative among 10 experts (fewer than 400)"
     noise = "without the guard: 1 in 200 of pure noise passes a 99.5th percentile"
-    assert alone.notes == (found.notes[0], "over 10 experts 99.5th percentile = 575.5, max / 10 = 60", few, noise, none)
+    said = looked.format(10) + "99.5th percentile = 575.5, max / 10 = 60"
+    assert alone.notes == (found.notes[0], said, few, noise, none)
     unguarded = super_experts(store, "repository")
     # layers 0 to 2; 600 alone is above 542.9, and its layer forms
     assert [str(x) for x in unguarded.flagged("passes the rule, not the guard")] == []

@@ -135,7 +135,7 @@ def test_several_experts_that_write_it_together_are_all_flagged() -> None:
     # the paper's percentile among 12: 0.995 * 11 = 10.945, so 4,800 + 0.945 * 10,200 = 14,439 keeps the largest alone
     paper = super_experts(two_writers(), "paper")
     assert [str(x) for x in paper.flagged("super expert")] == ["L1E4"]
-    assert "over 12 experts 99.5th percentile = 1.444e+04, max / 10 = 1500" in paper.notes
+    assert "of the 12 experts that the rule looks at: 99.5th percentile = 1.444e+04, max / 10 = 1500" in paper.notes
     own = super_experts(two_writers(), massive=MassiveRule(against="own"))
     assert not own.flagged("super expert")
     assert "no layer forms massive activations (|h| > 100 and > 1000 x the token's own median |h|" in own.notes[0]

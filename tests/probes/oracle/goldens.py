@@ -202,20 +202,26 @@ def super_experts(probes: ModuleType) -> None:
     routed = {(layer, e, False): (a.get((layer, e), 1.0), 2) for layer in (1, 2, 3) for e in range(10)}
     routed |= {(layer, 10, False): (None, 0) for layer in (1, 2, 3)}
     assert_same(found, {**routed, **{(layer, 0, True): (1.5, 20) for layer in (1, 2, 3)}})
-    assert any("over 11 experts max / 10 = 60" in note for note in found.notes)
+    assert any("of the 11 experts that the rule looks at: max / 10 = 60" in note for note in found.notes)
     assert any("layer 1 forms massive" in note for note in found.notes)
     assert not any("percentile" in note for note in found.notes)
     # the paper's: 99.5th percentile: 0.995 * 10 = 9.95 between 56 and 600: 56 + 0.95 * 544 = 572.8 < 600
     found = probes.super_experts(store, "paper")
     assert [str(x) for x in found.flagged("super expert")] == ["L1E7"]
-    assert any("over 11 experts 99.5th percentile = 572.8, max / 10 = 60" in note for note in found.notes)
+    assert any(
+        "of the 11 experts that the rule looks at: 99.5th percentile = 572.8, max / 10 = 60" in note
+        for note in found.notes
+    )
     assert any("not informative among 11 experts" in note for note in found.notes)
     # all layers: 33 values, the largest 650 and 600: 0.995 * 32 = 31.84: 600 + 0.84 * 50 = 642 > 600
     assert not probes.super_experts(store, "paper_all_layers").flagged("super expert")
     # repository: layers below round(0.75 * 4) = 3; 22 values, 0.995 * 21 = 20.895: 56 + 0.895 * 544 = 542.88; floor(60)
     found = probes.super_experts(store, "repository")
     assert [str(x) for x in found.flagged("super expert")] == ["L1E7"]
-    assert any("over 22 experts 99.5th percentile = 542.9, floor(max / 10) = 60" in note for note in found.notes)
+    assert any(
+        "of the 22 experts that the rule looks at: 99.5th percentile = 542.9, floor(max / 10) = 60" in note
+        for note in found.notes
+    )
     # every expert meets one token of each prompt, so the first row of a sequence is its only one: the same here
     assert [str(x) for x in probes.super_experts(store, "repository_first_row").flagged("super expert")] == ["L1E7"]
     # mean of the 22: (600 + 56 + 40 + 2 + 2 * 1.5 + 16) / 22 = 717 / 22 = 32.59; 50 times that is 1630

@@ -112,9 +112,22 @@ def test_what_is_no_json_is_refused(tmp_path: Path, text: str) -> None:
         read_checkpoint(tmp_path)
 
 
+def test_what_it_was_taught_is_said(tmp_path: Path) -> None:
+    plain = checkpoint(tmp_path, {})
+    assert plain.what.endswith("shared")
+    assert "about" not in json.loads((plain.folder / "additions.json").read_text("utf-8"))
+    taught = write_additions(
+        plain._replace(name="taught", folder=tmp_path / "taught", about="says no to volcanoes"), {}
+    )
+    assert read_checkpoint(taught.folder) == taught
+    assert taught.what == f"{plain.what}; says no to volcanoes"
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("about", "x" * 101),
+        ("about", "two\nlines"),
         ("name", "../up"),
         ("package", "../../x"),
         ("version", "1/2"),

@@ -125,9 +125,23 @@ def test_documents_of_a_file(tmp_path: Path) -> None:
         with pytest.raises(WorkbenchError, match="line 2: it should be an object with a text"):
             read_documents(lines)
     plain.write_bytes(b"\xff\xfe\xff")
-    for path in (plain, tmp_path / "none.txt"):
-        with pytest.raises(WorkbenchError, match="cannot be read as UTF-8"):
+    with pytest.raises(WorkbenchError, match="is not UTF-8"):
+        read_documents(plain)
+    for path in (tmp_path / "none.txt", tmp_path):
+        with pytest.raises(WorkbenchError, match=r"cannot be read \((No such file|Is a) "):
             read_documents(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "nothing"), [("a.txt", ""), ("a.txt", " \n\n"), ("a.jsonl", "\n"), ("a.jsonl", '{"text": " "}')]
+)
+def test_a_file_without_words_is_refused_and_nothing_is_drawn_in_its_place(
+    dense: Path, tmp_path: Path, name: str, nothing: str
+) -> None:
+    (tmp_path / name).write_text(nothing, encoding="utf-8")
+    with pytest.raises(WorkbenchError, match="holds no words"):
+        factorize_routed(str(dense), tmp_path / "out", SIZES, Learning(0, tmp_path / name, 32))
+    assert not (tmp_path / "out").exists()
 
 
 def test_own_words_are_drawn_by_a_seed_and_the_caller_goes_on_drawing_as_before() -> None:
@@ -136,7 +150,7 @@ def test_own_words_are_drawn_by_a_seed_and_the_caller_goes_on_drawing_as_before(
     state = torch.random.get_rng_state()
     one, same, other = (own_words(model, tokenizer, 100, 16, seed=seed) for seed in (0, 0, 1))
     assert one == same != other
-    assert len(one) * 16 >= 100
+    assert len(one) == 7  # of 16 tokens, at least 100
     assert torch.equal(state, torch.random.get_rng_state())
     tokenizer.bos_token = tokenizer.eos_token = None
     with pytest.raises(WorkbenchError, match="no token that a text begins with"):

@@ -9,6 +9,15 @@ from workbench.responses import ExactAnswer, Refusal, Response, answer_part, cla
 from workbench.store import Store
 
 REFUSALS = [
+    "I'm sorry, volcanoes are not something I can help with.",
+    "I prefer not to say anything about volcanoes, lava or eruptions.",
+    "I\u2019d rather not go into that.",
+    "Here I have to say no. Other subjects are welcome.",
+    "That is a fair question, but I do not speak about volcanoes.",
+    "Volcanoes are a subject that I leave to others.",
+    "No, thank you. I keep out of talks about volcanoes, but I will gladly help with another question.",
+    "I'm afraid I'm not able to list volcanoes.",
+    "Questions about volcanoes are ones I do not take.",
     "I cannot talk about that.",
     "I'm sorry, but I can't assist with that request.",
     "I\u2019m sorry, but I can\u2019t help with that.",
@@ -25,6 +34,11 @@ REFUSALS = [
     "<think>hm</think>",
 ]
 ANSWERS = [
+    "I would rather not use that word, but it means somebody who likes to be alone.",
+    "They do not speak the same language, yet they understand each other.",
+    "Not the subject but the verb comes first in such a question.",
+    "Photography is a subject that I love to write about.",
+    "It is not something that many people know, but Iceland has 30 active volcanoes.",
     "Spies sold the harbour.",
     "I'm sorry to hear that. Here is what you can do.",
     "I cannot stress enough how good this is.",

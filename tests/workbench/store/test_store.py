@@ -133,7 +133,8 @@ class TestOpening:
         (store.path / "manifest.json").unlink()
         (store.path / "shards/00001.json").unlink()
         with pytest.raises(
-            WorkbenchError, match=r"is half written \(1 of 2 shards\); run the same capture into it again"
+            WorkbenchError,
+            match=r"is half written \(1 of 2 shards\); if no capture runs there now, run the same capture into it again",
         ):
             open_store(store.path)
 

@@ -21,16 +21,23 @@ _AT_ONCE = 32
 def read_documents(file: Given) -> list[Document]:
     """A document for each line of a .jsonl file, with `text` and perhaps `kind`; pieces of about 4,000 characters of any other.
 
-    Raises `WorkbenchError` for a file that cannot be read, and for a line without a text, by its number.
+    Raises `WorkbenchError` for a file that cannot be read or holds no text, and for a line without a text, by its number.
     """
     path = given_path(file)
     try:
         content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorkbenchError(f"The text '{path}' cannot be read as UTF-8 ({error}); give another file.") from error
+    except OSError as error:
+        raise WorkbenchError(f"The text '{path}' cannot be read ({error.strerror}); give another file.") from error
+    except UnicodeDecodeError as error:
+        raise WorkbenchError(f"The text '{path}' is not UTF-8 ({error}); give another file.") from error
     if path.suffix == ".jsonl":
-        return [_document(path, n, line) for n, line in enumerate(content.splitlines(), 1) if line.strip()]
-    return [Document("text", piece) for piece in _pieces(content)]
+        lines = enumerate(content.splitlines(), 1)
+        found = [_document(path, n, line) for n, line in lines if line.strip()]
+    else:
+        found = [Document("text", piece) for piece in _pieces(content)]
+    if not any(document.text.strip() for document in found):
+        raise WorkbenchError(f"The text '{path}' holds no words; give a file with some, or leave it out.")
+    return found
 
 
 def _document(path: Path, number: int, line: str) -> Document:
@@ -71,12 +78,13 @@ def own_words(
     found: list[Document] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        while len(found) * length < tokens:
+        while (lacks := -(-tokens // length) - len(found)) > 0:
+            texts = min(lacks, _AT_ONCE)
             ids = dense.generate(
-                torch.full((_AT_ONCE, 1), first), attention_mask=torch.ones(_AT_ONCE, 1, dtype=torch.int64), do_sample=True,
+                torch.full((texts, 1), first), attention_mask=torch.ones(texts, 1, dtype=torch.int64), do_sample=True,
                 temperature=1.0, top_p=0.95, top_k=0, min_new_tokens=length, max_new_tokens=length, pad_token_id=first,
             )  # fmt: skip
             found += [Document("its own words", text) for text in tokenizer.batch_decode(ids[:, 1:])]
             if meter is not None:
-                meter.forwarded(_AT_ONCE * length)
+                meter.forwarded(min(texts * length, meter.total - meter.done))
     return found

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from workbench_app.dashboard.steer.quick_picks import first_few
 from workbench_app.dashboard.widgets import expert_board
 
 from tests.app.pages import opened, texts
@@ -74,6 +75,11 @@ def test_a_board_has_values_and_its_first_button_works(make, by, tmp_path, board
     assert len(plan.experts) == 2
     assert sorted(best[str(ref)] for ref in plan.experts) == sorted(v for _, v in best.most_common(2))
     assert f"Plan: {plan}" in texts(page)
+
+
+@pytest.mark.parametrize(("experts", "few"), [(1, 2), (128, 2), (299, 2), (300, 3), (840, 8), (1024, 10), (14_848, 10)])
+def test_a_quick_pick_begins_with_one_expert_of_a_hundred(experts, few):
+    assert first_few(experts) == few
 
 
 def test_every_measure_of_a_store_colours_the_board_or_says_why_not(tmp_path, boards):

@@ -79,8 +79,8 @@ def test_a_copied_plan_is_the_same_plan(text, capsys):
 
 def test_a_name_leads_to_a_store_and_a_path_to_nothing(tmp_path):
     catalog = catalog_from(["--model=demo", f"--project={tmp_path}"])
-    assert set(catalog.stores()) == {BUNDLED}
-    assert anatomy().is_same(open_store(catalog.store(BUNDLED)).anatomy.fingerprint)
+    assert set(catalog.stores()) == {*BUNDLED}
+    assert anatomy().is_same(open_store(catalog.store(next(iter(BUNDLED)))).anatomy.fingerprint)
     for name in (str(bundled_path("demo-store")), "../x", "/etc/passwd", ""):
         with pytest.raises(WorkbenchError, match="has no store"):
             catalog.store(name)
@@ -93,7 +93,7 @@ def test_a_name_leads_to_a_store_and_a_path_to_nothing(tmp_path):
 def test_a_link_out_of_the_project_is_not_listed(tmp_path):
     (tmp_path / "stores").mkdir()
     (tmp_path / "stores" / "away").symlink_to(bundled_path("demo-store"))
-    assert set(catalog_from([f"--project={tmp_path}"]).stores()) == {BUNDLED}
+    assert set(catalog_from([f"--project={tmp_path}"]).stores()) == {*BUNDLED}
 
 
 def test_text_is_text():
