@@ -147,7 +147,7 @@ class TestProgress:
         lines(Progress(9, 4, 1.0, "Said"))
         full = f"\r\033[K{'#' * 24}"
         assert stream.getvalue() == (
-            f"{full} 125 % of 4 tokens, 5 tokens/s, 0 s left\n{full} 100 % of 0 tokens, 0 tokens/s\n"
+            f"{full} 100 % of 4 tokens, 5 tokens/s, 0 s left\n{full} 100 % of 0 tokens, 0 tokens/s\n"
             f"\r\033[K{'.' * 24}   0 % of 1 tokens, 0 tokens/s\r\033[KSaid\n"
         )
 
