@@ -61,9 +61,10 @@ def results() -> dict[str, dict[str, object]]:
 
 
 def real_figures() -> dict[str, object] | None:
-    """What was measured of the real model."""
+    """What was measured of the real model; None as long as that is not done."""
     path = REAL / f"{MODEL}.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found if "kinds" in found else None
 
 
 if __name__ == "__main__":

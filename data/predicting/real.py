@@ -18,6 +18,7 @@ from predicting.texts import KINDS, texts
 from probes import usage
 from probes.agreement import agreement
 from workbench import capture, load
+from workbench.factorization import digest
 from workbench.store import Store
 
 KEEP = frozenset({"logits", "norms", "residual", "matrices", "routers"})
@@ -26,9 +27,9 @@ KEEP = frozenset({"logits", "norms", "residual", "matrices", "routers"})
 def measure(name: str, packages: Path, into: Path) -> dict[str, Any]:
     """Writes NAME.parquet (effects by expert and document), NAME-scores.parquet, NAME-pairs.parquet and NAME.json."""
     model = load(name)
+    kept = begun(into / f"{name}.json", digest(model.hf.state_dict()))
     model.hf.set_experts_implementation("eager")  # on CPUs half as fast again as grouped_mm, which transformers takes
     given = texts(model.tokenizer, documents(packages))
-    into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         store = capture(model, given.prompts, Path(scratch) / "store", keep=KEEP)
         scores = scored(store, into / f"{name}-scores.parquet")
@@ -38,6 +39,7 @@ def measure(name: str, packages: Path, into: Path) -> dict[str, Any]:
     agreed.write(into / f"{name}-pairs.parquet")
     found = effects(model, drawn(load_), given.rows, into / f"{name}.parquet")
     figures = {
+        **kept,
         "model": name,
         "experts": model.anatomy.n_experts,
         "tokens": {kind: int(ids[:, 1:].numel()) for kind, ids in given.rows.items()},
@@ -49,6 +51,16 @@ def measure(name: str, packages: Path, into: Path) -> dict[str, Any]:
     }
     (into / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return figures
+
+
+def begun(path: Path, weights: str) -> dict[str, str]:
+    """{"weights": ...}, which is written to PATH; what lies beside it and was measured of other weights is taken away first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or json.loads(path.read_text("utf-8"))["weights"] != weights:
+        for other in path.parent.glob(f"{path.stem}*.parquet"):
+            other.unlink()
+        path.write_text(json.dumps({"weights": weights}), encoding="utf-8")
+    return {"weights": weights}
 
 
 def scored(store: Store, kept: Path) -> pd.DataFrame:

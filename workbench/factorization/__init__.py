@@ -16,7 +16,7 @@ distilling/   what a model with fewer experts on lost, taught back
 targets/      which MoE architecture holds a dense model exactly, or what none holds
 """
 
-from .factorize import factorize, write_model
+from .factorize import digest, factorize, write_model
 from .fitting import Fitted, fitted
 from .grouping import coactive
 from .groups import Groups, Router, deal
@@ -27,6 +27,6 @@ from .sizes import Sizes
 from .source import Dense, open_dense
 
 __all__ = [
-    "MARK", "Dense", "Fitted", "Groups", "Learning", "Router", "Sizes", "coactive", "deal", "factorize",
+    "MARK", "Dense", "Fitted", "Groups", "Learning", "Router", "Sizes", "coactive", "deal", "digest", "factorize",
     "factorize_routed", "fitted", "group_sizes", "open_dense", "regress", "rewrite", "write_model",
 ]  # fmt: skip

@@ -100,8 +100,21 @@ def test_a_model_measured_whole(model, documents, tmp_path, monkeypatch):
     own = figures["kinds"]["german"]
     assert own["experts"] == 2 * 2 * len(model.anatomy.moe_layers)
     kept = pd.read_parquet(tmp_path / "out" / "demo.parquet")
+    kept["nats"] = kept["nats"].astype("float64")
     worst = kept[kept["kind"] == "german"].groupby(["layer", "expert"])["nats"].mean().idxmax()
     assert tuple(own["worst"][0][:2]) == worst
     assert {name for group in figures["clusters"] for name in group} >= {"usage", "ftri", "npmi"}
     assert "ftri" in own["told"]
     assert "token id alone" in own["told"]
+
+
+def test_what_was_measured_of_other_weights_is_taken_away(tmp_path):
+    path, ours, other = tmp_path / "demo.json", tmp_path / "demo-scores.parquet", tmp_path / "else.parquet"
+    assert real.begun(path, "aa") == {"weights": "aa"}
+    for file in (ours, other):
+        file.touch()
+    real.begun(path, "aa")
+    assert ours.exists()
+    real.begun(path, "bb")
+    assert not ours.exists()
+    assert other.exists()

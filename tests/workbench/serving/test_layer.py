@@ -53,12 +53,13 @@ def layer_of(model: MoEModel, plans: list[Plan], row: Tensor) -> Layer:
     return Layer(number, there.n_experts, there.top_k, own, tables, step, router=router)
 
 
+@pytest.mark.parametrize("kinds", [tuple(KINDS), ("off", "force", "bias")], ids=["every", "routing alone"])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_edit_beside_every_other(name: str) -> None:
+def test_every_edit_beside_every_other(name: str, kinds: tuple[str, ...]) -> None:
     model = families.get(name)
     logits, bare, own = routed(model, Plan())
     refs = [ExpertRef(model.anatomy.moe_layers[0], int(e)) for e in torch.bincount(bare.flatten()).topk(2).indices]
-    plans = [make(refs[:1]) for make in KINDS.values()] + [Plan.off(refs[:1]) | Plan.force(refs[1:])]
+    plans = [KINDS[kind](refs[:1]) for kind in kinds] + [Plan.off(refs[:1]) | Plan.force(refs[1:])]
     row = torch.arange(60) % (len(plans) + 1)
     layer = layer_of(model, plans, row)
     given, index = layer.choose(logits, logits, None)
