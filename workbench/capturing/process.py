@@ -1,5 +1,6 @@
 """One process at work on a store: shard after shard until none is left, then the manifest, unless another process does."""
 
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ class Process:
         self.words = Words(self.request)
         self.disk = storage.disk_of(self.path)
         self.claims = Claims(self.path) if isinstance(self.path, Address) else None
+        self.lanes: dict[str, int] = {}
 
     def run(self, rank: int, world: int) -> None:
         """Writes shards until none is left, then the manifest, unless another process does."""
@@ -71,7 +73,8 @@ class Process:
         batches = self.request.schedule.shards[shard]
         ids = sorted({self.request.sequence(n)[0] for b in batches for n in self.request.schedule.batches[b]})
         dictionary = pa.array([self.request.encoded[i].id for i in ids], pa.string())
-        with ShardWriter(self.path, shard, self._tables, self.claims.owner if self.claims else "") as out:
+        owner, processor = self.claims.owner if self.claims else "", time.process_time()
+        with ShardWriter(self.path, shard, self._tables, owner, self.lanes) as out:
             for batch in batches:
                 out.put(self._run_batch(self.request.schedule.batches[batch], ids, dictionary))
             out.publish(
@@ -83,6 +86,8 @@ class Process:
                     "seconds": round(time.monotonic() - start, 3),
                 }
             )
+        cores = os.cpu_count() or 1
+        self.lanes = out.next_lanes((time.process_time() - processor) / (time.monotonic() - start) / cores, cores)
 
     @property
     def _tables(self) -> list[str]:

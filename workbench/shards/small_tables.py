@@ -11,7 +11,7 @@ from workbench.errors import WorkbenchError
 from workbench.paths import Place
 from workbench.prompts import label_text
 from workbench.shards.parquet import n_rows, stored_schema, writer
-from workbench.shards.shards import conform
+from workbench.shards.table_file import conform
 
 
 def write_table(store: Place, path: str, name: str, frame: pd.DataFrame) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 tables.py      the tables, read whole, in part or batch by batch
 token_rows.py  which row a token is, which rows were routed
+same_keys.py   key columns that the layers of a shard share, decoded once
 counts.py      how often each expert was selected
 outputs.py     mean outputs of experts
 texts.py       what was said

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from workbench.errors import WorkbenchError
 from workbench.shards import Part
+from workbench.store.same_keys import SameKeys
 from workbench.store.token_rows import TokenIndex, TokenRows, codes_of, numpy_column
 
 
@@ -80,21 +81,26 @@ def selections(
             f"selections (value='count') or capture the model itself."
         )
     grouping = _grouping(store, tokens, by)
-    keys = ["prompt_id"] if grouping.of_prompt is not None else store.key_columns
-    columns = [*keys, "expert", *(["weight"] if value == "weight" else [])]
+    columns = ["expert", *(["weight"] if value == "weight" else [])]
     n_experts = max((store.anatomy.layer(layer).n_experts for layer in layers), default=0)
     kind = np.float64 if value == "weight" else np.int64
     n = np.zeros((len(layers), grouping.n_groups, n_experts), kind)
+    keys = ["prompt_id"] if grouping.of_prompt is not None else store.key_columns
+    groups = SameKeys(store, keys, lambda batch: _groups(batch, grouping, n_experts))
 
     lock = Lock()
 
     def add(part: Part) -> None:
-        for batch in store.read(part, columns).to_batches():
-            groups, block = _count_batch(batch, grouping, n_experts)
+        here, rows = n[layers.index(part.layer or 0)], store.read(part, columns)
+        at = 0
+        for found in groups.of(part):
+            size = len(found.code)
+            block = _counted(rows.slice(at, size), found, n_experts)
+            at += size
             with lock:
-                n[layers.index(part.layer or 0), groups] += block.astype(kind, copy=False)
+                here[found.group] += block.astype(kind, copy=False)
 
-    parts, (number, of) = store.parts("slots", columns, layers), share
+    parts, (number, of) = store.parts("slots", [*keys, *columns], layers), share
     _parallel(add, parts[number * len(parts) // of : (number + 1) * len(parts) // of])
     return n
 
@@ -164,38 +170,50 @@ def _over_tokens(values: Any, index: TokenIndex, what: str) -> np.ndarray:
     return array
 
 
-def _count_batch(batch: pa.RecordBatch, grouping: _Grouping, n_experts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which groups the batch has, and [those groups, experts] selections or summed weights."""
-    expert = numpy_column(batch, "expert")
-    weight = numpy_column(batch, "weight") if "weight" in batch.schema.names else None
-    group, to_global = _local_groups(batch, grouping)
-    if grouping.of_token is not None or expert.min(initial=0) < 0:  # shared experts have negative numbers
-        kept = (expert >= 0) & (group >= 0)
-        expert, group = expert[kept], group[kept]
-        weight = None if weight is None else weight[kept]
-    codes = group * np.int64(n_experts) + expert
-    size = len(to_global) * n_experts
-    found = np.bincount(codes, weight, minlength=size)
-    return to_global, found.reshape(len(to_global), n_experts)
+class _Groups(NamedTuple):
+    """The rows of a row group by group of tokens, numbered within it."""
+
+    code: np.ndarray
+    """[rows] int64: number of the row's group within `group`, times experts; the number behind the last: counted nowhere."""
+    group: np.ndarray
+    """Which group each number is; none twice."""
 
 
-def _local_groups(batch: pa.RecordBatch, grouping: _Grouping) -> tuple[np.ndarray, np.ndarray]:
-    """Each row's group numbered within the batch, and which group each of these numbers is (no number twice)."""
+def _groups(batch: pa.RecordBatch, grouping: _Grouping, n_experts: int) -> _Groups:
     if grouping.of_prompt is not None:
         column = batch.column("prompt_id")
-        return column.indices.to_numpy(zero_copy_only=False), codes_of(column, grouping.of_prompt)
+        number = column.indices.to_numpy(zero_copy_only=False)
+        first, last = (
+            int(number.min()),
+            int(number.max()),
+        )  # of a shard's prompts a row group has a few that follow each other
+        return _Groups(_codes(number - first, n_experts), codes_of(column, grouping.of_prompt)[first : last + 1])
     assert grouping.of_token is not None
-    rows = grouping.tokens.rows(batch)
-    group = grouping.of_token[rows]  # a slot without a token (row -1) finds the -1 at the end
-    if grouping.n_groups <= 1024:
-        return group, np.arange(grouping.n_groups)
+    group = grouping.of_token[grouping.tokens.rows(batch)]  # a slot without a token (row -1) finds the -1 at the end
     # numbered through a table of all groups: sorting the rows (np.unique) took half of the whole count
     is_present = np.zeros(grouping.n_groups + 1, bool)
     is_present[group] = True  # -1 is the last entry
-    to_global = np.flatnonzero(is_present[:-1])
-    number = np.full(grouping.n_groups + 1, -1, np.int64)
-    number[to_global] = np.arange(len(to_global))
-    return number[group], to_global
+    present = np.flatnonzero(is_present[:-1])
+    number = np.full(grouping.n_groups + 1, len(present), np.int64)
+    number[present] = np.arange(len(present))
+    return _Groups(_codes(number[group], n_experts), present)
+
+
+def _codes(number: np.ndarray, n_experts: int) -> np.ndarray:
+    return np.multiply(number, n_experts, dtype=np.int64)
+
+
+def _counted(rows: pa.Table, found: _Groups, n_experts: int) -> np.ndarray:
+    """[groups of the row group, experts] selections or summed weights."""
+    expert, code = rows.column("expert").to_numpy(), found.code
+    weight = rows.column("weight").to_numpy() if "weight" in rows.schema.names else None
+    if expert.min(initial=0) < 0:  # shared experts have negative numbers
+        kept = expert >= 0
+        expert, code = expert[kept], code[kept]
+        weight = None if weight is None else weight[kept]
+    size = len(found.group) * n_experts
+    counted = np.bincount(code + expert, weight, minlength=size)
+    return counted[:size].reshape(len(found.group), n_experts)
 
 
 def _parallel(work: Callable[[Part], None], items: list[Part]) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import workbench.shards.shards as shards
+import workbench.shards.table_file as table_file
 from tests.support.stores import anatomy
 from workbench import Plan, __version__
 from workbench.errors import WorkbenchError
@@ -242,7 +243,7 @@ class TestShards:
 
     def test_what_is_gathered_into_a_row_group(self, tmp_path: Path) -> None:
         """32,768 rows of one layer, or 2,048 rows of a mebibyte or more together."""
-        assert (shards.ROWS_GATHERED, SHARD_TOKENS, shards.BATCHES_WAITING) == (32_768, 65_536, 2)
+        assert (table_file.ROWS_GATHERED, SHARD_TOKENS, shards.BATCHES_WAITING) == (32_768, 65_536, 2)
         slots = [rows(1, 2_048), rows(2, 3), rows(1, 2_048)]  # narrow ones wait for more
         assert sorted(self.groups(tmp_path / "a", "slots", slots)) == [(1, [4_096]), (2, [3])]
         tokens = [rows(1, n, "tokens") for n in (32_768, 32_767, 1, 5)]
@@ -292,14 +293,15 @@ class TestShards:
             assert shard.publish({})["files"][0]["rows"] == 2
 
     def test_how_columns_lie(self, tmp_path: Path) -> None:
-        """Ids by a dictionary and with statistics, floats split by bytes and without; keys are never null."""
+        """Words by a dictionary, floats and experts split by bytes; statistics for what chooses row groups; no key is null."""
         self.groups(tmp_path, "slots", [rows(1, 2_000)])
         group = pq.read_metadata(tmp_path / "slots/00000.parquet").row_group(0)
         found = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
         for name, column in found.items():
-            is_float = name in ("weight", "output_l2", "output_max_abs")
-            assert column.has_dictionary_page != is_float, name
-            assert (column.statistics is None) == is_float, name
+            is_split = name in ("weight", "output_l2", "output_max_abs", "expert", "output_argmax")
+            assert column.has_dictionary_page == (name == "prompt_id"), name
+            assert ("BYTE_STREAM_SPLIT" in column.encodings) == is_split, name
+            assert (column.statistics is not None) == (name in ("prompt_id", "layer")), name
         schema = pq.read_schema(tmp_path / "slots/00000.parquet")
         keys = ["prompt_id", "sample", "position", "layer", "slot", "expert"]
         assert [f.name for f in schema if not f.nullable] == keys
