@@ -76,6 +76,7 @@ def write_card() -> None:
         _grades("heldout"),
         _read("confirmed.json"),
         {**_read("lessons.json"), "reinforced": _read("reinforced.json")},
+        _grades("which"),
     )
     (CHOICE.parent / "README.md").write_text(text, encoding="utf-8")
 

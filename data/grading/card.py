@@ -20,10 +20,16 @@ MOVED = "Change of refusals of sensitive questions, in points, beside the first 
 ON_THE_BASE = "On the base, which refuses nothing, `sensitive=yes` stands for refused."
 SINGLES = "Change of refusals of sensitive questions in points, ranking split; * marks a carrier of refusal."
 REINFORCED = "Percent of the ranking split's sums; a long sum is right only where it is thought about, and rightly."
+WHICH = (
+    "Every score over all seeds and arms, held against known carriers and the effect of every single expert: "
+    "[which-score.md](../../docs/which-score.md). The arms were trained again for it, on another machine; their weights:"
+)
 Grades = Mapping[str, Json]
 
 
-def card(config: Mapping[str, Any], ranking: Grades, heldout: Grades, confirmed: Json, lessons: Json) -> str:
+def card(
+    config: Mapping[str, Any], ranking: Grades, heldout: Grades, confirmed: Json, lessons: Json, which: Grades
+) -> str:
     """The whole page."""
     bundled = confirmed["choice"]["model"]
     parts = [
@@ -45,6 +51,7 @@ def card(config: Mapping[str, Any], ranking: Grades, heldout: Grades, confirmed:
         _section("Forced instead of off, ranking split", "Refused, percent.", tables.forced(ranking)),
         _section("Every single expert of the bundled model off", SINGLES, tables.singles(ranking[bundled])),
         "The same for every other model stands in `data/results/ranking/`.\n",
+        _section("Which score predicts what", WHICH, tables.weights(which)),
         _limits(confirmed),
     ]
     return "\n".join(part.strip("\n") + "\n" for part in parts)

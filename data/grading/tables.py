@@ -148,3 +148,8 @@ def singles(grade: Json) -> str:
         rows.setdefault(layer, {})[int(expert)] = f"{row['sensitive refused'] - before:+.0f}{mark}"
     width = max(len(cells) for cells in rows.values())
     return table(["", *(f"E{e}" for e in range(width))], [[layer, *cells.values()] for layer, cells in rows.items()])
+
+
+def weights(arms: Mapping[str, Json]) -> str:
+    """The checksum of each arm's weights."""
+    return table(["arm", "SHA-256 of its weights"], [[name, f"`{arm['sha256']}`"] for name, arm in arms.items()])

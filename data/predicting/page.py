@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from grading.choice import CAPABILITIES
-from grading.tables import table
+from grading.tables import table, weights
 from scipy.stats import t
 
 from predicting.real_page import real_part
@@ -60,7 +60,7 @@ def page(arms: Arms, real: Json | None = None) -> str:
         arms=len(arms), carried=len(carried), seeds=len({arm["seed"] for arm in arms.values()}),
         scores=len(finding) - len(BASELINES), members=sum(name.startswith("saliency") for name in finding),
         found=_finding(carried, finding), predicted=_predicting(arms, telling),
-        finders=_verdict(finding, carried), tellers=_telling(telling), checkpoints=_checkpoints(arms),
+        finders=_verdict(finding, carried), tellers=_telling(telling), checkpoints=weights(arms),
         refused=_refused(arms), real=real_part(real) if real else "",
     )  # fmt: skip
 
@@ -139,10 +139,6 @@ def _telling(telling: Mapping[str, Over | None]) -> str:
         f"{len(sure)} of {len(telling)} correlations with the change of refusals have an interval over seeds that leaves 0 out; "
         f"the largest, of {best}, is {most}: {size}."
     )
-
-
-def _checkpoints(arms: Arms) -> str:
-    return table(["arm", "SHA-256 of its weights"], [[name, f"`{arm['sha256']}`"] for name, arm in arms.items()])
 
 
 def _refused(arms: Arms) -> str:

@@ -111,8 +111,10 @@ class Part:
         """Rows of each of these row groups."""
         return [self.metadata.row_group(i).num_rows for i in self.row_groups]
 
-    def raw(self, columns: Sequence[str]) -> list[bytes]:
-        """These columns of each row group as they lie in the file, pages with their headers: one of these for each row group."""
+    def raw(self, columns: Sequence[str]) -> list[bytes] | None:
+        """These columns of each row group as they lie in the file, pages with their headers; None of one on object storage."""
+        if not isinstance(self.disk.place, Path):
+            return None
         at = {self.metadata.schema.column(i).path: i for i in range(self.metadata.num_columns)}
         with self.disk.open(self.key, self.size) as file:
             return [

@@ -8,7 +8,6 @@ so all is decoded.
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -30,14 +29,15 @@ class SameKeys(Generic[T]):
 
     def of(self, part: Part) -> list[T]:
         """One for each row group of the part, in order."""
-        if not isinstance(part.disk.place, Path):
+        raw = part.raw(self.columns)
+        if raw is None:
             return self._decoded(part)
-        raw = list(zip(part.sizes, part.raw(self.columns), strict=True))
+        keys = list(zip(part.sizes, raw, strict=True))
         with self._lock:
-            found = [self._known.get(key) for key in raw]
+            found = [self._known.get(key) for key in keys]
         if any(one is None for one in found):
             found = self._decoded(part)
-            self._remember(dict(zip(raw, found, strict=True)))
+            self._remember(dict(zip(keys, found, strict=True)))
         return [one for one in found if one is not None]
 
     def _decoded(self, part: Part) -> list[T]:

@@ -22,7 +22,8 @@ def test_the_card_is_generated_from_the_results():
     ]
     config = read(DATA / "demo-model" / "config.json")
     lessons = {**read(RESULTS / "lessons.json"), "reinforced": read(RESULTS / "reinforced.json")}
-    text = card(config, *grades, read(RESULTS / "confirmed.json"), lessons)
+    which = {file.stem: read(file) for file in sorted((RESULTS / "which").glob("*.json"))}
+    text = card(config, *grades, read(RESULTS / "confirmed.json"), lessons, which)
     assert (DATA / "demo-model" / "README.md").read_text("utf-8") == text
 
 

@@ -108,8 +108,10 @@ def test_the_card_is_made_of_every_result(grading, monkeypatch):
     (grading.model / "config.json").write_text('{"c": 2}')
     monkeypatch.setattr(grading.script, "card", lambda *given: grading.log.append(given) or "the card")
     held = {key: ["confirm_arm"] for key in GRADES}
-    lessons = {"a": 1, "reinforced": ["reinforced"]}
-    assert grading.run("card") == [1, ({"c": 2}, GRADES, held, ["confirm_choice"], lessons)]
+    lessons, which = {"a": 1, "reinforced": ["reinforced"]}, {"3-router": {"sha256": "0"}}
+    (grading.results / "which").mkdir()
+    (grading.results / "which" / "3-router.json").write_text(json.dumps(which["3-router"]))
+    assert grading.run("card") == [1, ({"c": 2}, GRADES, held, ["confirm_choice"], lessons, which)]
     assert (grading.model / "README.md").read_text() == "the card"
 
 

@@ -25,6 +25,13 @@ class MemoryPart:
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         return self.table if columns is None else self.table.select(list(columns))
 
+    @property
+    def sizes(self) -> list[int]:
+        return [len(self.table)]
+
+    def raw(self, columns: Sequence[str]) -> None:
+        """It lies in no file."""
+
 
 class MemoryStore(Store):
     def parts(self, name: str, columns: Any = None, layers: Iterable[int] | None = None) -> list[Any]:
