@@ -41,10 +41,11 @@ def test_nothing_is_left_of_requests_that_ended_and_were_taken() -> None:
 
 
 def test_a_named_request_that_finds_no_row_says_so_and_the_others_go_on() -> None:
-    steps = Steps(None, Settings(rows=2), 8, torch.device("cpu"), is_eager=False)
+    steps = Steps(None, Settings(rows=3), 8, torch.device("cpu"), is_eager=False)
     steps.begin("one", Asked(Plan.off("L1E1"), 3, name="x"))
-    two = Plan.off("L1E2", phase="prompt") | Plan.off("L1E1", phase="generated")
+    two = Plan.off("L1E2", phase="prompt") | Plan.off("L1E3", phase="generated")
     steps.begin("two", Asked(two, 3, name="y"))
+    assert steps.ledger.users == {1: 1}, "the row that was free is given back, since a part of a plan is none"
     assert "failed" not in steps.doses.take("x")
     assert "rows for edits are in use" in steps.doses.take("y")["failed"]
     steps.end(["one", "two"])
