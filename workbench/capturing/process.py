@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 
 from workbench import storage
 from workbench.anatomy import UNCOMPARED, is_unversioned
@@ -28,8 +29,11 @@ from workbench.paths import Address, Place
 from workbench.progress import Meter, duration
 from workbench.records import Chunk, Harvest, logits_not_finite
 from workbench.routing import CompiledPlan, Dose
-from workbench.shards import OPTION, SAMPLED, Build, ShardWriter, describe, finish, receipt_path, write_table
+from workbench.shards import OPTION, SAMPLED, STREAMED, Build, ShardWriter, describe, finish, receipt_path, write_table
 
+_LANES = 4
+"""Files that a table of a shard is written as at first, where its writers and the forward take turns."""
+_BY_LAYER = frozenset(STREAMED) - {"tokens", "responses", "nonfinite"}
 _READ_ONCE = {"matrices": matrices, "routers": routers, "directions": directions, "alignments": alignments}
 
 
@@ -49,7 +53,8 @@ class Process:
         self.words = Words(self.request)
         self.disk = storage.disk_of(self.path)
         self.claims = Claims(self.path) if isinstance(self.path, Address) else None
-        self.lanes: dict[str, int] = {}
+        lanes = min(os.cpu_count() or 1, _LANES) if self._forward_fills_cores else 1
+        self.lanes = {name: lanes if name in _BY_LAYER else 1 for name in STREAMED}
 
     def run(self, rank: int, world: int) -> None:
         """Writes shards until none is left, then the manifest, unless another process does."""
@@ -76,7 +81,8 @@ class Process:
         owner, processor = self.claims.owner if self.claims else "", time.process_time()
         with ShardWriter(self.path, shard, self._tables, owner, self.lanes) as out:
             for batch in batches:
-                out.put(self._run_batch(self.request.schedule.batches[batch], ids, dictionary))
+                tables = self._run_batch(self.request.schedule.batches[batch], ids, dictionary)
+                (out.write if self._forward_fills_cores else out.put)(tables)
             out.publish(
                 {
                     "batches": list(batches),
@@ -88,6 +94,16 @@ class Process:
             )
         cores = os.cpu_count() or 1
         self.lanes = out.next_lanes((time.process_time() - processor) / (time.monotonic() - start) / cores, cores)
+
+    @property
+    def _forward_fills_cores(self) -> bool:
+        """Whether what is written beside a forward would stop it: its threads wait for one another at every operator."""
+        cores = os.cpu_count() or 1
+        return (
+            self.backend.can.name == "native"
+            and self.request.model.device.type == "cpu"
+            and torch.get_num_threads() >= cores > 1
+        )
 
     @property
     def _tables(self) -> list[str]:

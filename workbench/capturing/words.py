@@ -72,7 +72,7 @@ class Words:
             batch.prompt_ids,
             prompt=np.repeat(batch.prompt, lengths),
             sample=np.repeat(batch.sample, lengths),
-            position=np.concatenate([np.arange(n) for n in lengths]),
+            position=np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths),
             ids=ids if self.request.options.text else None,
             texts=self._texts(ids) if self.request.options.text else None,
             roles=np.concatenate([part.roles for part in parts]),
@@ -110,7 +110,14 @@ class Words:
 
     def _texts(self, ids: np.ndarray) -> pa.StringArray:
         unique, inverse = np.unique(ids, return_inverse=True)
-        return pa.array(token_texts(self.request.model.tokenizer, unique), pa.string()).take(pa.array(inverse))
+        new = [number for number in unique.tolist() if number not in self._said]
+        self._said.update(zip(new, token_texts(self.request.model.tokenizer, np.array(new, np.int64)), strict=True))
+        return pa.array([self._said[number] for number in unique.tolist()], pa.string()).take(pa.array(inverse))
+
+    @cached_property
+    def _said(self) -> dict[int, str]:
+        """Texts of the tokens that came so far."""
+        return {}
 
     @cached_property
     def _marked(self) -> MarkedIds:

@@ -128,6 +128,8 @@ def response_roles(
 
     opened  the marker of a thought that the template left open; starts_thinking: the same, for whichever marker
     """
+    if not len(ids):
+        return np.zeros(0, np.int8)
     said = pieces(tokenizer, ids)
     sizes = np.array([len(piece) for piece in said], np.int64)
     text, before = "".join(said), opened or (THINK[0] if starts_thinking else "")

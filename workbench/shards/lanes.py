@@ -36,20 +36,24 @@ class Lanes:
     def write(self, build: Build) -> None:
         """Encodes the rows as they are built; returns when all are."""
         started = time.monotonic()
-        jobs = [self._encode(rows) for rows in build()]
-        for job in jobs:
-            if job is not None:
-                job.result()
+        for job in self.begin(build):
+            job.result()
         self.busy += time.monotonic() - started
 
-    def _encode(self, rows: pa.RecordBatch) -> Future[None] | None:
-        if not self._encoders:
-            self._files[0].add(rows)
-            return None
-        lane = self._lane_of.setdefault(layer_of(rows), len(self._lane_of) % len(self._encoders))
-        while lane >= len(self._files):
-            self._files.append(self._new(len(self._files)))
-        return self._encoders[lane].submit(self._files[lane].add, rows)
+    def begin(self, build: Build) -> list[Future[None]]:
+        """Builds the rows on this thread; the row groups that are still encoded by others when it returns."""
+        jobs: list[Future[None]] = []
+        for rows in build():
+            lane = self._lane_of.setdefault(layer_of(rows), len(self._lane_of) % self.n)
+            while lane >= len(self._files):
+                self._files.append(self._new(len(self._files)))
+            file = self._files[lane]
+            if gathered := file.gather(rows):
+                if self._encoders:
+                    jobs.append(self._encoders[lane].submit(file.write, gathered))
+                else:
+                    file.write(gathered)
+        return jobs
 
     @property
     def is_empty(self) -> bool:

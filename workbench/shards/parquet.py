@@ -22,6 +22,8 @@ _SPLIT = frozenset({"expert", "output_argmax", "argmax"})
 _REPEATED = frozenset({"sample", "position", "layer", "slot"})
 _PRUNED = frozenset({"prompt_id", "layer"})
 """Columns with statistics: what row groups are chosen by. Of the others they would cost a seventh of the encoding."""
+_AT_ONCE = 2**16
+"""Values that are encoded together: of the usual 1,024 slots take a tenth more time."""
 _FOOTERS_AT_ONCE = 16
 """Requests for footers that wait for object storage together."""
 _NEVER_NULL = frozenset(
@@ -74,6 +76,7 @@ def writer(path: Path, name: str) -> pq.ParquetWriter:
         use_dictionary=by_word,  # pyright: ignore[reportArgumentType]
         use_byte_stream_split=split,  # pyright: ignore[reportArgumentType]
         write_statistics=[n for n in schema.names if n in _PRUNED],  # pyright: ignore[reportArgumentType]
+        write_batch_size=_AT_ONCE,
     )
 
 

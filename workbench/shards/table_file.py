@@ -11,9 +11,9 @@ from workbench import storage
 from workbench.paths import Place
 from workbench.shards.parquet import rows_per_group, stored_schema, writer
 
-ROWS_GATHERED = 2**15
+ROWS_GATHERED = 2**16
 """Rows of one layer that are gathered before they become a row group: soon, so that encoding runs beside the forward."""
-WIDE_ROWS_GATHERED, WIDE_BYTES_GATHERED = 2**11, 2**20
+WIDE_ROWS_GATHERED, WIDE_BYTES_GATHERED = 2**12, 2**21
 """Rows that take much room (logits, outputs) become a row group when there are this many of each."""
 
 
@@ -31,19 +31,20 @@ class TableFile:
         self.part = storage.temporary(self.store, self.path)
         self.file: pq.ParquetWriter = writer(self.part, self.name)
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Takes a batch of one layer (or of a table without layers)."""
+    def gather(self, batch: pa.RecordBatch) -> list[pa.RecordBatch]:
+        """Takes a batch of one layer (or of a table without layers); what makes a row group by now, to be written."""
         if not batch.num_rows:
-            return
+            return []
         layer = layer_of(batch)
         gathered = self.waiting.setdefault(layer, [])
         gathered.append(batch)
         rows, size = sum(b.num_rows for b in gathered), sum(b.nbytes for b in gathered)
-        if rows >= ROWS_GATHERED or (rows >= WIDE_ROWS_GATHERED and size >= WIDE_BYTES_GATHERED):
-            self._write(layer)
+        is_full = rows >= ROWS_GATHERED or (rows >= WIDE_ROWS_GATHERED and size >= WIDE_BYTES_GATHERED)
+        return self.waiting.pop(layer) if is_full else []
 
-    def _write(self, layer: int) -> None:
-        table = pa.Table.from_batches(self.waiting.pop(layer))
+    def write(self, gathered: list[pa.RecordBatch]) -> None:
+        """Encodes a row group, or several where it would be too large."""
+        table = pa.Table.from_batches(gathered)
         self.file.write_table(table, row_group_size=rows_per_group(table))
         self.rows += table.num_rows
 
@@ -55,7 +56,7 @@ class TableFile:
     def publish(self) -> dict[str, Any]:
         """Completes the file, reads its footer back and renames it; returns its line of the receipt."""
         for layer in sorted(self.waiting):
-            self._write(layer)
+            self.write(self.waiting[layer])
         self.file.close()
         found = pq.read_metadata(self.part).num_rows
         assert found == self.rows, f"{self.part}: wrote {self.rows} rows, read {found}"

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from workbench.records import magnitude
 from workbench.records import magnitudes as module
 
-_VALUES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 1e-30, 3e4, float("inf"), -float("inf"), float("nan")])
+_NEAR = [1 + 2**-23, -1 - 2**-22]  # what differs from 1 in the last bits of a float32 alone
+_VALUES = st.sampled_from(
+    [0.0, -0.0, 1.0, -1.0, *_NEAR, 2.5, -2.5, 1e-30, 3e4, float("inf"), -float("inf"), float("nan")]
+)
 _ROWS = st.integers(1, 9).flatmap(
     lambda width: st.lists(st.lists(_VALUES, min_size=width, max_size=width), max_size=12)
 )

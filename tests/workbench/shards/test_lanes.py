@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import workbench.shards.table_file as table_file
 from tests.workbench.shards.test_shards import _slots as slots
 from workbench import storage
 from workbench.shards import TABLES, ShardWriter, parts
@@ -17,24 +18,26 @@ from workbench.shards.lanes import more_lanes
 from workbench.storage import disk_of
 
 
-def written(store: Path, batches: list[list[pa.RecordBatch]], lanes: int) -> list[dict[str, Any]]:
+def written(store: Path, batches: list[list[pa.RecordBatch]], lanes: int, how: str = "put") -> list[dict[str, Any]]:
     with ShardWriter(store, 0, ["slots", "tokens"], lanes={"slots": lanes}) as shard:
         for batch in batches:
-            shard.put({"slots": partial(iter, batch), "tokens": partial(iter, [])})
+            getattr(shard, how)({"slots": partial(iter, batch), "tokens": partial(iter, [])})
         return shard.publish({})["files"]
 
 
 chunks = st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40)), max_size=4), max_size=4)
 
 
-@given(chunks, st.integers(1, 4))
+@given(chunks, st.integers(1, 4), st.sampled_from(["put", "write"]))
 @settings(max_examples=30, deadline=None)
 def test_whatever_the_lanes_the_rows_of_a_layer_lie_in_one_file_in_order(
-    tmp_path_factory: Any, chunks: list[list[tuple[int, int]]], lanes: int
+    tmp_path_factory: Any, chunks: list[list[tuple[int, int]]], lanes: int, how: str
 ) -> None:
     store = tmp_path_factory.mktemp("store")
     batches = [[slots(i, layer, n) for layer, n in batch] for i, batch in enumerate(chunks)]
-    lines = written(store, batches, lanes)
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(table_file, "ROWS_GATHERED", 16)
+        lines = written(store, batches, lanes, how)
     files = [line["path"] for line in lines if line["table"] == "slots"]
     found = parts(disk_of(store), dict.fromkeys(files))
     layers = {layer for batch in chunks for layer, n in batch if n}
@@ -55,13 +58,17 @@ def test_layers_are_spread_over_the_lanes_and_a_table_without_layers_has_one_fil
     assert not list((tmp_path / storage.WRITING).iterdir())
 
 
-def test_an_error_in_a_lane_surfaces_and_nothing_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Any, rows: pa.RecordBatch) -> None:
+@pytest.mark.parametrize("how", ["put", "write"])
+def test_an_error_in_a_lane_surfaces_and_nothing_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def broken(self: Any, gathered: list[pa.RecordBatch]) -> None:
         raise RuntimeError("the lane broke")
 
-    monkeypatch.setattr("workbench.shards.lanes.TableFile.add", broken)
+    monkeypatch.setattr("workbench.shards.table_file.ROWS_GATHERED", 2)
+    monkeypatch.setattr("workbench.shards.lanes.TableFile.write", broken)
     with pytest.raises(RuntimeError, match="the lane broke"):
-        written(tmp_path, [[slots(0, 1, 3), slots(0, 2, 3)]], 2)
+        written(tmp_path, [[slots(0, 1, 3), slots(0, 2, 3)]], 2, how)
     assert not (tmp_path / "slots").exists()
     assert not list((tmp_path / storage.WRITING).iterdir())
 

@@ -242,14 +242,14 @@ class TestShards:
         return [(part.layer, [part.metadata.row_group(i).num_rows for i in part.row_groups]) for part in found]
 
     def test_what_is_gathered_into_a_row_group(self, tmp_path: Path) -> None:
-        """32,768 rows of one layer, or 2,048 rows of a mebibyte or more together."""
-        assert (table_file.ROWS_GATHERED, SHARD_TOKENS, shards.BATCHES_WAITING) == (32_768, 65_536, 2)
-        slots = [rows(1, 2_048), rows(2, 3), rows(1, 2_048)]  # narrow ones wait for more
-        assert sorted(self.groups(tmp_path / "a", "slots", slots)) == [(1, [4_096]), (2, [3])]
-        tokens = [rows(1, n, "tokens") for n in (32_768, 32_767, 1, 5)]
-        assert self.groups(tmp_path / "c", "tokens", tokens) == [(None, [32_768, 32_768, 5])]
-        wide = [rows(1, 2_048, "outputs", 128), rows(1, 2_047, "outputs", 300), rows(1, 1, "outputs", 4)]
-        assert self.groups(tmp_path / "b", "outputs", [*wide, rows(1, 9, "outputs", 4)]) == [(1, [2_048, 2_048, 9])]
+        """65,536 rows of one layer, or 4,096 rows of two mebibytes or more together."""
+        assert (table_file.ROWS_GATHERED, SHARD_TOKENS, shards.BATCHES_WAITING) == (65_536, 65_536, 2)
+        slots = [rows(1, 4_096), rows(2, 3), rows(1, 4_096)]  # narrow ones wait for more
+        assert sorted(self.groups(tmp_path / "a", "slots", slots)) == [(1, [8_192]), (2, [3])]
+        tokens = [rows(1, n, "tokens") for n in (65_536, 65_535, 1, 5)]
+        assert self.groups(tmp_path / "c", "tokens", tokens) == [(None, [65_536, 65_536, 5])]
+        wide = [rows(1, 4_096, "outputs", 128), rows(1, 4_095, "outputs", 300), rows(1, 1, "outputs", 4)]
+        assert self.groups(tmp_path / "b", "outputs", [*wide, rows(1, 9, "outputs", 4)]) == [(1, [4_096, 4_096, 9])]
 
     def test_a_receipt(self, tmp_path: Path) -> None:
         with ShardWriter(tmp_path, 3, ["slots", "tokens", "nonfinite"]) as shard:
