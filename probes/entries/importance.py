@@ -48,6 +48,7 @@ IMPORTANCE = (
         range=(0, inf),
         needs=("norms", "residual"),
         paper="EASY-EP, arXiv 2504.06792",
+        words={"domains": "Label whose values have an equal say"},
     ),
     Method(
         "shape",
@@ -70,7 +71,12 @@ IMPORTANCE = (
         needs=("logits",),
         negative_end="wins with a logit below zero",
         paper="PreMoe, arXiv 2505.17639",
-        words={"first": "First: how many of a token's logits count", "threshold": "Share of their softmax to pass"},
+        words={
+            "tasks": "Label whose values are tasks",
+            "prompt": "Prompt whose nearest task is ranked",
+            "first": "First: how many of a token's logits count",
+            "threshold": "Share of their softmax to pass",
+        },
     ),
     Method(
         "unlearning_affinity",

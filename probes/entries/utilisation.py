@@ -44,7 +44,11 @@ UTILISATION = (
         range=(0, 1),
         paper="SRP and SCH, arXiv 2505.16056",
         answers="LayerTable",
-        words={"longest": "Longest stretch, in tokens"},
+        words={
+            "windows": "Windows, in tokens",
+            "caches": "Caches, in multiples of top-k",
+            "longest": "Longest stretch, in tokens",
+        },
     ),
     Method(
         "capacity",
@@ -56,7 +60,11 @@ UTILISATION = (
         range=(0, 1),
         paper="OpenMoE, arXiv 2402.01739",
         answers="LayerTable",
-        words={"parts": "Stretches of positions", "together": "Responses that share the places"},
+        words={
+            "factors": "Capacity factors",
+            "parts": "Stretches of positions",
+            "together": "Responses that share the places",
+        },
     ),
     Method(
         "routing_entropy",

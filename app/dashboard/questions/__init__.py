@@ -20,7 +20,8 @@ from .offers import Offer, offer
 from .option_widgets import (
     choice,
     default_of,
-    domains,
+    label_named,
+    label_options,
     one_of,
     option,
     other_store,
@@ -34,8 +35,7 @@ from .option_widgets import (
 
 __all__ = [
     "ALIKE", "NO_STORE", "THIS_ANSWER", "Colouring", "Measure", "Measures", "Offer", "answer_colouring", "choice",
-    "colour_choices", "colouring", "default_of", "domains", "measures_for", "notes_of", "offer", "one_of", "option",
-    "other_store",
-    "own_options", "p_values", "parameters", "roles", "strongest", "telling", "token_measure", "two_classes", "values_of",
-    "where",
+    "colour_choices", "colouring", "default_of", "label_named", "label_options", "measures_for", "notes_of", "offer", "one_of",
+    "option", "other_store", "own_options", "p_values", "parameters", "roles", "strongest", "telling", "token_measure",
+    "two_classes", "values_of", "where",
 ]  # fmt: skip

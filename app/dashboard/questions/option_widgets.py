@@ -15,8 +15,10 @@ EVERY = None
 """No choice made: all others, or every prompt."""
 _SHARED = ("tokens", "roles", "where", "permute", "adjust", "n_permutations", "seed")
 """Options that mean the same for every probe and are drawn together."""
-_LEFT = ("cluster", "n_bootstrap")
-"""Options that stay at their default here."""
+_LEFT = ("cluster", "n_bootstrap", "endpoint", "model", "contexts", "calls")
+"""Options that stay at their default here. No text from a browser makes this server ask another address."""
+_OF_LABELS = ("domains", "tasks")
+"""Options that name a label of the store."""
 
 
 def parameters(method: str) -> Mapping[str, inspect.Parameter]:
@@ -43,10 +45,20 @@ def default_of(method: str, name: str) -> Any:
 
 
 def own_options(probe: Method) -> tuple[str, ...]:
-    """Options of this probe alone that a widget can ask for: words to choose from, yes or no, a number."""
+    """Options of this probe alone that a widget can ask for: words to choose from, yes or no, a number, several, text."""
     found = parameters(probe.name)
-    names = [name for name in found if name not in (*_SHARED, *_LEFT, *probe.classes, *probe.goes_with, probe.beside)]
-    return tuple(n for n in names if choices(probe.name, n)[0] or isinstance(found[n].default, bool | int | float))
+    taken = (*_SHARED, *_LEFT, *_OF_LABELS, *probe.classes, *probe.goes_with, probe.beside)
+    return tuple(n for n in found if n not in taken and (choices(probe.name, n)[0] or _can_be_typed(found[n])))
+
+
+def _can_be_typed(parameter: inspect.Parameter) -> bool:
+    """Whether it is yes or no, a number, several numbers, or a text that can be left out."""
+    return isinstance(parameter.default, bool | int | float | tuple) or parameter.annotation == str | None
+
+
+def label_options(probe: Method) -> tuple[str, ...]:
+    """Options of this probe that name a label."""
+    return tuple(name for name in _OF_LABELS if name in parameters(probe.name))
 
 
 def option(probe: Method, name: str) -> Any:
@@ -55,11 +67,22 @@ def option(probe: Method, name: str) -> Any:
     if known:
         return choice(probe.name, name)
     label, key = probe.words.get(name, _label(name)), f"{probe.name}-{name}"
-    return (
-        st.checkbox(label, default, key=key)
-        if isinstance(default, bool)
-        else st.number_input(label, value=default, key=key)
-    )
+    if isinstance(default, tuple):
+        return _numbers(st.text_input(label, ", ".join(f"{one:g}" for one in default), key=key, max_chars=100))
+    if default is None:
+        return st.text_input(label, "", key=key, max_chars=100) or None
+    if isinstance(default, bool):
+        return st.checkbox(label, default, key=key)
+    return st.number_input(label, value=default, key=key)
+
+
+def _numbers(text: str) -> tuple[int | float, ...] | str:
+    """Numbers with commas between, whole ones as such; the text itself where it is something else."""
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        return text
+    return tuple(int(one) if one.is_integer() else one for one in found)
 
 
 def choice(method: str, name: str, default: Any = None) -> Any:
@@ -110,10 +133,14 @@ def roles(method: str, offered: Offer) -> tuple[str, ...] | None:
     return tuple(found) or None
 
 
-def domains(method: str, offered: Offer) -> str | None:
-    """The label whose values are the domains: those of a few values are offered, any other can be typed."""
-    label = ASKED[method].words.get("domains", _label("domains"))
-    return st.selectbox(label, offered.domains, key=f"{method}-domains", format_func=visible, accept_new_options=True)
+def label_named(probe: Method, name: str, offered: Offer) -> str | None:
+    """The label that an option names: those of a few values are offered, any other can be typed.
+
+    None, and at first none, where the probe asks without one as well.
+    """
+    label, key = probe.words.get(name, _label(name)), f"{probe.name}-{name}"
+    first = {} if "labels" in probe.needs else {"index": None, "placeholder": "none"}
+    return st.selectbox(label, offered.domains, key=key, format_func=visible, accept_new_options=True, **first)
 
 
 def where(method: str, offered: Offer) -> str | None:

@@ -30,7 +30,10 @@ class Asked(NamedTuple):
 
 
 def check(asked: Asked) -> Asked:
-    """The question, when it is complete; `WorkbenchError` when a class, a marker or another store was left open."""
+    """The question, when it is complete.
+
+    Raises `WorkbenchError` when a class, a marker or another store was left open, and for numbers that are none.
+    """
     beside = ASKED[asked.method].beside
     if beside and not dict(asked.options).get(beside):
         raise WorkbenchError(
@@ -41,6 +44,11 @@ def check(asked: Asked) -> Asked:
         if not value and name in needed:
             raise WorkbenchError(
                 f"{asked.method} needs a {name} and has none; choose or type one, or capture prompts that have labels."
+            )
+        if isinstance(value, str) and isinstance(default := questions.default_of(asked.method, name), tuple):
+            raise WorkbenchError(
+                f"{asked.method}: {name} is '{value}'; give numbers with commas between, such as "
+                f"{', '.join(map(str, default))}."
             )
     return asked
 
@@ -69,7 +77,7 @@ def _question(probe: Method, offered: Offer) -> tuple[Part, list[Part]]:
     if probe.goes_with:
         return partial(_goes_with, probe, offered), [*own, *tokens, *reads, *chance]
     alone = [partial(_options, probe, (name,)) for name in questions.own_options(probe)]
-    alone += [partial(_domains, probe, offered)] if "labels" in probe.needs else []
+    alone += [partial(_labelled, probe, name, offered) for name in questions.label_options(probe)]
     return partial(_side_by_side, [*alone, *tokens]), [*reads, *chance]
 
 
@@ -111,8 +119,8 @@ def _tokens(probe: Method, default: str | None = None) -> dict[str, Any]:
     return {"tokens": questions.choice(probe.name, "tokens", default)}
 
 
-def _domains(probe: Method, offered: Offer) -> dict[str, Any]:
-    return {"domains": questions.domains(probe.name, offered)}
+def _labelled(probe: Method, name: str, offered: Offer) -> dict[str, Any]:
+    return {name: questions.label_named(probe, name, offered)}
 
 
 # ---- what is folded away: the probe's own options, what is read, what chance could do

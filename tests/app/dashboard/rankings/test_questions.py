@@ -89,6 +89,32 @@ def test_a_question_with_a_gap_is_a_sentence():
     assert str(whole) == "ftri (seed=0, target=x)"
 
 
+def test_several_numbers_a_word_and_a_label_can_be_asked(store, monkeypatch):
+    answers = {
+        "locality-windows": "2,8",
+        "locality-caches": "0.5, 1",
+        "decode-token": " the",
+        "easy_ep-domains": "odd",
+        "tcess-tasks": "odd",
+        "tcess-prompt": "p0",
+    }
+    write_on(monkeypatch, answers)
+    ask, found = probe_options.ask, offer(store.path)
+    assert ask("locality", found).options == (("caches", (0.5, 1)), ("windows", (2, 8)))
+    assert ask("decode", found).options == (("token", " the"),)
+    assert ask("easy_ep", found).options == (("domains", "odd"),)
+    assert ask("tcess", found).options == (("prompt", "p0"), ("tasks", "odd"))
+    answers["locality-windows"] = "4, many"
+    with pytest.raises(WorkbenchError, match="windows is '4, many'; give numbers with commas between, such as 4, 16"):
+        probe_options.check(ask("locality", found))
+
+
+def test_no_text_from_a_browser_names_an_address(store, monkeypatch):
+    paper = write_on(monkeypatch)
+    probe_options.ask("describe", offer(store.path))
+    assert not any(f"describe-{name}" in line for line in paper.lines for name in ("endpoint", "model", "calls"))
+
+
 def test_a_store_offers_its_labels_splits_and_roles(store, tmp_path):
     assert offer(store.path) == Offer(
         classes=("odd=yes", "odd=no"),  # nothing was refused
