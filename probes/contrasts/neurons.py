@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _COLUMNS = ("set", "layer", "expert", "neuron", "score", "z", "target_mean", "baseline_mean", "n")
 _NUMBERS = {"set": "object", **dict.fromkeys(("layer", "expert", "neuron", "n"), "int64")}
 DECIMALS = 12
+_NONE_KEPT = (
+    "the store kept neurons of none of the tokens read: read others, such as tokens=content, or capture with keep including "
+    "'inner', which keeps those of every token"
+)
 
 
 def neuron(
@@ -88,7 +92,7 @@ def neuron(
     frame = frame.iloc[order].astype(_NUMBERS)
     options = {"target": chosen.names[0], "baseline": baseline, "candidates": candidates, "z": z}
     options |= {"tokens": describe(tokens, roles), "roles": roles, "where": where}
-    said = f"{len(frame):,} of {seen:,} neurons of the candidates stand out"
+    said = f"{len(frame):,} of {seen:,} neurons of the candidates stand out" if seen else _NONE_KEPT
     notes = (*chosen.notes, *template_notes(store, tokens, roles, rows), *class_notes(chosen, read), said)
     return SetTable.of(store, "neuron", options, frame, (*notes, "no p-value: the largest of many neurons were chosen"))
 

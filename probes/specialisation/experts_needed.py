@@ -79,7 +79,7 @@ def difficulty(
     frame, said, why = _by_id(store, (total, times), clusters.of_unit, group, least, n_bootstrap, seed)
     options = {"of": of, "p": p, "least": least, "tokens": describe(tokens, roles), "roles": roles, "where": where}
     options |= {"cluster": cluster, "n_bootstrap": n_bootstrap, "seed": seed}
-    means = ", ".join(f"{n} {_mean(found):.3g}" for n, found in by_layer.items())
+    means = ", ".join(f"L{n} {_mean(found):.3g}" for n, found in by_layer.items())
     notes = (*said, f"by layer: {means}", clusters.note, *why, "no p-value: a size has no null")
     return TokenTable.of(store, "difficulty", options, frame, notes)
 

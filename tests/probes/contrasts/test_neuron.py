@@ -41,6 +41,14 @@ def test_experts_whose_neurons_all_grow_alike_have_none() -> None:
     assert "0 of 30 neurons of the candidates stand out" in found.notes
 
 
+def test_without_neurons_of_the_tokens_read_the_notes_say_what_to_read_or_capture() -> None:
+    case = grown()
+    case.rows["inner"] = case.rows["inner"][:1]
+    found = neuron(case.store, "refused", "answered", tokens="response")
+    assert found.frame.empty
+    assert any("kept neurons of none of the tokens read: read others, such as tokens=content" in n for n in found.notes)
+
+
 def test_an_activation_that_is_no_number_is_left_out() -> None:
     case = grown()
     for row in case.rows["inner"]:

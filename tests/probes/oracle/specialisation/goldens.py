@@ -109,7 +109,7 @@ def difficulty(probes: ModuleType) -> None:
     assert found.notes[:3] == (
         "1.06 experts a token and layer over 8 tokens",
         "0 of 2 ids occur less than 4 times and are left out",
-        "by layer: 1 1.12, 2 1",
+        "by layer: L1 1.12, L2 1",
     )
     every = probes.difficulty(golden().store, p=0.75, least=1, n_bootstrap=0).frame
     assert every["needed"].tolist() == [2, 2, 2]
@@ -117,7 +117,7 @@ def difficulty(probes: ModuleType) -> None:
     # the router's softmax has 1/2 1/4 1/4 in layer 1 and 1/2 and four times 1/8 in layer 2: above 7/10 with 2 and 3 experts
     soft = probes.difficulty(judged().store, of="logits", p=0.7, least=4, tokens="prompt", n_bootstrap=0)
     assert soft.frame["needed"].tolist() == [2.5, 2.5]
-    assert soft.notes[2] == "by layer: 1 2, 2 3"
+    assert soft.notes[2] == "by layer: L1 2, L2 3"
 
 
 def decode(probes: ModuleType) -> None:
