@@ -28,7 +28,7 @@ def side_by_side(view: View, offered: Offer) -> None:
         _drawn(_agreement(path, identity(view.store_path), None if target == NONE else target))
 
 
-@st.cache_resource(max_entries=8, show_spinner="Ranking in every way ...")
+@st.cache_resource(max_entries=8, show_spinner="Ranking in every way ...", show_time=True)
 def _agreement(path: str, now: Identity, target: str | None) -> "Agreement":
     from probes.agreement import agreement
 
@@ -54,6 +54,6 @@ def _figure(matrix: pd.DataFrame) -> go.Figure:
              for a, row in zip(names, values, strict=True)]  # fmt: skip
     looks: dict[str, Any] = {"colorscale": DIVERGING, "zmin": -1, "zmax": 1, "hoverinfo": "text"}
     drawn = go.Figure(go.Heatmap(z=values, x=names, y=names, text=shown, **looks))
-    drawn.update_yaxes(autorange="reversed")
-    drawn.update_layout(height=max(300, 24 * len(names) + 160))
-    return titled(drawn, "Rank correlation of every two, clusters side by side")
+    drawn.update_xaxes(dtick=1, tickangle=45, automargin=True)  # else Plotly leaves out every second name
+    drawn.update_yaxes(dtick=1, automargin=True, autorange="reversed")
+    return titled(drawn, "Rank correlation of every two, clusters side by side", max(300, 24 * len(names) + 220))

@@ -100,7 +100,7 @@ def scores_of(path: Place, method: str, **options: Any) -> Any:
     return _scores(str(path), identity(path), method, tuple(sorted(alone.items())), beside)
 
 
-@st.cache_resource(max_entries=64, show_spinner="Ranking experts ...")
+@st.cache_resource(max_entries=64, show_spinner="Asking the store ...", show_time=True)
 def _scores(
     path: str,
     now: Identity,

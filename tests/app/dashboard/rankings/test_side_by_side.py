@@ -34,6 +34,7 @@ def test_the_matrix_the_clusters_and_the_refusals_are_the_library_s(tmp_path, st
     ((figure, rows),) = charts
     (drawn,) = figure.data
     assert [*drawn.x] == [*drawn.y] == list(found.matrix)
+    assert figure.layout.yaxis.dtick == figure.layout.xaxis.dtick == 1  # every name is shown
     assert ("ftri" in drawn.x) == (target is not None)
     np.testing.assert_allclose(np.array(drawn.z, float), found.matrix.to_numpy(), equal_nan=True)
     pd.testing.assert_frame_equal(rows, found.pairs)
