@@ -5,6 +5,7 @@ from typing import Any
 from ...terminal import plain
 
 _MARKS = frozenset("\\`*_{}[]()#+-.!|<>~$:&@=\"'")
+_BLANK = str.maketrans({" ": "\u2423", "\n": "\u23ce", "\t": "\u21e5", "\xa0": "\u237d"})
 # what turns the reading direction or hides in a line: shown as a picture, so that text cannot pose as other text
 _DIRECTION = dict.fromkeys((*range(8203, 8208), *range(8232, 8239), *range(8288, 8304), 65279), "␦")
 
@@ -33,8 +34,4 @@ def sentence(value: Any) -> str:
 def token_text(text: str) -> str:
     """A token in a sentence or a table: spaces and line ends are signs where they are all there is."""
     shown = visible(text)
-    return (
-        shown
-        if shown.strip()
-        else shown.replace(" ", "\u2423").replace("\n", "\u23ce").replace("\t", "\u21e5") or "\u2205"
-    )
+    return shown if shown.strip() else shown.translate(_BLANK) or "\u2205"

@@ -101,6 +101,7 @@ def test_text_is_text():
     assert "\u202e" not in visible("a\u202eb")
     assert token_text("\n") == "\u23ce"
     assert token_text(" ") == "\u2423"
+    assert token_text("\xa0 ") == "\u237d\u2423"
 
 
 def test_turns_are_taken_in_order_and_who_leaves_is_passed_over():
