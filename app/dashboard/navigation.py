@@ -8,9 +8,10 @@ import streamlit as st
 from . import atlas, captures, rankings, steer, super_experts, texts
 from .session import Catalog, View, catalog_from, choose, current_view, fitting_stores, sentences, write_url
 
-# the first row at the height of the menu, and room for boards at the sides
+# the first row at the height of the menu, room for boards at the sides, and labels of checkboxes uncut
 STYLE = """<style>
 .stMainBlockContainer { padding: 3.75rem 2rem 2rem; }
+.stCheckbox label p { white-space: normal; overflow: visible; }
 @media (max-width: 640px) { .stMainBlockContainer { padding: 3.75rem 1rem 1rem; } }
 </style>"""
 _SHOWN = 200  # characters

@@ -1,5 +1,7 @@
 """The page from top to bottom: a question, its answer as chart and table, a plan of the first, an earlier answer beside it."""
 
+from inspect import getdoc
+
 import streamlit as st
 
 from probes.catalogue import ASKED
@@ -16,6 +18,7 @@ from .two_probes import two_probes
 from .volcano import KEY, volcano
 
 _KEPT = 8  # questions that can be compared
+_NOTES = 16  # shown at once
 
 
 def show(view: View) -> None:
@@ -36,7 +39,7 @@ def show(view: View) -> None:
         history.pop(0)
         st.error(sentence(error), icon=":material/error:")
         return
-    _said(found)
+    _said(found, history[0])
     answer_table(found, "answer") if isinstance(found, Table) else _answer(view, found, history)
 
 
@@ -44,6 +47,8 @@ def question_form(view: View) -> Asked | None:
     """The question, when Run was pressed."""
     assert view.store_path is not None
     method = st.selectbox("Probe", list(PROBES), key="probe", format_func=PROBES.__getitem__)
+    with st.expander("What it computes, and what its options and columns mean"):
+        st.code(getdoc(ASKED[method].load()), language=None, wrap_lines=True)
     with st.form(f"probe-{method}"):
         asked = ask(method, offer(view.store_path), tuple(view.catalog.stores()))
         return asked if st.form_submit_button("Run", type="primary", key=f"run-{method}") else None
@@ -66,11 +71,17 @@ def _found(view: View, asked: Asked) -> ExpertScores | Table:
     return scores_of(view.store_path, asked.method, **options)
 
 
-def _said(found: ExpertScores | Table) -> None:
-    what = "rows" if isinstance(found, Table) else "experts"
+def _said(found: ExpertScores | Table, asked: Asked) -> None:
+    what, options = "rows" if isinstance(found, Table) else "experts", dict(found.options)
+    if beside := ASKED[asked.method].beside:  # its name here, not its place on the server
+        options[beside] = dict(asked.options)[beside]
     st.subheader(escaped(f"{found.method} of {len(found.frame):,} {what}"), divider="gray")
-    st.text(visible(", ".join(f"{name}={value}" for name, value in found.options.items() if value is not None)))
-    st.text("\n".join(f"• {visible(note)}" for note in found.notes))
+    st.text(visible(", ".join(f"{name}={value}" for name, value in options.items() if value is not None)))
+    notes = [f"• {visible(note)}" for note in found.notes]
+    st.text("\n".join(notes[:_NOTES]))
+    if rest := notes[_NOTES:]:  # a note for each layer would push the answer out of sight
+        with st.expander(f"{len(rest)} more notes"):
+            st.text("\n".join(rest))
 
 
 def _answer(view: View, scores: ExpertScores, history: list[Asked]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import ceil
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -15,6 +16,8 @@ from ..questions import Offer
 
 PROBES = {name: f"{method.title}: {method.sentence}" for name, method in ASKED.items()}
 _MARKERS, _TOKEN, _ROLE, _LABEL = "<think> against </think>", "a token", "a role", "a label"
+_ACROSS = 4
+"""Widgets beside each other."""
 Part = Callable[[], dict[str, Any]]
 """Draws widgets and returns what they say."""
 
@@ -76,16 +79,19 @@ def _question(probe: Method, offered: Offer) -> tuple[Part, list[Part]]:
         return partial(_classes, probe, offered), [*own, *reads, *chance]
     if probe.goes_with:
         return partial(_goes_with, probe, offered), [*own, *tokens, *reads, *chance]
-    alone = [partial(_options, probe, (name,)) for name in questions.own_options(probe)]
-    alone += [partial(_labelled, probe, name, offered) for name in questions.label_options(probe)]
+    alone = [partial(_labelled, probe, name, offered) for name in questions.label_options(probe)]
+    alone += [partial(_options, probe, (name,)) for name in questions.own_options(probe)]
     return partial(_side_by_side, [*alone, *tokens]), [*reads, *chance]
 
 
 def _side_by_side(parts: list[Part]) -> dict[str, Any]:
+    """In rows of a few, as even as can be: in narrow columns the labels would be cut."""
     found: dict[str, Any] = {}
-    for column, part in zip(st.columns(max(1, len(parts))), parts, strict=False):
-        with column:
-            found |= part()
+    across = ceil(len(parts) / ceil(len(parts) / _ACROSS)) if parts else 1
+    for start in range(0, max(1, len(parts)), across):
+        for column, part in zip(st.columns(across), parts[start : start + across], strict=False):
+            with column:
+                found |= part()
     return found
 
 
@@ -104,8 +110,10 @@ def _classes(probe: Method, offered: Offer) -> dict[str, Any]:
 def _goes_with(probe: Method, offered: Offer) -> dict[str, Any]:
     name, kinds = probe.name, (_MARKERS, _TOKEN, _ROLE, _LABEL)
     labels = [c for c in offered.classes if "=" in c]
+    told = len(offered.roles) > 1 or not labels  # with a role that all tokens have nothing goes
+    first = _MARKERS if offered.thinks else _ROLE if told else _LABEL
     a, b, c, d = st.columns(4)
-    kind = a.selectbox("Goes with", kinds, 0 if offered.thinks else 2, key=f"{name}-kind")
+    kind = a.selectbox("Goes with", kinds, kinds.index(first), key=f"{name}-kind")
     with b:
         role = questions.one_of("If a role, which", f"{name}-role", offered.roles, "assistant")
     with c:

@@ -30,7 +30,7 @@ def volcano(scores: "ExpertScores", on_select: "Callable[[], None]") -> None:
     """Draws the plot, or says why there is none. Points can be clicked and boxed: `theme.selected(KEY)` names them."""
     frame = named(scores).dropna(subset=["p", "score"])
     if frame.empty:
-        said = [visible(note) for note in scores.notes if "no p-value" in note]
+        said = [visible(note.removeprefix("no p-value: ")) for note in scores.notes if "no p-value" in note]
         st.text(f"{scores.method} has no p-values to draw" + (f": {said[0]}." if said else ": ask for permutations."))
         return
     chart(figure(scores, frame), KEY, _data(frame), on_select)

@@ -17,6 +17,7 @@ from workbench import Plan
 
 def test_the_whole_page_of_probes(tmp_path, store, monkeypatch):
     paper = write_on(monkeypatch, plan=Plan())
+    monkeypatch.setattr(probes_page, "getdoc", lambda probe: f"what {probe.__name__} computes")
     view = view_of(tmp_path, store)
     probes_page.show(view_of(tmp_path))
     probes_page.show(view)
@@ -58,6 +59,8 @@ def test_the_other_store_is_one_that_this_server_serves(tmp_path, store, monkeyp
     assert "'stores/one', 'stores/two'" in form
     assert any(line.startswith("subheader 'drift of 8 experts'") for line in paper.lines)
     assert any("both stores are of one model" in line for line in paper.lines)
+    assert any(line.startswith("text 'other=stores/two, what=use") for line in paper.lines)
+    assert not any(str(tmp_path) in line for line in paper.lines)
     assert other.path == tmp_path / "stores" / "two"
     for name in ("stores/none", str(other.path)):  # a path is no name
         paper.answers["drift-other"] = name
@@ -110,3 +113,15 @@ def test_an_answer_that_ranks_no_experts_is_a_table_and_compared_with_nothing(tm
     paper.session_state["probes-asked"] = {"tiny stores/one": [Asked("safex", ()), Asked("usage", ())]}
     probes_page.show(view)
     assert any(line.startswith("Compare two probes| text 'Run a second probe") for line in paper.lines)
+
+
+def test_of_many_notes_the_last_are_folded_and_an_answer_without_rows_says_so(tmp_path, store, monkeypatch):
+    paper = write_on(monkeypatch, plan=Plan())
+    monkeypatch.setitem(ASKED, "usage", replace(ASKED["usage"], answers="LayerTable"))
+    nothing = replace(LAYERS, frame=LAYERS.frame.iloc[:0], notes=tuple(f"note {i}" for i in range(18)))
+    monkeypatch.setattr(probes_page, "scores_of", lambda *_: nothing)
+    paper.session_state["probes-asked"] = {"tiny stores/one": [Asked("usage", ())]}
+    probes_page.show(view_of(tmp_path, store))
+    assert paper.lines[-3:] == [
+        "expander '2 more notes'", r"expander| text '• note 16\n• note 17'", "text 'No row; the notes above say why.'"
+    ]  # fmt: skip

@@ -74,6 +74,13 @@ def test_what_is_chosen_is_asked(store, monkeypatch):
     assert ask("super_experts", found).options == (("guard", False), ("rule", "paper"), ("shared", False))
 
 
+def test_a_store_in_which_all_tokens_have_one_role_asks_of_a_label_first(store, monkeypatch):
+    write_on(monkeypatch)
+    one = offer(store.path)._replace(roles=("unknown",))
+    assert probe_options.ask("npmi", one).options == (("target", "odd=yes"),)
+    assert probe_options.ask("npmi", one._replace(classes=())).options == (("role", "unknown"),)
+
+
 def test_a_question_with_a_gap_is_a_sentence():
     for method, name in (
         ("ftri", "target"),
