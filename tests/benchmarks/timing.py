@@ -38,7 +38,7 @@ def ratio(
 ) -> Ratio:
     """The median of time(work) / time(base) over `pairs` interleaved pairs, after one warm-up of each."""
     work(), base()
-    return _ratio(what, against, [seconds(work) / seconds(base) for _ in range(pairs)], limit)
+    return spread(what, against, [seconds(work) / seconds(base) for _ in range(pairs)], limit)
 
 
 def both_clocks(
@@ -48,7 +48,7 @@ def both_clocks(
     found = [(_clocks(work), _clocks(base)) for _ in range(pairs)]
     by_clock = [[a / b for a, b in zip(*pair, strict=True)] for pair in found]
     wall, processor = zip(*by_clock, strict=True)
-    return [_ratio(what, against, wall, limit), _ratio(f"{what}, processor", against, processor, limit)]
+    return [spread(what, against, wall, limit), spread(f"{what}, processor", against, processor, limit)]
 
 
 def processor_seconds(work: Callable[[], object]) -> float:
@@ -62,7 +62,8 @@ def _clocks(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
-def _ratio(what: str, against: str, found: Iterable[float], limit: float | None) -> Ratio:
+def spread(what: str, against: str, found: Iterable[float], limit: float | None = None) -> Ratio:
+    """Median and quartiles of measured values."""
     found = sorted(found)
     quarter = len(found) // 4
     return Ratio(what, against, statistics.median(found), found[quarter], found[-1 - quarter], limit)

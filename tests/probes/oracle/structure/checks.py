@@ -1,5 +1,6 @@
 """What every probe of structure must equal, as functions of the package under test."""
 
+import re
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -65,8 +66,13 @@ def placement_equals_brute(probes: ModuleType, case: Case, tokens: str, one_prog
     sets = [token for _, token in brute.sets_read(case.rows, tokens)]
     crossed, _ = brute.crossings(sets, placed)
     assert crossed == fewest if one_program else fewest <= crossed <= robin
-    said = f"{100 * crossed / total:.1f} % of {total:,} pairs of experts that follow each other cross; round-robin "
-    assert found.notes[0].startswith(f"{said}{100 * robin / total:.1f} %: ")
+    said = re.match(
+        rf"([0-9.]+) % of {total:,} pairs of experts that follow each other cross; round-robin ([0-9.]+) %: ",
+        found.notes[0],
+    )
+    assert said is not None
+    for share, n_crossed in zip(said.groups(), (crossed, robin), strict=True):  # to the last digit that is said
+        assert abs(float(share) - 100 * n_crossed / total) <= 0.05 + 1e-9
     n = {(row.layer, row.expert): row.n for row in found.frame.itertuples()}
     assert n == {
         (layer, e): sum(e in token[layer] for token in sets) for layer, k in case.experts.items() for e in range(k)

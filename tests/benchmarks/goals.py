@@ -1,0 +1,98 @@
+"""The eleven goals for speed and size, each measured here and now, with its spread; what is missed is said, never left out.
+
+python -m tests.benchmarks goals [--pairs N] [--model smollm2-moe] writes runs/goals.json as well.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from tests.benchmarks import answers, bench_capture, bench_counts, parts, steering
+from tests.benchmarks.models import demo, random_qwen3
+from tests.benchmarks.timing import Ratio, both_clocks, spread
+from workbench import capture, compare
+from workbench.model import MoEModel
+
+LOGITS, SIZES = frozenset({"logits"}), frozenset({"logits", "norms"})
+KEEPS = (("logits", LOGITS), ("logits and sizes", SIZES))
+A, B = (8, 256, 4), (64, 64, 16)
+"""Sequences, tokens and batches of the capture of each model."""
+CONTROLS = 30
+Goal = tuple[str, Iterator[Ratio]]
+
+
+def goals(pairs: int, model: MoEModel) -> Iterator[Goal]:
+    """Each goal with what is measured for it; it is met where every line is. `model` answers in the comparison."""
+    a, b = random_qwen3(), demo()
+    yield "1 (a) whole", whole(a, A, (1.03, 1.03), pairs)
+    yield "2 (b) recording alone", recording(b, (1.02, 1.06), pairs)
+    yield "3 (b) whole", whole(b, B, (1.25, 1.30), pairs)
+    yield "4 (b) planning", planning(b, 0.01, pairs)
+    one, two = parts.encoder_ratios(pairs)
+    yield "5 encoding slots", iter([one])
+    yield "6 two lanes", iter([two])
+    yield "7 (b) steered generation", iter(steering.steering_ratios(b, "(b)", batch=64, pairs=max(pairs, 41)))
+    yield "8 counts", bench_counts.ratios(pairs)
+    yield "9 growth of counts", bench_counts.growth_of_counts(3)
+    yield "10 bytes a slot", bytes_a_slot(b, 5.5)
+    yield "11 compare, 30 controls", comparing(model, 1.1)
+
+
+def whole(model: MoEModel, shape: tuple[int, int, int], limits: tuple[float, float], pairs: int) -> Iterator[Ratio]:
+    sequences, length, batches = shape
+    prompts = bench_capture.prompts_of(model, sequences * batches, length)
+    base = bench_capture.bare(model, prompts, sequences * length)
+    for (name, keep), limit in zip(KEEPS, limits, strict=True):
+        with TemporaryDirectory() as folder:
+            work = partial(bench_capture.captured, model, prompts, sequences * length, keep, Path(folder) / "store")
+            yield parts.ratio(f"capture of routing, {name}", work, "bare forward", base, pairs=pairs, limit=limit)
+
+
+def recording(model: MoEModel, limits: tuple[float, float], pairs: int) -> Iterator[Ratio]:
+    for (name, keep), limit in zip(KEEPS, limits, strict=True):
+        made = parts.Parts(model, *B, keep)
+        yield parts.ratio(f"recording of {name}", made.recording, "bare forward", made.bare, pairs=pairs, limit=limit)
+
+
+def planning(model: MoEModel, limit: float, pairs: int) -> Iterator[Ratio]:
+    made = parts.Parts(model, *B, LOGITS)
+    yield parts.ratio("planning and tokenising", made.planning, "bare forward", made.bare, pairs=pairs, limit=limit)
+
+
+def bytes_a_slot(model: MoEModel, limit: float) -> Iterator[Ratio]:
+    with TemporaryDirectory() as folder:
+        info = capture(model, "refusal", Path(folder) / "store", keep={"norms"}, progress=False).info()
+    yield spread("bytes a slot with sizes, bundled prompts", "", [info["size_bytes"] / info["rows"]["slots"]], limit)
+
+
+def comparing(model: MoEModel, limit: float) -> Iterator[Ratio]:
+    arms, plan = 2 + CONTROLS, answers.muted(model)
+    best = min((partial(answers.generate, model, n) for n in answers.BATCHES), key=answers.processor_seconds)
+    found = {"metrics": ["length"], "controls": {"count": CONTROLS}, "max_new_tokens": answers.TOKENS}
+    work = partial(compare, model, answers.questions(), plan, **found, progress=False)
+    what = f"compare, {CONTROLS} controls, {model.anatomy.model}"
+    yield both_clocks(what, work, f"{arms} generates", answers.repeated(best, arms), 3, limit)[0]
+
+
+def table(pairs: int, model: MoEModel, into: Path = Path("runs/goals.json")) -> int:
+    """Prints every goal and writes the same as JSON; how many were missed."""
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {pairs} interleaved pairs")
+    print(f"{'goal':<26}{'what':<62}{'over':<16}{'median':>8}{'quartiles':>16}{'limit':>7}")
+    said, missed = list[dict[str, object]](), 0
+    for goal, rows in goals(pairs, model):
+        verdicts = list[str]()
+        for row in rows:
+            quartiles = f"{row.low:.3f}-{row.high:.3f}"
+            line = f"{goal:<26}{row.what:<62}{row.against:<16}{row.median:>8.3f}{quartiles:>16}{row.limit:>7.3f}"
+            print(line, row.verdict, flush=True)
+            verdicts.append(row.verdict)
+            said.append({"goal": goal, **row._asdict(), "verdict": row.verdict})
+        missed += "MISSED" in verdicts
+    into.parent.mkdir(exist_ok=True)
+    into.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    print(f"{missed} of 11 goals missed; {into}")
+    return missed
