@@ -1,10 +1,13 @@
 """`make bench`: every ratio and time the README states, beside its limit; exit code 1 when one is missed.
 
-python -m tests.benchmarks [capture|parts|steering|counts|peers|dashboard|answers|serving|goals ...] [--pairs N] [--model FOLDER]
+python -m tests.benchmarks [PART ...] [--pairs N] [--model FOLDER], a part out of capture, parts, steering, counts, peers,
+dashboard, answers, serving; goals (the eleven goals) and probes (each of them over ten million slots) by themselves.
 """
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -53,7 +56,7 @@ def part_rows(pairs: int) -> Iterator[Ratio]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "answers", "serving", "goals", []], default=[])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "answers", "serving", "goals", "probes", []], default=[])
     parser.add_argument(
         "--model", help="for answers: the folder of a language model with experts; for serving: demo or smollm2-moe"
     )
@@ -62,6 +65,8 @@ def main() -> int:
     asked = options.parts or list(PARTS)
     if asked == ["goals"]:
         return int(bool(goals.table(options.pairs, load(options.model or "smollm2-moe"))))
+    if asked == ["probes"]:
+        return _probes()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {options.pairs} interleaved pairs")
     missed = _ratios(asked, options.pairs, options.model) + (_times(options.pairs) if "dashboard" in asked else 0)
     return int(bool(missed))
@@ -79,6 +84,15 @@ def _ratios(asked: list[str], pairs: int, folder: str | None) -> int:
         print(f"{row.what:<68}{row.against:<16}{row.median:>8.3f}{quartiles:>16}{limit:>7} {row.verdict}", flush=True)
         missed += row.verdict == "MISSED"
     return missed
+
+
+def _probes() -> int:
+    """Prints every probe's time and memory over ten million slots, one run each."""
+    print(f"{'probe':<24}{'seconds':>9}{'GB':>7}")
+    with TemporaryDirectory() as folder:
+        for name, seconds, memory, wrong in bench_counts.probe_times(Path(folder)):
+            print(f"{name:<24}{seconds:>9.1f}{memory:>7.2f} {wrong}", flush=True)
+    return 0
 
 
 def _times(rounds: int) -> int:
