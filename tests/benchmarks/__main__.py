@@ -1,7 +1,7 @@
 """`make bench`: every ratio and time the README states, beside its limit; exit code 1 when one is missed.
 
 python -m tests.benchmarks [PART ...] [--pairs N] [--model FOLDER], a part out of capture, parts, steering, counts, peers,
-dashboard, answers, serving; goals (the eleven goals) and probes (each of them over ten million slots) by themselves.
+dashboard, answers, serving; goals (the eleven goals), growth and probes (each of them over ten million slots) by themselves.
 """
 
 import argparse
@@ -56,7 +56,9 @@ def part_rows(pairs: int) -> Iterator[Ratio]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "answers", "serving", "goals", "probes", []], default=[])
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, "answers", "serving", "goals", "growth", "probes", []], default=[]
+    )
     parser.add_argument(
         "--model", help="for answers: the folder of a language model with experts; for serving: demo or smollm2-moe"
     )
@@ -65,6 +67,8 @@ def main() -> int:
     asked = options.parts or list(PARTS)
     if asked == ["goals"]:
         return int(bool(goals.table(options.pairs, load(options.model or "smollm2-moe"))))
+    if asked == ["growth"]:
+        return int(bool(goals.print_growth(options.pairs)))
     if asked == ["probes"]:
         return _probes()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {options.pairs} interleaved pairs")

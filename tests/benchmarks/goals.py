@@ -1,20 +1,22 @@
 """The eleven goals for speed and size, each measured here and now, with its spread; what is missed is said, never left out.
 
-python -m tests.benchmarks goals [--pairs N] [--model smollm2-moe] writes runs/goals.json as well.
+python -m tests.benchmarks goals [--pairs N] [--model smollm2-moe] writes runs/goals.json as well; growth draws docs/growth.svg.
 """
 
 import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 
 from tests.benchmarks import answers, bench_capture, bench_counts, parts, steering
 from tests.benchmarks.models import demo, random_qwen3
-from tests.benchmarks.timing import Ratio, both_clocks, spread
-from workbench import capture, compare
+from tests.benchmarks.timing import Ratio, both_clocks, seconds, spread
+from workbench import capture, compare, open_store
 from workbench.model import MoEModel
 
 LOGITS, SIZES = frozenset({"logits"}), frozenset({"logits", "norms"})
@@ -76,6 +78,81 @@ def comparing(model: MoEModel, limit: float) -> Iterator[Ratio]:
     work = partial(compare, model, answers.questions(), plan, **found, progress=False)
     what = f"compare, {CONTROLS} controls, {model.anatomy.model}"
     yield both_clocks(what, work, f"{arms} generates", answers.repeated(best, arms), 3, limit)[0]
+
+
+# ---- growth
+
+SHAPES = {
+    "tokens": (8_192, 16_384, 32_768, 65_536),
+    "layers": (2, 4, 8, 16),
+    "experts": (16, 32, 64, 128),
+    "top-k": (2, 4, 8, 16),
+}
+USUAL = {"tokens": 16_384, "layers": 8, "experts": 64, "top-k": 8}
+GROWTH = Path(__file__).parents[2] / "docs" / "growth.svg"
+
+
+def growth(pairs: int) -> dict[str, list[tuple[int, float, float]]]:
+    """By what grows: its size, and the median seconds of a capture (sizes and logits, forward included) and of its counts."""
+    return {what: [(n, *_grown({**USUAL, what: n}, pairs)) for n in sizes] for what, sizes in SHAPES.items()}
+
+
+def _grown(shape: dict[str, int], pairs: int) -> tuple[float, float]:
+    model = random_qwen3(shape["layers"], shape["experts"], shape["top-k"], hidden=64, width=32)
+    prompts = bench_capture.prompts_of(model, shape["tokens"] // 64, 64)
+    with TemporaryDirectory() as folder:
+        work = partial(bench_capture.captured, model, prompts, 4_096, SIZES, Path(folder) / "store")
+        work()
+        captures = [seconds(work) for _ in range(pairs)]
+        store = open_store(Path(folder) / "store")
+        store.counts()
+        counts = [seconds(store.counts) for _ in range(5 * pairs)]
+    return median(captures), median(counts)
+
+
+def slope(rows: list[tuple[int, float, float]], column: int) -> float:
+    """The power of its size with which a time grows: 1 is linear."""
+    sizes, times = [row[0] for row in rows], [row[column] for row in rows]
+    return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
+
+
+def draw_growth(found: dict[str, list[tuple[int, float, float]]], into: Path = GROWTH) -> None:
+    """Four log-log charts with the slope of each line."""
+    width, height, colours = 230, 200, ("#2a6f97", "#c8553d")
+    parts_of = list[str]()
+    for at, (what, rows) in enumerate(found.items()):
+        x0, times = at * width, [t for row in rows for t in row[1:]]
+        low, high = np.log(min(times)), np.log(max(times))
+        for column, (name, colour) in enumerate(zip(("capture", "counts"), colours, strict=True), 1):
+            x = [x0 + 30 + 170 * i / (len(rows) - 1) for i in range(len(rows))]
+            y = [30 + 120 * (1 - (np.log(row[column]) - low) / (high - low)) for row in rows]
+            points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+            parts_of.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+            ends = f"{rows[0][column]:.3g} to {rows[-1][column]:.3g} s"
+            label = f"{name}: {ends}, slope {slope(rows, column):.2f}"
+            parts_of.append(
+                f'<text x="{x0 + 10}" y="{165 + 14 * column}" font-size="11" fill="{colour}">{label}</text>'
+            )
+        title = f"{what}: {rows[0][0]:,} to {rows[-1][0]:,}"
+        parts_of.append(f'<text x="{x0 + 10}" y="18" font-size="12" fill="#222">{title}</text>')
+    size = f'width="{width * len(found)}" height="{height}"'
+    body = "\n".join(['<rect width="100%" height="100%" fill="#fff"/>', *parts_of])
+    into.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" {size}>\n{body}\n</svg>\n', "utf-8"
+    )
+
+
+def print_growth(pairs: int) -> int:
+    """Measures, prints and draws; how many slopes are above 1.1."""
+    found = growth(pairs)
+    steep = 0
+    for what, rows in found.items():
+        for column, name in enumerate(("capture", "counts"), 1):
+            said = ", ".join(f"{row[0]:,}: {row[column]:.3g} s" for row in rows)
+            steep += slope(rows, column) > 1.1
+            print(f"{what:<8}{name:<9}slope {slope(rows, column):.2f}   {said}")
+    draw_growth(found)
+    return steep
 
 
 def table(pairs: int, model: MoEModel, into: Path = Path("runs/goals.json")) -> int:

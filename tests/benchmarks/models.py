@@ -8,23 +8,23 @@ from workbench import load
 from workbench.model import MoEModel
 
 
-def random_qwen3() -> MoEModel:
-    """(a) 8 layers, hidden 512, 64 experts, top-8, expert width 256, fp32."""
+def random_qwen3(layers: int = 8, experts: int = 64, top_k: int = 8, hidden: int = 512, width: int = 256) -> MoEModel:
+    """(a) 8 layers, hidden 512, 64 experts, top-8, expert width 256, fp32; or another shape."""
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
     from workbench.loading import tiny_tokenizer
 
     config = Qwen3MoeConfig(
         vocab_size=1024,
-        hidden_size=512,
-        num_hidden_layers=8,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
         num_attention_heads=8,
         num_key_value_heads=4,
         head_dim=64,
         intermediate_size=1024,
-        moe_intermediate_size=256,
-        num_experts=64,
-        num_experts_per_tok=8,
+        moe_intermediate_size=width,
+        num_experts=experts,
+        num_experts_per_tok=top_k,
         norm_topk_prob=True,
         max_position_embeddings=1024,
         pad_token_id=0,
