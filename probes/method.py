@@ -61,6 +61,8 @@ class Method:
     answers: Kind = "ExpertScores"
     """What it returns: a ranking; a table of `probes.ranking`; or a plain value, which Python alone can ask for."""
     readings: tuple[Reading, ...] = ()
+    units: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The unit by the value of an option, where that is another."""
     words: Mapping[str, str] = field(default_factory=dict)
     """What a form says of an option whose name does not say enough."""
 
@@ -68,6 +70,13 @@ class Method:
         """The function."""
         module, _, name = self.function.partition(":")
         return getattr(import_module(f"{__package__}.{module}"), name)
+
+    def unit_of(self, options: Mapping[str, Any]) -> str:
+        """The unit of an answer with these options."""
+        for reading in self.readings:
+            if all(options.get(name) == value for name, value in reading.options.items()):
+                return reading.unit
+        return next((of[options[name]] for name, of in self.units.items() if options.get(name) in of), self.unit)
 
     @property
     def ranks(self) -> bool:

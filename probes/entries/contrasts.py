@@ -17,6 +17,13 @@ CONTRASTS = (
         classes=("target", "baseline"),
         negative_end="selected more in the baseline",
         paper="MoTE, arXiv 2502.11096",
+        units={
+            "reduce": {
+                "weight": "difference of mean routing weights a token",
+                "count": "difference of selections a response",
+                "weight_sum": "difference of routing weight a response",
+            }
+        },
         words={"beyond": "Beyond what this word predicts"},
     ),
     Method(
@@ -92,6 +99,13 @@ CONTRASTS = (
         range=(-inf, inf),
         beside="other",
         negative_end="used, given or writing less in the other store",
+        units={
+            "what": {
+                "use": "difference of selection rates",
+                "weight": "difference of mean routing weights",
+                "output": "share of the output's size",
+            }
+        },
         words={"what": "What moved", "other": "The other store"},
     ),
     Method(

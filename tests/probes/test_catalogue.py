@@ -65,6 +65,7 @@ def test_an_entry_is_true_of_its_function(method) -> None:
     assert known[1 : 1 + len(method.classes)] == [*method.classes]
     assert {*method.goes_with, *method.words} <= {*known}
     assert all({*reading.options} <= {*known} for reading in method.readings)
+    assert {*method.units} <= {*known}
     assert method.range[0] < 0 if method.negative_end else method.range[0] >= 0
     written = inspect.getsource(inspect.getmodule(ask))
     assert all(number in written for number in re.findall(r"\d{4}\.\d{5}", method.paper)), (

@@ -7,6 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from probes.catalogue import RANKERS
+
 from ..widgets import BASE, QUIET, STEERED, chart, named, points, text, titled, visible
 
 if TYPE_CHECKING:
@@ -52,9 +54,14 @@ def figure(scores: "ExpertScores", frame: Any) -> go.Figure:
     if floor is not None:
         _line(drawn, floor, f"smallest p of {scores.options['n_permutations']:,} permutations")
     _line(drawn, ALPHA, "p = 0.05")
-    drawn.update_xaxes(title="score (association)", zeroline=True)
+    drawn.update_xaxes(title=f"score{_unit(scores)} (association)", zeroline=True)
     drawn.update_yaxes(title="−log10 p (larger: rarer by chance)", rangemode="tozero")
     return titled(drawn, f"{scores.method}: score against p-value", legend={"orientation": "h", "y": -0.2}, **_CLICKS)
+
+
+def _unit(scores: "ExpertScores") -> str:
+    probe = RANKERS.get(scores.method)
+    return f", {text(probe.unit_of(scores.options))}" if probe else ""
 
 
 def _grouped(frame: Any) -> tuple[pd.DataFrame, ...]:

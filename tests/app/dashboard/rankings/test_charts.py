@@ -22,6 +22,22 @@ def test_the_volcano_draws_and_says_who_passes(monkeypatch):
     assert volcano.smallest_p(scores([], n_permutations=0)) is None
 
 
+@pytest.mark.parametrize(
+    ("method", "options", "unit"),
+    [
+        ("npmi", {}, "score, nPMI (association)"),
+        ("ftri", {"reduce": "rate"}, "score, difference of selection rates (association)"),
+        ("ftri", {"reduce": "weight_sum"}, "score, difference of routing weight a response (association)"),
+        ("drift", {"what": "use"}, "score, difference of selection rates (association)"),
+        ("usage", {"measure": "weight"}, "score, mean routing weight a token (association)"),
+        ("of my own", {}, "score (association)"),
+    ],
+)
+def test_the_axis_of_scores_names_their_unit(method, options, unit):
+    found = scores([(0, 1, 0.5, 3, 0.04, 0.05, "")], method, **options)
+    assert volcano.figure(found, found.frame.assign(name="L0E1")).layout.xaxis.title.text == unit
+
+
 def test_two_probes_are_compared_over_the_experts_that_both_rank(monkeypatch):
     paper = write_on(monkeypatch)
     two_probes.two_probes(FOUND, OTHER)
