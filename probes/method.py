@@ -60,6 +60,8 @@ class Method:
     paper: str = ""
     answers: Kind = "ExpertScores"
     """What it returns: a ranking; a table of `probes.ranking`; or a plain value, which Python alone can ask for."""
+    ahead: bool = False
+    """Whether it says what it takes before it starts; `probes.structure.ahead` has it say that alone."""
     readings: tuple[Reading, ...] = ()
     units: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The unit by the value of an option, where that is another."""

@@ -15,6 +15,7 @@ STRUCTURE = (
         range=(0, inf),
         paper="ExFlow, arXiv 2401.08383",
         answers="PairTable",
+        ahead=True,
         words={"by": "Order by", "first": "Rows (0: all)", "limit_mb": "Memory at most (MB)"},
     ),
     Method(
@@ -27,6 +28,7 @@ STRUCTURE = (
         range=(0, 1),
         paper="ExFlow, arXiv 2401.08383",
         answers="SetTable",
+        ahead=True,
         words={
             "one_program": "All layers in one program as well",
             "heldout": "Held out: share of prompts to measure on",
@@ -46,6 +48,7 @@ STRUCTURE = (
         needs=("routers",),
         paper="Sub-MoE, arXiv 2506.23266; M-SMoE, arXiv 2310.01334",
         answers="PairTable",
+        ahead=True,
         words={"by": "Alike by", "first": "Rows (0: all)", "limit_mb": "Memory at most (MB)"},
     ),
     Method(
@@ -59,6 +62,7 @@ STRUCTURE = (
         needs=("routers",),
         paper="Control and content, arXiv 2604.17837",
         answers="LayerTable",
+        ahead=True,
         words={"centred": "Centred: less the mean of the experts' rows", "limit_mb": "Memory at most (MB)"},
     ),
     Method(
@@ -71,6 +75,7 @@ STRUCTURE = (
         range=(0, 1),
         paper="Control and content, arXiv 2604.17837",
         answers="SetTable",
+        ahead=True,
         words={
             "share": "Share of a cluster's tokens that makes a member",
             "most": "Tokens at most (0: all)",

@@ -1,6 +1,6 @@
 """How experts belong together: the paths that tokens take from layer to layer, which are alike, what routers see.
 
-work.py        what a count takes, said before it starts
+work.py        what a count takes, said before it starts, or without starting it
 steps.py       who is selected in one MoE layer and in the next
 lifts.py       how sure a lift is
 pathways.py    which expert of the next layer follows an expert, and how much more than by chance
@@ -20,5 +20,6 @@ from probes.structure.pathways import pathways
 from probes.structure.placement import placement
 from probes.structure.similarity import similarity
 from probes.structure.spans import router_span
+from probes.structure.work import ahead
 
-__all__ = ["path_clusters", "pathways", "placement", "router_span", "similarity"]
+__all__ = ["ahead", "path_clusters", "pathways", "placement", "router_span", "similarity"]

@@ -1,12 +1,20 @@
 """What a count takes, in memory and time, said before it starts; more than the limit is refused in a sentence."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.errors import WorkbenchError
 from workbench.progress import Progress, ProgressLines, duration, megabytes
 
+if TYPE_CHECKING:
+    from workbench.store import Store
+
 SHORT, SMALL = 1.0, 100e6
 """Seconds and bytes below which nothing is said: the answer is there before the sentence is read."""
+
+
+_only_ahead: ContextVar[bool] = ContextVar("only_ahead", default=False)
 
 
 class Work(NamedTuple):
@@ -28,5 +36,27 @@ def begun(work: Work, limit_mb: int, smaller: str) -> None:
     """
     if work.size > limit_mb * 1e6:
         raise WorkbenchError(f"{work}, which is over limit_mb={limit_mb}; {smaller}, or raise limit_mb.")
-    if work.size > SMALL or work.seconds > SHORT:
-        ProgressLines()(Progress(0, 0, 0.0, f"{work}."))
+    said = f"{work}." if work.size > SMALL or work.seconds > SHORT else ""
+    if _only_ahead.get():
+        raise _Said(said)
+    if said:
+        ProgressLines()(Progress(0, 0, 0.0, said))
+
+
+def ahead(probe: Callable[..., Any], store: "Store", **options: Any) -> str:
+    """What a probe whose entry says `ahead` would say before it starts, empty where that is nothing; it goes no further.
+
+    Raises `WorkbenchError` where the probe refuses by then.
+    """
+    before = _only_ahead.set(True)
+    try:
+        probe(store, **options)
+    except _Said as said:
+        return str(said)
+    finally:
+        _only_ahead.reset(before)
+    raise TypeError(f"{probe.__name__} answered and never said what it takes; take `ahead` from its entry")
+
+
+class _Said(Exception):
+    """Ends a probe that was only to say what it takes."""

@@ -1,6 +1,7 @@
 """The page from top to bottom: a question, its answer as chart and table, a plan of the first, an earlier answer beside it."""
 
 from inspect import getdoc
+from typing import Any
 
 import streamlit as st
 
@@ -9,7 +10,7 @@ from probes.ranking import ExpertScores, Table
 from workbench import WorkbenchError
 
 from ..questions import offer
-from ..session import View, scores_of
+from ..session import View, ahead_of, scores_of
 from ..widgets import answer_table, escaped, ranked_table, selected, sentence, visible
 from .probe_options import PROBES, Asked, ask, check
 from .ranking_plan import ranking_plan
@@ -49,9 +50,35 @@ def question_form(view: View) -> Asked | None:
     method = st.selectbox("Probe", list(PROBES), key="probe", format_func=PROBES.__getitem__)
     with st.expander("What it computes, and what its options and columns mean"):
         st.code(getdoc(ASKED[method].load()), language=None, wrap_lines=True)
+    if ASKED[method].ahead:
+        return _question_with_its_cost(view, method)
     with st.form(f"probe-{method}"):
         asked = ask(method, offer(view.store_path), tuple(view.catalog.stores()))
         return asked if st.form_submit_button("Run", type="primary", key=f"run-{method}") else None
+
+
+def _question_with_its_cost(view: View, method: str) -> Asked | None:
+    """No form: what a form holds is not known before it is sent."""
+    assert view.store_path is not None
+    with st.container(border=True):
+        asked = ask(method, offer(view.store_path), tuple(view.catalog.stores()))
+        run, beside = st.columns([1, 5])  # a line that comes above the button would move it away under a click
+        with beside:
+            refused = not _told_ahead(view, asked)
+        return asked if run.button("Run", type="primary", key=f"run-{method}", disabled=refused) else None
+
+
+def _told_ahead(view: View, asked: Asked) -> bool:
+    """Says what the question takes, in the words of the command line, or why it cannot be asked, which is False."""
+    assert view.store_path is not None
+    try:
+        said = ahead_of(view.store_path, asked.method, **_options(view, asked))
+    except WorkbenchError as error:
+        st.error(sentence(error), icon=":material/error:")
+        return False
+    if said:
+        st.text(visible(said))
+    return True
 
 
 def asked_before(view: View, asked: Asked | None) -> list[Asked]:
@@ -65,10 +92,14 @@ def asked_before(view: View, asked: Asked | None) -> list[Asked]:
 
 def _found(view: View, asked: Asked) -> ExpertScores | Table:
     assert view.store_path is not None
+    return scores_of(view.store_path, asked.method, **_options(view, asked))
+
+
+def _options(view: View, asked: Asked) -> dict[str, Any]:
     options = dict(check(asked).options)
     if beside := ASKED[asked.method].beside:  # by its name: no text from a browser opens another file
         options[beside] = view.catalog.store(options[beside])
-    return scores_of(view.store_path, asked.method, **options)
+    return options
 
 
 def _said(found: ExpertScores | Table, asked: Asked) -> None:

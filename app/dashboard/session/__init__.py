@@ -8,13 +8,13 @@ on the page).
 from .catalog import BUNDLED, Catalog, catalog_from
 from .error_sentences import sentences
 from .layers import current_layer, layer_box, layer_slider, look_at
-from .machines import Identity, Machine, identity, scores_of, store_at
+from .machines import Identity, Machine, ahead_of, identity, scores_of, store_at
 from .turns import Left
 from .view import View, choose, current_view, fitting_stores, plan, set_plan, undo, write_url
 from .who import is_there, session
 
 __all__ = [
-    "BUNDLED", "Catalog", "Identity", "Left", "Machine", "View", "catalog_from", "choose", "current_layer",
-    "current_view", "fitting_stores", "identity", "is_there", "layer_box", "layer_slider", "look_at", "plan",
+    "BUNDLED", "Catalog", "Identity", "Left", "Machine", "View", "ahead_of", "catalog_from", "choose",
+    "current_layer", "current_view", "fitting_stores", "identity", "is_there", "layer_box", "layer_slider", "look_at", "plan",
     "scores_of", "sentences", "session", "set_plan", "store_at", "undo", "write_url",
 ]  # fmt: skip

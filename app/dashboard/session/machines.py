@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from probes.catalogue import ASKED
 from workbench import Plan, Store, load, open_store
 from workbench.backends import backend_of
 from workbench.paths import Place, given_place
@@ -98,6 +99,18 @@ def scores_of(path: Place, method: str, **options: Any) -> Any:
     beside = tuple((name, str(value), identity(value)) for name, value in options.items() if isinstance(value, Place))
     alone = {name: value for name, value in options.items() if not isinstance(value, Place)}
     return _scores(str(path), identity(path), method, tuple(sorted(alone.items())), beside)
+
+
+def ahead_of(path: Place, method: str, **options: Any) -> str:
+    """What a probe whose entry says `ahead` takes, as it says it before it starts; nothing where it is done at once."""
+    return _ahead(str(path), identity(path), method, tuple(sorted(options.items())))
+
+
+@st.cache_resource(max_entries=64, show_spinner="Looking what it takes ...")
+def _ahead(path: str, now: Identity, method: str, options: tuple[tuple[str, Any], ...]) -> str:
+    from probes.structure import ahead
+
+    return ahead(ASKED[method].load(), _store(path, now), **dict(options))
 
 
 @st.cache_resource(max_entries=64, show_spinner="Asking the store ...", show_time=True)

@@ -9,6 +9,7 @@ from workbench_app.dashboard.widgets import ranking_table as ranked_table
 
 from probes.catalogue import ASKED
 from probes.ranking import ExpertScores
+from probes.structure import work
 from tests.app.dashboard.rankings.made import FOUND, LAYERS, OTHER
 from tests.app.paper import assert_drawn, drawn, said, write_on
 from tests.app.world import store_at, view_of
@@ -125,3 +126,31 @@ def test_of_many_notes_the_last_are_folded_and_an_answer_without_rows_says_so(tm
     assert paper.lines[-3:] == [
         "expander '2 more notes'", r"expander| text '• note 16\n• note 17'", "text 'No row; the notes above say why.'"
     ]  # fmt: skip
+
+
+def test_what_a_question_takes_stands_beside_its_button_before_it_is_run(tmp_path, store, monkeypatch):
+    paper = write_on(monkeypatch, {"probe": "pathways"}, plan=Plan())
+    view = view_of(tmp_path, store)
+    assert probes_page.question_form(view) is None
+    assert paper.lines[-2:] == [
+        "container| columns [1, 5]", "container| 0| button 'Run' type='primary' key='run-pathways' disabled=False"
+    ]  # fmt: skip
+    monkeypatch.setattr(work, "SMALL", 0)
+    paper.answers |= {"pathways-tokens": "prompt", "run-pathways": True}
+    assert probes_page.question_form(view) == Asked("pathways", (("tokens", "prompt"),))
+    assert paper.lines[-2:] == [
+        "container| 1| text '16 pairs of experts over 4 tokens: 0.0 MB of memory and about 1 s.'",
+        "container| 0| button 'Run' type='primary' key='run-pathways' disabled=False",
+    ]
+
+
+def test_a_question_that_takes_too_much_is_refused_before_it_is_run(tmp_path, store, monkeypatch):
+    paper = write_on(monkeypatch, {"probe": "pathways", "pathways-limit_mb": 0}, plan=Plan())
+    probes_page.show(view_of(tmp_path, store))
+    at = next(i for i, line in enumerate(paper.lines) if "key='run-pathways'" in line)
+    assert paper.lines[at].endswith("disabled=True")
+    assert paper.lines[at - 1].replace("\\", "") == (
+        "container| 1| error '16 pairs of experts over 4 tokens: 0.0 MB of memory and about 1 s, which is over limit_mb=0; read "
+        "fewer tokens, or keep fewer rows with first=100, or raise limit_mb.' icon=':material/error:'"
+    )
+    assert paper.lines[-1] == "text 'Choose a probe and press Run.'"

@@ -10,9 +10,10 @@ from workbench_app.dashboard.rankings.volcano import smallest_p
 from workbench_app.dashboard.widgets import named
 from workbench_app.dashboard.widgets.ranking_table import as_file
 
-from probes import contrast, ftri, npmi, super_experts, usage
+from probes import contrast, ftri, npmi, pathways, super_experts, usage
 from probes.outputs import thresholds
 from probes.ranking import ExpertScores
+from probes.structure import work
 from tests.app.pages import HOSTILE, hostile_store, opened, says, texts
 from workbench import Plan, load, open_store
 from workbench.bundled import bundled_path
@@ -114,6 +115,23 @@ def test_a_question_that_cannot_be_asked_is_a_sentence_and_is_forgotten(tmp_path
     assert spoken == 2870
     assert says(page, f"The marker '<think>' is at none of the {spoken} tokens read")
     assert says(page.run(), "Choose a probe and press Run.")
+
+
+def test_what_a_question_takes_is_said_as_soon_as_its_options_are_chosen(tmp_path, monkeypatch, capsys, store):
+    monkeypatch.setattr(work, "SMALL", 0)
+    page = opened("probes", tmp_path)
+    page.selectbox(key="probe").set_value("pathways").run()
+    assert says(page, "3,072 pairs of experts over 2,870 tokens: 1.5 MB of memory and about 1 s.")
+    page.selectbox(key="pathways-tokens").set_value("last_prompt").run()
+    pathways(store, tokens="last_prompt")
+    (said,) = capsys.readouterr().err.splitlines()  # what the command line says; the page wrote nothing there
+    assert said in texts(page)
+    assert says(page, "Choose a probe and press Run.")
+    page.number_input(key="pathways-limit_mb").set_value(0).run()
+    assert says(page, "which is over limit_mb=0; read fewer tokens")
+    assert page.button(key="run-pathways").disabled
+    page.number_input(key="pathways-limit_mb").set_value(2000).run()
+    assert says(run_of(page, "pathways"), "pathways of 1,000 rows")
 
 
 @pytest.mark.parametrize("page", ["probes", "super-experts"])
