@@ -81,7 +81,7 @@ def test_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
     """Commands find the store that the blocks before them wrote."""
     monkeypatch.chdir(tmp_path)
     found = run_page("README.md")
-    assert found["ran"] == {"python": 2, "workbench": 5, "sql": 0}
+    assert found["ran"] == {"python": 2, "workbench": 4, "sql": 0}
     assert found["store"].path.is_dir()
 
 

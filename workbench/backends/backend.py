@@ -32,6 +32,7 @@ class Capabilities:
     shared    whether shared experts can be edited and are recorded
     together  whether the rows of a batch may have plans of their own: then it has `run_each` as well (`TakesPlans`)
     why       reasons for what it cannot, by the name of a field above or of what is lacking in one
+    here      whether its forwards run in this process, with torch's own threads
     """
 
     name: str
@@ -44,6 +45,7 @@ class Capabilities:
     shared: bool = True
     together: bool = False
     why: Mapping[str, str] = field(default_factory=dict[str, str])
+    here: bool = False
 
 
 class Batch(NamedTuple):

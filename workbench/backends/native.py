@@ -30,7 +30,7 @@ class Native:
     """The engine of a model that lies in this process, as it is now (`workbench.survey.known.as_it_is`)."""
 
     model: MoEModel
-    can = Capabilities("native", keep=KEEPS)
+    can = Capabilities("native", keep=KEEPS, here=True)
 
     def __post_init__(self) -> None:
         check_here(self.model.runtime)

@@ -104,9 +104,7 @@ class Process:
         """Whether what is written beside a forward would stop it: its threads wait for one another at every operator."""
         cores = os.cpu_count() or 1
         return (
-            self.backend.can.name == "native"
-            and self.request.model.device.type == "cpu"
-            and torch.get_num_threads() >= cores > 1
+            self.backend.can.here and self.request.model.device.type == "cpu" and torch.get_num_threads() >= cores > 1
         )
 
     @property
