@@ -57,7 +57,7 @@ def _mistakes(before: str, kinds: Mapping[str, Any], given: Mapping[str, Any], o
     for name, value in given.items():
         if name not in kinds:
             near = suggestion(name, list(kinds)) or ";"
-            yield Mistake(before + name, f"is no option of {owner}{near} it has {', '.join(kinds)}.")
+            yield Mistake(before + name, f"is no option of {owner}{near} it has {', '.join(kinds) or 'none'}.")
         elif isinstance(value, Mapping) and _fields(kinds[name]):
             yield from _mistakes(f"{before}{name}.", _fields(kinds[name]), value, name)
         elif not _takes(kinds[name], value):

@@ -13,6 +13,7 @@ from .options import Json, StorePath
 
 if TYPE_CHECKING:
     from probes.agreement import Agreement
+    from workbench.store import Store
 
     from ..experts import Card
 
@@ -30,12 +31,21 @@ def rank_all(
         check_writable(out)
     opened = open_store(store, incomplete=incomplete)
     opened.check_complete()
+    _check_labels(opened, target, baseline)
     with working(f"Ranking {opened.anatomy.n_experts} experts in every way"):
         found = agreement(opened, target, baseline)
     if out is not None:
         found.write(out)
         note(f"Wrote '{out}'.")
     print_json(_whole(found)) if json else _show(found)
+
+
+def _check_labels(store: "Store", *labels: str | None) -> None:
+    """A misspelt label is no reason to leave every probe out that compares classes, and say it in a note."""
+    from probes.reading import check_label
+
+    for label in filter(None, labels):
+        check_label(store, label)
 
 
 def _whole(found: "Agreement") -> dict[str, Any]:
@@ -95,6 +105,7 @@ def expert(
             raise WorkbenchError(f"'{out}' should end in .md or .html, which says how to write the card.")
         check_writable(out)
     opened = open_store(store)
+    _check_labels(opened, target, baseline)
     with working(f"Asking every probe about {expert}"):
         card = card_of(opened, as_ref(expert), target, baseline)
     if out is not None:

@@ -12,6 +12,7 @@ from probes.reading import (
     class_notes,
     classes,
     describe,
+    layers_with_logits,
     read_units,
     router_logits,
     select,
@@ -74,6 +75,12 @@ def logit_contrast(
     if pooling not in get_args(Pooling):
         raise WorkbenchError(f"pooling='{pooling}' is not known; it can be {', '.join(get_args(Pooling))}.")
     check_adjust(adjust)
+    kept, left_out = layers_with_logits(store)
+    if left_out:
+        raise WorkbenchError(
+            f"The store '{store.path}' kept router logits of layers {', '.join(map(str, kept))} alone, and tokens are read "
+            f"that have them in every layer; capture it again without limiting layers."
+        )
     chosen = classes(store, target, baseline, classifier=classifier, where=where)
     used, rows = used_rows(store, chosen)
     asked = select(store, tokens, roles, used) & rows & store.routed_tokens

@@ -10,6 +10,7 @@ from probes.reading import (
     add_rows,
     describe,
     expert_axis,
+    layers_with_logits,
     prompt_of_row,
     routed_units,
     router_logits,
@@ -55,28 +56,29 @@ def unlearning_affinity(
     group, sequence = routed_units(store, tokens, roles, where, weighted=True)
     found = resampled(store, sequence, cluster)
     of_unit = found.of_unit if n_bootstrap > 0 else np.zeros(len(sequence), np.int64)
-    total, axis = _summed_means(store, group, of_unit), expert_axis(store, store.layers)
+    layers, left_out = layers_with_logits(store)
+    total, axis = _summed_means(store, layers, group, of_unit), expert_axis(store, layers)
     responses = np.bincount(of_unit).astype(np.float64)
     score = total.sum(axis=0) / responses.sum()
     low, high, why = ratio_interval(total, responses[:, None], responses, n_bootstrap, seed)
     options = {"tokens": describe(tokens, roles), "roles": roles, "where": where, "cluster": cluster}
     options |= {"n_bootstrap": n_bootstrap, "seed": seed}
     group_of_all = np.where(group >= 0, 0, -1)
-    n = axis.of(store.counts(None, group_of_all).n).sum(axis=0)
+    n = axis.of(store.counts(None, group_of_all, layers=layers).n).sum(axis=0)
     apart = template_notes(store, tokens, roles, used_prompts(store, where)[prompt_of_row(store)])
     said = f"{int((group >= 0).sum())} tokens of {len(sequence)} responses read"
-    notes = (said, *apart, *_other_rule(store), *([found.note] if n_bootstrap > 0 else []), *why)
+    notes = (said, *left_out, *apart, *_other_rule(store), *([found.note] if n_bootstrap > 0 else []), *why)
     none = "no p-value: even routing is no null that anyone expects"
     return assemble(
         store, "unlearning_affinity", options, axis, {"score": score, "n": n, "low": low, "high": high}, (*notes, none)
     )
 
 
-def _summed_means(store: "Store", group: np.ndarray, of_unit: np.ndarray) -> np.ndarray:
+def _summed_means(store: "Store", layers: tuple[int, ...], group: np.ndarray, of_unit: np.ndarray) -> np.ndarray:
     """[clusters, experts] each response's mean softmax, added up by cluster."""
     length = np.bincount(group[group >= 0], minlength=len(of_unit))
     parts = []
-    for layer in store.layers:
+    for layer in layers:
         total = np.zeros((int(of_unit.max()) + 1, store.anatomy.layer(layer).n_experts))
         for row, logits in router_logits(store, layer, group >= 0):
             share = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -95,4 +95,4 @@ def _value(slots: Received, gate: float, power: float) -> np.ndarray:
 def _said(frequency: bool, gate: float, power: float) -> str:
     name = _MEMBERS.get((frequency, gate, power), "no member with a name")
     over = "all tokens read" if frequency else "the tokens that selected the expert"
-    return f"{name}: the sum of weight^{gate:g} x |output|^{power:g} over {over}"
+    return f"{name}: the mean of weight^{gate:g} x |output|^{power:g} over {over}"

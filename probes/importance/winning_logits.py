@@ -11,6 +11,7 @@ from probes.reading import (
     describe,
     expert_axis,
     label_values,
+    layers_with_logits,
     prompt_of_row,
     routed_units,
     router_logits,
@@ -64,26 +65,27 @@ def tcess(
     if first < 1:
         raise WorkbenchError(f"first={first} takes no expert of a token; give 1 or more.")
     group, sequence = routed_units(store, tokens, roles, where)
+    layers, left_out = layers_with_logits(store)
     of_row, names = _tasks(store, group, tasks, prompt)
-    total, n = _sums(store, of_row, len(names), first, threshold)
+    total, n = _sums(store, layers, of_row, len(names), first, threshold)
     read = np.bincount(of_row[of_row >= 0], minlength=len(names)).astype(np.float64)
     pattern = total / read[:, None]
     chosen, said = (0, ()) if tasks is None else _nearest(store, pattern, names)
-    axis = expert_axis(store, store.layers)
+    axis = expert_axis(store, layers)
     apart = template_notes(store, tokens, roles, used_prompts(store, where)[prompt_of_row(store)])
     counted = f"{int(read.sum())} tokens of {len(sequence)} responses read"
     options: dict[str, Any] = {"tasks": tasks, "prompt": prompt, "first": first, "threshold": threshold}
     options |= {"tokens": describe(tokens, roles), "roles": roles, "where": where}
-    notes = (counted, *apart, *said, "no interval, no p-value: a pattern is compared with patterns")
+    notes = (counted, *left_out, *apart, *said, "no interval, no p-value: a pattern is compared with patterns")
     return assemble(store, "tcess", options, axis, {"score": pattern[chosen], "n": n[chosen]}, notes)
 
 
 def _sums(
-    store: "Store", of_row: np.ndarray, n_tasks: int, first: int, threshold: float
+    store: "Store", layers: tuple[int, ...], of_row: np.ndarray, n_tasks: int, first: int, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """[tasks, experts] summed winning logits, and how many were added."""
     totals, counts = [], []
-    for layer in store.layers:
+    for layer in layers:
         n_experts = store.anatomy.layer(layer).n_experts
         total, n = np.zeros((n_tasks, n_experts)), np.zeros((n_tasks, n_experts))
         for row, logits in router_logits(store, layer, of_row >= 0):

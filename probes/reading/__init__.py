@@ -15,14 +15,14 @@ units.py       what compared responses selected, counted response by response
 """
 
 from probes.reading.axis import Axis, expert_axis
-from probes.reading.classes import Classes, classes, label_values, prompt_column, used_prompts
+from probes.reading.classes import Classes, check_label, classes, label_values, prompt_column, used_prompts
 from probes.reading.content import content, template_notes
 from probes.reading.markers import Marker, find_marker
 from probes.reading.masks import token_mask
 from probes.reading.occurrence import Counted, Places, asked_of_template, count_occurrences, places_of
 from probes.reading.received import Received, Sums, received, slot_sums
 from probes.reading.routed import routed_units
-from probes.reading.router_logits import add_rows, router_logits
+from probes.reading.router_logits import add_rows, layers_with_logits, router_logits
 from probes.reading.shared_end import shared_end
 from probes.reading.tokens import NAMES, Tokens, describe, prompt_length, prompt_of_row, select, sequence_of_row, whole
 from probes.reading.units import Read, class_notes, read_units, used_rows
@@ -40,6 +40,7 @@ __all__ = [
     "Tokens",
     "add_rows",
     "asked_of_template",
+    "check_label",
     "class_notes",
     "classes",
     "content",
@@ -48,6 +49,7 @@ __all__ = [
     "expert_axis",
     "find_marker",
     "label_values",
+    "layers_with_logits",
     "places_of",
     "prompt_column",
     "prompt_length",

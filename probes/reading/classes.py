@@ -207,6 +207,11 @@ def _of_two_labels(
     return out, _Wanted(target, baseline), []
 
 
+def check_label(store: "Store", text: str) -> None:
+    """Raises `WorkbenchError` for what is neither a label's value nor a verdict of the refusal rules."""
+    _name_of(store, text)
+
+
 def _name_of(store: "Store", text: str, prefer: str | None = None) -> tuple[str | None, str]:
     """The label's name and value that `text` means; name None where the refusal rules have to say."""
     labels = store.labels

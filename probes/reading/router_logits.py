@@ -11,6 +11,25 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 
+def layers_with_logits(store: "Store") -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The layers whose router logits were kept, and a note on the others: that nothing was kept of them is no zero.
+
+    Raises `WorkbenchError` where the store kept no logits.
+    """
+    _check(store)
+    kept = {part.layer for part in store.parts("logits", ["layer"])}
+    left = [str(layer) for layer in store.layers if layer not in kept]
+    said = f"layers {', '.join(left)} kept no router logits, and their experts are left out"
+    return tuple(layer for layer in store.layers if layer in kept), (said,) if left else ()
+
+
+def _check(store: "Store") -> None:
+    if not store.has("logits"):
+        raise WorkbenchError(
+            f"The store '{store.path}' kept no router logits; capture it again with keep={{'norms', 'residual', 'logits'}}."
+        )
+
+
 def router_logits(store: "Store", layer: int, read: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of a layer: rows of store.tokens [n] and their logits [n, classes]; tokens with one that is NaN are left out.
 
@@ -19,10 +38,7 @@ def router_logits(store: "Store", layer: int, read: np.ndarray) -> Iterator[tupl
     read  bool [rows of store.tokens]. One batch is held, whatever the number of tokens.
     Raises `WorkbenchError` where the store kept no logits.
     """
-    if not store.has("logits"):
-        raise WorkbenchError(
-            f"The store '{store.path}' kept no router logits; capture it again with keep={{'norms', 'residual', 'logits'}}."
-        )
+    _check(store)
     for batch in store.scan("logits", [*store.key_columns, "router_logits"], [layer]):
         if not batch.num_rows:
             continue

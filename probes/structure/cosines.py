@@ -100,9 +100,21 @@ def of_kernels(store: "Store", layers: tuple[int, ...], read: np.ndarray) -> Ite
         for i in range(size):
             for j in range(i + 1, size):
                 both = np.intersect1d(row[of[i]], row[of[j]], assume_unique=True, return_indices=True)
-                n[i, j] = n[j, i] = len(both[0])
-                cka[i, j] = cka[j, i] = kernel_alignment(vectors[of[i][both[1]]], vectors[of[j][both[2]]])
+                x, y = vectors[of[i][both[1]]], vectors[of[j][both[2]]]
+                once = _once(x, y)
+                n[i, j] = n[j, i] = len(once)
+                cka[i, j] = cka[j, i] = kernel_alignment(x[once], y[once])
         yield Cosines(layer, np.round(cka, DECIMALS), n)
+
+
+def _once(x: np.ndarray, y: np.ndarray) -> list[int]:
+    """Rows of two tables [n, channels] without those that repeat an earlier one in both: prompts that begin alike give copies,
+    and any two tables are aligned over two points.
+    """
+    first = dict[bytes, int]()
+    for number, row in enumerate(np.concatenate([x, y], axis=1)):
+        first.setdefault(row.tobytes(), number)
+    return list(first.values())
 
 
 def kernel_alignment(x: np.ndarray, y: np.ndarray) -> float:

@@ -50,7 +50,8 @@ def similarity(
     limit_mb   what it may hold in memory: experts x experts a layer, twice, by outputs one layer of a shard, by cka one layer of
                all tokens read; said before
 
-    n: channels of the rows (router), tokens read (logits), tokens that selected both (outputs, cka), neurons (weights). Range of
+    n: channels of the rows (router), tokens read (logits), tokens that selected both (outputs; for cka those
+    that repeat no earlier one in what both write, which is ours), neurons (weights). Range of
     the cosine [-1, 1], of similarity [0, 1]; null where there are only zeros, or no token selected both (for cka fewer than
     four). group: the number of the group that both are in, within the layer; null where they are in two. The notes have each
     layer's mean and largest cosine, its groups, and its redundancy: (experts - groups) / experts. No interval and no p-value:

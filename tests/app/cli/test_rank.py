@@ -325,3 +325,13 @@ def test_a_set_makes_a_plan_of_its_members(answered: Recorder, tmp_path: Path, m
     assert said.exit_code == 0, said.output
     assert Plan.from_json(tmp_path / "p.json") == Plan.mute("L1E2, L1E0").for_model(anatomy())
     assert f"Wrote '{tmp_path / 'p.json'}': mute the members, 2." in said.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    "words", [("rank", "--all", "s", "--target", "nonsense"), ("expert", "s", "L1E0", "--target", "nonsense")]
+)
+def test_a_label_that_does_not_exist_is_refused_where_every_probe_is_asked(tmp_path, words):
+    random_store(tmp_path / "s")
+    said = run(*(str(tmp_path / "s") if word == "s" else word for word in words), "--target", "nonsense")
+    assert said.exit_code == 2
+    assert "has the value 'nonsense'" in said.stderr

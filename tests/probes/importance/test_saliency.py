@@ -76,7 +76,7 @@ def test_what_cannot_be_asked_is_a_sentence() -> None:
         WorkbenchError, match="gate=-1 and power=1 are exponents of a saliency; give 0 or more for both"
     ):
         saliency(sized().store, gate=-1)
-    assert saliency(golden().store, power=0).notes[0].startswith("no member with a name: the sum of weight")
+    assert saliency(golden().store, power=0).notes[0].startswith("no member with a name: the mean of weight")
     bare = golden().store
     bare.plan_json["lacks"] = ["weight"]
     with pytest.raises(WorkbenchError, match="expert ids without their routing weights"):

@@ -141,6 +141,7 @@ def similarity(rows, experts, by, tokens="all", centred=False):
             for j in range(i + 1, size):
                 if by == "cka":
                     both = [(w[i], w[j]) for key, w in written.items() if key in read and i in w and j in w]
+                    both = [pair for number, pair in enumerate(both) if pair not in both[:number]]
                     out[layer, i, layer, j] = len(both), kernels([a for a, _ in both], [b for _, b in both])
                     continue
                 if by != "outputs":
