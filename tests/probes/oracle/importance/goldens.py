@@ -25,7 +25,7 @@ def saliency(probes: ModuleType) -> None:
     how = {"tokens": "prompt", "n_bootstrap": 0}
     found = probes.saliency(sized().store, **how)
     assert_same(found, {**with_n(reap), (2, 4): (None, 0)})
-    assert found.notes[0] == "REAP: the sum of weight^1 x |output|^1 over the tokens that selected the expert"
+    assert found.notes[0] == "REAP: the mean of weight^1 x |output|^1 over the tokens that selected the expert"
     assert [str(x) for x in found.top(3)] == ["L2E2", "L2E1", "L1E0"]  # 8/3, 5/2, 25/12
     # weighted EAN: over the 8 tokens read, and the dead expert has 0
     weighted = {**{x: value / 8 for x, value in total.items()}, (2, 4): 0.0}

@@ -112,7 +112,7 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         ),
         at(
             "importance/forget_set.py",
-            "store.counts(None, group_of_all)",
+            "store.counts(None, group_of_all, layers=layers)",
             "first_slot_counts(store, None, group_of_all)",
             SLOTS,
         ),

@@ -114,8 +114,8 @@ def _centred_and_by_tokens(probes: ModuleType) -> None:
         sign = 1 if row["prompt_id"] in ("ab" if row["expert"] == 0 else "ac") else -1
         row["output"] = [sign, 0] if row["expert"] == 0 else [5, 2 * sign]
     cka = pairs(probes.similarity(case.store, by="cka", tokens="prompt", first=0), "n", "cosine")
-    assert_pairs(cka, {(1, 0, 1, 1): (4, -1 / 2), (1, 0, 1, 2): (2, None), (1, 1, 1, 2): (2, None)})
-    # 0 with 1: a and b across, c and d along; 0 with 2: at a and d, 1 with 2: twice at b
+    assert_pairs(cka, {(1, 0, 1, 1): (4, -1 / 2), (1, 0, 1, 2): (2, None), (1, 1, 1, 2): (1, None)})
+    # 0 with 1: a and b across, c and d along; 0 with 2: at a and d, 1 with 2: twice at b, where both write the same: one token
     outputs = probes.similarity(store, by="outputs", tokens="prompt", first=0)
     assert_pairs(
         pairs(outputs, "n", "cosine"), {(1, 0, 1, 1): (4, 1 / 2), (1, 0, 1, 2): (2, half), (1, 1, 1, 2): (2, half)}
