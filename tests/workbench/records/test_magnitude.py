@@ -23,14 +23,19 @@ def _by_definition(row):
     return sum(size**2 for size in sizes) ** 0.5, sizes[at], at
 
 
-@given(_ROWS, st.sampled_from([torch.float32, torch.bfloat16, torch.float16]), st.integers(1, 40))
-def test_it_is_norm_largest_size_and_first_channel_of_it(rows, dtype, chunk):
+@given(
+    _ROWS,
+    st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+    st.integers(1, 40),
+    st.sampled_from([0, 256]),
+)
+def test_it_is_norm_largest_size_and_first_channel_of_it(rows, dtype, chunk, narrow):
     vectors = torch.tensor(rows, dtype=dtype).reshape(len(rows), len(rows[0]) if rows else 3)
-    size, module.VALUES_AT_ONCE = module.VALUES_AT_ONCE, chunk
+    size, module.VALUES_AT_ONCE, module.NARROW = module.VALUES_AT_ONCE, chunk, narrow  # both ways
     try:
         found = magnitude(vectors)
     finally:
-        module.VALUES_AT_ONCE = size
+        module.VALUES_AT_ONCE, module.NARROW = size, 256
     wanted = [_by_definition(row) for row in vectors.tolist()]
     assert (found.l2.dtype, found.max_abs.dtype, found.argmax.dtype) == (torch.float32, torch.float32, torch.int32)
     assert found.argmax.tolist() == [at for _, _, at in wanted]
