@@ -11,7 +11,7 @@ SHAPES = {
 """Layers, of them dense ones, experts, top-k, shared experts, hidden size."""
 KEPT = {"routing alone": (), "norms, residual": ("norms", "residual"), "and logits": ("norms", "residual", "logits")}
 MILLION = 1_000_000
-ROWS_A_SECOND = 11e6
+ROWS_A_SECOND = 20e6
 """Slot rows with their sizes that one core encodes, measured (docs/speed.md)."""
 USD = 0.023
 """A GB and month of object storage; the list price of one provider, which we did not measure."""

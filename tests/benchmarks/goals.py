@@ -118,7 +118,7 @@ def slope(rows: list[tuple[int, float, float]], column: int) -> float:
 
 def draw_growth(found: dict[str, list[tuple[int, float, float]]], into: Path = GROWTH) -> None:
     """Four log-log charts with the slope of each line."""
-    width, height, colours = 230, 200, ("#2a6f97", "#c8553d")
+    width, height, colours = 260, 200, ("#2a6f97", "#c8553d")
     parts_of = list[str]()
     for at, (what, rows) in enumerate(found.items()):
         x0, times = at * width, [t for row in rows for t in row[1:]]
