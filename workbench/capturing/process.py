@@ -33,7 +33,7 @@ from workbench.shards import OPTION, SAMPLED, STREAMED, Build, ShardWriter, desc
 
 _LANES = 4
 """Files that a table of a shard is written as at first, where its writers and the forward take turns."""
-_LARGE = 2**14
+LARGE = 2**14
 """Tokens of a shard from which a table may be several files."""
 _BY_LAYER = frozenset(STREAMED) - {"tokens", "responses", "nonfinite"}
 _READ_ONCE = {"matrices": matrices, "routers": routers, "directions": directions, "alignments": alignments}
@@ -81,7 +81,7 @@ class Process:
         ids = sorted({self.request.sequence(n)[0] for b in batches for n in self.request.schedule.batches[b]})
         dictionary = pa.array([self.request.encoded[i].id for i in ids], pa.string())
         owner, processor = self.claims.owner if self.claims else "", time.process_time()
-        lanes = self.lanes if self.request.shard_size(shard) >= _LARGE else None
+        lanes = self.lanes if self.request.shard_size(shard) >= LARGE else None
         with ShardWriter(self.path, shard, self._tables, owner, lanes) as out:
             for batch in batches:
                 tables = self._run_batch(self.request.schedule.batches[batch], ids, dictionary)

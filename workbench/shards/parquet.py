@@ -114,10 +114,13 @@ class Part:
         """Rows of each of these row groups."""
         return [self.metadata.row_group(i).num_rows for i in self.row_groups]
 
-    def raw(self, columns: Sequence[str]) -> list[bytes] | None:
-        """These columns of each row group as they lie in the file, pages with their headers; None of one on object storage."""
-        if not isinstance(self.disk.place, Path):
-            return None
+    @property
+    def is_near(self) -> bool:
+        """Whether its file lies on a disk of this machine, where another look at it costs nothing."""
+        return isinstance(self.disk.place, Path)
+
+    def raw(self, columns: Sequence[str]) -> list[bytes]:
+        """These columns of each row group as they lie in the file, pages with their headers."""
         at = {self.metadata.schema.column(i).path: i for i in range(self.metadata.num_columns)}
         with self.disk.open(self.key, self.size) as file:
             return [
@@ -127,9 +130,9 @@ class Part:
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows, read on the calling thread."""
-        is_local = isinstance(self.disk.place, Path)  # elsewhere columns that lie together are one request
+        # elsewhere columns that lie together are one request
         source = source_of(self.disk, self.key, self.size)
-        file = pq.ParquetFile(source, metadata=self.metadata, memory_map=True, pre_buffer=not is_local)
+        file = pq.ParquetFile(source, metadata=self.metadata, memory_map=True, pre_buffer=not self.is_near)
         try:
             return file.read_row_groups(list(self.row_groups), columns=columns, use_threads=False)
         finally:

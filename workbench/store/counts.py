@@ -91,9 +91,9 @@ def selections(
     lock = Lock()
 
     def add(part: Part) -> None:
-        here, rows = n[layers.index(part.layer or 0)], store.read(part, columns)
+        here, (shared, rows) = n[layers.index(part.layer or 0)], groups.beside(part, columns)
         at = 0
-        for found in groups.of(part):
+        for found in shared:
             size = len(found.code)
             block = _counted(rows.slice(at, size), found, n_experts)
             at += size

@@ -21,27 +21,31 @@ _REMEMBERED = 128  # row groups, which hold a quarter of a mebibyte each
 
 
 class SameKeys(Generic[T]):
-    """`of(part)` gives what `read` makes of each of its row groups' key columns."""
+    """`beside(part, columns)` gives what `read` makes of the key columns of its row groups."""
 
     def __init__(self, store: Tables, columns: Sequence[str], read: Callable[[pa.RecordBatch], T]) -> None:
         self.store, self.columns, self.read = store, list(columns), read
         self._known, self._lock = OrderedDict[tuple[int, bytes], T](), Lock()
 
-    def of(self, part: Part) -> list[T]:
-        """One for each row group of the part, in order."""
-        raw = part.raw(self.columns)
-        if raw is None:
-            return self._decoded(part)
-        keys = list(zip(part.sizes, raw, strict=True))
+    def beside(self, part: Part, columns: Sequence[str]) -> tuple[list[T], pa.Table]:
+        """What `read` makes of each row group of the part, in order, and the part's rows of other columns."""
+        if not part.is_near:  # both in one request
+            rows = self.store.read(part, [*self.columns, *columns])
+            return self._decoded(part, rows.select(self.columns)), rows
+        rows = self.store.read(part, columns)
+        return self._of_near(part), rows
+
+    def _of_near(self, part: Part) -> list[T]:
+        keys = list(zip(part.sizes, part.raw(self.columns), strict=True))
         with self._lock:
             found = [self._known.get(key) for key in keys]
         if any(one is None for one in found):
-            found = self._decoded(part)
+            found = self._decoded(part, self.store.read(part, self.columns))
             self._remember(dict(zip(keys, found, strict=True)))
         return [one for one in found if one is not None]
 
-    def _decoded(self, part: Part) -> list[T]:
-        table, at, found = self.store.read(part, self.columns), 0, list[T]()
+    def _decoded(self, part: Part, table: pa.Table) -> list[T]:
+        at, found = 0, list[T]()
         for n in part.sizes:
             found.append(self.read(table.slice(at, n).combine_chunks().to_batches()[0]))
             at += n

@@ -29,8 +29,9 @@ class MemoryPart:
     def sizes(self) -> list[int]:
         return [len(self.table)]
 
-    def raw(self, columns: Sequence[str]) -> None:
-        """It lies in no file."""
+    @property
+    def is_near(self) -> bool:
+        return False  # it lies in no file
 
 
 class MemoryStore(Store):

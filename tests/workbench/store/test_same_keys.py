@@ -63,7 +63,7 @@ def test_what_repeats_is_decoded_once(tmp_path: Path, name: str) -> None:
         return seen[-1]
 
     keys = SameKeys(ByHand(), ["prompt_id", "position"], read)
-    found = [keys.of(part) for part in parts(disk_of(tmp_path), dict.fromkeys(files))]
+    found = [keys.beside(part, ["expert"])[0] for part in parts(disk_of(tmp_path), dict.fromkeys(files))]
     expected = [("a", 0), ("m", 1), ("z", 0)], [(names[c], p) for c, p in zip(code, position, strict=True)]
     assert found == [[expected[0]], [expected[1]]]
     assert len(seen) == decoded
