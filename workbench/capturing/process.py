@@ -33,6 +33,8 @@ from workbench.shards import OPTION, SAMPLED, STREAMED, Build, ShardWriter, desc
 
 _LANES = 4
 """Files that a table of a shard is written as at first, where its writers and the forward take turns."""
+_BATCHES_A_TURN = 4
+"""Batches that the writers take together: torch's threads go on spinning for some ms after each forward, once a turn now."""
 LARGE = 2**14
 """Tokens of a shard from which a table may be several files."""
 _BY_LAYER = frozenset(STREAMED) - {"tokens", "responses", "nonfinite"}
@@ -85,7 +87,10 @@ class Process:
         with ShardWriter(self.path, shard, self._tables, owner, lanes) as out:
             for batch in batches:
                 tables = self._run_batch(self.request.schedule.batches[batch], ids, dictionary)
-                (out.write if self._forward_fills_cores else out.put)(tables)
+                if self._forward_fills_cores:
+                    out.write(tables, self._batches_a_turn)
+                else:
+                    out.put(tables)
             out.publish(
                 {
                     "batches": list(batches),
@@ -106,6 +111,11 @@ class Process:
         return (
             self.backend.can.here and self.request.model.device.type == "cpu" and torch.get_num_threads() >= cores > 1
         )
+
+    @property
+    def _batches_a_turn(self) -> int:
+        """Of vectors, which are large, one."""
+        return 1 if self.request.options.recorded & {*SAMPLED} else _BATCHES_A_TURN
 
     @property
     def _tables(self) -> list[str]:

@@ -48,6 +48,7 @@ class ShardWriter:
         self.room = BoundedSemaphore(BATCHES_WAITING)
         self.lock = Lock()
         self.futures: list[Future[None]] = []
+        self.held: list[dict[str, Build]] = []
 
     def __enter__(self) -> "ShardWriter":
         return self
@@ -71,15 +72,22 @@ class ShardWriter:
 
         self.futures += [self.lanes[name].builder.submit(work, name, build) for name, build in batch.items()]
 
-    def write(self, batch: dict[str, Build]) -> None:
-        """Writes a batch's tables now: built on this thread, the largest first, encoded meanwhile by the lanes."""
-        jobs = [job for name in reversed(batch) for job in self.lanes[name].begin(batch[name])]
+    def write(self, batch: dict[str, Build], at_once: int = 1) -> None:
+        """Writes the tables of `at_once` batches when so many are there: a turn of this thread's, the lanes encode meanwhile."""
+        self.held.append(batch)
+        if len(self.held) >= at_once:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        held, self.held = self.held, []
+        jobs = [job for batch in held for name in reversed(batch) for job in self.lanes[name].begin(batch[name])]
         for job in jobs:
             job.result()
 
     def publish(self, about: dict[str, Any]) -> dict[str, Any]:
-        """Waits for what was put, publishes every file and then the receipt; returns the receipt."""
+        """Waits for what was put and writes what is held, publishes every file and then the receipt; returns the receipt."""
         self._raise_errors(wait=True)
+        self._write_held()
         lanes = [lane for name, lane in self.lanes.items() if name not in OFTEN_EMPTY or not lane.is_empty]
         jobs = [job for lane in lanes for job in lane.publish()]
         receipt = {"shard": self.shard, **about, "files": [job.result() for job in jobs]}

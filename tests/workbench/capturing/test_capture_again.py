@@ -15,7 +15,7 @@ from tests.workbench.capturing.small import EVERYTHING, PROMPTS, counted, finger
 from workbench import ExpertRef, Plan, WorkbenchError, capture, open_store, read_prompts, storage
 from workbench.capturing import Estimate
 from workbench.model import MoEModel
-from workbench.shards import ShardWriter
+from workbench.shards import SAMPLED, ShardWriter
 
 
 def test_a_complete_store_is_returned_without_a_forward(model: MoEModel, tmp_path: Path) -> None:
@@ -222,22 +222,24 @@ def test_another_process_that_begins_between_two_looks_is_joined(
     assert store.check() == []
 
 
+@pytest.mark.parametrize(("keep", "at_once"), [(EVERYTHING, 1), (EVERYTHING - {*SAMPLED}, 4)], ids=["vectors", "none"])
 def test_writers_that_take_turns_with_the_forward_write_the_same(
-    model: MoEModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keep: frozenset[str], at_once: int, model: MoEModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a CPU whose cores the forward fills: several files a table, written between forwards."""
+    """As on a CPU whose cores the forward fills: several files a table, written between forwards, vectors after each."""
     turns = list[int]()
     write = ShardWriter.write
-    monkeypatch.setattr(ShardWriter, "write", lambda self, batch: (turns.append(1), write(self, batch)))
+    monkeypatch.setattr(ShardWriter, "write", lambda self, batch, n: (turns.append(n), write(self, batch, n)))
     threads_now = [1]  # whatever this machine has
     monkeypatch.setattr("workbench.capturing.process.torch.get_num_threads", lambda: threads_now[0])
-    beside = quiet(model, tmp_path / "beside", keep=EVERYTHING, batch_tokens=8)
+    beside = quiet(model, tmp_path / "beside", keep=keep, batch_tokens=40)
     assert not turns
     threads_now[0] = 2
     monkeypatch.setattr("workbench.capturing.process.LARGE", 1)
     monkeypatch.setattr("workbench.capturing.process.os.cpu_count", lambda: 2)
     monkeypatch.setattr("workbench.shards.table_file.ROWS_GATHERED", 4)
-    between = quiet(model, tmp_path / "between", keep=EVERYTHING, batch_tokens=8)
-    assert turns
+    between = quiet(model, tmp_path / "between", keep=keep, batch_tokens=40)
+    assert {*turns} == {at_once}
+    assert len(turns) % 4, "some are left when the shard ends"
     assert len(between.files("slots")) == 2 * len(beside.files("slots"))
     assert_same_content(beside, between)
