@@ -5,6 +5,7 @@ in 0.8 ms instead of 1.7 (torch's `abs().max(-1)` took 2.1), of 16,384 x 2,048 i
 partition: 2,048 x 512 took 9 ms in torch and 3 there.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -31,49 +32,66 @@ def magnitude(vectors: Tensor) -> Magnitude:
         size = vectors.float().abs()
         largest = size.max(-1)
         return Magnitude(torch.linalg.vector_norm(size, dim=-1), largest.values, largest.indices.int())
-    rows = max(1, VALUES_AT_ONCE // max(1, vectors.shape[-1]))
-    parts = [_host_magnitude(part.float()) for part in vectors.split(rows)]
-    return parts[0] if len(parts) == 1 else Magnitude(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def _host_magnitude(part: Tensor) -> Magnitude:
-    if not part.numel():
+    if not vectors.numel():
         return Magnitude(
-            part.new_zeros(len(part)), part.new_zeros(len(part)), part.new_zeros(len(part), dtype=torch.int32)
+            *(torch.zeros(len(vectors), dtype=kind) for kind in (torch.float32, torch.float32, torch.int32))
         )
-    part = part.contiguous()
-    if part.shape[-1] > NARROW:
-        return Magnitude(torch.linalg.vector_norm(part, dim=-1), *_of_both_ends(part.numpy()))
-    channel = _by_leading_bits(part)
-    largest = part.gather(1, channel[:, None])[:, 0].abs()
-    # not equal: two sizes that differ in their last bits alone, or what is not a number
-    unsure = (largest != torch.maximum(part.amax(-1), -part.amin(-1))).nonzero()[:, 0]
-    if len(unsure):
-        rows = part[unsure].abs()
-        channel[unsure] = torch.from_numpy(rows.numpy().argmax(1))
-        largest[unsure] = rows.gather(1, channel[unsure, None])[:, 0]
-    return Magnitude(torch.linalg.vector_norm(part, dim=-1), largest, channel.int())
+    return _by_leading_bits(vectors) if vectors.shape[-1] <= NARROW else _of_both_ends(vectors)
 
 
-def _of_both_ends(values: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Largest size and its channel, [rows] each, from the largest value and the smallest: no copy of absolute values is made."""
-    row, high, low = np.arange(len(values)), values.argmax(1), values.argmin(1)
-    above, below = values[row, high], -values[row, low]
-    channel = np.where(above == below, np.minimum(high, low), np.where(below > above, low, high))
-    largest = np.abs(np.maximum(above, below))  # of zeros: not minus zero
-    return torch.from_numpy(largest), torch.from_numpy(channel.astype(np.int32))
+def _chunks(vectors: Tensor, l2: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Rows and their values in float32, as many as a core's cache holds; their norms go into `l2`."""
+    rows = max(1, VALUES_AT_ONCE // vectors.shape[-1])
+    for start in range(0, len(vectors), rows):
+        at = slice(start, min(start + rows, len(vectors)))
+        part = vectors[at].float().contiguous()
+        torch.linalg.vector_norm(part, dim=-1, out=l2[at])
+        yield at, part
 
 
-def _by_leading_bits(part: Tensor) -> Tensor:
-    """[rows] int64: the first channel of those whose sizes are largest in all but their last bits.
+def _of_both_ends(vectors: Tensor) -> Magnitude:
+    """From the largest value and the smallest: no copy of absolute values is made."""
+    n = len(vectors)
+    l2, largest, channel = torch.empty(n), np.empty(n, np.float32), np.empty(n, np.int32)
+    for at, part in _chunks(vectors, l2):
+        values = part.numpy()
+        row, high, low = np.arange(len(values)), values.argmax(1), values.argmin(1)
+        above, below = values[row, high], -values[row, low]
+        channel[at] = np.where(above == below, np.minimum(high, low), np.where(below > above, low, high))
+        largest[at] = np.abs(np.maximum(above, below))  # of zeros: not minus zero
+    return Magnitude(l2, torch.from_numpy(largest), torch.from_numpy(channel))
+
+
+def _by_leading_bits(vectors: Tensor) -> Magnitude:
+    """The first channel of those whose sizes are largest in all but their last bits, then exactly where these decide.
 
     The bits of a float without its sign are ordered as its size is; in place of the last ones stands the channel, so that one
     maximum over integers gives both.
     """
-    last = (1 << (part.shape[-1] - 1).bit_length()) - 1
-    key = part.view(torch.int32) & (0x7FFFFFFF ^ last)
-    key |= last - torch.arange(part.shape[-1], dtype=torch.int32)
-    return last - (key.amax(-1) & last).long()
+    n, width = vectors.shape
+    last = (1 << (width - 1).bit_length()) - 1
+    countdown = last - torch.arange(width, dtype=torch.int32)
+    keys = torch.empty(min(n, max(1, VALUES_AT_ONCE // width)), width, dtype=torch.int32)
+    l2, high, low, found = torch.empty(n), torch.empty(n), torch.empty(n), torch.empty(n, dtype=torch.int32)
+    for at, part in _chunks(vectors, l2):
+        key = torch.bitwise_and(part.view(torch.int32), 0x7FFFFFFF ^ last, out=keys[: len(part)])
+        torch.amax(key.bitwise_or_(countdown), -1, out=found[at])
+        torch.amax(part, -1, out=high[at])
+        torch.amin(part, -1, out=low[at])
+    channel = last - found.bitwise_and_(last)
+    largest = _at(vectors, channel.long()).abs()
+    # not equal: two sizes that differ in their last bits alone, or what is not a number
+    unsure = (largest != torch.maximum(high, low.neg_())).nonzero()[:, 0]
+    if len(unsure):
+        rows = vectors[unsure].float().abs()
+        first = torch.from_numpy(rows.numpy().argmax(1))
+        channel[unsure], largest[unsure] = first.int(), _at(rows, first)
+    return Magnitude(l2, largest, channel)
+
+
+def _at(vectors: Tensor, channel: Tensor) -> Tensor:
+    """[rows] float32: each row's value at its channel."""
+    return vectors.gather(1, channel[:, None])[:, 0].float()
 
 
 def median_abs(vectors: Tensor) -> Tensor:

@@ -95,8 +95,9 @@ class Recorder:
         """Unweighted outputs [n, hidden] of the slots [n]."""
         record, outputs = self._layers[layer], outputs.detach()
         if record.output_l2 is not None and record.output_max_abs is not None and record.output_argmax is not None:
-            size = magnitude(outputs)
-            record.output_l2[slots], record.output_max_abs[slots], record.output_argmax[slots] = size
+            kept = record.output_l2, record.output_max_abs, record.output_argmax
+            for column, size in zip(kept, magnitude(outputs), strict=True):
+                column.index_copy_(0, slots, size)
         if self.wants("outputs", layer):
             record.outputs = _joined(record.outputs, self._chosen(layer, record.index, outputs, slots))
 
