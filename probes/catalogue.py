@@ -11,13 +11,13 @@ __all__ = ["ASKED", "METHODS", "RANKERS", "Method", "Need", "Reading", "asked", 
 METHODS = ENTRIES
 RANKERS = {method.name: method for method in METHODS if method.ranks}
 """By name, the probes that rank every expert."""
-ASKED = {method.name: method for method in METHODS if method.ranks or method.answers.endswith("Table")}
-"""By name, the probes that the command line and the dashboard ask: those that rank, and those that answer with a table."""
+ASKED = {method.name: method for method in METHODS}
+"""By name, every probe: the command line and the dashboard ask those that rank, and those that answer with a table."""
 
 
 def asked(name: str) -> Method:
-    """The probe of this name that a face can ask; `WorkbenchError` with the names that exist when there is none."""
-    return asked_of(METHODS, ASKED, name)
+    """The probe of this name; `WorkbenchError` with the names that exist when there is none."""
+    return asked_of(ASKED, name)
 
 
 def ranker(name: str) -> Method:

@@ -1,6 +1,6 @@
 """What is said of a probe: what it asks, what it needs of a store, how its score reads, what it answers."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
@@ -20,7 +20,7 @@ Need = Literal[
     "routers",
     "directions",
 ]
-Kind = Literal["ExpertScores", "LayerTable", "PairTable", "SetTable", "TokenTable", "DataFrame", "ExpertRefs"]
+Kind = Literal["ExpertScores", "LayerTable", "PairTable", "SetTable", "TokenTable"]
 
 
 class Reading(NamedTuple):
@@ -59,7 +59,7 @@ class Method:
     """What an expert of the negative end does; empty where no score is negative."""
     paper: str = ""
     answers: Kind = "ExpertScores"
-    """What it returns: a ranking; a table of `probes.ranking`; or a plain value, which Python alone can ask for."""
+    """What it returns: a ranking, or a table of `probes.ranking`."""
     ahead: bool = False
     """Whether it says what it takes before it starts; `probes.structure.ahead` has it say that alone."""
     readings: tuple[Reading, ...] = ()
@@ -86,13 +86,8 @@ class Method:
         return self.answers == "ExpertScores"
 
 
-def asked_of(methods: Iterable[Method], asked: Mapping[str, Method], name: str) -> Method:
-    """The one of this name among `asked`; `WorkbenchError` for one of `methods` that only Python can ask, and for no name."""
-    if name not in asked and any(method.name == name for method in methods):
-        raise WorkbenchError(
-            f"The probe '{name}' gives a table and no ranking; call it in Python, from probes import {name}, or ask one of "
-            f"{', '.join(asked)}."
-        )
+def asked_of(asked: Mapping[str, Method], name: str) -> Method:
+    """The one of this name among `asked`; `WorkbenchError` with the names that exist when there is none."""
     if name not in asked:
         raise WorkbenchError(
             f"There is no method '{name}'{suggestion(name, list(asked)) or ';'} use {', '.join(asked)}."

@@ -2,7 +2,7 @@
 
 import inspect
 import json as jsonlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +22,7 @@ from .options import Json, Ray, Workers, spread_over
 
 if TYPE_CHECKING:
     from probes.ranking import ExpertScores, Table
-    from workbench import Store
+    from workbench import ExpertRef, Store
 
 _ALPHA = 0.05
 _WRITERS: dict[str, Callable[["ExpertScores | Table", Path], object]] = {
@@ -86,7 +86,7 @@ def rank(
     _check_files(probe, edit, out, scores)
     with _opened(store, incomplete, cluster) as opened, working(_what(probe, opened)):
         found = _ask(method, ask, opened, options, set_)
-    chosen = [] if out is None else found.top(top) if probe.ranks else found.experts()
+    chosen = [] if out is None else _chosen(probe, found, top)
     plan = None if out is None else getattr(Plan, edit)(chosen).check(opened.anatomy)
     if scores is not None:
         _WRITERS[scores.suffix](found, scores)
@@ -98,6 +98,14 @@ def rank(
     print_json(jsonlib.loads(found.to_json())) if json else shows(found, top)
     if probe.ranks and (doubt := doubt_of(found, top)):
         warn(doubt)
+
+
+def _chosen(probe: Method, found: Any, top: int) -> "Sequence[ExpertRef]":
+    """The experts of --out."""
+    chosen = found.top(top) if probe.ranks else found.experts()
+    if not chosen:
+        raise WorkbenchError(f"{probe.name} found no expert here, so --out has no plan to write; leave it away.")
+    return chosen
 
 
 def _what(probe: Method, store: "Store") -> str:
@@ -243,10 +251,12 @@ def _show(found: "ExpertScores", top: int) -> None:
 
 
 def _show_table(found: "Table", top: int) -> None:
+    from probes.ranking import NO_ROW
+
     say(found.asked)
     names, rows = found.cells(top)
     words = {name for name in names if found.frame[name].dtype.kind not in "iufb"}
-    print_table(names, rows, right=[name for name in names if name not in words])
+    print_table(names, rows, right=[name for name in names if name not in words]) if rows else say(NO_ROW)
     if len(found.frame) > top:
         say(f"{len(found.frame) - top} more rows: --top N shows them, --scores FILE writes all.")
     for text in found.notes:

@@ -94,17 +94,17 @@ def by_role(store: Store, found: Selected) -> pd.DataFrame:
     return pd.DataFrame([(name, hit.mean(), n) for name, hit, n in rows if n], columns=["tokens", "share", "n"])
 
 
-def partners(together: pd.DataFrame, expert: int, most: int = 12) -> pd.DataFrame:
-    """Rows of expert, given (share of this expert's tokens that select the other too), alone (its share of all tokens), lift."""
-    rate = np.diag(together.to_numpy())
-    if not rate[expert]:
-        return pd.DataFrame(columns=["expert", "given", "alone", "lift"])
-    given = together.to_numpy()[expert] / rate[expert]
-    lift = np.divide(given, rate, out=np.full(len(rate), np.nan), where=rate > 0)
-    frame: Any = pd.DataFrame({"expert": np.arange(len(rate)), "given": given, "alone": rate, "lift": lift}).drop(
-        expert
-    )
-    return frame[frame["given"] > 0].sort_values("given", ascending=False, ignore_index=True).head(most)
+def partners(pairs: pd.DataFrame, expert: int, rate: float, most: int = 12) -> pd.DataFrame:
+    """Rows of expert, given (share of this expert's tokens that select the other too), alone (its share of all tokens), lift.
+
+    pairs: every pair of one layer, as `probes.co_selection` has them; rate: this expert's share of all tokens.
+    """
+    ends = ("expert", "other_expert")
+    mine = [pairs[(pairs[end] == expert) & (pairs["n"] > 0)] for end in ends]
+    found: Any = pd.concat([part.assign(other=part[end]) for part, end in zip(mine, reversed(ends), strict=True)])
+    found = found.assign(given=found["share"] / rate, alone=found["expected"] / rate)
+    found = found[["other", "given", "alone", "lift"]].rename(columns={"other": "expert"})
+    return found.sort_values(["given", "expert"], ascending=[False, True], ignore_index=True).head(most)
 
 
 def _window(sequence: np.ndarray, row: int, around: int) -> Context:

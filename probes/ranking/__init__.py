@@ -13,11 +13,12 @@ from probes.ranking.files import about_of, opened, parquet_written, text_of
 from probes.ranking.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flags, not_finite_note, steering_note, tied
 from probes.ranking.refs import ref_of, refs_of
 from probes.ranking.scores import ExpertScores, ranked, said, telling
-from probes.ranking.tables import LayerTable, PairTable, SetTable, Table, TokenTable
+from probes.ranking.tables import NO_ROW, LayerTable, PairTable, SetTable, Table, TokenTable
 
 __all__ = [
     "DEAD",
     "NOT_FINITE",
+    "NO_ROW",
     "SUPER_EXPERT",
     "TIES",
     "ExpertScores",

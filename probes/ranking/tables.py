@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 _SHOWN = 10
+NO_ROW = "No row; the notes say why."
+"""What stands in the place of a table without rows."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -71,14 +73,15 @@ class Table:
         return f"{self.method} of {self.model or 'a model'}, {len(self.frame)} rows ({said(self.options)})"
 
     def cells(self, n: int) -> tuple[list[str], list[list[str]]]:
-        """The names of the columns that hold something, and the first `n` rows as text."""
-        frame: Any = self.frame.dropna(axis=1, how="all")
+        """The names of the columns that hold something (of an answer without rows all), and the first `n` rows as text."""
+        frame: Any = self.frame if self.frame.empty else self.frame.dropna(axis=1, how="all")
         return [*frame], [[shown(value) for value in row] for row in frame.head(n).itertuples(index=False, name=None)]
 
     def __repr__(self) -> str:
         names, rows = self.cells(_SHOWN)
         widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
         table = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in (names, *rows)]
+        table = table if rows else [NO_ROW]
         more = [f"... {len(self.frame) - _SHOWN} more"] if len(self.frame) > _SHOWN else []
         told = [f"- {note}" for note in self.notes]
         return "\n".join(

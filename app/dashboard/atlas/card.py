@@ -116,9 +116,10 @@ def _where(card: Card) -> None:
 
 def selected_together(card: Card) -> None:
     assert card.view.store_path is not None
-    read = "content" if said(card.store, card.found).hit.any() else "all"
-    together: Any = scores_of(card.view.store_path, "co_selection", layer=card.ref.layer, tokens=read)
-    frame = partners(together, card.ref.expert)
+    spoken = said(card.store, card.found)
+    read, seen = ("content", spoken) if spoken.hit.any() else ("all", card.found)
+    pairs = scores_of(card.view.store_path, "co_selection", layer=card.ref.layer, first=0, tokens=read).frame
+    frame = partners(pairs, card.ref.expert, float(seen.hit.sum() / seen.routed.sum()))
     if frame.empty:
         st.info(f"No other expert is selected with {card.ref}; this layer selects one expert a token.")
     else:

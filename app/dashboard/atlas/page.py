@@ -111,5 +111,5 @@ def by_hand() -> None:
 
 def _layers(view: View) -> None:
     assert view.store_path is not None
-    frame = scores_of(view.store_path, "routing_entropy")
-    chart(entropy_chart(frame), "atlas-entropy", frame)  # pyright: ignore[reportArgumentType]  # a frame, not scores
+    frame = scores_of(view.store_path, "routing_entropy").frame
+    chart(entropy_chart(frame), "atlas-entropy", frame)

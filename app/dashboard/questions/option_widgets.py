@@ -52,8 +52,8 @@ def own_options(probe: Method) -> tuple[str, ...]:
 
 
 def _can_be_typed(parameter: inspect.Parameter) -> bool:
-    """Whether it is yes or no, a number, several numbers, or a text that can be left out."""
-    return isinstance(parameter.default, bool | int | float | tuple) or parameter.annotation == str | None
+    """Whether it is yes or no, a number, several numbers, or a text or whole number that can be left out."""
+    return isinstance(parameter.default, bool | int | float | tuple) or parameter.annotation in (str | None, int | None)
 
 
 def label_options(probe: Method) -> tuple[str, ...]:
@@ -69,6 +69,8 @@ def option(probe: Method, name: str) -> Any:
     label, key = probe.words.get(name, _label(name)), f"{probe.name}-{name}"
     if isinstance(default, tuple):
         return _numbers(st.text_input(label, ", ".join(f"{one:g}" for one in default), key=key, max_chars=100))
+    if default is None and parameters(probe.name)[name].annotation == int | None:
+        return st.number_input(label, value=None, step=1, key=key)
     if default is None:
         return st.text_input(label, "", key=key, max_chars=100) or None
     if isinstance(default, bool):

@@ -327,6 +327,19 @@ def test_a_set_makes_a_plan_of_its_members(answered: Recorder, tmp_path: Path, m
     assert f"Wrote '{tmp_path / 'p.json'}': mute the members, 2." in said.stderr.splitlines()
 
 
+def test_a_set_without_members_is_said_and_makes_no_plan(answered: Recorder, tmp_path: Path, monkeypatch) -> None:
+    nothing = pd.DataFrame({"set": ["x"], "layer": 1, "expert": 2, "n": 1}).iloc[:0]
+    answered.answer = SetTable("ftri", {}, nothing, ("none of 8",), anatomy().fingerprint, "some/model")
+    as_kind(monkeypatch, answered.answer)
+    said = run("rank", "ftri", tmp_path / "s", "--target", "a", "--scores", tmp_path / "t.json")
+    assert said.stdout.splitlines() == ["ftri of some/model, 0 rows ()", "No row; the notes say why."]
+    assert said.stderr.splitlines()[-1] == "- none of 8"
+    assert SetTable.read(tmp_path / "t.json").experts() == ()
+    said = run("rank", "ftri", tmp_path / "s", "--target", "a", "--out", tmp_path / "p.json")
+    assert said.stderr.splitlines()[-1] == "ftri found no expert here, so --out has no plan to write; leave it away."
+    assert (said.exit_code, (tmp_path / "p.json").exists()) == (2, False)
+
+
 @pytest.mark.parametrize(
     "words", [("rank", "--all", "s", "--target", "nonsense"), ("expert", "s", "L1E0", "--target", "nonsense")]
 )

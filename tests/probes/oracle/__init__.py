@@ -6,6 +6,7 @@ goldens.py  every probe's table, worked by hand
 brute.py    every probe again, by loops over rows
 checks.py   what every probe must equal, on any copy of the package
 rows.py     a table's rows compared
+utilisation/  the same for the tables of use
 traffic/    the same for probes of traffic
 specialisation/  the same for probes of specialisation
 whole.py    all of them together

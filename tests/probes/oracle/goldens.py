@@ -122,16 +122,6 @@ def usage(probes: ModuleType) -> None:
         probes.usage(golden().store, tokens="prompt", measure="rate", n_bootstrap=0),
         with_n({x: n / 8 for x, n in N_PROMPT.items()}),
     )
-    entropy = probes.routing_entropy(golden().store, tokens="prompt")
-    # layer 1 loads 3/8, 3/8, 1/4: 2 * 3/8 * log2(8/3) + 1/4 * 2; every token's weights are 1/4 and 3/4
-    assert entropy["layer"].tolist() == [1, 2]
-    assert abs(entropy["load_entropy_bits"][0] - (0.75 * log2(8 / 3) + 0.5)) < 1e-9
-    assert abs(entropy["token_entropy_bits"][1] - (0.25 * 2 + 0.75 * log2(4 / 3))) < 1e-6
-    assert entropy["n_dead"].tolist() == [0, 1]
-    # together in layer 1: {0,1} at a1, b3, c1, d2: 4 of 8; {0,2} at a2, d1; {1,2} at b1, b2
-    together = probes.co_selection(golden().store, 1, tokens="prompt")
-    assert together.to_numpy().tolist() == [[6 / 8, 4 / 8, 2 / 8], [4 / 8, 6 / 8, 2 / 8], [2 / 8, 2 / 8, 4 / 8]]
-    assert [str(x) for x in probes.dead_experts(golden().store)] == ["L2E4"]
 
 
 def safex(probes: ModuleType) -> None:

@@ -21,10 +21,23 @@ from tests.probes.oracle.traffic import brute as traffic_brute
 from tests.probes.oracle.traffic import checks as traffic_checks
 from tests.probes.oracle.traffic import goldens as traffic_goldens
 from tests.probes.oracle.traffic import planted as traffic_planted
+from tests.probes.oracle.utilisation import brute as utilisation_brute
+from tests.probes.oracle.utilisation import checks as utilisation_checks
+from tests.probes.oracle.utilisation import goldens as utilisation_goldens
+from tests.probes.oracle.utilisation import planted as utilisation_planted
 
-BRUTE = (brute, traffic_brute, specialisation_brute, importance_brute, structure_brute, contrasts_brute)
+BRUTE = (
+    brute,
+    utilisation_brute,
+    traffic_brute,
+    specialisation_brute,
+    importance_brute,
+    structure_brute,
+    contrasts_brute,
+)
 GOLDENS = {
     **goldens.GOLDENS,
+    **utilisation_goldens.GOLDENS,
     **traffic_goldens.GOLDENS,
     **specialisation_goldens.GOLDENS,
     **importance_goldens.GOLDENS,
@@ -33,6 +46,7 @@ GOLDENS = {
 }
 MISTAKES = {
     **planted.MISTAKES,
+    **utilisation_planted.MISTAKES,
     **traffic_planted.MISTAKES,
     **specialisation_planted.MISTAKES,
     **importance_planted.MISTAKES,
@@ -40,6 +54,7 @@ MISTAKES = {
     **contrasts_planted.MISTAKES,
 }
 CHECKS = {
+    **utilisation_checks.CHECKS,
     **traffic_checks.CHECKS,
     **specialisation_checks.CHECKS,
     **importance_checks.CHECKS,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from probes import co_selection, dead_experts, ftri, npmi, routing_entropy
+from probes import co_selection, dead_experts, ftri, npmi, routing_entropy, usage
 from probes.catalogue import METHODS, RANKERS, Method
 from probes.reading import NAMES, select
 from probes.reading.content import WHOLE
@@ -132,11 +132,17 @@ def test_the_sets_of_content_are_those_with_the_template_without_it() -> None:
 
 def test_tables_of_layers_leave_the_template_out_and_no_expert_that_it_selects_is_dead() -> None:
     bare, chat = chats(False), chats(True)
-    pd.testing.assert_frame_equal(routing_entropy(chat), routing_entropy(bare))
-    pd.testing.assert_frame_equal(co_selection(chat, 0), co_selection(bare, 0))
-    assert co_selection(chat, 0, tokens="all").to_numpy()[OWN, OWN] == pytest.approx(40 / 88)
-    assert dead_experts(chat) == ()
-    assert [str(ref) for ref in dead_experts(bare)] == ["L0E5"]
+    for probe, whole in ((routing_entropy, {}), (co_selection, {"first": 0})):
+        pd.testing.assert_frame_equal(probe(chat, **whole).frame, probe(bare, **whole).frame)
+        assert len([note for note in probe(chat).notes if "template" in note]) == 1
+    pairs = co_selection(chat, 0, tokens="all", first=0).frame
+    alone = usage(chat, tokens="all", measure="rate", n_bootstrap=0).frame.set_index("expert")["score"]
+    assert alone[OWN] == pytest.approx(40 / 88)
+    assert pairs["expected"].to_numpy() == pytest.approx(
+        alone[pairs["expert"]].to_numpy() * alone[pairs["other_expert"]].to_numpy()
+    )
+    assert dead_experts(chat).experts() == ()
+    assert [str(ref) for ref in dead_experts(bare).experts()] == ["L0E5"]
 
 
 def test_a_thought_that_the_template_opens_is_counted_and_its_other_words_are_not() -> None:

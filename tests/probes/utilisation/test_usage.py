@@ -1,43 +1,16 @@
-"""Load, entropy and co-selection: the dead of the golden store, layers of unequal width, class means."""
-
-from math import log2
+"""Load and weight: tokens that were never routed, layers of unequal width, class means."""
 
 import numpy as np
 import pytest
 
-from probes import co_selection, dead_experts, ftri, routing_entropy, usage
+from probes import ftri, usage
 from probes.ranking import assemble
 from probes.reading import expert_axis
 from tests.probes.oracle.cases import golden, label
 from workbench.errors import WorkbenchError
 
 
-def test_entropy_co_selection_and_the_dead_of_the_golden_store() -> None:
-    entropy = routing_entropy(golden().store, tokens="prompt")
-    one, two = [6 / 16, 6 / 16, 4 / 16], [4 / 16, 4 / 16, 3 / 16, 5 / 16]
-    bits = [-sum(x * log2(x) for x in loads) for loads in (one, two)]
-    own = 0.25 * 2 + 0.75 * log2(4 / 3)  # every token weighs 1/4 and 3/4
-    assert entropy.columns.tolist() == [
-        "layer",
-        "n_experts",
-        "load_entropy_bits",
-        "evenness",
-        "token_entropy_bits",
-        "n_dead",
-    ]
-    for row, layer, n, load, dead in zip(entropy.itertuples(index=False), (1, 2), (3, 5), bits, (0, 1), strict=True):
-        assert tuple(row) == pytest.approx((layer, n, load, load / log2(n), own, dead), rel=1e-6)
-    assert entropy.dtypes.astype(str).tolist() == ["int32", "int32", *["float64"] * 3, "int32"]
-    together = co_selection(golden().store, 2, where="pair=y", tokens="prompt")
-    # c {0,3}; d {1,2} {1,3}
-    wanted = np.zeros((5, 5))
-    for a, b in ((0, 3), (1, 2), (1, 3)):
-        for i, j in ((a, b), (b, a), (a, a), (b, b)):
-            wanted[i, j] += 1 / 3
-    np.testing.assert_allclose(together.to_numpy(), wanted)
-    assert (together.index.name, together.columns.name) == ("expert", "expert")
-    (dead,) = dead_experts(golden().store, tokens="prompt", where="pair=y")
-    assert (str(dead), dead.fingerprint) == ("L2E4", golden().anatomy.fingerprint)
+def test_weights_of_the_last_token_and_what_was_never_routed() -> None:
     only = usage(golden().store, measure="weight", tokens="last_prompt", where="pair=y", n_bootstrap=0).frame
     # the last prompt token of c {1,0} {3,0} and of d {1,0} {3,1}, slot 0 weighs 1/4 and slot 1 3/4
     found = {(r.layer, r.expert): r.score for r in only.itertuples() if r.n}

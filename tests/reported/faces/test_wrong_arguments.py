@@ -41,7 +41,7 @@ ADAPTER: Any = SimpleNamespace(blocks=len, route=len, expert=len, combine=len)
         (lambda: load("table", engine=Table, tokenizer="./nosuch"), "No tokenizer could be read"),
         (lambda: load("demo", adapter=3), "is no adapter"),  # pyright: ignore[reportArgumentType]
         (lambda: load("demo", engnie="native"), r"load\(engnie=.*; did you mean 'engine'\?$"),
-        (lambda: ranker("dead_experts"), "from probes import dead_experts"),
+        (lambda: ranker("dead_experts"), "'dead_experts' answers a SetTable and ranks no experts; rank by one of ftri"),
         (lambda: read_prompts(["a", "b"])[2:], "hold none"),
     ],
 )

@@ -251,7 +251,7 @@ def test_weights_that_are_not_finite_are_no_part_of_a_mean(tmp_path: Path) -> No
     mean = usage(store, measure="weight", n_bootstrap=0).frame.set_index(["layer", "expert"])
     assert mean["score"][1, 1] == pytest.approx((0.25 + 0.5) / 2)
     assert mean["n"][1, 1] == 2
-    assert routing_entropy(store)["token_entropy_bits"].tolist() == [0, 0]
+    assert routing_entropy(store).frame["token_entropy_bits"].tolist() == [0, 0]
 
 
 def test_nothing_changed_is_not_what_a_nan_says() -> None:

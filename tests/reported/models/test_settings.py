@@ -88,7 +88,8 @@ def test_k_changed_after_a_first_load(family: str, k: int, again: bool, tmp_path
     assert frame.groupby("layer").score.sum().to_numpy() == pytest.approx(1.0)
     loads = frame[frame.layer == layer].sort_values("expert").score.to_numpy()
     assert loads == pytest.approx(own / own.sum())
-    assert co_selection(store, layer, tokens="all").to_numpy().trace() == pytest.approx(k)
+    pairs = co_selection(store, layer, tokens="all", first=0).frame
+    assert pairs["n"].sum() == k * (k - 1) // 2 * len(store.tokens)
 
 
 def test_k_set_back_is_the_model_of_before() -> None:
@@ -125,7 +126,8 @@ def test_a_store_whose_anatomy_says_another_k(said: int, real: int, tmp_path: Pa
         found = usage(store, tokens="all", n_bootstrap=0).frame
         found = found[found.layer == layer].sort_values("expert")
         assert found.score.to_numpy() == pytest.approx(n / n.sum())
-        assert co_selection(store, layer, tokens="all").to_numpy().diagonal() == pytest.approx(n / (len(rows) / real))
+        pairs = co_selection(store, layer, tokens="all", first=0).frame
+        assert pairs["n"].sum() == real * (real - 1) / 2 * (len(rows) / real)
         selected: Any = export(store)
         assert selected[f"blocks.{layer}.mlp.hook_expert_indices"].shape[1] == real
 
@@ -143,7 +145,10 @@ def test_an_empty_slot_is_no_expert(slot: int, tmp_path: Path) -> None:
     n = np.array([(rows.expert == e).sum() for e in range(5)])
     assert (store.routing(1).expert == -1).sum() == 1 + 2 * (len(store.tokens) - tokens)
     assert store.counts().n.sum(0)[0].tolist() == n.tolist()
-    assert co_selection(store, 1, tokens="all").to_numpy().diagonal() * tokens == pytest.approx(n)
+    pairs = co_selection(store, 1, tokens="all", first=0).frame
+    ends = [pairs["expert"].to_numpy(), pairs["other_expert"].to_numpy()]
+    assert pairs["expected"].to_numpy() == pytest.approx(n[ends[0]] * n[ends[1]] / tokens**2)
+    assert pairs["n"].sum() == tokens - 1, "the token that lacks one has no pair"
     assert usage(store, tokens="all", n_bootstrap=0).frame.groupby("layer").score.sum().to_numpy() == pytest.approx(1.0)
 
 

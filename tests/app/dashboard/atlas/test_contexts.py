@@ -79,13 +79,11 @@ def test_contexts_come_one_a_response_and_may_be_spread():
 
 
 def test_partners_are_at_most_twelve_the_closest_first():
-    rate = np.full((14, 14), 0.1)
-    rate[0] = rate[:, 0] = np.linspace(0.0, 0.65, 14)
-    np.fill_diagonal(rate, 0.5)
-    found = expert_facts.partners(pd.DataFrame(rate), 0)
+    pairs = pd.DataFrame({"expert": 0, "other_expert": range(1, 14), "share": np.linspace(0.02, 0.26, 13)})
+    pairs = pairs.assign(n=range(1, 14), expected=0.13, lift=pairs["share"] / 0.13)
+    found = expert_facts.partners(pairs, 0, 0.5)
     assert found["expert"].tolist() == list(range(13, 1, -1))
-    assert found["given"].iloc[0] == pytest.approx(1.3)
-    assert found["lift"].iloc[0] == pytest.approx(2.6)
+    assert found.iloc[0].tolist() == pytest.approx([13, 0.52, 0.26, 2.0])
 
 
 def test_the_words_of_a_card_are_those_that_were_said_and_the_templates_on_request(monkeypatch):

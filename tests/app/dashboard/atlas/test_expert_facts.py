@@ -76,10 +76,11 @@ def test_positions_and_roles_have_their_numbers(store):
 
 
 def test_partners_are_shares_of_the_experts_own_tokens():
-    together = pd.DataFrame([[0.5, 0.25, 0.0], [0.25, 0.5, 0.25], [0.0, 0.25, 0.5]])
-    found = partners(together, 0)
-    assert found.to_numpy().tolist() == [[1, 0.5, 0.5, 1.0]]
-    assert partners(pd.DataFrame(np.zeros((2, 2))), 0).empty
+    rows = [(0, 1, 2, 0.25, 0.25, 1.0), (1, 2, 2, 0.25, 0.125, 2.0), (0, 2, 0, 0.0, 0.125, 0.0)]
+    pairs = pd.DataFrame(rows, columns=["expert", "other_expert", "n", "share", "expected", "lift"])
+    assert partners(pairs, 0, 0.5).to_numpy().tolist() == [[1, 0.5, 0.5, 1.0]]
+    assert partners(pairs, 2, 0.25).to_numpy().tolist() == [[1, 1.0, 0.5, 2.0]]
+    assert partners(pairs, 3, 0.25).empty
 
 
 def test_a_stored_sample_gives_its_own_routing(store):

@@ -12,7 +12,7 @@ from probes.ranking import ExpertScores
 from probes.structure import work
 from tests.app.dashboard.rankings.made import FOUND, LAYERS, OTHER
 from tests.app.paper import assert_drawn, drawn, said, write_on
-from tests.app.world import store_at, view_of
+from tests.app.world import everybody_at, store_at, view_of
 from workbench import Plan
 
 
@@ -126,6 +126,40 @@ def test_of_many_notes_the_last_are_folded_and_an_answer_without_rows_says_so(tm
     assert paper.lines[-3:] == [
         "expander '2 more notes'", r"expander| text '• note 16\n• note 17'", "text 'No row; the notes above say why.'"
     ]  # fmt: skip
+
+
+def shown_of(paper, view, method, **options):
+    """What the page draws of an answer, from its heading on."""
+    paper.session_state["probes-asked"] = {"tiny stores/one": [Asked(method, tuple(options.items()))]}
+    paper.lines.clear()
+    probes_page.show(view)
+    at = next(i for i, line in enumerate(paper.lines) if line.startswith("subheader"))
+    return [line for line in paper.lines[at:] if "•" not in line]
+
+
+def test_the_tables_of_use_are_drawn_with_their_numbers(tmp_path, store, monkeypatch):
+    paper, view = write_on(monkeypatch, plan=Plan()), view_of(tmp_path, store)
+    heading, options, table = shown_of(paper, view, "routing_entropy")[:3]
+    assert heading == "subheader 'routing\\\\_entropy of 2 rows' divider='gray'"
+    assert options == "text 'tokens=content, cluster=auto, n_bootstrap=1000, seed=0'"
+    assert "<layer: [0, 1]; n: [4, 4]; n_experts: [4, 4]; load_entropy_bits: [1.56128, 1.56128]; evenness: " in table
+    assert "token_entropy_bits: {type_config: {type: 'number', format: '%.4g'}}" in table
+    *_, table = shown_of(paper, view, "co_selection", layer=0)[:3]
+    # layer 0 of four tokens: {0,1} {0,2} {1,2} {2,0}
+    assert "expert: [0, 0, 1, 0, 1, 2]; other_layer: [0, 0, 0, 0, 0, 0]; other_expert: [2, 1, 2, 3, 3, 3]" in table
+    assert "n: [2, 1, 1, 0, 0, 0]; share: [0.5, 0.25, 0.25, 0, 0, 0]" in table
+    assert "lift: [0.888889, 0.666667, 0.666667, nan, nan, nan]" in table
+    *_, table = shown_of(paper, view, "dead_experts")[:3]
+    assert "<set: ['dead', 'dead']; layer: [0, 1]; expert: [3, 0]; n: [4, 4]>" in table
+    assert any("'dead_experts.csv'" in line for line in paper.lines)
+
+
+def test_where_no_expert_is_dead_the_page_says_over_how_many_tokens(tmp_path, monkeypatch):
+    paper = write_on(monkeypatch, plan=Plan())
+    view = view_of(tmp_path, everybody_at(tmp_path / "stores" / "one"))
+    assert shown_of(paper, view, "dead_experts")[2:] == ["text 'No row; the notes above say why.'"]
+    said = "no expert is dead: each of 6 was selected by some of the 4 tokens of 2 responses read"
+    assert any(said in line for line in paper.lines)
 
 
 def test_what_a_question_takes_stands_beside_its_button_before_it_is_run(tmp_path, store, monkeypatch):

@@ -111,6 +111,8 @@ def test_several_numbers_a_word_and_a_label_can_be_asked(store, monkeypatch):
     assert ask("decode", found).options == (("token", " the"),)
     assert ask("easy_ep", found).options == (("domains", "odd"),)
     assert ask("tcess", found).options == (("prompt", "p0"), ("tasks", "odd"))
+    answers["co_selection-layer"] = 1
+    assert ask("co_selection", found).options == (("layer", 1),)
     answers["locality-windows"] = "4, many"
     with pytest.raises(WorkbenchError, match="windows is '4, many'; give numbers with commas between, such as 4, 16"):
         probe_options.check(ask("locality", found))
