@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from workbench.storage import jsonable
@@ -61,19 +62,34 @@ def warn(text: Any) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", right: Iterable[str] = ()
 ) -> None:
-    """A table; the columns in `right` are numbers: aligned to the right, and never broken over lines as words may be."""
+    """A table; the columns in `right` are numbers: aligned to the right, and broken over lines only where digits would be lost.
+
+    Where it is wider than the terminal, names of columns are broken at `_`.
+    """
     from rich import box
     from rich.table import Table
 
-    ends = set(right)
+    ends, cells = set(right), [[plain(cell) for cell in row] for row in rows]
+    heads = [*columns] if _fits(columns, cells, [*columns], 2) else [name.replace("_", "_\n") for name in columns]
+    numbers = [head for head, name in zip(heads, columns, strict=True) if name in ends]
+    between = 2 if _fits(heads, cells, numbers, 2) else 1
     looks: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True}
+    looks["padding"] = (0, between - 1)
     table = Table(**looks, title=literal(title) if title else None, title_justify="left")
-    for column in columns:
-        is_number = column in ends
-        table.add_column(literal(column), justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
-    for row in rows:
-        table.add_row(*(literal(cell) for cell in row))
+    whole = numbers if _fits(heads, cells, numbers, between) else []
+    for column, head in zip(columns, heads, strict=True):
+        justify = "right" if column in ends else "left"
+        table.add_column(literal(head), justify=justify, overflow="fold", no_wrap=head in whole)
+    for row in cells:
+        table.add_row(*map(literal, row))
     console().print(table)
+
+
+def _fits(heads: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[str], between: int) -> bool:
+    """Whether the terminal has room for the columns in `whole`, a character of each other one, and blanks between them."""
+    longest = [max(map(len, (*head.split("\n"), *cells))) for head, *cells in zip_longest(heads, *rows, fillvalue="")]
+    needed = [n if head in whole else 1 for head, n in zip(heads, longest, strict=True)]
+    return sum(needed) + between * len(needed) < console().width + between
 
 
 def print_pair(left: tuple[str, str], right: tuple[str, str]) -> None:

@@ -48,6 +48,20 @@ def test_a_table_is_what_it_is_told_to_be(capsys: pytest.CaptureFixture[str]) ->
     assert head.index("name") == rows[0].index("a") == rows[1].index("longer")
 
 
+@pytest.mark.parametrize(("width", "broken"), [(44, False), (26, True), (20, True), (9, True)])
+def test_a_narrow_terminal_breaks_names_and_loses_no_digit(capsys, monkeypatch, width: int, broken: bool) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    console.cache_clear()
+    heads = ["a_long_name", "n_rows", "words"]
+    terminal.print_table(heads, [("1,234", 5, "some words")], right=heads[:2])
+    shown = lines(capsys.readouterr().out)
+    assert max(map(len, shown)) <= width
+    assert ("a_long_name" not in "".join(shown)) == broken
+    assert sorted(c for c in "".join(shown) if c.isdigit()) == [*"12345"]
+    if width > 9:  # there is room for every number in one line
+        assert [line.split()[:2] for line in shown if "1,234" in line] == [["1,234", "5"]]
+
+
 def test_results_go_to_stdout_and_words_about_the_work_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.say("a result " * 30)
     terminal.note("a note " * 30)
