@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,15 +15,6 @@ from workbench.generation import Generated
 from workbench.prompts import Encoded, MarkedIds, response_roles
 from workbench.shards import conform
 from workbench.thinking import said, token_texts
-
-
-class _Sequence(NamedTuple):
-    """One sequence's tokens, each array [tokens]."""
-
-    ids: np.ndarray
-    roles: np.ndarray
-    generated: np.ndarray
-    logprob: np.ndarray
 
 
 @dataclass
@@ -65,19 +57,25 @@ class Words:
         self, numbers: Sequence[int], batch: BatchRows, answers: list[Generated] | None
     ) -> Iterator[pa.RecordBatch]:
         """The tokens table of a batch: sequences by number, and what was generated for each."""
-        parts = [self._sequence(n, answers[i] if answers else None) for i, n in enumerate(numbers)]
-        lengths = [len(part.ids) for part in parts]
-        ids = np.concatenate([part.ids for part in parts])
+        asked = [self._response(n, answers[i] if answers else None) for i, n in enumerate(numbers)]
+        own = np.array([len(prompt.ids) for prompt, _ in asked], np.int64)
+        lengths = own + np.array([len(response) for _, response in asked], np.int64)
+        total, keep_text = int(lengths.sum()), self.request.options.text
+        ids = np.fromiter(chain.from_iterable(chain(p.ids, r) for p, r in asked), np.int64, total)
+        position = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        is_response, logprob = position >= np.repeat(own, lengths), np.full(total, np.nan, np.float32)
+        if answers:
+            logprob[is_response] = np.concatenate([answer.logprobs for answer in answers])
         yield token_rows(
             batch.prompt_ids,
             prompt=np.repeat(batch.prompt, lengths),
             sample=np.repeat(batch.sample, lengths),
-            position=np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths),
-            ids=ids if self.request.options.text else None,
-            texts=self._texts(ids) if self.request.options.text else None,
-            roles=np.concatenate([part.roles for part in parts]),
-            generated=np.concatenate([part.generated for part in parts]),
-            logprob=np.concatenate([part.logprob for part in parts]),
+            position=position,
+            ids=ids if keep_text else None,
+            texts=self._texts(ids) if keep_text else None,
+            roles=np.concatenate([roles for one in asked for roles in self._roles(*one)]),
+            generated=is_response if answers else np.zeros(total, bool),
+            logprob=logprob,
         )
 
     def responses(
@@ -97,16 +95,10 @@ class Words:
         prompt = self.request.encoded[self.request.sequence(number)[0]]
         return prompt, answer.ids if answer is not None else self.request.ids(number)[len(prompt.ids) :]
 
-    def _sequence(self, number: int, answer: Generated | None) -> _Sequence:
-        prompt, response = self._response(number, answer)
-        tokenizer, opened = self.request.model.tokenizer, prompt.ids.opened
-        roles = np.concatenate([prompt.roles, response_roles(tokenizer, response, self._marked, opened=opened)])
-        logprob = np.full(len(prompt.ids) + len(response), np.nan, np.float32)
-        if answer is not None:
-            logprob[len(prompt.ids) :] = answer.logprobs
-        generated = np.arange(len(logprob)) >= len(prompt.ids) if answer is not None else np.zeros(len(logprob), bool)
-        ids = np.array([*prompt.ids, *response], np.int64)
-        return _Sequence(ids, roles, generated, logprob)
+    def _roles(self, prompt: Encoded, response: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """[tokens] codes of the prompt, and of what follows it."""
+        opened = prompt.ids.opened
+        return prompt.roles, response_roles(self.request.model.tokenizer, response, self._marked, opened=opened)
 
     def _texts(self, ids: np.ndarray) -> pa.StringArray:
         unique, inverse = np.unique(ids, return_inverse=True)

@@ -139,7 +139,7 @@ def _asked(edits: RouterEdits, old: Tensor, new: Tensor, ruled: Tensor | None, c
     if edits.force is not None:
         asked.append(taken(edits.force, old).sum(-1, keepdim=True) < edits.force.sum(-1, keepdim=True))
     if edits.bias is not None and ruled is not None:
-        was, rules, now = (_held(index, classes) for index in (old, ruled, new))
+        was, rules, now = _held(torch.stack((old, ruled, new)), classes)
         asked.append(((was != now) & (rules != now) & (edits.bias != 0)).any(-1, keepdim=True))
     return asked[0] if len(asked) == 1 else torch.stack(asked).any(0)
 
@@ -151,8 +151,8 @@ def _as_good(choice: Tensor, old: Tensor, new: Tensor) -> Tensor:
 
 
 def _held(index: Tensor, classes: int) -> Tensor:
-    """A selection [tokens, k] as bool [tokens, classes]."""
-    return torch.zeros(len(index), classes, dtype=torch.bool, device=index.device).scatter_(1, index.long(), True)
+    """Selections [..., tokens, k] as bool [..., tokens, classes]."""
+    return torch.zeros(*index.shape[:-1], classes, dtype=torch.bool, device=index.device).scatter_(-1, index, True)
 
 
 def _same(before: Tensor, after: Tensor, given: Tensor) -> Tensor:

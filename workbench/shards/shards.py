@@ -6,14 +6,19 @@ releases the interpreter lock.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from functools import partial
+from heapq import merge
 from threading import BoundedSemaphore, Lock
 from typing import Any
+
+import pyarrow as pa
 
 from workbench import storage
 from workbench.paths import Place
 from workbench.shards.lanes import Build, Lanes, more_lanes
+from workbench.shards.table_file import layer_of
 
 BATCHES_WAITING = 2
 """Batches that may wait for the writer before the forward waits for it."""
@@ -25,6 +30,11 @@ OFTEN_EMPTY = frozenset({"nonfinite"})
 def receipt_path(shard: int) -> str:
     """The file whose existence says that the shard is complete."""
     return f"shards/{shard:05d}.json"
+
+
+def _by_layer(builds: list[Build]) -> Iterator[pa.RecordBatch]:
+    """The rows of several batches, a layer of all of them after the other: row groups are full early, and lanes begin."""
+    return merge(*(build() for build in builds), key=layer_of)
 
 
 class ShardWriter:
@@ -80,7 +90,11 @@ class ShardWriter:
 
     def _write_held(self) -> None:
         held, self.held = self.held, []
-        jobs = [job for batch in held for name in reversed(batch) for job in self.lanes[name].begin(batch[name])]
+        jobs = [
+            job
+            for name in reversed(held[0] if held else {})
+            for job in self.lanes[name].begin(partial(_by_layer, [batch[name] for batch in held]))
+        ]
         for job in jobs:
             job.result()
 
