@@ -97,8 +97,8 @@ class Words:
 
     def _roles(self, prompt: Encoded, response: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """[tokens] codes of the prompt, and of what follows it."""
-        opened = prompt.ids.opened
-        return prompt.roles, response_roles(self.request.model.tokenizer, response, self._marked, opened=opened)
+        tokenizer, opened = self.request.model.tokenizer, prompt.ids.opened
+        return prompt.roles, response_roles(tokenizer, response, self._marked, opened=opened)
 
     def _texts(self, ids: np.ndarray) -> pa.StringArray:
         unique, inverse = np.unique(ids, return_inverse=True)
