@@ -51,7 +51,7 @@ def part_rows(pairs: int) -> Iterator[Ratio]:
                 for row in parts.part_ratios(model, *shape, keep, pairs):
                     yield row._replace(what=f"{name}, {n} threads, {row.what}")
     torch.set_num_threads(threads)
-    yield from parts.encoder_ratios(pairs)
+    yield from (parts.encoding_ratio(pairs), parts.lanes_ratio(pairs))
 
 
 def main() -> int:
@@ -63,10 +63,11 @@ def main() -> int:
         "--model", help="for answers: the folder of a language model with experts; for serving: demo or smollm2-moe"
     )
     parser.add_argument("--pairs", type=int, default=11)
+    parser.add_argument("--only", type=lambda said: [*map(int, said.split(","))], default=[], help="goals, by number")
     options = parser.parse_args()
     asked = options.parts or list(PARTS)
     if asked == ["goals"]:
-        return int(bool(goals.table(options.pairs, load(options.model or "smollm2-moe"))))
+        return int(bool(goals.table(options.pairs, options.model or "smollm2-moe", options.only)))
     if asked == ["growth"]:
         return int(bool(goals.print_growth(options.pairs)))
     if asked == ["probes"]:

@@ -19,7 +19,7 @@ from tests.benchmarks.timing import Ratio, ratio
 from workbench.capturing.options import Options
 from workbench.capturing.request import make_request
 from workbench.capturing.rows import BatchRows
-from workbench.generation import schedule
+from workbench.generation import SHARD_TOKENS, schedule
 from workbench.hooks import recording
 from workbench.model import MoEModel
 from workbench.prompts import encode
@@ -29,7 +29,7 @@ from workbench.shards.parquet import rows_per_group, writer
 from workbench.storage import publish
 
 Work = Callable[[], object]
-ROWS, LAYERS = 2**16, 16
+ROWS, LAYERS, TOP_K = 2**16, 16, 8
 
 
 class Parts:
@@ -110,7 +110,7 @@ def synced(store: Path, into: Path) -> None:
 # ---- the encoder alone
 
 
-def rows_of_slots(experts: int = 64, top_k: int = 8, sized: bool = True) -> pa.RecordBatch:
+def rows_of_slots(experts: int = 64, top_k: int = TOP_K, sized: bool = True) -> pa.RecordBatch:
     """A layer's slots with sizes: random values, which hardly compress."""
     draw, n = np.random.default_rng(0), ROWS // top_k
     prompt, position = np.divmod(np.arange(n), 64)
@@ -149,21 +149,26 @@ def as_now(into: Path, rows: pa.RecordBatch, groups: int) -> None:
 
 
 def in_lanes(folder: Path, rows: pa.RecordBatch, lanes: int) -> None:
-    """A shard of 16 layers by so many lanes, put as a capture puts it where the forward is elsewhere."""
+    """A shard of 16 layers of the usual size by so many lanes, put as a capture puts it where the forward is elsewhere."""
     at, layers = rows.schema.get_field_index("layer"), [pa.array(np.full(ROWS, n, np.int32)) for n in range(LAYERS)]
     batches: Iterable[pa.RecordBatch] = [rows.set_column(at, rows.schema.field(at), layer) for layer in layers]
     with ShardWriter(folder, 0, ["slots"], lanes={"slots": lanes}) as shard:
-        for _ in range(2):
+        for _ in range(SHARD_TOKENS * TOP_K // ROWS):
             shard.put({"slots": partial(iter, batches)})
         shard.publish({})
 
 
-def encoder_ratios(pairs: int) -> Iterator[Ratio]:
-    """Time for the same rows: today's encoder over that of a01768e, two lanes over one."""
+def encoding_ratio(pairs: int) -> Ratio:
+    """Time for the same rows: today's encoder over that of a01768e."""
     rows = rows_of_slots()
     with TemporaryDirectory() as folder:
-        here = Path(folder)
-        now, then = partial(as_now, here / "now", rows, 16), partial(as_before, here / "then", rows, 16)
-        yield ratio("encoding slots with sizes, one lane", now, "a01768e's encoder", then, pairs=pairs, limit=1 / 1.3)
-        one, two = (partial(in_lanes, here / str(n), rows, n) for n in (1, 2))
-        yield ratio("a shard of slots by two lanes", two, "by one lane", one, pairs=pairs, limit=1 / 1.8)
+        now, then = (partial(how, Path(folder) / how.__name__, rows, 16) for how in (as_now, as_before))
+        return ratio("encoding slots with sizes, one lane", now, "a01768e's encoder", then, pairs=pairs, limit=1 / 1.3)
+
+
+def lanes_ratio(pairs: int) -> Ratio:
+    """Time for the same shard: two lanes over one."""
+    rows = rows_of_slots()
+    with TemporaryDirectory() as folder:
+        one, two = (partial(in_lanes, Path(folder) / str(n), rows, n) for n in (1, 2))
+        return ratio("a shard of slots by two lanes", two, "by one lane", one, pairs=pairs, limit=1 / 1.8)

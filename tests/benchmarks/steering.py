@@ -1,6 +1,6 @@
 """Steered generation with one edit in every layer, over the bare model's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -39,9 +39,11 @@ def generation(model: MoEModel, batch: int, new_tokens: int) -> Callable[[], obj
     return work
 
 
-def steering_ratios(model: MoEModel, name: str, batch: int = 8, new_tokens: int = 24, pairs: int = 15) -> list[Ratio]:
+def steering_ratios(
+    model: MoEModel, name: str, batch: int = 8, new_tokens: int = 24, pairs: int = 15
+) -> Iterator[Ratio]:
     """One row per kind of edit."""
-    bare, rows = generation(model, batch, new_tokens), list[Ratio]()
+    bare = generation(model, batch, new_tokens)
     for kind in KINDS:
         plan = one_per_layer(model, kind)
 
@@ -49,7 +51,5 @@ def steering_ratios(model: MoEModel, name: str, batch: int = 8, new_tokens: int 
             with steered(model, plan):
                 return bare()
 
-        rows.append(
-            ratio(f"{name}: generate, {kind} in every layer", work, "bare generate", bare, pairs=pairs, limit=LIMIT)
-        )
-    return rows
+        name_of = f"{name}: generate, {kind} in every layer"
+        yield ratio(name_of, work, "bare generate", bare, pairs=pairs, limit=LIMIT)
