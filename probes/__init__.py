@@ -3,6 +3,7 @@
 Most take a store and return `ExpertScores`, or a table of layers, pairs, sets of experts or tokens: an association with these
 prompts, not an effect. From below:
 
+checked.py           the door of every probe: kinds of arguments
 renamed.py           old words of arguments
 method.py            what is said of a probe
 reading, magnitudes  what is read of a store, and where its values are extreme

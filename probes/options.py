@@ -6,16 +6,14 @@ them, or field by field: `massive.absolute=1000` on the command line, `massive.a
 """
 
 import inspect
-import types
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from math import isfinite
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from probes.catalogue import Method
+from probes.checked import KINDS, alternatives
 from workbench.errors import WorkbenchError, suggestion
-
-_KINDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
 class Mistake(NamedTuple):
@@ -67,20 +65,14 @@ def _mistakes(before: str, kinds: Mapping[str, Any], given: Mapping[str, Any], o
 
 def _fields(kind: Any) -> dict[str, Any]:
     """The fields of a value: those of the one class among `kind` that is a NamedTuple or a dataclass; none of anything else."""
-    for one in _alternatives(kind):
+    for one in alternatives(kind):
         if isinstance(one, type) and (is_dataclass(one) or hasattr(one, "_fields")):
             return get_type_hints(one)
     return {}
 
 
-def _alternatives(kind: Any) -> tuple[Any, ...]:
-    if get_origin(kind) not in (Union, types.UnionType):
-        return (kind,)
-    return tuple(one for part in get_args(kind) for one in _alternatives(part))
-
-
 def _takes(kind: Any, value: Any) -> bool:
-    return any(_takes_one(one, value) for one in _alternatives(kind))
+    return any(_takes_one(one, value) for one in alternatives(kind))
 
 
 def _takes_one(kind: Any, value: Any) -> bool:
@@ -102,20 +94,20 @@ def _built(kind: Any, value: Any) -> Any:
     """A value of several fields from a table of them; anything else as it is."""
     if not isinstance(value, Mapping) or not _fields(kind):
         return value
-    (made,) = (one for one in _alternatives(kind) if _fields(one))
+    (made,) = (one for one in alternatives(kind) if _fields(one))
     return made(**{name: _built(_fields(kind)[name], field) for name, field in value.items()})
 
 
 def _words(kind: Any) -> list[str]:
     """The words to choose from, where there are any."""
-    return [word for one in _alternatives(kind) if get_origin(one) is Literal for word in get_args(one)]
+    return [word for one in alternatives(kind) if get_origin(one) is Literal for word in get_args(one)]
 
 
 def _said(kind: Any) -> str:
     """What can be written for it; what only Python can pass (a function, a mask of tokens) is not spoken of."""
     parts = [f"one of {', '.join(_words(kind))}"] if _words(kind) else []
-    for one in _alternatives(kind):
-        parts += [_KINDS[one]] if one in _KINDS else []
+    for one in alternatives(kind):
+        parts += [KINDS[one]] if one in KINDS else []
         parts += [f"a table of {', '.join(_fields(one))}"] if _fields(one) else []
         parts += ["a list"] if get_origin(one) is list else []
         parts += ["a table of names and numbers"] if get_origin(one) is Mapping else []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from probes.baselines import Beyond, baseline_note, explained, followed, rates_of_rows, said_of, unit_of_row
+from probes.checked import checked
 from probes.ranking import ExpertScores, assemble
 from probes.reading import (
     Counted,
@@ -37,6 +38,7 @@ _NONE = 1e-12  # a sum of rates that is rounding alone
 
 
 @renamed(label="target")
+@checked
 def npmi(
     store: "Store",
     markers: Mapping[Marker, float] | None = None,

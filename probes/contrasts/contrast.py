@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from probes.baselines import Beyond, baseline_note, residual
+from probes.checked import checked
 from probes.ranking import ExpertScores, assemble
 from probes.reading import (
     Read,
@@ -32,6 +33,7 @@ Pooling = Literal["tokens", "pairs"]
 
 
 @renamed(positive="target", negative="baseline")
+@checked
 def contrast(
     store: "Store",
     target: str,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from probes.baselines import Beyond, baseline_note, residual
+from probes.checked import checked
 from probes.ranking import ExpertScores, assemble
 from probes.reading import (
     Tokens,
@@ -28,6 +29,7 @@ Reduce = Literal["rate", "weight", "count", "weight_sum"]
 Contrast = Literal["pooled", "class_means"]
 
 
+@checked
 def ftri(
     store: "Store",
     target: str | Callable[[str], bool] = "refused",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from probes.baselines import baseline_note
+from probes.checked import checked
 from probes.ranking import ExpertScores, assemble
 from probes.reading import (
     Tokens,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Pooling = Literal["responses", "tokens"]
 
 
+@checked
 def logit_contrast(
     store: "Store",
     target: str,

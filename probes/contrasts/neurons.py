@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import SetTable
 from probes.reading import (
     Read,
@@ -35,6 +36,7 @@ _NONE_KEPT = (
 )
 
 
+@checked
 def neuron(
     store: "Store",
     target: str,

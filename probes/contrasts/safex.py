@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from probes.checked import checked
 from probes.ranking import ExpertScores, assemble
 from probes.reading import Read, Tokens, class_notes, classes, describe, read_units, select, template_notes, used_rows
 from probes.renamed import renamed
@@ -19,6 +20,7 @@ Group = Literal["control", "detection", "stable"]
 
 
 @renamed(regular="target", jailbreak="baseline")
+@checked
 def safex(
     store: "Store",
     target: str,

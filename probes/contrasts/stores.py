@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from probes.checked import checked
 from probes.contrasts.comparable import check_comparable, model_note
 from probes.contrasts.means import Selected, change_of_means, sample_of
 from probes.ranking import ExpertScores, assemble, steering_note
@@ -31,6 +32,7 @@ What = Literal["use", "weight", "output"]
 _COLUMN = {"use": (), "weight": ("weight",), "output": ("output_l2",)}
 
 
+@checked
 def drift(
     store: Store,
     other: Store | str | Path,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from probes.checked import checked
 from probes.importance.own_weights import own_weights
 from probes.importance.saliency import saliency
 from probes.ranking import ExpertScores, assemble
@@ -18,6 +19,7 @@ Of = Literal["outputs", "weights"]
 Per = Literal["selection", "token"]
 
 
+@checked
 def min_norm(
     store: "Store",
     *,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.importance.sums import reading
 from probes.ranking import ExpertScores, assemble
 from probes.reading import Tokens, describe, expert_axis
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 
+@checked
 def shape(
     store: "Store",
     *,

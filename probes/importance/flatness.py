@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from probes.checked import checked
 from probes.importance.own_weights import own_weights
 from probes.ranking import ExpertScores, assemble
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 
+@checked
 def aimer(store: "Store") -> ExpertScores:
     """How flat an expert's weights are: their mean size over their root mean square, without any prompt.
 

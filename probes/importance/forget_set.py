@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from probes.checked import checked
 from probes.ranking import ExpertScores, assemble
 from probes.reading import (
     Tokens,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 
+@checked
 def unlearning_affinity(
     store: "Store",
     *,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.importance.sums import Reading, Sums, reading, slot_sums
 from probes.ranking import SetTable
 from probes.reading import Tokens, describe
@@ -18,6 +19,7 @@ Measure = Literal["ratio", "weight"]
 _ROUNDING = 1e-12
 
 
+@checked
 def esft(
     store: "Store",
     *,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from probes.checked import checked
 from probes.importance.sums import Received, reading, slot_sums
 from probes.ranking import ExpertScores, assemble
 from probes.reading import Tokens, describe
@@ -24,6 +25,7 @@ _MEMBERS: dict[tuple[bool, float, float], str] = {
 }
 
 
+@checked
 def saliency(
     store: "Store",
     *,

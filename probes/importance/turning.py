@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from probes.checked import checked
 from probes.importance.sums import Reading, Received, Sums, reading, slot_sums
 from probes.ranking import ExpertScores, assemble
 from probes.reading import Tokens, describe, label_values, sequence_of_row
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 
+@checked
 def easy_ep(
     store: "Store",
     *,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from probes.checked import checked
 from probes.ranking import ExpertScores, assemble
 from probes.reading import (
     Tokens,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 
+@checked
 def tcess(
     store: "Store",
     *,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from probes.checked import checked
 from probes.magnitudes import GUARD, Judged, MassiveRule, Rule, forming_layers, judged, rule_from, verdict
 from probes.outputs.writers import WritingGroup, writers_of, writing_groups
 from probes.ranking import (
@@ -29,6 +30,7 @@ INFORMATIVE = 400
 """Among fewer experts than this the 99.5th percentile lies between the two largest values (ours)."""
 
 
+@checked
 def super_experts(
     store: "Store",
     rule: Rule = "tenth_of_max",

@@ -22,6 +22,7 @@ Tokens = Literal[
     "content", "prompt_content", "all", "prompt", "response", "last_prompt", "frame", "first_answer", "first_generated"
 ]
 NAMES: tuple[str, ...] = get_args(Tokens)
+_NEEDED = f"a name ({', '.join(NAMES)}) or one bool for each"
 _NOT_ANSWER = ("think", "tool", "template", "special")
 _NOT_FRAME = ("system", "template", "special")
 
@@ -52,7 +53,8 @@ def select(
     among = _mask(store, whole(tokens, roles), used)
     mask = among if roles is None else among & token_mask(store, roles=roles)
     if not mask.any():
-        only = "" if roles is None else f" with role {', '.join([roles] if isinstance(roles, str) else roles)}"
+        named = ", ".join([roles] if isinstance(roles, str) else roles or ())
+        only = "" if roles is None else f" with role {named}" if named else ", since roles names none"
         there = store.tokens["role"][among if among.any() else slice(None)]
         raise WorkbenchError(
             f"No token of '{store.path}' is in tokens={describe(tokens, roles)!r}{only}; read other tokens: "
@@ -68,7 +70,12 @@ def whole(tokens: Any, roles: "Iterable[str] | None" = None) -> Any:
 
 def describe(tokens: Tokens | np.ndarray, roles: "Iterable[str] | None" = None) -> str:
     """The name of the set that was read, or how many tokens a mask holds."""
-    return whole(tokens, roles) if isinstance(tokens, str) else f"a mask of {int(np.sum(tokens))} tokens"
+    if isinstance(tokens, str):
+        return whole(tokens, roles)
+    mask = np.asarray(tokens)
+    if mask.dtype != bool:
+        raise WorkbenchError(f"tokens is an array of {mask.dtype}; it needs {_NEEDED} row of store.tokens.")
+    return f"a mask of {int(mask.sum())} tokens"
 
 
 def _mask(store: "Store", tokens: Tokens | np.ndarray, used: np.ndarray | None) -> np.ndarray:
@@ -76,8 +83,8 @@ def _mask(store: "Store", tokens: Tokens | np.ndarray, used: np.ndarray | None) 
         mask = np.asarray(tokens)
         if mask.shape != (len(store.tokens),) or mask.dtype != bool:
             raise WorkbenchError(
-                f"tokens has shape {list(mask.shape)} of {mask.dtype}; it needs a name ({', '.join(NAMES)}) or one bool for "
-                f"each of the {len(store.tokens)} rows of store.tokens."
+                f"tokens has shape {list(mask.shape)} of {mask.dtype}; it needs {_NEEDED} of the {len(store.tokens)} rows of "
+                f"store.tokens."
             )
         return mask
     if tokens == "frame":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import TokenTable
 from workbench.errors import WorkbenchError
 
@@ -15,6 +16,7 @@ Of = Literal["neurons", "experts"]
 Side = Literal["write", "read", "gate"]
 
 
+@checked
 def decode(
     store: "Store", *, of: Of = "neurons", side: Side = "write", token: str | None = None, first: int = 1000
 ) -> TokenTable:

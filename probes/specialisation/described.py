@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from probes.baselines import baseline_note, words
+from probes.checked import checked
 from probes.ranking import SetTable
 from probes.reading import (
     Tokens,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 
+@checked
 def describe(
     store: "Store",
     *,

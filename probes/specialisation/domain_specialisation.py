@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from probes.baselines import Beyond, baseline_note, residual
+from probes.checked import checked
 from probes.ranking import ExpertScores, assemble
 from probes.reading import Read, Tokens, class_notes, describe, read_units, select, template_notes, used_rows
 from probes.specialisation.domains import Statistic, bits, domains_of, rates_of, spread
@@ -31,6 +32,7 @@ Measure = Literal["spread", "bits"]
 _STATISTIC: dict[str, Statistic] = {"spread": spread, "bits": bits}
 
 
+@checked
 def domain_specialisation(
     store: "Store",
     *,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import TokenTable
 from probes.reading import Tokens, describe, routed_units, router_logits
 from probes.statistics import ratio_interval, resampled
@@ -19,6 +20,7 @@ _IDS = 256  # ids whose intervals are drawn at once: 256 x clusters are held
 _ROUNDING = 1e-9
 
 
+@checked
 def difficulty(
     store: "Store",
     *,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from probes.baselines import baseline_note
+from probes.checked import checked
 from probes.ranking import SetTable
 from probes.reading import Read, Tokens, class_notes, describe, read_units, select, template_notes, used_rows
 from probes.specialisation.covering import Cover, fewest, smallest_cover
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Measure = Literal["weight", "ratio"]
 
 
+@checked
 def committee(
     store: "Store",
     *,

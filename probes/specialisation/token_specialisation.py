@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from probes.baselines import baseline_note
+from probes.checked import checked
 from probes.ranking import LayerTable
 from probes.reading import Tokens, describe, routed_units
 from probes.specialisation.information import information, spread
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 
+@checked
 def token_specialisation(
     store: "Store",
     *,

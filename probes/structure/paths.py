@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import SetTable
 from probes.reading import Tokens, describe, prompt_of_row, routed_units, template_notes, used_prompts
 from probes.structure.bundles import Bundles, Paths, bundles, likeness, paths_of, shuffled
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _WORDS = 5
 
 
+@checked
 def path_clusters(
     store: "Store",
     *,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import PairTable
 from probes.reading import Tokens, describe, prompt_of_row, routed_units, template_notes, used_prompts
 from probes.statistics import resampled
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 By = Literal["excess", "lift", "affinity"]
 
 
+@checked
 def pathways(
     store: "Store",
     *,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import SetTable
 from probes.reading import Tokens, describe, prompt_of_row, routed_units, template_notes, used_prompts
 from probes.statistics import resampled
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 
+@checked
 def placement(
     store: "Store",
     devices: int = 2,

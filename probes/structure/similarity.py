@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import PairTable
 from probes.reading import Tokens, describe, prompt_of_row, routed_units, template_notes, used_prompts
 from probes.structure.alike import groups, said
@@ -21,6 +22,7 @@ _OF_MODEL = ("router", "weights")
 """Which read no token."""
 
 
+@checked
 def similarity(
     store: "Store",
     *,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import LayerTable
 from probes.structure.cosines import DECIMALS, rows_of
 from probes.structure.work import Work, begun
@@ -28,6 +29,7 @@ class Span(NamedTuple):
     """[rank] squares of the singular values."""
 
 
+@checked
 def router_span(store: "Store", *, centred: bool = False, limit_mb: int = 2000) -> LayerTable:
     """How much of the stream a layer's router can see, and how much of that other layers' routers see too.
 

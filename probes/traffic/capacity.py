@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import LayerTable
 from probes.reading import Tokens, describe, routed_units
 from probes.statistics import ratio_interval, resampled
@@ -29,6 +30,7 @@ class _Read(NamedTuple):
     """[tokens]"""
 
 
+@checked
 def capacity(
     store: "Store",
     *,
@@ -64,7 +66,7 @@ def capacity(
     Not evidence of how the model would do under a limit: what is dropped may matter little, and it was not trained for it.
     Raises `WorkbenchError` for factors that are not above 0, parts or together below 1, and when no token read was routed.
     """
-    if not factors or min(factors) <= 0 or parts < 1 or together < 1:
+    if not len(factors) or min(factors) <= 0 or parts < 1 or together < 1:
         said = f"factors={list(factors)} should be above 0, parts={parts} and together={together} 1 or more"
         raise WorkbenchError(f"capacity cannot be simulated: {said}.")
     group, sequence = routed_units(store, tokens, roles, where)

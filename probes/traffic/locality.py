@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import LayerTable
 from probes.reading import Tokens, describe, routed_units
 from probes.statistics import interval, resampled
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 LONGEST = 32_000
 
 
+@checked
 def locality(
     store: "Store",
     *,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import PairTable
 from probes.reading import Tokens, describe, prompt_of_row, routed_units, template_notes, used_prompts
 from workbench.errors import WorkbenchError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 15  # tokens at once: memory stays small, and sums of 0 and 1 in float32 are exact up to 2^24
 
 
+@checked
 def co_selection(
     store: "Store",
     layer: int | None = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import DEAD, SetTable
 from probes.reading import Tokens, describe, expert_axis, prompt_of_row, routed_units, template_notes, used_prompts
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from workbench.store import Store
 
 
+@checked
 def dead_experts(
     store: "Store",
     *,

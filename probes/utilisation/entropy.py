@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from probes.checked import checked
 from probes.ranking import LayerTable
 from probes.reading import Tokens, describe, prompt_of_row, routed_units, template_notes, used_prompts
 from probes.statistics import ratio_interval, resampled
@@ -22,6 +23,7 @@ class _Layer(NamedTuple):
     """[clusters] how many tokens these are."""
 
 
+@checked
 def routing_entropy(
     store: "Store",
     *,

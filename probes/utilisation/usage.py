@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from probes.checked import checked
 from probes.ranking import ExpertScores, assemble
 from probes.reading import Tokens, describe, expert_axis, prompt_of_row, routed_units, template_notes, used_prompts
 from probes.statistics import interval, resampled
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Measure = Literal["load", "rate", "weight"]
 
 
+@checked
 def usage(
     store: "Store",
     *,

@@ -1,5 +1,6 @@
 """What a probe takes, asked for without starting it: the sentence that it says itself, and its refusals."""
 
+from inspect import unwrap
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_of_what_is_done_at_once_nothing_is_said() -> None:
 
 def test_nothing_is_compared_for_it(monkeypatch) -> None:
     store = case("similarity").store
-    monkeypatch.setitem(similarity.__globals__, "of_routers", None)
+    monkeypatch.setitem(unwrap(similarity).__globals__, "of_routers", None)
     ahead(similarity, store)
     with pytest.raises(TypeError):
         similarity(store)
