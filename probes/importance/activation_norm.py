@@ -7,7 +7,7 @@ import numpy as np
 
 from probes.checked import checked
 from probes.importance.own_weights import own_weights
-from probes.importance.saliency import saliency
+from probes.importance.saliency import LEAST, saliency
 from probes.ranking import ExpertScores, assemble
 from probes.reading import Tokens, describe
 from workbench.errors import WorkbenchError
@@ -65,13 +65,13 @@ def min_norm(
         return _of_weights(store, options)
     how = {"roles": roles, "where": where, "cluster": cluster, "n_bootstrap": n_bootstrap, "seed": seed}
     found = saliency(store, frequency=per == "token", gate=0.0, power=1.0, tokens=tokens, **how)
-    notes = ("the experts that can go are the last rows", *found.notes[1:], *_beside_weights(store, found))
+    notes = (*found.notes[1:], *_beside_weights(store, found))
     return replace(found, method="min_norm", options=options, notes=notes)
 
 
 def _of_weights(store: "Store", options: dict[str, object]) -> ExpertScores:
     own = own_weights(store)
-    notes = ("the experts that can go are the last rows", "weights alone: no token is read; no interval, no p-value")
+    notes = (LEAST, "weights alone: no token is read; no interval, no p-value")
     columns = {"score": np.sqrt(own.sum_squares), "n": own.n}
     return assemble(store, "min_norm", options, own.axis, columns, (*notes, *own.notes))
 

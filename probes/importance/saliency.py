@@ -14,6 +14,7 @@ from workbench.errors import WorkbenchError
 if TYPE_CHECKING:
     from workbench.store import Store
 
+LEAST = "the experts that can go are the last rows: pruning takes the lowest scores"
 _MEMBERS: dict[tuple[bool, float, float], str] = {
     (False, 1, 1): "REAP",
     (True, 0, 1): "EAN",
@@ -63,7 +64,7 @@ def saliency(
     Range [0, inf): residual-stream units to the power of `power`. An expert never selected (flag "dead") has score 0 with
     frequency, and none without: its mean is over nothing. n: tokens read that selected it with a finite value. The interval
     resamples clusters; no p-value: a size has no null. Shared experts are left out, since every token uses them. The
-    experts that can go are the *last* rows: no score is negative.
+    experts that can go are the *last* rows, since pruning takes the lowest scores, and a note says so: no score is negative.
 
     Theirs: sums of EAN and gate mass are divided by the tokens read here, which ranks alike and makes stores comparable
     (ours). Writing them as one family with three exponents is ours, and so are intervals. MAN's and MSAN's code was not
@@ -71,7 +72,8 @@ def saliency(
 
     Not evidence that an expert can go: a large vector may be cancelled by another, a small one may decide. Switch off, and
     compare with random experts. Memory: 16 bytes a cluster and expert, no slot is held.
-    Raises `WorkbenchError` for exponents below 0, and where the store has no norms or weights and they are asked for.
+    Raises `WorkbenchError` for exponents below 0 or so large that values overflow, and where the store has no norms or weights
+    and they are asked for.
     """
     if min(gate, power) < 0:
         raise WorkbenchError(f"gate={gate:g} and power={power:g} are exponents of a saliency; give 0 or more for both.")
@@ -85,13 +87,21 @@ def saliency(
     options = {"frequency": frequency, "gate": gate, "power": power, "tokens": describe(tokens, roles), "roles": roles}
     options |= {"where": where, "cluster": cluster, "n_bootstrap": n_bootstrap, "seed": seed}
     columns_of = {"score": score, "n": found.n.sum(axis=0), "low": low, "high": high}
-    notes = (_said(frequency, gate, power), *read.notes, *why, "no p-value: a size has no null")
+    notes = (_said(frequency, gate, power), LEAST, *read.notes, *why, "no p-value: a size has no null")
     return assemble(store, "saliency", options, found.axis, columns_of, notes)
 
 
 def _value(slots: Received, gate: float, power: float) -> np.ndarray:
-    """[slots]; 0^0 is 1: an exponent of 0 leaves the factor out."""
-    return slots.weight**gate * slots.norm**power
+    """[slots]; 0^0 is 1: an exponent of 0 leaves the factor out. What is over the largest number would be left out unseen."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = slots.weight**gate * slots.norm**power
+    over = ~np.isfinite(found)
+    if over.any() and np.isfinite(slots.weight[over] + slots.norm[over]).any():
+        raise WorkbenchError(
+            f"gate={gate:g} and power={power:g} take weights or sizes of outputs over the largest number there is "
+            f"(1.8e308); give smaller exponents, such as 1 or 2."
+        )
+    return found
 
 
 def _said(frequency: bool, gate: float, power: float) -> str:

@@ -80,7 +80,8 @@ def easy_ep(
         score, why = _shares(found).mean(axis=0), ("no interval: a mean over few domains has none",)
         low = high = np.full(len(score), np.nan)
     columns = {"score": score, "n": found.n.sum(axis=0), "low": low, "high": high}
-    notes = (*read.notes, *why, "no p-value: a size has no null")
+    least = "the experts that can go are the last rows of each layer: pruning takes its lowest scores"
+    notes = (least, *read.notes, *why, "no p-value: a size has no null")
     return assemble(store, "easy_ep", options, found.axis, columns, notes)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from probes import saliency, usage
+from probes import easy_ep, saliency, usage
 from tests.probes.oracle.cases import Case, golden, random_case
 from tests.probes.oracle.checks import scores
-from tests.probes.oracle.importance.cases import sized
+from tests.probes.oracle.importance.cases import sized, turned
 from tests.probes.oracle.memory import disk_store
 from workbench.errors import WorkbenchError
 
@@ -81,3 +81,14 @@ def test_what_cannot_be_asked_is_a_sentence() -> None:
     bare.plan_json["lacks"] = ["weight"]
     with pytest.raises(WorkbenchError, match="expert ids without their routing weights"):
         saliency(bare, power=0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_exponents_that_overflow_are_a_sentence_and_which_end_can_go_is_said() -> None:
+    with pytest.raises(
+        WorkbenchError, match=r"^gate=1 and power=1000 take weights .* over the largest number .*such as 1 or 2\.$"
+    ):
+        saliency(sized().store, power=1000)
+    assert "the experts that can go are the last rows: pruning takes the lowest scores" in saliency(sized().store).notes
+    said = easy_ep(turned().full_store).notes
+    assert "the experts that can go are the last rows of each layer: pruning takes its lowest scores" in said

@@ -51,7 +51,7 @@ def min_norm(probes: ModuleType) -> None:
     assert_same(found, {**with_n({x: value / N_PROMPT[x] for x, value in norms.items()}), (2, 4): (None, 0)})
     # means 4, 19/6, 13/4; 2, 5, 4, 16/5: the last that is a number is the smallest
     assert [str(x) for x in found.top(2)] == ["L2E1", "L1E0"]
-    assert found.notes[0] == "the experts that can go are the last rows"
+    assert found.notes[0] == "the experts that can go are the last rows: pruning takes the lowest scores"
     per_token = {**{x: value / 8 for x, value in norms.items()}, (2, 4): 0.0}
     assert_same(probes.min_norm(sized().store, per="token", **how), with_n(per_token))
     # weights: roots of 4, 25, 4 and 9, 0, 25, 100

@@ -53,7 +53,7 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
         SUMMED_SLOTS,
     ),
     "saliency": (
-        at("importance/saliency.py", "return slots.weight**gate", "return -(slots.weight**gate)", SIGN),
+        at("importance/saliency.py", "found = slots.weight**gate", "found = -(slots.weight**gate)", SIGN),
         at("importance/saliency.py", "if frequency else found.n\n", "if not frequency else found.n\n", DENOMINATOR),
         WRONG_LAYER,
         UNREAD,
