@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 
 from probes.magnitudes import judged
-from probes.ranking.marks import DEAD, NOT_FINITE, SUPER_EXPERT, TIES, join_flags, not_finite_note, steering_note, tied
+from probes.ranking.marks import (
+    DEAD,
+    NOT_FINITE,
+    SUPER_EXPERT,
+    TIES,
+    few_draws_note,
+    join_flags,
+    not_finite_note,
+    steering_note,
+    tied,
+)
 from probes.ranking.refs import refs_of
 from probes.ranking.scores import ExpertScores, ranked
 from probes.reading import Axis
@@ -49,7 +59,7 @@ def assemble(
         method,
         options,
         ranked(flagged),
-        (*steering_note(store), *notes, *flag_notes),
+        (*steering_note(store), *notes, *few_draws_note(options, flagged), *flag_notes),
         store.anatomy.fingerprint,
         store.anatomy.model,
     )

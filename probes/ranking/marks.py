@@ -1,5 +1,6 @@
 """What is said about experts beside their rank: flags by name, and notes about the store."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from workbench.shards import said
 if TYPE_CHECKING:
     from workbench.store import Store
 
+ENOUGH_DRAWS = 100
+"""Resamples below which the ends of an interval are chance themselves, and may leave out the score (ours)."""
 SUPER_EXPERT, DEAD, TIES, NOT_FINITE = "super expert", "dead", "ties", "not finite"
 
 
@@ -35,6 +38,17 @@ def not_finite_note(store: "Store", rows: pd.DataFrame) -> tuple[str, ...]:
         left_out = zip(refs_of(rows), rows["received"] - rows["n"], strict=True)
         found = f"Values are not finite: output of {listed([f'{ref} at {n} tokens' for ref, n in left_out])}."
     return (f"{found} They are left out of n, maxima and means",) if found else ()
+
+
+def few_draws_note(options: Mapping[str, Any], frame: pd.DataFrame) -> tuple[str, ...]:
+    """A note where an answer has intervals from so few resamples that they say little; one is allowed, to try a thing out."""
+    n = options.get("n_bootstrap", 0)
+    if not 0 < n < ENOUGH_DRAWS or "low" not in frame or not frame["low"].notna().to_numpy().any():
+        return ()
+    drawn = "1 resample" if n == 1 else f"{n} resamples"
+    return (
+        f"intervals rest on {drawn} and may leave out the score itself: ask with n_bootstrap={ENOUGH_DRAWS} or more",
+    )
 
 
 def steering_note(store: "Store") -> tuple[str, ...]:

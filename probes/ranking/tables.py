@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import pandas as pd
 
 from probes.ranking.files import about_of, opened, parquet_written, text_of
-from probes.ranking.marks import steering_note
+from probes.ranking.marks import few_draws_note, steering_note
 from probes.ranking.refs import refs_of
 from probes.ranking.scores import said, shown
 from workbench.anatomy import ExpertRef
@@ -60,7 +60,8 @@ class Table:
     ) -> Self:
         """The answer about a store, with its fingerprint; says so when the store was captured under a steering plan."""
         anatomy = store.anatomy
-        return cls(method, options, frame, (*steering_note(store), *notes), anatomy.fingerprint, anatomy.model)
+        told = (*steering_note(store), *notes, *few_draws_note(options, frame))
+        return cls(method, options, frame, told, anatomy.fingerprint, anatomy.model)
 
     @property
     def kind(self) -> str:

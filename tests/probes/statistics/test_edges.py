@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from probes import ftri, npmi, usage
+from probes import capacity, ftri, npmi, usage
 from probes.statistics import Sample, class_members, interval, permutation_test
 from probes.statistics.difference import effective_size
 from probes.statistics.permute import Blocks, log_relabellings, members, permutations
@@ -107,3 +107,15 @@ def test_a_single_draw_is_a_draw() -> None:
     shifted = npmi(golden().store, token="<think>", n_bootstrap=1, n_permutations=1).frame.dropna(subset=["score"])
     assert set(shifted["p"]) <= {0.5, 1.0}
     assert usage(golden().store, n_bootstrap=1).frame["low"].notna().all()
+
+
+def test_an_interval_from_few_resamples_says_so() -> None:
+    few, said = (
+        golden().store,
+        "intervals rest on {} and may leave out the score itself: ask with n_bootstrap=100 or more",
+    )
+    assert said.format("1 resample") in usage(few, n_bootstrap=1).notes
+    assert said.format("99 resamples") in usage(few, n_bootstrap=99).notes
+    assert said.format("2 resamples") in capacity(few, n_bootstrap=2).notes  # a table
+    for found in (usage(few, n_bootstrap=100), usage(few, n_bootstrap=0), usage(few, where="pair=x", n_bootstrap=1)):
+        assert not [note for note in found.notes if note.startswith("intervals rest")]

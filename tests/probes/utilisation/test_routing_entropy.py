@@ -43,6 +43,7 @@ def test_its_columns_options_and_notes() -> None:
         "intervals resample 4 of 'prompt' as wholes, and intervals from fewer than 10 are too narrow",
         "low and high are token entropy's; load entropy has none: that of a resample is biased down",
         "no p-value: even routing is no null that anyone expects",
+        "intervals rest on 9 resamples and may leave out the score itself: ask with n_bootstrap=100 or more",
     )
     assert found.fingerprint == golden().anatomy.fingerprint
     none = routing_entropy(golden().store, n_bootstrap=0)
