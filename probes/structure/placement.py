@@ -66,6 +66,7 @@ def placement(
     Raises `WorkbenchError` for numbers out of range, over the limits, and without scipy.
     """
     _check(devices, heldout, seconds)
+    _fewer_than_experts(store, devices)
     group, sequence = routed_units(store, tokens, roles, where)
     read, clusters = group >= 0, resampled(store, sequence, cluster)
     of_row = np.where(read, clusters.of_unit[group], -1)
@@ -101,6 +102,16 @@ def _check(devices: int, heldout: float, seconds: float) -> None:
         raise WorkbenchError(
             "placement solves a program with scipy, which is not installed: pip install 'scipy>=1.15'."
         ) from error
+
+
+def _fewer_than_experts(store: "Store", devices: int) -> None:
+    """A device that no layer has an expert for serves nothing, and the programs would grow with every one."""
+    most = max(_sizes(store).values(), default=devices)
+    if devices > most:
+        raise WorkbenchError(
+            f"devices={devices:,} are more than the {most:,} experts of a layer of '{store.path}', so some would hold none; "
+            f"give 2 to {most:,} devices."
+        )
 
 
 def _split(of_row: np.ndarray, heldout: float, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

@@ -124,3 +124,12 @@ def test_without_scipy_it_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(WorkbenchError, match=r"scipy, which is not installed: pip install 'scipy>=1\.15'"):
         placement(golden().store)
+
+
+def test_more_devices_than_experts_are_refused_before_anything_is_solved(capsys) -> None:
+    with pytest.raises(
+        WorkbenchError, match=r"^devices=9 are more than the 8 experts of a layer of .*; give 2 to 8 devices\.$"
+    ):
+        placement(families().store, devices=9)
+    assert capsys.readouterr().err == ""
+    assert placement(families(4).store, devices=8).options["devices"] == 8
