@@ -22,13 +22,15 @@ from probes.statistics import (
     permutation_test,
     relabelled,
 )
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, listed
 from workbench.resample import cluster_draws, effective_clusters
 
 if TYPE_CHECKING:
     from workbench.store import Store
 
 Measure = Literal["spread", "bits"]
+FEW_TOKENS = 30
+"""Below which a domain's rates are named as uncertain (ours)."""
 _STATISTIC: dict[str, Statistic] = {"spread": spread, "bits": bits}
 
 
@@ -107,10 +109,17 @@ def domain_specialisation(
     options |= {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
     apart = template_notes(store, tokens, roles, rows)
     said = baseline_note(store, mask & store.routed_tokens, seed)
-    notes = (said, *chosen.notes, *apart, *class_notes(chosen, read), *found.notes, *lost, *why, *left)
+    apart = (*chosen.notes, *apart, *class_notes(chosen, read), *_few(chosen.names, member @ read.tokens))
+    notes = (said, *apart, *found.notes, *lost, *why, *left)
     return assemble(
         store, "domain_specialisation", options, read.axis, columns, notes, marks | _most(chosen.names, rates)
     )
+
+
+def _few(names: tuple[str, ...], tokens: np.ndarray) -> tuple[str, ...]:
+    """A note on domains of so few tokens that their rates, and the intervals from them, are chance."""
+    few = [f"{name} ({n:.0f} tokens)" for name, n in zip(names, tokens, strict=True) if n < FEW_TOKENS]
+    return (f"rates and intervals say little of domains under {FEW_TOKENS} tokens: {listed(few)}",) if few else ()
 
 
 def _most(names: tuple[str, ...], rates: np.ndarray) -> dict[str, np.ndarray]:

@@ -100,3 +100,12 @@ def test_what_cannot_be_asked_is_one_sentence() -> None:
             domain_specialisation(memory_store(case.anatomy, rows), **options)
     some = memory_store(case.anatomy, with_labels([label(p, v) for p, v in (("a", "x"), ("b", "y"))]))
     assert "2 responses have no verdict and were left out" in domain_specialisation(some, **QUICK).notes
+
+
+def test_a_domain_of_few_tokens_is_named() -> None:
+    rng = np.random.default_rng(0)
+    store = labelled([even(rng, n, 2, 6) for n in (5, 29, 20, 25, 1)], 6, ["a", "b", "c"])  # a: 30 tokens, b: 30, c: 20
+    found = domain_specialisation(store, tokens="all", **QUICK).notes
+    assert "rates and intervals say little of domains under 30 tokens: kind=c (20 tokens)" in found
+    whole = labelled([even(rng, 30, 2, 6) for _ in "ab"], 6, ["a", "b"])
+    assert "say little of domains" not in str(domain_specialisation(whole, tokens="all", **QUICK).notes)
