@@ -53,8 +53,8 @@ def locality(
     Rows by layer, measure, window and cache: value [0, 1] with its interval; floor, the same where every token selects k of E
     at random (SRP: in the limit of many windows; caches: simulated over as many tokens); load_floor, SRP where each expert
     keeps its own rate and tokens are independent, so that what lies above it is order in time; size, Pred / Act at the best
-    threshold. n: windows of SRP, tokens of caches. A window longer than every stretch has no value (n = 0). Constant routing
-    gives SRP 1, uniform routing 2 (k / E) / (1 + k / E) as windows grow: small windows have a high floor.
+    threshold. n: windows of SRP, tokens of caches. A window longer than every stretch has no value and no floor (n = 0).
+    Constant routing gives SRP 1, uniform routing 2 (k / E) / (1 + k / E) as windows grow: small windows have a high floor.
 
     Paper: arXiv 2505.16056 and its released code: SRP with one threshold for a layer, windows one token apart, SCH with
     eviction by the next m tokens and recency. Ours: an empty cache before each stretch, ties by expert number, both floors,
@@ -145,6 +145,8 @@ def _about(found: Measured, asked: Asked) -> Iterator[dict[str, Any]]:
 def _floors(i: int, about: dict[str, Any], simulated: np.ndarray, found: Measured) -> dict[str, float]:
     if about["measure"] != "SRP":
         return {"floor": simulated[i], "load_floor": np.nan, "size": np.nan}
+    if not about["n"]:  # its floor takes time and memory with the window, and stands beside no value
+        return {"floor": np.nan, "load_floor": np.nan, "size": np.nan}
     window, n, tokens = int(about["window"]), found.n_experts, found.tokens.sum()
     loads = independent(found.load / tokens, window)
     size = float(best_f1(found.windows[i].sum(axis=0))[1])

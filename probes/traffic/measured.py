@@ -29,7 +29,7 @@ class Measured(NamedTuple):
     """Counts by cluster."""
 
     windows: tuple[np.ndarray, ...]
-    """Of each window [clusters, window + 1]: windows times experts by frequency."""
+    """Of each window [clusters, window + 1]: windows times experts by frequency; cut where no stretch is so long."""
     hits: np.ndarray
     """[clusters, policies * caches]"""
     selections: np.ndarray
@@ -57,7 +57,11 @@ class Measured(NamedTuple):
 def measure(expert: np.ndarray, n_experts: int, cut: list[Block], asked: Asked, n_clusters: int) -> Measured:
     """Counts one layer; expert [rows of store.tokens, slots], the blocks' units are clusters."""
     sizes = asked.sizes(expert.shape[1], n_experts)
-    windows = [np.zeros((n_clusters, window + 1), np.int64) for window in asked.windows]
+    beyond = (
+        max((block.row.shape[1] for block in cut), default=0) + 1
+    )  # every longer window finds as little as this one
+    lengths = [min(window, beyond) for window in asked.windows]
+    windows = [np.zeros((n_clusters, window + 1), np.int64) for window in lengths]
     found = np.zeros((n_clusters, len(asked.policies) * len(sizes)), np.int64)
     selections, tokens = np.zeros(n_clusters, np.int64), np.zeros(n_clusters)
     load = np.zeros(n_experts, np.int64)
@@ -65,7 +69,7 @@ def measure(expert: np.ndarray, n_experts: int, cut: list[Block], asked: Asked, 
         chosen = block.selected(expert, n_experts)
         running = np.zeros((len(chosen), chosen.shape[1] + 1, n_experts), np.int16)
         np.cumsum(chosen, axis=1, out=running[:, 1:])
-        for total, window in zip(windows, asked.windows, strict=True):
+        for total, window in zip(windows, lengths, strict=True):
             total += frequencies(running, block.length, block.unit, window, n_clusters)
         held = hits(chosen, running, asked.policies, sizes)
         np.add.at(found, block.unit, held.reshape(-1, len(chosen)).T)

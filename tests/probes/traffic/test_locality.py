@@ -104,3 +104,13 @@ def test_a_token_that_is_left_out_ends_a_stretch() -> None:
 def test_what_makes_no_sense_is_one_sentence(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(WorkbenchError, match=message):
         locality(golden().store, **wrong)
+
+
+def test_a_window_longer_than_every_stretch_costs_nothing() -> None:
+    store = routed_store([even(np.random.default_rng(0), 40, 2, 8)] * 3, 8)
+    long = locality(store, windows=[4, 10**9], longest=40, n_bootstrap=200)  # 8 GB and more, were it counted
+    short = locality(store, windows=[4, 41], longest=40, n_bootstrap=200)
+    assert "no SRP at 1000000000 tokens: no stretch is so long" in long.notes
+    assert values(long.__class__(**vars(long) | {"frame": long.frame.replace(1e9, 41)})) == values(short)
+    none = long.frame.query("measure == 'SRP' and window > 40")
+    assert none[["value", "floor", "load_floor", "size"]].isna().all(axis=None)
