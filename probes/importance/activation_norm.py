@@ -8,7 +8,7 @@ import numpy as np
 from probes.checked import checked
 from probes.importance.own_weights import own_weights
 from probes.importance.saliency import LEAST, saliency
-from probes.ranking import ExpertScores, assemble
+from probes.ranking import ExpertScores, assemble, steering_note
 from probes.reading import Tokens, describe
 from workbench.errors import WorkbenchError
 
@@ -65,7 +65,9 @@ def min_norm(
         return _of_weights(store, options)
     how = {"roles": roles, "where": where, "cluster": cluster, "n_bootstrap": n_bootstrap, "seed": seed}
     found = saliency(store, frequency=per == "token", gate=0.0, power=1.0, tokens=tokens, **how)
-    notes = (*found.notes[1:], *_beside_weights(store, found))
+    steered = steering_note(store)
+    # between them stands which member of saliency this is
+    notes = (*steered, *found.notes[len(steered) + 1 :], *_beside_weights(store, found))
     return replace(found, method="min_norm", options=options, notes=notes)
 
 

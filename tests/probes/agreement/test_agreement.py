@@ -1,5 +1,6 @@
 """Rankings of one store side by side: correlations and clusters by hand and by loops, what is asked, and what is refused."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from probes.agreement import agreement, clusters, correlations, rankings
 from probes.catalogue import RANKERS
 from probes.ranking import ExpertScores, opened
 from tests.probes.oracle.cases import golden
-from tests.probes.oracle.importance.cases import drawn
+from tests.probes.oracle.importance.cases import drawn, with_weights
+from workbench import Plan
 from workbench.errors import WorkbenchError
 
 NAN = float("nan")
@@ -192,3 +194,15 @@ def test_three_rankings_of_a_store_by_loops() -> None:
         ]
         row = got.pairs[(got.pairs["method"] == one) & (got.pairs["other"] == other)].iloc[0]
         assert (row["spearman"], row["n"]) == (pytest.approx(by_loop(*columns)[0]), by_loop(*columns)[1])
+
+
+def test_every_ranking_of_a_steered_store_says_so() -> None:
+    store = with_weights(drawn(0)).store
+    store.plan_json["steering"] = json.loads(Plan.off("L1E0").to_json())
+    found = rankings(store, "refused", "answered").scores
+    assert len(found) > 10
+    assert {"min_norm", "saliency", "usage", "ftri", "aimer", "tcess"} <= {*found}
+    silent = [
+        name for name, one in found.items() if one.notes[0] != "captured under a plan, not the base model: off L1E0"
+    ]
+    assert not silent
