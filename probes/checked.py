@@ -1,6 +1,6 @@
 """The door of every probe: what Python passes is of the kind that the signature says, as it is at a terminal and in a recipe.
 
-Numbers, texts, yes and no, and lists of them are looked at here, once for all probes. Words to choose from, masks of tokens and
+Numbers, yes and no, and lists of them are looked at here, once for all probes. Texts, words to choose from, masks of tokens and
 values of several fields are looked at where they are read, which knows what is there.
 """
 
@@ -47,12 +47,22 @@ def _kinds(ask: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
 
 def _wrong(kinds: tuple[Any, ...], name: str, value: Any) -> str:
     """What is wrong with it, to end a sentence with; empty where nothing is, or where it is not for this door to say."""
-    if not all(one in KINDS or one is type(None) or _item(one) in KINDS for one in kinds):
+    numbers = {*KINDS} - {str}  # who reads a text knows what may stand there
+    if not any(one in numbers or _item(one) in numbers for one in kinds) or any(_is_other(one) for one in kinds):
         return ""
     if not any(_takes(one, value) for one in kinds):
         return f"makes no sense; it should be {' or '.join(dict.fromkeys(_said(kinds)))}"
-    drawn = name == "seed" or name.startswith("n_")  # what random draws start from, and how many there are
-    return "is below 0; give a whole number from 0 on" if drawn and value < 0 else ""
+    return "is below 0; give a whole number from 0 on" if is_drawn(name) and value is not None and value < 0 else ""
+
+
+def is_drawn(name: str) -> bool:
+    """Whether an option is what random draws start from, or how many there are: never below 0."""
+    return name == "seed" or name.startswith("n_")
+
+
+def _is_other(kind: Any) -> bool:
+    """Whether an annotation takes more than this door knows: words, masks, values of several fields."""
+    return kind not in KINDS and kind is not type(None) and _item(kind) not in KINDS
 
 
 def _item(kind: Any) -> Any:

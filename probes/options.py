@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from probes.catalogue import Method
-from probes.checked import KINDS, alternatives
+from probes.checked import KINDS, alternatives, is_drawn
 from workbench.errors import WorkbenchError, suggestion
 
 
@@ -61,6 +61,8 @@ def _mistakes(before: str, kinds: Mapping[str, Any], given: Mapping[str, Any], o
         elif not _takes(kinds[name], value):
             near = suggestion(value, _words(kinds[name])) if isinstance(value, str) else ""
             yield Mistake(before + name, f"is {_shown(value)}; it should be {_said(kinds[name])}{near or '.'}")
+        elif is_drawn(name) and isinstance(value, int) and value < 0:
+            yield Mistake(before + name, f"is {value}; it should be a whole number from 0 on.")
 
 
 def _fields(kind: Any) -> dict[str, Any]:
