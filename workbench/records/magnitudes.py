@@ -52,7 +52,7 @@ def _chunks(vectors: Tensor, l2: Tensor) -> Iterator[tuple[slice, Tensor]]:
 def _of_both_ends(vectors: Tensor) -> Magnitude:
     """From the largest value and the smallest: no copy of absolute values is made."""
     n = len(vectors)
-    l2, largest, channel = torch.empty(n), np.empty(n, np.float32), np.empty(n, np.int32)
+    l2, largest, channel = _floats(n), np.empty(n, np.float32), np.empty(n, np.int32)
     for at, part in _chunks(vectors, l2):
         values = part.numpy()
         row, high, low = np.arange(len(values)), values.argmax(1), values.argmin(1)
@@ -72,7 +72,7 @@ def _by_leading_bits(vectors: Tensor) -> Magnitude:
     last = (1 << (width - 1).bit_length()) - 1
     countdown = last - torch.arange(width, dtype=torch.int32)
     keys = torch.empty(min(n, max(1, VALUES_AT_ONCE // width)), width, dtype=torch.int32)
-    l2, high, low, found = torch.empty(n), torch.empty(n), torch.empty(n), torch.empty(n, dtype=torch.int32)
+    l2, high, low, found = _floats(n), _floats(n), _floats(n), torch.empty(n, dtype=torch.int32)
     for at, part in _chunks(vectors, l2):
         key = torch.bitwise_and(part.view(torch.int32), 0x7FFFFFFF ^ last, out=keys[: len(part)])
         torch.amax(key.bitwise_or_(countdown), -1, out=found[at])
@@ -87,6 +87,10 @@ def _by_leading_bits(vectors: Tensor) -> Magnitude:
         first = torch.from_numpy(rows.numpy().argmax(1))
         channel[unsure], largest[unsure] = first.int(), _at(rows, first)
     return Magnitude(l2, largest, channel)
+
+
+def _floats(n: int) -> Tensor:
+    return torch.empty(n, dtype=torch.float32)  # whatever torch's default is here
 
 
 def _at(vectors: Tensor, channel: Tensor) -> Tensor:

@@ -87,8 +87,8 @@ class Recorder:
         record = self._layers[layer] = LayerRecord(index.detach(), weight.detach())
         if "norms" in self.keep:
             n = index.numel()
-            record.output_l2 = torch.empty(n, device=index.device)
-            record.output_max_abs = torch.empty(n, device=index.device)
+            record.output_l2 = torch.empty(n, dtype=torch.float32, device=index.device)
+            record.output_max_abs = torch.empty(n, dtype=torch.float32, device=index.device)
             record.output_argmax = torch.empty(n, dtype=torch.int32, device=index.device)
 
     def see_outputs(self, layer: int, outputs: Tensor, slots: Tensor) -> None:

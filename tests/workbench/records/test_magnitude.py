@@ -45,3 +45,15 @@ def test_it_is_norm_largest_size_and_first_channel_of_it(rows, dtype, chunk, nar
     torch.testing.assert_close(found.max_abs, torch.tensor([m for _, m, _ in wanted]), rtol=0, atol=0, equal_nan=True)
     torch.testing.assert_close(found.l2, torch.tensor([n for n, _, _ in wanted]), equal_nan=True)
     assert not torch.signbit(found.max_abs).logical_and(found.max_abs == 0).any()
+
+
+def test_it_is_float32_whatever_torch_makes_by_default():
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        for width in (3, 300):  # both ways
+            found = magnitude(torch.full((2, width), 0.3, dtype=torch.float32))
+            assert (found.l2.dtype, found.max_abs.dtype) == (torch.float32, torch.float32)
+            assert found.max_abs.tolist() == torch.full((2,), 0.3, dtype=torch.float32).tolist()
+    finally:
+        torch.set_default_dtype(default)
