@@ -133,7 +133,11 @@ def _tokenise(tokenizer: Any, rendered: list[Rendered], with_special: bool) -> I
     )  # offsets cost time
     texts = [r.text for r in rendered]
     found = tokenizer(
-        texts, add_special_tokens=with_special, return_special_tokens_mask=True, return_offsets_mapping=fast
+        texts,
+        add_special_tokens=with_special,
+        return_attention_mask=False,
+        return_special_tokens_mask=True,
+        return_offsets_mapping=fast,
     )
     for i, (row, added) in enumerate(zip(found["input_ids"], found["special_tokens_mask"], strict=True)):
         offsets = None

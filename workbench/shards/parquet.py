@@ -1,13 +1,14 @@
 """How a table of the store lies in Parquet: encodings, row groups, and reading one layer alone.
 
-zstd level 1. Floats and experts take BYTE_STREAM_SPLIT (exact for bf16 and fp16 models, and smaller than half floats), words a
-dictionary; keys that repeat lie plainly, since zstd finds that for half of what a dictionary costs to write. A row group never
-spans layers and holds at most 128 MiB before compression.
+zstd level 1. Floats, experts and positions take BYTE_STREAM_SPLIT (exact for bf16 and fp16 models, and smaller than half floats),
+words a dictionary; keys that repeat lie plainly, since zstd finds that for half of what a dictionary costs to write. A row group
+never spans layers and holds at most 128 MiB before compression.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,8 +19,8 @@ from workbench.shards.schema import TABLES
 from workbench.storage import Disk
 
 ROW_GROUP_BYTES = 128 * 2**20
-_SPLIT = frozenset({"expert", "output_argmax", "argmax"})
-_REPEATED = frozenset({"sample", "position", "layer", "slot"})
+_SPLIT = frozenset({"position", "expert", "output_argmax", "argmax"})
+_REPEATED = frozenset({"sample", "layer", "slot"})
 _PRUNED = frozenset({"prompt_id", "layer"})
 """Columns with statistics: what row groups are chosen by. Of the others they would cost a seventh of the encoding."""
 _AT_ONCE = 2**16
@@ -43,6 +44,7 @@ _NEVER_NULL = frozenset(
 )
 
 
+@cache
 def stored_schema(name: str) -> pa.Schema:
     """The schema of a table on disk: as `TABLES`, with ids dictionary-encoded where rows are many.
 

@@ -44,9 +44,11 @@ def opened_in(prompt: str) -> str:
 
     One within a sentence, or before another turn, is only mentioned.
     """
+    if in_channels(prompt):
+        return ANALYSIS if opened(prompt) else ""
     found = last_open(prompt)
-    if in_channels(prompt) or found is None:
-        return ANALYSIS if in_channels(prompt) and opened(prompt) else ""
+    if found is None:
+        return ""
     marker, start, stop = found
     before, after = prompt[:start].rstrip(" "), prompt[stop:]
     begins = before[-1:] in ("", "\n", ">", "]", ":")
