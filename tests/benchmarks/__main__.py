@@ -64,10 +64,13 @@ def main() -> int:
     )
     parser.add_argument("--pairs", type=int, default=11)
     parser.add_argument("--only", type=lambda said: [*map(int, said.split(","))], default=[], help="goals, by number")
+    parser.add_argument("--processes", type=int, default=1, help="of goals: so many, each with so many pairs")
+    parser.add_argument("--into", type=Path, default=Path("runs/goals.json"), help="where the goals are written")
     options = parser.parse_args()
     asked = options.parts or list(PARTS)
     if asked == ["goals"]:
-        return int(bool(goals.table(options.pairs, options.model or "smollm2-moe", options.only)))
+        model = options.model or "smollm2-moe"
+        return int(bool(goals.table(options.pairs, model, options.only, options.into, options.processes)))
     if asked == ["growth"]:
         return int(bool(goals.print_growth(options.pairs)))
     if asked == ["probes"]:

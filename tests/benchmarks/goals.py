@@ -1,15 +1,18 @@
 """The eleven goals for speed and size, each measured here and now, with its spread; what is missed is said, never left out.
 
-python -m tests.benchmarks goals [--only 2,3] [--pairs N] [--model smollm2-moe] writes runs/goals.json as well; growth draws
-docs/growth.svg.
+python -m tests.benchmarks goals [--only 2,3] [--pairs N] [--processes N] [--model smollm2-moe] writes runs/goals.json as well;
+growth draws docs/growth.svg.
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Collection, Iterator
 from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -156,15 +159,33 @@ def print_growth(pairs: int) -> int:
     return steep
 
 
-def table(pairs: int, model: str, only: Collection[int] = (), into: Path = Path("runs/goals.json")) -> int:
+def pooled(goal: str, pairs: int, model: str, processes: int) -> Iterator[Ratio]:
+    """The pairs of several processes together: each draws anew how its heap lies, by which a forward is fast or slow."""
+    number, runs = goal.split()[0], list[list[dict[str, Any]]]()
+    for _ in range(processes):
+        with TemporaryDirectory() as folder:
+            into = Path(folder) / "goals.json"
+            asked = ["--only", number, "--pairs", str(pairs), "--model", model, "--into", str(into)]
+            command = [sys.executable, "-m", "tests.benchmarks", "goals", *asked]
+            subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            runs.append(json.loads(into.read_text("utf-8")))
+    for rows in zip(*runs, strict=True):
+        print(f"{goal:<26}{rows[0]['what']}: medians", ", ".join(f"{row['median']:.3f}" for row in rows))
+        values = [value for row in rows for value in row["values"]]
+        yield spread(rows[0]["what"], rows[0]["against"], values, rows[0]["limit"])
+
+
+def table(
+    pairs: int, model: str, only: Collection[int] = (), into: Path = Path("runs/goals.json"), processes: int = 1
+) -> int:
     """Prints every goal, or `only` some by number, and writes the same as JSON; how many were missed."""
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {pairs} interleaved pairs")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of {processes} x {pairs} pairs")
     print(f"{'goal':<26}{'what':<62}{'over':<16}{'median':>8}{'quartiles':>16}{'limit':>7}")
     said, missed = list[dict[str, object]](), 0
     asked = {name: rows for name, rows in goals(pairs, model).items() if not only or int(name.split()[0]) in only}
     for goal, rows in asked.items():
         verdicts = list[str]()
-        for row in rows():
+        for row in rows() if processes == 1 else pooled(goal, pairs, model, processes):
             quartiles = f"{row.low:.3f}-{row.high:.3f}"
             line = f"{goal:<26}{row.what:<62}{row.against:<16}{row.median:>8.3f}{quartiles:>16}{row.limit:>7.3f}"
             print(line, row.verdict, flush=True)

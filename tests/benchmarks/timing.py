@@ -15,6 +15,7 @@ class Ratio(NamedTuple):
     low: float
     high: float
     limit: float | None = None
+    values: tuple[float, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -66,4 +67,4 @@ def spread(what: str, against: str, found: Iterable[float], limit: float | None 
     """Median and quartiles of measured values."""
     found = sorted(found)
     quarter = len(found) // 4
-    return Ratio(what, against, statistics.median(found), found[quarter], found[-1 - quarter], limit)
+    return Ratio(what, against, statistics.median(found), found[quarter], found[-1 - quarter], limit, tuple(found))

@@ -293,7 +293,7 @@ class TestShards:
             assert shard.publish({})["files"][0]["rows"] == 2
 
     def test_how_columns_lie(self, tmp_path: Path) -> None:
-        """Words by a dictionary, floats, experts and positions split by bytes; statistics for what chooses row groups; no key is null."""
+        """Words by a dictionary, most numbers split by bytes; statistics for what chooses row groups; no key is null."""
         self.groups(tmp_path, "slots", [rows(1, 2_000)])
         group = pq.read_metadata(tmp_path / "slots/00000.parquet").row_group(0)
         found = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
