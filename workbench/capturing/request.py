@@ -58,9 +58,12 @@ class Request:
 
     def ids(self, number: int) -> tuple[int, ...]:
         """What goes through the model for a sequence before generating: the prompt, and the given response."""
+        return self.encoded[self.sequence(number)[0]].ids + self.given(number)
+
+    def given(self, number: int) -> tuple[int, ...]:
+        """The given response of a sequence; nothing where none is."""
         prompt, sample = self.sequence(number)
-        encoded = self.encoded[prompt]
-        return encoded.ids + (self.responses[encoded.id][sample] if self.responses is not None else ())
+        return () if self.responses is None else self.responses[self.encoded[prompt].id][sample]
 
     def shard_size(self, shard: int) -> int:
         """Tokens of a shard, as many as may be generated included."""

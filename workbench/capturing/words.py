@@ -92,11 +92,8 @@ class Words:
 
     def _response(self, number: int, answer: Generated | None) -> tuple[Encoded, tuple[int, ...]]:
         """A sequence's prompt, and the ids that follow it."""
-        at, sample = self.request.sequence(number)
-        prompt, given = self.request.encoded[at], self.request.responses
-        if answer is not None:
-            return prompt, answer.ids
-        return prompt, () if given is None else given[prompt.id][sample]
+        prompt = self.request.encoded[self.request.sequence(number)[0]]
+        return prompt, answer.ids if answer is not None else self.request.given(number)
 
     def _roles(self, prompt: Encoded, response: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """[tokens] codes of the prompt, and of what follows it."""

@@ -1,5 +1,6 @@
 """Magnitudes against their definition, over ties, zeros, infinities, NaN and narrow floats."""
 
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -47,6 +48,18 @@ def test_of_several_nan_the_first_counts_whatever_their_bits():
     found = magnitude(torch.tensor(bits, dtype=torch.int32).view(torch.float32))
     assert found.argmax.tolist() == [1, 1, 1]
     assert found.max_abs.isnan().all()
+
+
+@pytest.mark.parametrize("width", [1, 300, 2048])
+def test_wide_vectors_in_several_chunks(width, monkeypatch):
+    monkeypatch.setattr(module, "VALUES_AT_ONCE", 4 * width)
+    vectors = torch.randn(11, width, generator=torch.Generator().manual_seed(0))
+    vectors[3, -1], vectors[8, width // 2] = -9.0, 9.0
+    sizes = vectors.abs().numpy()
+    found = magnitude(vectors)
+    assert found.argmax.tolist() == sizes.argmax(1).tolist()
+    assert found.max_abs.tolist() == sizes.max(1).tolist()
+    torch.testing.assert_close(found.l2, vectors.double().square().sum(1).sqrt().float())
 
 
 def test_vectors_without_a_channel_are_of_size_zero():
